@@ -1,0 +1,57 @@
+# Every target sets itself up: the environment in $(VENV) is made first if it is not there or lib/pyproject.toml is newer.
+PYTHON ?= python3.11
+VENV ?= .venv
+PROFILE ?= demo
+SEED ?= 0
+TORCH := torch==2.14.1 torchvision==0.29.1
+
+BIN := $(VENV)/bin
+RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
+REPRODUCE := $(BIN)/python -m motors.workspace reproduce $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES))
+
+.PHONY: help demo smoke reproduce test lab bench format
+
+help:
+	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
+	@echo "make test         style, tests and every notebook on its smallest setting"
+	@echo "make lab          open the notebooks in JupyterLab"
+	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full; DRY=1 says what would run, CORES=1 uses fewer"
+	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
+	@echo "make bench        how fast things are on this machine"
+	@echo "make format       format the code the way make test wants it"
+
+demo: $(VENV)/installed
+	@$(REPRODUCE) --profile demo --seed $(SEED)
+
+smoke: $(VENV)/installed
+	@$(REPRODUCE) --profile smoke --seed $(SEED)
+
+reproduce: $(VENV)/installed
+	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED)
+
+test: $(VENV)/installed
+	@$(RUFF) check lib tests notebooks
+	@$(RUFF) format --check lib tests notebooks
+	@$(BIN)/python -m pytest tests -m "not slow" $(ARGS)
+
+lab: $(VENV)/installed
+	@$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/installed
+	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done
+
+format: $(VENV)/installed
+	@$(RUFF) check --fix-only lib tests notebooks
+	@$(RUFF) format lib tests notebooks
+
+# The mark is made last: an installation that was interrupted is done again.
+$(VENV)/installed: lib/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) is missing: install Python 3.11 or name yours, as in make PYTHON=/path/to/python3.11"; exit 1; }
+	@rm -f $@
+	@echo "1/2 installing PyTorch into $(VENV): several gigabytes, some minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check $(TORCH)
+	@echo "2/2 installing everything else: some minutes"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e "./lib[dev]"
+	@touch $@
