@@ -1,0 +1,20 @@
+"""Tomograms on disk and in memory: read from any format, as 8-bit grey levels, at the spacing that is wanted."""
+
+from motors.volumes.files import read, write_mrc
+from motors.volumes.levels import to_uint8, unwrap
+from motors.volumes.resampling import resample
+from motors.volumes.store import open_prepared, slice_paths, write_prepared, write_slices
+from motors.volumes.tomogram import Tomogram
+
+__all__ = [
+    "Tomogram",
+    "open_prepared",
+    "read",
+    "resample",
+    "slice_paths",
+    "to_uint8",
+    "unwrap",
+    "write_mrc",
+    "write_prepared",
+    "write_slices",
+]

@@ -1,0 +1,133 @@
+"""The two forms in which tomograms are kept here: JPEG slices, as in the competition, and arrays that open at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from motors.volumes.tomogram import check_voxels, for_each
+
+END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
+
+
+def slice_paths(folder: str | Path) -> list[Path]:
+    """Return the slices of a tomogram, `slice_0000.jpg` first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none, or the JPEG files are not numbered from zero without a gap.
+    """
+    folder = Path(folder)
+    names = {path.name for path in folder.glob("*.jpg")}
+    if not names:
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
+    expected = [f"slice_{k:04d}.jpg" for k in range(len(names))]
+    missing = next((name for name in expected if name not in names), None)
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / missing} is missing among {len(names)} JPEG files, which have to be slice_0000.jpg,"
+            " slice_0001.jpg and so on without a gap: copy the folder again, and nothing else into it"
+        )
+    return [folder / name for name in expected]
+
+
+def read_slices(folder: str | Path) -> np.ndarray:
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices.
+
+    Raises
+    ------
+    FileNotFoundError
+        If slices are missing, as `slice_paths` says.
+    ValueError
+        If a slice is cut short, in colour, no JPEG file or not of the size of the first.
+    """
+    paths = slice_paths(folder)
+    shape = _read_slice(paths[0]).shape
+    voxels = np.empty((len(paths), *shape), np.uint8)
+
+    def decode(k: int) -> None:
+        picture = _read_slice(paths[k])
+        if picture.shape != shape:
+            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {shape}: all need one size")
+        voxels[k] = picture
+
+    for_each(decode, len(paths))
+    return voxels
+
+
+def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
+    """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something already.
+    """
+    check_voxels(voxels)
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: give a new folder for the slices")
+    with renamed(folder) as partial:
+        partial.mkdir()
+
+        def encode(k: int) -> None:
+            _, data = cv2.imencode(".jpg", np.ascontiguousarray(voxels[k]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+            (partial / f"slice_{k:04d}.jpg").write_bytes(data)
+
+        for_each(encode, len(voxels))
+    return folder
+
+
+def write_prepared(folder: str | Path, name: str, voxels: np.ndarray) -> Path:
+    """Write `(z, y, x)` uint8 voxels as `<folder>/<name>.npy` and return that path."""
+    check_voxels(voxels)
+    path = Path(folder) / f"{name}.npy"
+    with renamed(path) as partial:
+        np.save(partial, np.ascontiguousarray(voxels))
+    return path
+
+
+def open_prepared(folder: str | Path, name: str) -> np.memmap:
+    """Return the `(z, y, x)` uint8 voxels that `write_prepared` wrote, read-only and still on disk.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they have not been written.
+    """
+    path = Path(folder) / f"{name}.npy"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")
+    return np.load(path, mmap_mode="r")
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[Path]:
+    """Lend a temporary path beside `path` and rename it in the end, so that nobody meets a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+
+
+def _read_slice(path: Path) -> np.ndarray:
+    """Return one `(y, x)` uint8 slice; OpenCV alone would fill up a file that is cut short with grey."""
+    data = path.read_bytes()
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
+    if picture is None:
+        raise ValueError(f"{path} is cut short or no JPEG file: copy it again")
+    if picture.ndim != 2:
+        raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
+    return picture
