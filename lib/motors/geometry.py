@@ -176,7 +176,7 @@ class Symmetry:
 
     @property
     def name(self) -> str:
-        """Name in the original solution: `zyx`, or `zxy` after a quarter turn, then the flipped axes, as in `zxy_xz`."""
+        """Name in the original solution: `zyx`, `zxy` after a quarter turn, then the flipped axes, as in `zxy_xz`."""
         letters = "".join(axis for axis, flip in zip("xyz", reversed(self.flips), strict=True) if flip)
         return ("zxy" if self.quarter_turn else "zyx") + (letters and f"_{letters}")
 

@@ -1,0 +1,196 @@
+"""The candidates of one tomogram, or of many, each kept as soon as it is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from motors import geometry, heatmaps, volumes, workspace
+from motors.experiments import Experiment
+from motors.geometry import MATCH_RADIUS, Shape
+from motors.inference.tiling import Network, cell_strides, heatmap
+from motors.labels import POINT
+from motors.volumes import Tomogram
+
+CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "source": str}
+
+
+def detect(
+    network: Network,
+    experiment: Experiment,
+    tomogram: Tomogram,
+    *,
+    spacing: float | None = None,
+    symmetries: Sequence[str] = ("zyx",),
+    average: bool = False,
+    threshold: float = 0.05,
+    most: int = 100,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return where a network believes that motors are in a tomogram.
+
+    Parameters
+    ----------
+    network, experiment : as for `heatmap`
+    tomogram : in any spacing
+    spacing : ångström per voxel of a tomogram that does not know its own
+    symmetries : names of orientations; each gives candidates of its own, as in the original solution
+    average : True averages the orientations to one heatmap, which gives one list of candidates
+    threshold : the lowest score of a candidate
+    most : at most so many candidates in a list
+    options : further parameters of `heatmap`
+
+    Returns
+    -------
+    tomo_id; z, y, x in voxels of the tomogram; score, float32; source, the experiment and its orientations. Candidates
+    of one source are at least 1000 ångström from each other, best first
+
+    Raises
+    ------
+    ValueError
+        If the spacing is not known, or as `heatmap`.
+    """
+    settings = {"symmetries": symmetries, "average": average, "threshold": threshold, "most": most}
+    return _candidates(network, experiment, _resampled(tomogram, experiment, spacing), **settings, **options)
+
+
+def detect_all(
+    network: Network,
+    experiment: Experiment,
+    tomograms: Mapping[str, str | Path] | Iterable[Tomogram],
+    output: str | Path,
+    *,
+    spacing: float | Mapping[str, float] | None = None,
+    symmetries: Sequence[str] = ("zyx",),
+    average: bool = False,
+    threshold: float = 0.05,
+    most: int = 100,
+    title: str = "detect",
+    **options: Any,
+) -> pd.DataFrame:
+    """Return the candidates of many tomograms; those of each are kept on disk as soon as they are found.
+
+    One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights and
+    of these settings. A tomogram whose CSV is there, and newer than the tomogram, is not computed again.
+
+    Parameters
+    ----------
+    network, experiment, symmetries, average, threshold, most, options : as for `detect`
+    tomograms : files or folders by name, or the tomograms themselves; the next one is read while one is computed
+    output : folder, made if necessary
+    spacing : ångström per voxel of tomograms that do not know their own: one number, or one for each name
+    title : what the progress line says
+
+    Returns
+    -------
+    All candidates, see `detect`, in the order of the tomograms
+    """
+    settings = {"symmetries": list(symmetries), "average": average, "threshold": threshold, "most": most}
+    spacing = dict(spacing) if hasattr(spacing, "keys") else spacing
+    folder = _folder(Path(output), network, experiment, settings | options | {"spacing": spacing})
+    names: list[str] = []
+
+    def missing() -> Iterator[_Resampled | None]:
+        """Yield the tomograms that have no file, None for those that have, and note all names."""
+        paths = tomograms if isinstance(tomograms, Mapping) else {}
+        for each in tomograms:
+            names.append(name := each if paths else each.name)
+            if _is_done(folder / f"{name}.csv", paths.get(name)):
+                yield None
+            else:
+                own = spacing.get(name) if isinstance(spacing, dict) else spacing
+                yield _resampled(volumes.read(paths[name], name=name) if paths else each, experiment, own)
+
+    total = len(tomograms) if hasattr(tomograms, "__len__") else None
+    with workspace.progress(total=total, title=title) as meter:
+        for ready in _ahead(missing()):
+            if ready is not None:
+                table = _candidates(network, experiment, ready, **settings, **options)
+                workspace.write_table(folder / f"{ready.name}.csv", table)
+            meter.advance()
+    return _join(pd.read_csv(folder / f"{name}.csv", dtype=CANDIDATE) for name in names)
+
+
+class _Resampled(NamedTuple):
+    """A tomogram in the spacing of an experiment, and what it was before."""
+
+    name: str
+    voxels: np.ndarray
+    shape: Shape
+    spacing: float
+
+
+def _resampled(tomogram: Tomogram, experiment: Experiment, spacing: float | None) -> _Resampled:
+    """Return the tomogram as the network of `experiment` wants it."""
+    spacing = tomogram.spacing or spacing
+    if spacing is None:
+        raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
+    voxels = volumes.resample(tomogram.voxels, spacing, experiment.spacing)
+    return _Resampled(tomogram.name, voxels, tomogram.voxels.shape, spacing)
+
+
+def _candidates(network, experiment, ready: _Resampled, *, symmetries, average, threshold, most, **options):
+    """Return the candidates of a tomogram that is resampled already."""
+    cells = cell_strides(experiment, options.get("cell_stride", 8))
+    radius = MATCH_RADIUS / min(cell * spacing for cell, spacing in zip(cells, experiment.spacing, strict=True))
+    names, tables = [symmetries] if isinstance(symmetries, str) else list(symmetries), []
+    for group in [names] if average else [[name] for name in names]:
+        probabilities = heatmap(network, experiment, ready.voxels, symmetries=group, **options)
+        found, scores = heatmaps.peaks(probabilities, threshold=threshold, radius_cells=radius, most=most)
+        points = geometry.voxel_between(geometry.cell_to_voxel(found, cells), experiment.spacing, ready.spacing)
+        table = pd.DataFrame(points.clip(0, np.subtract(ready.shape, 1)), columns=POINT)
+        tables.append(table.assign(tomo_id=ready.name, score=scores, source=f"{experiment.name} {'+'.join(group)}"))
+    return _join(tables)
+
+
+def _join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of candidates as one."""
+    filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
+    return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
+
+
+def _folder(output: Path, network: Network, experiment: Experiment, settings: dict[str, Any]) -> Path:
+    """Return the folder for what a network finds with these settings; it holds them as settings.json."""
+    without = ("batch", "device")  # change nothing but the speed
+    settings = {
+        "experiment": json.loads(experiment.to_json()),
+        "weights": _fingerprint(network),
+        **{name: value for name, value in settings.items() if name not in without},
+    }
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    folder = output / f"{experiment.name}-{key}"
+    workspace.write_json(folder / "settings.json", settings)
+    return folder
+
+
+def _fingerprint(network: Network) -> str | None:
+    """Return a hash of the weights of a network; None if it has no weights."""
+    if not isinstance(network, torch.nn.Module):
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _is_done(file: Path, source: str | Path | None) -> bool:
+    """Return whether `file` is there and no older than what it was made from."""
+    return file.is_file() and (source is None or file.stat().st_mtime >= Path(source).stat().st_mtime)
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield the items, the next of which is made by a thread meanwhile."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = thread.submit(next, items, end)
+            yield item

@@ -1,0 +1,225 @@
+"""One answer from many."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from motors import fusion
+
+REFERENCE = Path(__file__).parent / "reference"
+POINT = ["z", "y", "x"]
+
+
+def read(area: str, name: str) -> dict:
+    """What the original solution recorded."""
+    return json.loads((REFERENCE / area / name).read_text())
+
+
+def table(*rows: tuple) -> pd.DataFrame:
+    """Candidates from rows of tomo_id, z, y, x, score, source."""
+    return pd.DataFrame(rows, columns=["tomo_id", *POINT, "score", "source"])
+
+
+def flat(case: dict) -> dict[float, list[tuple]]:
+    """All points of a recorded case, with score and source, by label."""
+    found: dict[float, list[tuple]] = {}
+    for source, lists in enumerate(zip(case["boxes"], case["scores"], case["labels"], strict=True)):
+        for point, score, label in zip(*lists, strict=True):
+            found.setdefault(label, []).append((*point, score, source))
+    return found
+
+
+@pytest.mark.parametrize("case", read("wbf", "cases.json")["cases"], ids=lambda case: case["name"])
+def test_fused_points_are_those_of_the_original_solution(case):
+    """Thirty random cases and the edges: thresholds, ties, weights, moving centres, every way to rescale."""
+    kwargs, count = case["kwargs"], len(case["boxes"])
+    weights = kwargs.get("weights", [])
+    weights = weights if len(weights) == count else np.ones(count)  # the original only warned of a wrong number
+    fused = []
+    for rows in flat(case).values():
+        rows = np.array(rows)
+        points, scores = fusion.fuse_points(
+            rows[:, :3],
+            rows[:, 3],
+            rows[:, 4],
+            weights,
+            radius=kwargs["dist_thr"],
+            skip=kwargs["skip_box_thr"],
+            confidence={"max": "max"}.get(kwargs["conf_type"], "mean"),
+            rescale=kwargs["rescale_mode"],
+            power=kwargs.get("rescale_poly", 1),
+            most_votes=kwargs.get("rescale_clipping", 3),
+            overflow=kwargs["allows_overflow"],
+        )
+        fused.append(np.c_[points, scores])
+    fused = np.concatenate([np.zeros((0, 4)), *fused])
+    expected = np.c_[np.reshape(case["out"]["boxes"], (-1, 3)), case["out"]["scores"]]
+    by_score = [a[np.lexsort((*a.T[:3], -a[:, 3].round(6)))] for a in (fused, expected)]
+    np.testing.assert_allclose(*by_score, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["3d", "2d"])
+def test_a_whole_submission_is_that_of_the_original_solution(name):
+    """From the candidates of all its lists to the rows that it handed in."""
+    recorded, rows = read("e2e", f"{name}.json"), []
+    with np.load(REFERENCE / "e2e" / f"{name}.npz") as arrays:
+        for key in (key for key in arrays if key.startswith("kpts")):
+            _, source, tomogram = key.split("__")
+            rows += [(tomogram, *row, source) for row in arrays[key].tolist()]
+    spacings = {tomogram["id"]: tomogram["spacing"] for tomogram in recorded["tomograms"]}
+    final = recorded["final"]["postprocess_py"]
+    radii = {tomogram: 1000 / spacing for tomogram, spacing in spacings.items()}
+    fused = fusion.fuse(table(*rows), radius_voxels=radii)
+    best = fusion.answer(fused, spacings, quantile=0)
+    np.testing.assert_allclose(best[[*POINT, "score"]], [row[1:] for row in final["rows"]], rtol=1e-4)
+    answer = fusion.answer(fused, spacings, quantile=0.55)
+    assert answer["tomo_id"].tolist() == [row[0] for row in final["submission"]]
+    np.testing.assert_allclose(answer[POINT], [row[1:] for row in final["submission"]], rtol=1e-4)
+
+
+def test_a_missing_vote_counts_as_zero():
+    """By hand: of four sources two see a motor with 0.9 and 0.5, so it is worth a quarter of their sum."""
+    points, scores = fusion.fuse_points([[0, 0, 0], [14, 0, 0]], [0.9, 0.5], [0, 3], np.ones(4), radius=20)
+    np.testing.assert_allclose(points, [[5, 0, 0]])
+    np.testing.assert_allclose(scores, [0.35])
+
+
+ROWS = st.lists(
+    st.tuples(*[st.integers(0, 40)] * 3, st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), st.integers(0, 2)), max_size=12
+)
+
+
+@given(ROWS, st.randoms(use_true_random=False), st.sampled_from(["linear", "poly", "clipping", None]))
+@settings(deadline=None)
+def test_the_order_of_the_input_does_not_matter(rows, random, rescale):
+    """Bit for bit, ties included."""
+    shuffled = random.sample(rows, len(rows))
+    results = []
+    for each in (rows, shuffled):
+        each = np.array(each, dtype=np.float64).reshape(-1, 5)
+        settings = {"radius": 15, "skip": 0.1, "rescale": rescale}
+        results.append(fusion.fuse_points(each[:, :3], each[:, 3], each[:, 4], np.array([1, 2, 0.5]), **settings))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@given(ROWS)
+@settings(deadline=None)
+def test_one_source_alone_stays_as_it_is_if_its_points_are_apart(rows):
+    """Without neighbours there is nothing to fuse, and all votes are in."""
+    rows = np.unique(np.array(rows, dtype=np.float64).reshape(-1, 5)[:, :4] * [100, 100, 100, 1], axis=0)
+    rows = rows[np.unique(rows[:, :3], axis=0, return_index=True)[1]]
+    rows = rows[rows[:, 3] >= 0.2]
+    points, scores = fusion.fuse_points(rows[:, :3], rows[:, 3], np.zeros(len(rows)), [2.0], radius=99)
+    expected = rows[np.lexsort((*rows.T[2::-1], -rows[:, 3]))]
+    np.testing.assert_allclose(np.c_[points, scores], expected)
+
+
+def test_fused_boxes_agree_with_fused_points_where_both_see_one_motor():
+    """The package for boxes finds the same two motors from three sources."""
+    pytest.importorskip("ensemble_boxes")
+    generator = np.random.default_rng(0)
+    points = np.repeat([[50.0, 80, 120], [200, 300, 90]], 3, axis=0) + generator.normal(0, 3, (6, 3))
+    arguments = points, generator.uniform(0.3, 1, 6), np.tile([0, 1, 2], 2), np.array([1.0, 0.5, 2.0])
+    for boxes, expected in zip(
+        fusion.fuse_boxes(*arguments, radius=60), fusion.fuse_points(*arguments, radius=60), strict=True
+    ):
+        np.testing.assert_allclose(boxes, expected, rtol=1e-3)
+
+
+def test_fused_boxes_of_nothing_are_nothing():
+    """No point, none above the threshold, or none with weight: the package would leave the process or divide by zero."""
+    pytest.importorskip("ensemble_boxes")
+    for scores, weights in (([], [1.0, 1.0]), ([0.1], [1.0, 1.0]), ([0.9], [0.0, 1.0])):
+        points = np.zeros((len(scores), 3))
+        fused = fusion.fuse_boxes(points, scores, np.zeros(len(scores)), weights, radius=60)
+        assert [len(part) for part in fused] == [0, 0]
+
+
+@pytest.mark.parametrize("method", [fusion.fuse_points, fusion.fuse_boxes])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"confidence": "median"}, "choose mean or max"),
+        ({"sources": [0, 2]}, "one per source"),
+        ({"scores": [0.5]}, "equally many"),
+        ({"scores": [0.5, np.nan]}, "no finite number"),
+        ({"weights": [1, -1]}, "must be positive"),
+        ({"radius": 0}, "must be positive"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(method, change, sentence):
+    """In a sentence, where others warn, guess or leave."""
+    given = {"points_zyx": np.zeros((2, 3)), "scores": [0.5, 0.5], "sources": [0, 1], "weights": [1, 1], "radius": 5}
+    with pytest.raises(ValueError, match=sentence):
+        method(**given | change)
+
+
+def test_an_unknown_way_to_rescale_is_refused():
+    """The message lists the known ones."""
+    with pytest.raises(ValueError, match="choose linear, poly, clipping or None"):
+        fusion.fuse_points(np.zeros((1, 3)), [0.5], [0], [1], radius=5, rescale="cubic")
+
+
+def test_tables_are_fused_tomogram_by_tomogram():
+    """Each with its own radius; rows of -1 are no candidates, and a silent source still has its vote."""
+    candidates = table(
+        ("b", 10, 10, 10, 0.8, "one"),
+        ("b", 30, 10, 10, 0.8, "two"),
+        ("a", 10, 10, 10, 0.8, "one"),
+        ("a", 30, 10, 10, 0.8, "two"),
+        ("c", -1, -1, -1, 0.0, "one"),
+    )
+    weights = {"one": 1.0, "two": 1.0, "silent": 2.0}
+    fused = fusion.fuse(candidates, radius_voxels={"a": 10, "b": 50}, weights=weights)
+    expected = [("a", 10, 10, 10, 0.2), ("a", 30, 10, 10, 0.2), ("b", 20, 10, 10, 0.4)]
+    assert fused.columns.tolist() == candidates.columns.tolist()
+    assert fused["source"].unique().tolist() == ["fused"]
+    assert fused["tomo_id"].tolist() == [row[0] for row in expected]
+    np.testing.assert_allclose(fused[[*POINT, "score"]], [row[1:] for row in expected])
+
+
+def test_an_empty_table_fuses_to_an_empty_table():
+    """With the same columns."""
+    fused = fusion.fuse(table(), radius_voxels=5, weights={"one": 1.0})
+    assert len(fused) == 0 and fused.columns.tolist() == table().columns.tolist()
+
+
+def test_a_source_without_a_weight_is_refused():
+    """A misspelt source would lose its vote."""
+    with pytest.raises(ValueError, match=r"\['two'\] have no weight"):
+        fusion.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={"one": 1.0})
+
+
+def test_the_best_candidate_of_each_tomogram_is_kept():
+    """Of equal ones the first in z, y, x."""
+    candidates = table(
+        ("b", 9, 1, 1, 0.5, "s"), ("a", 1, 1, 1, 0.2, "s"), ("b", 2, 1, 1, 0.5, "s"), ("b", 1, 1, 1, 0.4, "s")
+    )
+    assert fusion.best(candidates)[["tomo_id", "z"]].to_numpy().tolist() == [["a", 1], ["b", 2]]
+
+
+def test_the_least_confident_share_of_all_tomograms_is_answered_with_none():
+    """By hand: of four scores 0, 0.2, 0.4, 0.8 the 55 % quantile is 0.33, so two are answered."""
+    candidates = table(("a", 1, 2, 3, 0.8, "s"), ("b", 4, 5, 6, 0.4, "s"), ("c", 7, 8, 9, 0.2, "s"))
+    answer = fusion.answer(candidates, ["d", "c", "b", "a"])
+    assert answer["tomo_id"].tolist() == ["d", "c", "b", "a"]
+    assert answer[POINT].to_numpy().tolist() == [[-1, -1, -1], [-1, -1, -1], [4, 5, 6], [1, 2, 3]]
+    assert answer["score"].tolist() == [0, 0.2, 0.4, 0.8]
+    answered = fusion.answer(candidates, list("abcd"), threshold=0.2)["z"].tolist()
+    assert answered == [1, 4, 7, -1]
+
+
+def test_answers_need_to_know_all_tomograms_and_where_to_cut():
+    """A quantile of the wrong tomograms would be another quantile."""
+    candidates = table(("a", 1, 2, 3, 0.8, "s"))
+    with pytest.raises(ValueError, match="candidates of a came"):
+        fusion.answer(candidates, ["b"])
+    with pytest.raises(ValueError, match="listed twice"):
+        fusion.answer(candidates, ["a", "a"])
+    with pytest.raises(ValueError, match="neither"):
+        fusion.answer(candidates, ["a"], quantile=None)
