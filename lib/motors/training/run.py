@@ -1,0 +1,180 @@
+"""`train`: from an experiment and its samples to a folder of weights."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Trainer
+from torch import nn
+from torch.utils.data import Dataset
+
+from motors import networks, workspace
+from motors.experiments import Experiment
+from motors.training.callbacks import Checkpoints, Journal, WeightAverage, WholeFiles, newest
+from motors.training.recipe import Stream, Training
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    experiment: Experiment,
+    dataset: Dataset,
+    output: Path | str,
+    *,
+    network: nn.Module | None = None,
+    workers: int = 2,
+    devices: int = 1,
+    accelerator: str = "auto",
+    progress: Callable[..., workspace.Progress] = workspace.progress,
+) -> Path:
+    """Train a network and return the folder of its averaged weights, `output/weights`.
+
+    Called again with the same arguments it goes on from the newest checkpoint, or returns at once if the training is
+    finished. However often it is killed, and with any number of workers, it takes the same samples in the same order;
+    on a CPU with the same number of threads it ends with the same bytes.
+
+    Into `output` go `weights/` (see `networks.save`), `metrics.csv` (see `Journal`) and `checkpoints/`, of which the
+    last two are kept.
+
+    With several devices, each takes its share of a micro-batch and batch norms see the whole of it (`SyncBatchNorm`,
+    which CPUs do not have), so that their number changes the speed but, up to rounding and dropout, not the result. A
+    script is started once more per device; in a notebook the kernel is forked, which must not have used a GPU before.
+
+    Parameters
+    ----------
+    experiment : the settings; `batch` is what all devices take together
+    dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in grey levels, and
+        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`)
+    output : the folder of the run
+    network : trained in place; by default `networks.build(experiment)`
+    workers : processes per device that make samples
+    devices : GPUs, or CPU processes
+    accelerator : "gpu" (in mixed precision, as the experiment says), "cpu" (in float32), or "auto": a GPU if there is
+        one
+    progress : what makes the progress line
+
+    Raises
+    ------
+    ValueError
+        If `output` or `dataset` is of another experiment, the devices cannot share a micro-batch, all checkpoints are
+        damaged, or the loss is not a number.
+    """
+    output, weights = Path(output), Path(output) / "weights"
+    Stream(experiment, world=devices)  # refuses early
+    _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
+    if weights.exists():
+        _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
+        log.info("%s was trained before: %s", experiment.name, weights)
+        with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
+            line.advance(experiment.optimiser_steps)
+        return weights
+    network = networks.build(experiment) if network is None else network
+    accelerator = _accelerator(accelerator)
+    if accelerator == "cpu":
+        networks.channels_last(network)
+    average = WeightAverage(network, experiment.average)
+    checkpoint = newest(output / "checkpoints")
+    if _steps(checkpoint, experiment) < experiment.optimiser_steps:
+        module = Training(network.train(), experiment, dataset, workers)
+        with _undisturbed():
+            trainer = _trainer(experiment, output, average, devices, accelerator, progress)
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        if not trainer.is_global_zero:
+            return weights
+    _write_weights(average, experiment, newest(output / "checkpoints"), weights)
+    return weights
+
+
+def _accelerator(wanted: str) -> str:
+    """What "auto" means here; counting leaves the GPUs untouched, for the fork."""
+    return wanted if wanted != "auto" else "gpu" if torch.cuda.device_count() else "cpu"
+
+
+def _trainer(
+    experiment: Experiment, output: Path, average: WeightAverage, devices: int, accelerator: str, progress: Callable
+) -> Trainer:
+    """Lightning's trainer, without all that we have ourselves."""
+    several = "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
+    journal = Journal(experiment, output / "metrics.csv", progress)
+    return Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=several if devices > 1 else "auto",
+        sync_batchnorm=devices > 1 and accelerator != "cpu",
+        precision="32-true" if accelerator == "cpu" else experiment.precision,
+        benchmark=accelerator != "cpu",  # all micro-batches have one shape: cuDNN may look for the fastest way
+        max_steps=experiment.optimiser_steps,
+        accumulate_grad_batches=experiment.accumulate,
+        callbacks=[average, journal, Checkpoints(experiment, output / "checkpoints")],
+        plugins=[WholeFiles()],
+        use_distributed_sampler=False,
+        default_root_dir=output,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _steps(checkpoint: Path | None, experiment: Experiment) -> int:
+    """Optimiser steps done at a checkpoint, which must be of this experiment."""
+    if checkpoint is None:
+        return 0
+    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    _refuse_another(experiment, Experiment.from_json(state["experiment"]), checkpoint)
+    return state["global_step"]
+
+
+def _refuse_another(
+    experiment: Experiment, other: Experiment, what: Path | str, ask: str = "train into another folder"
+) -> None:
+    """Raise if something was made with other settings."""
+    here, there = (json.loads(each.to_json()) for each in (experiment, other))
+    changed = [f"{name} is {there[name]!r} there, {here[name]!r} here" for name in here if here[name] != there[name]]
+    if changed:
+        raise ValueError(f"{what} is of another experiment ({'; '.join(changed)}): {ask}")
+
+
+def _write_weights(average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path) -> None:
+    """Write the averaged weights of the last checkpoint, the whole folder or nothing."""
+    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    average.load_state_dict(state["callbacks"][average.state_key])
+    part = weights.with_name(weights.name + ".part")
+    part.mkdir(exist_ok=True)
+    networks.save(average.average.module.cpu(), experiment, part)
+    part.rename(weights)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep Lightning from talking, and from leaving behind a process that can no longer be interrupted."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)  # advice on workers and resuming, which we know about
+            warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # a float16 overflow skips a step
+            yield
+    except SystemExit as stop:  # Lightning turns an interrupt into an exit, and ignores all later ones
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)

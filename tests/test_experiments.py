@@ -1,0 +1,176 @@
+"""The settings of the networks: the five final ones as the original solution trained them, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motors import experiments
+from motors.experiments import Experiment
+
+FINAL = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "coat_medium")
+
+# How the original solution trained its five final networks, row by row, in the order of FINAL.
+TABLE = {
+    "table": ("all_gt_v3", "all_gt_v3", "all_gt", "all_gt_v3", "all_gt"),
+    "fold": (-1, -1, -1, -1, 0),  # only CoaT left a fold out
+    "patch": ((224, 448, 448), (224, 448, 448), (224, 448, 448), (3, 896, 896), (3, 896, 896)),
+    "spacing": ((16, 16, 16), (16, 16, 16), (16, 16, 16), (32, 16, 16), (32, 16, 16)),
+    "background": (0.05, 0.05, 0.25, 0.05, 0.25),
+    "batch": (2, 2, 2, 8, 4),
+    "accumulate": (2, 2, 2, 4, 8),
+    "learning_rate": (5e-4, 5e-4, 5e-4, 1e-4, 1e-4),
+    "warmup": (3000, 3000, 1000, 0, 0),
+    "steps": (32010, 32000, 30000, 20000, 16100),
+    "optimiser_steps": (32000, 32000, 30000, 20000, 10000),  # the checkpoint that was used
+    "save_every": (2000, 2000, 1000, 2000, 10000),
+    "seed": (6112210, 2210, 42, 20250305, 42),
+    "average": (0.99, 0.99, 0.99, 0.99, 0.99),
+    "precision": ("16-mixed",) * 5,
+    # and what goes with it
+    "sigma": (200.0,) * 5,
+    "stride": (16,) * 5,
+    "grid": ((14, 28, 28), (14, 28, 28), (14, 28, 28), (1, 56, 56), (1, 56, 56)),
+    "repeats": (16, 16, 16, 50, 50),
+    "normalisation": ("imagenet", "imagenet", "kinetics", "half", "imagenet"),
+    "planar": (False, False, False, True, True),
+}
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_the_five_final_experiments_are_those_of_the_original(row):
+    """One row of the table of the original's settings."""
+    assert tuple(getattr(experiments.get(name), row) for name in FINAL) == TABLE[row]
+
+
+def test_the_3d_experiments_take_the_original_share_of_background_from_tomograms_with_motors():
+    """A row that 2D networks do not have."""
+    shares = [experiments.get(name).background_from_positive for name in FINAL[:3]]
+    assert shares == [0.25, 0.25, 0.10]
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_the_full_profile_of_a_family_is_its_original_and_others_are_shrunk(name):
+    """`of` finds experiments by family and profile."""
+    assert experiments.of(name, "full") is experiments.get(name)
+    assert experiments.get(name).family == name
+
+
+@pytest.mark.parametrize("profile", ["demo", "smoke"])
+@pytest.mark.parametrize(
+    "family", sorted({name.rsplit("_", 1)[0] for name in experiments.EXPERIMENTS if "_demo" in name})
+)
+def test_a_shrunk_experiment_keeps_its_family(family, profile):
+    """It has the block type, blob, strides, decay and precision of the original, and fewer steps."""
+    small, whole = experiments.of(family, profile), experiments.get(family)
+    for name in ("family", "sigma", "stride", "neck_hidden", "normalisation", "average", "precision", "planar"):
+        assert getattr(small, name) == getattr(whole, name), name
+    assert small.encoder.split("/")[0] == whole.encoder.split("/")[0]
+    assert small.steps < whole.steps
+
+
+@pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
+def test_an_experiment_survives_json(name, tmp_path):
+    """Written and read back it is the same, tuples included, from text and from a file."""
+    experiment = experiments.get(name)
+    assert experiment.name == name
+    assert Experiment.from_json(experiment.to_json()) == experiment
+    (tmp_path / "experiment.json").write_text(experiment.to_json())
+    again = Experiment.read(tmp_path / "experiment.json")
+    assert again == experiment
+    assert isinstance(again.patch, tuple) and isinstance(again.spacing, tuple)
+
+
+@given(
+    patch=st.tuples(*[st.integers(1, 8).map(lambda n: 32 * n)] * 3),
+    spacing=st.tuples(*[st.floats(1, 64)] * 3),
+    learning_rate=st.floats(1e-9, 1),
+    steps=st.integers(1, 10**6),
+)
+def test_any_variant_survives_json(**changes):
+    """Numbers come back to the last bit."""
+    variant = replace(experiments.get("resnext50"), stop_at=None, name="variant", **changes)
+    assert Experiment.from_json(variant.to_json()) == variant
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else():
+    """The original is frozen and stays as it is."""
+    original = experiments.get("x3d_m")
+    variant = replace(original, name="x3d_m_large", encoder="x3d/l")
+    before, after = json.loads(original.to_json()), json.loads(variant.to_json())
+    assert {key for key in before if before[key] != after[key]} == {"name", "encoder"}
+    assert original.encoder == "x3d/m"
+    with pytest.raises(AttributeError):
+        original.encoder = "x3d/l"
+
+
+def test_strides_and_grid_follow_from_the_patch():
+    """A 3D network answers every 16 voxels along each axis, a 2D network for its three slices at once."""
+    block = replace(experiments.get("resnext50"), patch=(32, 64, 96))
+    assert (block.strides, block.grid) == ((16, 16, 16), (2, 4, 6))
+    slices = replace(experiments.get("coat_medium"), patch=(3, 64, 96))
+    assert (slices.strides, slices.grid) == ((3, 16, 16), (1, 4, 6))
+
+
+def test_an_unknown_name_is_answered_with_those_there_are():
+    """One sentence that helps."""
+    with pytest.raises(ValueError, match="no experiment is called 'resnet': choose one of coat_medium, densenet121"):
+        experiments.get("resnet")
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "nearest"),
+    [("resnext50", (224, 448, 440), r"\(224, 448, 448\)"), ("maxvit_tiny", (3, 900, 896), r"\(896, 896\)")],
+)
+def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch, nearest):
+    """Every side must divide by 32, but for the three slices of a 2D network; the sentence offers the nearest."""
+    with pytest.raises(ValueError, match=rf"{name}: patch .* must divide by 32, .* the nearest is {nearest}"):
+        replace(experiments.get(name), patch=patch)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"patch": (64, 64)}, "need three numbers"),
+        ({"patch": (0, 64, 64)}, "must divide by 32"),
+        ({"spacing": (16.0, 0.0, 16.0)}, "must be positive"),
+        ({"batch": 0}, "batch 0, accumulate 2"),
+        ({"accumulate": 0}, "batch 2, accumulate 0"),
+        ({"save_every": 0}, "save_every 0 must be at least 1"),
+        ({"warmup": -1}, "warmup -1 at least 0"),
+        ({"stop_at": 32_011}, "stop within its 32010 steps, not at 32011"),
+        ({"stop_at": 0}, "not at 0"),
+        ({"average": 1.0}, "average 1.0 must be at least 0 and below 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, sentence):
+    """Each with a sentence that names the experiment."""
+    with pytest.raises(ValueError, match=f"experiment resnext50: .*{sentence}"):
+        replace(experiments.get("resnext50"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda settings: settings | {"learning_rat": 1}, r"unknown settings \['learning_rat'\]"),
+        (lambda settings: {"name": "a", "family": "a"}, r"settings \['encoder'\] are missing"),
+        (lambda settings: [settings], "no settings by name"),
+    ],
+)
+def test_a_file_with_other_settings_is_refused_by_name(change, sentence, tmp_path):
+    """An unknown setting is not dropped, a missing one not guessed."""
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(change(json.loads(experiments.get("resnext50").to_json()))))
+    with pytest.raises(ValueError, match=rf"experiment\.json holds no experiment .*{sentence}"):
+        Experiment.read(path)
+
+
+def test_a_file_that_is_not_json_or_not_there_is_refused_by_name(tmp_path):
+    """The sentence names the file."""
+    (tmp_path / "experiment.json").write_text("{")
+    with pytest.raises(ValueError, match=r"experiment\.json holds no experiment"):
+        Experiment.read(tmp_path / "experiment.json")
+    with pytest.raises(FileNotFoundError, match="missing.json"):
+        Experiment.read(tmp_path / "missing.json")

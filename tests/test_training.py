@@ -1,0 +1,540 @@
+"""Training: its numbers against the original's, and kills, workers and devices that must not change the result."""
+
+import contextlib
+import csv
+import json
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.data import Dataset
+
+from motors import experiments, networks, training
+
+REFERENCE = Path(__file__).parent / "reference" / "training"
+RECORDED = json.loads((REFERENCE / "training.json").read_text())
+# 8 optimiser steps of 3 micro-batches of 2 patches: samples 0 to 47; checkpoints after 3, 6 and 8 steps
+TINY = replace(
+    experiments.get("resnext50_smoke"),
+    name="tiny",
+    patch=(32, 32, 64),
+    batch=2,
+    accumulate=3,
+    learning_rate=1e-2,
+    warmup=3,
+    steps=10,
+    stop_at=8,
+    save_every=3,
+    average=0.9,
+    seed=7,
+)
+
+
+class Tiny(nn.Module):
+    """A network with all that can go wrong: batch norm, a buffer of whole numbers, dropout; logits at stride 16."""
+
+    def __init__(self, norm: bool = True, dropout: float = 0.2):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.stem = nn.Conv3d(1, 6, 4, stride=4)
+            self.norm = nn.BatchNorm3d(6) if norm else nn.Identity()
+            self.dropout = nn.Dropout(dropout)
+            self.head = nn.Conv3d(6, 1, 4, stride=4)
+
+    def forward(self, volume):
+        return self.head(self.dropout(torch.relu(self.norm(self.stem(volume / 128 - 1)))))
+
+
+class Samples(Dataset):
+    """Made-up samples, functions of their number; one of them may be deadly, and all may be noted down."""
+
+    def __init__(self, deadly: int | None = None, notes: Path | None = None, like=TINY):
+        self.deadly, self.notes, self.experiment, self.process = deadly, notes, like, os.getpid()
+
+    def __getitem__(self, k):
+        if k == self.deadly:
+            os.kill(self.process, signal.SIGKILL)
+        if self.notes:
+            with self.notes.open("a") as file:
+                file.write(f"{k}\n")
+        rng = np.random.default_rng([3, k])
+        image = rng.integers(0, 256, (1, *self.experiment.patch), dtype=np.uint8)
+        return {"image": image, "target": rng.random((1, *self.experiment.grid), dtype=np.float32)}
+
+
+class Silent:
+    """A progress line that is remembered instead of shown."""
+
+    shown: list["Silent"] = []
+
+    def __init__(self, total=None, title=""):
+        self.total, self.title, self.count, self.numbers = total, title, 0, {}
+        Silent.shown.append(self)
+
+    def advance(self, n=1, **numbers):
+        self.count, self.numbers = self.count + n, numbers
+
+    def close(self):
+        self.closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The bytes are promised for a number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def train(output, experiment=TINY, dataset=None, network=None, **options):
+    """Train the tiny network."""
+    options = {"workers": 0, "accelerator": "cpu", "progress": Silent} | options
+    return training.train(experiment, dataset or Samples(), output, network=network or Tiny(), **options)
+
+
+def rows(output):
+    """The journal."""
+    with (output / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def result(output):
+    """What must be the same after a kill: the bytes of the weights, and the journal without its clock."""
+    return (output / "weights" / "weights.safetensors").read_bytes(), [list(row.values())[:3] for row in rows(output)]
+
+
+def train_until(output, deadly_sample=None, deadly_save=False, workers=0):
+    """Train, up to a sample or the middle of writing a checkpoint, where the process is killed."""
+    multiprocessing.set_start_method("fork", force=True)  # workers start as they do in a notebook
+    torch.set_num_threads(1)
+    save = torch.save
+
+    def save_half(content, path):
+        save(content, path)
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = save_half if deadly_save else save
+    train(output, dataset=Samples(deadly_sample, notes=output.with_suffix(".notes")), workers=workers)
+
+
+def run(function, *arguments, **options):
+    """Call a function of this file in a process of its own and return the exit code."""
+    context = multiprocessing.get_context("forkserver")  # a clean process, which has done the slow imports only
+    context.set_forkserver_preload(["motors.training", "pytest", "hypothesis"])
+    process = context.Process(target=function, args=arguments, kwargs=options)
+    process.start()
+    process.join(300)  # a busy machine is no failure
+    assert process.exitcode is not None, "the training hangs"
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The run that nothing happened to."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    assert run(train_until, output) == 0
+    return output
+
+
+# ---- the numbers of the original solution
+
+
+@pytest.mark.parametrize(
+    "case", RECORDED["learning_rate"], ids=lambda case: f"{case['experiment']}-{case['steps_per_epoch']}"
+)
+def test_the_learning_rate_is_that_of_the_original_at_every_recorded_step(case):
+    """Warm-up and cosine of the five final networks agree to a relative 1e-9."""
+    experiment = experiments.get(case["experiment"])
+    rates = [training.learning_rate(experiment, step) for step in case["steps"]]
+    np.testing.assert_allclose(rates, case["lr"], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("case", RECORDED["learning_rate"][::2], ids=lambda case: case["experiment"])
+def test_the_optimiser_is_that_of_the_original_and_takes_those_rates(case):
+    """AdamW in one group, and its rate before each of the first steps is the recorded one."""
+    module = training.Training(Tiny(), experiments.get(case["experiment"]), Samples(), 0)
+    made = module.configure_optimizers()
+    optimiser, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    (group,) = optimiser.param_groups
+    assert type(optimiser).__name__ == case["optimizer"]
+    assert (list(group["betas"]), group["eps"], group["weight_decay"]) == (
+        case["betas"],
+        case["eps"],
+        case["weight_decay"],
+    )
+    assert len(group["params"]) == len(list(module.parameters()))
+    for step, rate in zip(range(3), case["lr"], strict=False):
+        assert case["steps"][step] == step
+        assert group["lr"] == pytest.approx(rate, rel=1e-9)
+        optimiser.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("key", RECORDED["loss"])
+def test_the_loss_and_its_gradient_are_those_of_the_original(key):
+    """Mean cross-entropy over all cells: value and gradient within 1e-6."""
+    with np.load(REFERENCE / "loss.npz") as arrays:
+        logits, target, gradient = (torch.from_numpy(arrays[f"{key}_{part}"]) for part in ("pred", "target", "grad"))
+    logits.requires_grad_()
+    value = training.loss(logits, target)
+    value.backward()
+    assert value.item() == pytest.approx(RECORDED["loss"][key], abs=1e-6)
+    np.testing.assert_allclose(logits.grad, gradient, atol=1e-6)
+
+
+def test_the_loss_is_counted_in_float32():
+    """Half-precision logits and targets give a float32 loss: softplus(2) - 2 * 0.5 by hand."""
+    value = training.loss(torch.full((1, 1, 2, 3, 4), 2.0).half(), torch.full((1, 1, 2, 3, 4), 0.5).half())
+    assert value.dtype == torch.float32
+    assert float(value) == pytest.approx(math.log(1 + math.e**2) - 1, rel=1e-6)
+
+
+# ---- the stream and the average
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.data())
+def test_all_devices_together_take_every_sample_once_in_order(share, world, accumulate, steps, data):
+    """From any start, the micro-batches of all devices are the rest of 0, 1, 2, ... up to the last step."""
+    batch = share * world
+    experiment = replace(TINY, batch=batch, accumulate=accumulate, steps=steps, stop_at=None)
+    start = data.draw(st.integers(0, steps * accumulate))
+    streams = [training.Stream(experiment, start=start, rank=rank, world=world) for rank in range(world)]
+    taken = [sorted(sum(parts, [])) for parts in zip(*streams, strict=True)]
+    assert sum(taken, []) == list(range(start * batch, steps * accumulate * batch))
+    assert all(len(part) == batch for part in taken)
+
+
+def test_devices_that_cannot_share_a_batch_are_refused(tmp_path):
+    """Three devices and a batch of two are one sentence, before anything is written."""
+    with pytest.raises(ValueError, match="3 devices cannot share the 2 patches"):
+        train(tmp_path / "run", devices=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_average_starts_with_the_initial_weights_and_copies_whole_numbers():
+    """By hand: 1 moves to 0.9 + 0.1 * 11 = 2, then to 1.8 + 0.1 * 11 = 2.9; so do running means; a count is copied."""
+    network = nn.BatchNorm1d(1)
+    average = training.WeightAverage(network, 0.9)
+    nn.init.constant_(network.weight, 11.0)
+    network.running_mean.fill_(10.0)
+    network.num_batches_tracked.fill_(5)
+    for weight, mean in ((2.0, 1.0), (2.9, 1.9)):
+        average.on_train_batch_end(None, type("Module", (), {"network": network}))
+        moved = average.average.module
+        assert moved.weight.item() == pytest.approx(weight)
+        assert moved.running_mean.item() == pytest.approx(mean)
+        assert moved.num_batches_tracked.item() == 5
+
+
+def test_training_is_the_plain_loop_with_an_average_after_every_micro_batch(tmp_path):
+    """The saved weights are those of twenty lines of torch: the average, not the last weights."""
+    train(tmp_path, network=Tiny(dropout=0.0))
+    network, samples = Tiny(dropout=0.0), Samples()
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0)
+    losses = []
+    for step in range(8):
+        optimiser.param_groups[0]["lr"] = training.learning_rate(TINY, step)
+        for micro in range(3):
+            numbers = [2 * (3 * step + micro), 2 * (3 * step + micro) + 1]
+            image = torch.stack([torch.from_numpy(samples[k]["image"]) for k in numbers]).float()
+            target = torch.stack([torch.from_numpy(samples[k]["target"]) for k in numbers]).float()
+            value = nn.functional.binary_cross_entropy_with_logits(network(image), target) / 3
+            value.backward()
+            losses.append(value.item())
+            if micro == 2:
+                optimiser.step()
+                optimiser.zero_grad()
+            for name, now in network.state_dict().items():
+                average[name] = 0.9 * average[name] + 0.1 * now if now.is_floating_point() else now.clone()
+    saved = load_file(tmp_path / "weights" / "weights.safetensors")
+    assert saved.keys() == average.keys()
+    for name, value in saved.items():
+        torch.testing.assert_close(value, average[name], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(saved["head.weight"], network.head.weight, atol=1e-4)
+    assert [float(row["loss"]) for row in rows(tmp_path)] == pytest.approx(
+        np.reshape(losses, (8, 3)).sum(axis=1), rel=1e-5
+    )
+
+
+# ---- kills
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undisturbed):
+    """SIGKILL inside a window of accumulation, between two, while a checkpoint is written; at last with a worker."""
+    output, killed = tmp_path / "run", -signal.SIGKILL
+    assert run(train_until, output, deadly_sample=2 * 4) == killed  # step 2, second micro-batch
+    assert training.newest(output / "checkpoints") is None
+    assert run(train_until, output, deadly_sample=2 * (3 * 4)) == killed  # after step 4, between two optimiser steps
+    assert training.newest(output / "checkpoints").name == "step_0000003.ckpt"
+    assert run(train_until, output, deadly_save=True) == killed  # the checkpoint of step 6, half written
+    assert [path.name for path in output.glob("checkpoints/*.ckpt")] == ["step_0000003.ckpt"]
+    assert run(train_until, output, deadly_sample=2 * (3 * 6 + 2)) == killed  # after step 6, third micro-batch
+    assert training.newest(output / "checkpoints").name == "step_0000006.ckpt"
+    assert run(train_until, output, deadly_save=True) == killed  # the last checkpoint
+    assert run(train_until, output, workers=1) == 0
+    assert result(output) == result(undisturbed)
+
+
+def test_a_resumed_run_takes_the_stream_up_where_its_checkpoint_left_it(tmp_path):
+    """After a kill in step 5 the samples from the checkpoint of step 3 on come again, each once, in order."""
+    output = tmp_path / "run"
+    assert run(train_until, output, deadly_sample=2 * 3 * 5 - 1) == -signal.SIGKILL
+    assert run(train_until, output) == 0
+    taken = [int(k) for k in output.with_suffix(".notes").read_text().split()]
+    assert taken == [*range(2 * 3 * 5 - 1), *range(2 * 3 * 3, 2 * 3 * 8)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_any_number_of_workers_gives_the_same_bytes(workers, tmp_path, undisturbed):
+    """What random numbers there are belong to a sample or a micro-batch, not to the process that makes them."""
+    train(tmp_path, workers=workers)
+    assert result(tmp_path) == result(undisturbed)
+
+
+def test_a_run_killed_before_its_weights_were_written_writes_them_without_training(tmp_path, undisturbed, monkeypatch):
+    """The last checkpoint is enough."""
+    with monkeypatch.context() as patch, pytest.raises(KeyError):
+        patch.setattr(networks, "save", lambda *_: {}["killed"])
+        train(tmp_path)
+    assert not (tmp_path / "weights").exists()
+    train(tmp_path, dataset=Samples(deadly=0))
+    assert result(tmp_path) == result(undisturbed)
+
+
+def test_a_finished_run_returns_at_once_and_says_so(tmp_path, undisturbed, caplog):
+    """No sample is taken, the files stay as they are, the log and the progress line tell."""
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    caplog.set_level(logging.INFO, "motors")
+    assert train(undisturbed, dataset=Samples(deadly=0)) == undisturbed / "weights"
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
+    assert "tiny was trained before" in caplog.text
+    assert Silent.shown[-1].title == "tiny, trained before"
+    assert Silent.shown[-1].count == Silent.shown[-1].total == 8
+
+
+def test_a_damaged_checkpoint_is_left_aside(tmp_path, undisturbed, caplog):
+    """A newest checkpoint with one changed byte, or without its end, gives way to the one before it."""
+    train(tmp_path)
+    (tmp_path / "weights").rename(tmp_path / "moved away")
+    older, newer = sorted((tmp_path / "checkpoints").glob("*.ckpt"))
+    content = bytearray(newer.read_bytes())
+    content[len(content) // 2] ^= 255
+    newer.write_bytes(content)
+    assert training.newest(tmp_path / "checkpoints") == older
+    newer.write_bytes(content[:-100])
+    train(tmp_path)
+    assert "step_0000008.ckpt is damaged" in caplog.text
+    assert result(tmp_path) == result(undisturbed)
+
+
+def test_a_folder_with_damaged_checkpoints_only_is_refused(tmp_path):
+    """Nobody's work is silently begun again."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_0000003.ckpt").write_bytes(b"PK, but no archive")
+    with pytest.raises(ValueError, match=r"all checkpoints in .*checkpoints are damaged: move them away"):
+        train(tmp_path)
+
+
+def test_the_folder_of_another_experiment_is_refused(tmp_path, undisturbed):
+    """Finished or not: the sentence names the file and the settings that differ."""
+    other = replace(TINY, learning_rate=2e-2, seed=8)
+    changed = r"learning_rate is 0.01 there, 0.02 here; seed is 7 there, 8 here"
+    with pytest.raises(ValueError, match=rf"weights is of another experiment \({changed}\)"):
+        train(undisturbed, other, dataset=Samples(like=other))
+    (tmp_path / "checkpoints").mkdir()
+    for path in undisturbed.glob("checkpoints/*.ckpt"):
+        (tmp_path / "checkpoints" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match=rf"step_0000008.ckpt is of another experiment \({changed}\)"):
+        train(tmp_path, other, dataset=Samples(like=other))
+
+
+def test_samples_made_for_another_experiment_are_refused(tmp_path):
+    """A dataset that knows its experiment must know this one."""
+    with pytest.raises(ValueError, match=r"the dataset is of another experiment \(seed is 8 there, 7 here\)"):
+        train(tmp_path, dataset=Samples(like=replace(TINY, seed=8)))
+
+
+# ---- what is left behind
+
+
+def test_the_last_two_checkpoints_and_a_row_per_step_are_kept(undisturbed):
+    """Steps 6 and 8 of 3, 6 and 8; eight rows with the rate that each step took."""
+    kept = sorted(path.name for path in (undisturbed / "checkpoints").iterdir())
+    assert kept == ["step_0000006.ckpt", "step_0000008.ckpt"]
+    table = rows(undisturbed)
+    assert list(table[0]) == ["step", "loss", "learning_rate", "seconds"]
+    assert [int(row["step"]) for row in table] == list(range(1, 9))
+    rates = [training.learning_rate(TINY, step) for step in range(8)]
+    assert [float(row["learning_rate"]) for row in table] == pytest.approx(rates, rel=1e-8)
+    seconds = [float(row["seconds"]) for row in table]
+    assert seconds == sorted(seconds) and 0 <= seconds[-1] < 100
+    experiment = experiments.Experiment.read(undisturbed / "weights" / "experiment.json")
+    assert experiment == TINY
+
+
+def test_a_network_of_the_project_is_built_trained_saved_and_loaded_back(tmp_path):
+    """The smallest experiment, two steps: what `train` returns is what `networks.load` takes."""
+    experiment = replace(experiments.get("resnext50_smoke"), steps=2, save_every=1)
+    folder = training.train(
+        experiment, Samples(like=experiment), tmp_path, workers=0, accelerator="cpu", progress=Silent
+    )
+    network, again = networks.load(folder)
+    assert (folder, again, network.training) == (tmp_path / "weights", experiment, False)
+    initial = networks.build(experiment).state_dict()
+    moved = [name for name, value in network.state_dict().items() if not torch.equal(value, initial[name])]
+    assert {name for name, _ in network.named_parameters()} <= set(moved)
+    assert network(torch.full((1, 1, *experiment.patch), 127.0)).shape == (1, 1, *experiment.grid)
+
+
+def test_training_says_nothing_and_leaves_the_global_random_numbers_alone(tmp_path, capfd):
+    """No print, no warning, no log line of Lightning, whose level is what it was; torch's generator has not moved."""
+    torch.manual_seed(5)
+    before, level = torch.get_rng_state(), logging.getLogger("lightning.pytorch").level
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(tmp_path, workers=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert logging.getLogger("lightning.pytorch").level == level
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_progress_line_counts_what_is_left_to_do(tmp_path):
+    """A new run counts its steps and shows the loss; a resumed one counts from its checkpoint on and says which."""
+    train(tmp_path)
+    line = Silent.shown[-1]
+    assert (line.title, line.total, line.count, line.closed) == ("tiny", 8, 8, True)
+    assert line.numbers["loss"] == pytest.approx(float(rows(tmp_path)[-1]["loss"]))
+    (tmp_path / "weights").rename(tmp_path / "moved away")
+    (tmp_path / "checkpoints" / "step_0000008.ckpt").unlink()
+    train(tmp_path)
+    line = Silent.shown[-1]
+    assert (line.title, line.total, line.count) == ("tiny, from step 6", 2, 2)
+    assert len(rows(tmp_path)) == 8
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training_with_a_sentence(tmp_path):
+    """It is noticed at the step it happens, before a checkpoint could keep it."""
+    network = Tiny()
+    nn.init.constant_(network.head.bias, math.nan)
+    with pytest.raises(ValueError, match=r"the loss of tiny is nan at step 1: look at the samples"):
+        train(tmp_path, network=network)
+    assert not list(tmp_path.glob("checkpoints/*.ckpt"))
+
+
+def test_an_interrupted_training_can_be_interrupted_again(tmp_path):
+    """Ctrl-C arrives as such, its handler is still there, and the training goes on when called again."""
+
+    class Interrupted(Samples):
+        """Samples of which one arrives together with Ctrl-C."""
+
+        def __getitem__(self, k):
+            if k == 25:
+                signal.raise_signal(signal.SIGINT)
+            return super().__getitem__(k)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, dataset=Interrupted())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Silent.shown[-1].closed
+    train(tmp_path)
+    assert Silent.shown[-1].title == "tiny, from step 3"
+
+
+# ---- several devices
+
+
+def keep_gradients(output):
+    """Let every optimiser step of this process leave its gradients in `output`, those of the first device."""
+
+    def keep(module, optimiser):
+        if module.global_rank == 0:
+            gradients = [weight.grad.clone() for weight in module.network.parameters()]
+            torch.save(gradients, output / f"gradients_{module.trainer.global_step}.pt")
+
+    output.mkdir(exist_ok=True)
+    training.Training.on_before_optimizer_step = keep
+
+
+def train_without_norm(output, devices, interactive=False):
+    """Train a network without batch norm and dropout; the two processes of a notebook are forked from this one."""
+    torch.set_num_threads(1)
+    if interactive:
+        sys.ps1 = ">>> "  # how Python says that it is a notebook or a prompt
+    keep_gradients(output)
+    samples = Samples(notes=output / "notes")
+    train(output, dataset=samples, network=Tiny(norm=False, dropout=0.0), devices=devices)
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    """The run that one process makes of a micro-batch of two patches."""
+    output = tmp_path_factory.mktemp("one_device")
+    assert run(train_without_norm, output, devices=1) == 0
+    return output
+
+
+def agree(output, other):
+    """Every loss, every gradient and the averaged weights are the same to float tolerance, from the same samples."""
+    for row, expected in zip(rows(output), rows(other), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+    for step in range(TINY.optimiser_steps):
+        pair = (torch.load(folder / f"gradients_{step}.pt", weights_only=True) for folder in (output, other))
+        for mine, theirs in zip(*pair, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+    mine, theirs = (load_file(folder / "weights" / "weights.safetensors") for folder in (output, other))
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+    taken = [sorted(int(k) for k in (folder / "notes").read_text().split()) for folder in (output, other)]
+    assert taken[0] == taken[1] == list(range(48))
+
+
+def test_two_processes_of_a_notebook_train_like_one_with_the_doubled_batch(tmp_path, one_device):
+    """Without batch norm, two forked processes with one patch each have the losses and gradients of one with two."""
+    assert run(train_without_norm, tmp_path, devices=2, interactive=True) == 0
+    agree(tmp_path, one_device)
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_script_train_like_one_with_the_doubled_batch(tmp_path, one_device):
+    """The same where a script is started once per device; slow, because both import everything anew."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_training import train_without_norm
+train_without_norm(Path({str(tmp_path / "two")!r}), devices=2)
+"""
+    )
+    process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    try:
+        assert process.wait(300) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the process it started, too, if one of them hangs
+    agree(tmp_path / "two", one_device)
