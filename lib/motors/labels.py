@@ -79,7 +79,7 @@ class Labels:
         return found.reindex(self.tomograms["tomo_id"], fill_value=0).rename("motors")
 
     def rows(self) -> pd.DataFrame:
-        """Return one row per motor and one of -1 for a tomogram without: columns of both tables, and has_motor."""
+        """Return one row per motor, one of -1 for a tomogram without: tomo_id, sizes, spacing, z, y, x, has_motor."""
         table = self.validate().tomograms[TOMOGRAMS].merge(self.motors[MOTORS], on="tomo_id", how="left")
         table["has_motor"] = table["z"].notna()
         table[POINT] = np.nan_to_num(numbers(table, POINT), nan=NO_MOTOR)
@@ -197,7 +197,7 @@ def read(folder: str | Path) -> Labels:
         If a file is missing or lacks columns, or together they are no valid labels.
     """
     folder = Path(folder)
-    tables = (read_table(folder / name, need) for name, need in (("tomograms.csv", TOMOGRAMS), ("motors.csv", MOTORS)))
+    tables = read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)
     return Labels(*tables).validate(folder.name)
 
 

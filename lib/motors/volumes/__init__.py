@@ -3,7 +3,7 @@
 from motors.volumes.files import read, write_mrc
 from motors.volumes.levels import to_uint8, unwrap
 from motors.volumes.resampling import resample
-from motors.volumes.store import open_prepared, slice_paths, write_prepared, write_slices
+from motors.volumes.store import open_prepared, slice_paths, stack_shape, write_prepared, write_slices
 from motors.volumes.tomogram import Tomogram
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "read",
     "resample",
     "slice_paths",
+    "stack_shape",
     "to_uint8",
     "unwrap",
     "write_mrc",

@@ -40,15 +40,32 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis) -> np.ndarra
     if min(voxels.shape * scale) < 1:
         raise ValueError(f"nothing is left of {voxels.shape} voxels of {spacing} Å at {target} Å: use a smaller target")
     shape = resampled_shape(voxels.shape, spacing, target)
-    depths = np.clip((np.arange(shape[0]) + 0.5) / scale[0] - 0.5, 0, len(voxels) - 1)  # in planes of the input
+    above, below, shares = _neighbours(shape[0], len(voxels), scale[0])
     result = np.empty(shape, np.uint8)
 
     def interpolate(k: int) -> None:
-        upper, share = int(depths[k]), depths[k] % 1
-        planes = [np.ascontiguousarray(voxels[z]) for z in (upper, min(upper + 1, len(voxels) - 1))]
-        blend = cv2.addWeighted(planes[0], 1 - share, planes[1], share, HAIR, dtype=cv2.CV_32F)
-        plane = cv2.resize(blend, None, fx=scale[2], fy=scale[1], interpolation=cv2.INTER_LINEAR)
-        result[k] = plane[: shape[1], : shape[2]]  # OpenCV rounds the sides, here they are rounded down
+        first, second, share = voxels[above[k]], voxels[below[k]], shares[k]
+        blend = cv2.addWeighted(first, 1 - share, second, share, HAIR, dtype=cv2.CV_32F)
+        result[k] = _resize(blend, shape[1:], scale[1:])
 
     for_each(interpolate, len(result))
     return result
+
+
+def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.ndarray:
+    """Return a `(y, x)` float32 plane at `scale` times as many pixels."""
+    if any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale)):  # OpenCV would only copy it
+        for axis in (0, 1):
+            before, after, shares = _neighbours(shape[axis], plane.shape[axis], scale[axis])
+            shares = np.expand_dims(shares, 1 - axis).astype(np.float32)
+            plane = plane.take(before, axis) * (1 - shares) + plane.take(after, axis) * shares
+        return plane
+    resized = cv2.resize(plane, None, fx=scale[1], fy=scale[0], interpolation=cv2.INTER_LINEAR)
+    return resized[: shape[0], : shape[1]]  # OpenCV rounds the sides, here they are rounded down
+
+
+def _neighbours(count: int, side: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for `count` new voxels along an axis the old ones before and after each, and the share of the latter."""
+    at = np.clip((np.arange(count) + 0.5) / scale - 0.5, 0, side - 1)
+    before = at.astype(int)
+    return before, np.minimum(before + 1, side - 1), at - before

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from motors.geometry import Shape
 from motors.volumes.tomogram import check_voxels, for_each
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
@@ -36,6 +37,12 @@ def slice_paths(folder: str | Path) -> list[Path]:
             " slice_0001.jpg and so on without a gap: copy the folder again, and nothing else into it"
         )
     return [folder / name for name in expected]
+
+
+def stack_shape(folder: str | Path) -> Shape:
+    """Return the `(z, y, x)` shape of a folder of slices; only the first is opened. Raises as `read_slices`."""
+    paths = slice_paths(folder)
+    return (len(paths), *_read_slice(paths[0]).shape)
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
@@ -78,7 +85,7 @@ def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -
         partial.mkdir()
 
         def encode(k: int) -> None:
-            _, data = cv2.imencode(".jpg", np.ascontiguousarray(voxels[k]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+            _, data = cv2.imencode(".jpg", voxels[k], [cv2.IMWRITE_JPEG_QUALITY, quality])
             (partial / f"slice_{k:04d}.jpg").write_bytes(data)
 
         for_each(encode, len(voxels))
@@ -123,7 +130,7 @@ def renamed(path: Path) -> Iterator[Path]:
 
 
 def _read_slice(path: Path) -> np.ndarray:
-    """Return one `(y, x)` uint8 slice; OpenCV alone would fill up a file that is cut short with grey."""
+    """Return one `(y, x)` uint8 slice; OpenCV before 4.13 fills up a file that is cut short and says nothing."""
     data = path.read_bytes()
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
     if picture is None:

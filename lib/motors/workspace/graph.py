@@ -194,7 +194,10 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
     """Run Snakemake to its end; a signal to us interrupts it and its jobs, and we wait until they have tidied up."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     process = subprocess.Popen(snakemake, cwd=workspace.root, start_new_session=True, pass_fds=[lock.fileno()])
-    interrupt = lambda *_: os.killpg(process.pid, signal.SIGINT)  # noqa: E731
+
+    def interrupt(*_: object) -> None:
+        os.killpg(process.pid, signal.SIGINT)
+
     earlier = {number: signal.signal(number, interrupt) for number in signals}
     try:
         return process.wait()
@@ -205,8 +208,6 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
 
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
     """Lines on what was reached and where it lies."""
-    here = Path.cwd()
-    show = lambda path: os.path.relpath(path, here)  # noqa: E731
     last = list(plan.values())[-1].run
     score, submission = last.folder / "score.json", last.folder / "submission.csv"
     if score.is_file():
@@ -216,9 +217,9 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
             f" {score['f2_original_quantile']:.3f} at the original solution's quantile 0.55)"
         )
     if submission.is_file():
-        yield f"submission: {show(submission)}"
+        yield f"submission: {os.path.relpath(submission)}"
     yield "executed notebooks:"
-    yield from (f"  {show(step.executed)}" for step in plan.values())
+    yield from (f"  {os.path.relpath(step.executed)}" for step in plan.values())
 
 
 def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:

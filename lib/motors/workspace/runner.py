@@ -52,8 +52,9 @@ def run(
     Returns
     -------
     The content of `record.json`: notebook, profile, seed, status ("succeeded", "failed" or "interrupted"), error (one
-    sentence or None), parameters, commit, changed, versions, started, seconds, peak_memory_mib (of the kernel),
-    executed (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 by file).
+    sentence or None), parameters, commit, changed, versions, started, seconds, peak_memory_mib (of the kernel; None
+    where an earlier child of this process used more), executed (name and SHA-256 of the executed notebook) and outputs
+    (bytes and SHA-256 by file).
 
     Raises
     ------

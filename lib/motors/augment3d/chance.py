@@ -1,0 +1,103 @@
+"""What happens to a patch, decided at random; the chances and ranges are those of the original solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Vector = tuple[float, float, float]  # along or about z, y, x
+Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels, and how much
+
+AFFINES = {"none": 0.25, "slight": 0.5, "heavy": 0.25}
+GREY = {"shift and contrast": 0.4, "multiply": 0.2, "gamma": 0.3, "histogram": 0.1}  # one of them is tried
+RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on the way down and on the way up
+    ("trilinear", "trilinear"): 0.4,
+    ("trilinear", "nearest-exact"): 0.1,
+    ("area", "trilinear"): 0.1,
+    ("area", "nearest-exact"): 0.1,
+    ("nearest-exact", "trilinear"): 0.2,
+    ("nearest-exact", "nearest-exact"): 0.1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What is done to one patch; the default does nothing.
+
+    Parameters
+    ----------
+    zoom : magnification along z, y, x
+    rotation : radians about z, y, x
+    shear : how much x moves with y, x with z, and y with x
+    scale : how much more is seen along z, y, x
+    steps : what is done to the grey levels, in this order (see `grey_table`)
+    quality : a factor on the size and the interpolations down and up again (see `coarsen`), or None
+    dropout : seed of the boxes and of the noise that fills them (see `drop_boxes`), or None
+    """
+
+    zoom: Vector = (1.0, 1.0, 1.0)
+    rotation: Vector = (0.0, 0.0, 0.0)
+    shear: Vector = (0.0, 0.0, 0.0)
+    scale: Vector = (1.0, 1.0, 1.0)
+    steps: tuple[Step, ...] = ()
+    quality: tuple[float, str, str] | None = None
+    dropout: int | None = None
+
+
+def draw(rng: np.random.Generator) -> Draw:
+    """Return what is done to one patch, at random.
+
+    With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
+    which also tilts by up to 15 degrees and shears; with 50 % other grey levels; with 20 % lost resolution; with 10 %
+    boxes of noise.
+
+    Parameters
+    ----------
+    rng : what the draw depends on, and nothing else
+    """
+    found: dict[str, object] = {}
+    if rng.random() < 0.4:
+        found["zoom"] = _uniform(rng, 0.6, 1.2)
+    kind = _choose(rng, AFFINES)
+    if kind != "none":
+        tilt = np.radians(15) if kind == "heavy" else 0.0
+        found["rotation"] = (rng.uniform(0, 2 * np.pi), rng.uniform(-tilt, tilt), rng.uniform(-tilt, tilt))
+        found["shear"] = _uniform(rng, -0.2, 0.2) if kind == "heavy" else (0.0, 0.0, 0.0)
+        found["scale"] = _uniform(rng, 0.7, 1.3)
+    found["steps"] = _draw_steps(rng)
+    if rng.random() < 0.2:
+        found["quality"] = (rng.uniform(0.6, 0.9), *_choose(rng, RESAMPLINGS))
+    if rng.random() < 0.1:
+        found["dropout"] = int(rng.integers(2**63))
+    return Draw(**found)
+
+
+def _draw_steps(rng: np.random.Generator) -> tuple[Step, ...]:
+    """Return what is done to the grey levels."""
+    kind = _choose(rng, GREY)
+    if kind == "shift and contrast":
+        each = 1 - np.sqrt(0.5)  # so that half of these patches stay as they are
+        shift = ("add", rng.uniform(-40, 80)) if rng.random() < 0.5 else ("add_deviations", rng.uniform(-0.7, 1.2))
+        contrast = ("contrast", rng.uniform(-0.6, 0) if rng.random() < 0.7 else rng.uniform(0, 0.8))
+        return tuple(step for step in (shift, contrast) if rng.random() < each)
+    if rng.random() >= 0.5:
+        return ()
+    if kind == "multiply":
+        return (("multiply", rng.uniform(-0.7, 0.7)),)
+    if kind == "gamma":
+        return (("gamma", rng.uniform(0.25, 1.75)),)
+    levels = np.linspace(0, 1, rng.integers(10, 20, endpoint=True))
+    for i in range(1, len(levels) - 1):
+        levels[i] = rng.uniform(levels[i - 1], levels[i + 1])
+    return (("histogram", tuple(levels.tolist())),)
+
+
+def _choose(rng: np.random.Generator, chances: dict) -> object:
+    """Return one of the keys, each with its chance."""
+    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float) -> Vector:
+    """Return three numbers between `low` and `high`."""
+    return tuple(rng.uniform(low, high, 3).tolist())

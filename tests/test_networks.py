@@ -1,0 +1,291 @@
+"""Networks are built from experiments, saved beside them and loaded from there."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from motors import networks
+from motors.experiments import RESNEXT50_SMOKE, Experiment
+
+SHAPE = (32, 64, 96)  # z, y, x
+RESNEXT = replace(
+    RESNEXT50_SMOKE,
+    encoder_options={
+        "layers": [1, 1, 1, 1],
+        "stem_type": "deep",
+        "stem_width": 8,
+        "channels": [4, 4, 8, 8],
+        "cardinality": 2,
+        "base_width": 16,
+    },
+    neck_channels=4,
+    decoder_channels=16,
+    patch=SHAPE,
+)
+X3D = replace(
+    RESNEXT,
+    name="x3d_tiny",
+    encoder="x3d/m",
+    encoder_options={"depths": [1, 2, 2, 1], "channels": [8, 8, 8, 16]},
+    neck_channels=0,
+    normalisation="kinetics",
+)
+DENSENET = replace(
+    RESNEXT,
+    name="densenet_tiny",
+    encoder="smp/tu-densenet121",
+    encoder_options={"growth_rate": 8, "block_config": [2, 2, 2, 2]},
+)
+COAT = Experiment(
+    name="coat_tiny",
+    family="coat",
+    encoder="timm/coat_lite_tiny",
+    patch=(3, 64, 96),
+    neck_channels=8,
+    neck_hidden=1,
+    decoder_channels=16,
+)
+MAXVIT = replace(COAT, name="maxvit_tiny", encoder="timm/maxvit_pico_rw_256", normalisation="half")
+CONVNEXT = replace(COAT, name="convnext_atto", encoder="timm/convnext_atto")
+SMALL = [RESNEXT, X3D, DENSENET, COAT, MAXVIT, CONVNEXT]
+named = pytest.mark.parametrize("experiment", SMALL, ids=lambda experiment: experiment.name)
+
+
+def grey(experiment: Experiment, seed: int = 0, batch: int = 2) -> torch.Tensor:
+    """Random grey levels of the shape the network takes."""
+    shape = experiment.patch if experiment.planar else (1, *experiment.patch)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (batch, *shape), generator=generator).float()
+
+
+def test_small_densenets_come_from_options_too():
+    """The small networks of these tests are small."""
+    for experiment in (RESNEXT, X3D, DENSENET):
+        assert sum(p.numel() for p in networks.build(experiment).parameters()) < 1_000_000, experiment.name
+
+
+@named
+def test_grey_levels_go_in_and_one_logit_per_cell_comes_out(experiment):
+    """The grid has a cell for every 16 voxels along each axis that the network sees as a whole."""
+    network = networks.build(experiment).eval()
+    with torch.inference_mode():
+        logits = network(grey(experiment))
+    assert logits.shape == (2, 1, *(experiment.grid[1:] if experiment.planar else experiment.grid))
+    assert torch.isfinite(logits).all()
+
+
+@named
+def test_a_network_comes_back_as_it_was_saved(experiment, tmp_path):
+    """Loading gives the same answers and the same experiment, in evaluation mode."""
+    network = networks.build(experiment)
+    network(grey(experiment))  # moves the statistics of normalisations
+    assert networks.save(network, experiment, tmp_path / "run") == tmp_path / "run"
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["experiment.json", "weights.safetensors"]
+    loaded, settings = networks.load(tmp_path / "run")
+    assert settings == experiment and not loaded.training
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(grey(experiment)), network.eval()(grey(experiment)), rtol=0, atol=0)
+
+
+@named
+def test_recomputing_changes_neither_gradients_nor_statistics(experiment):
+    """Activation checkpointing gives what training without it gives, step after step."""
+    after = {}
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        network = networks.build(replace(experiment, recompute=recompute)).train()
+        for step in range(2):
+            network(grey(experiment, seed=step)).square().mean().backward()
+        gradients = {key: p.grad for key, p in network.named_parameters() if p.grad is not None}
+        after[recompute] = gradients, dict(network.state_dict())
+    for plain, recomputed in zip(*after.values(), strict=True):
+        assert plain.keys() == recomputed.keys()
+        for key, tensor in plain.items():
+            torch.testing.assert_close(recomputed[key], tensor, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_recomputing_remembers_less():
+    """Fewer tensors are kept for the gradients, in the encoder as in the neck."""
+
+    def kept(recompute: bool) -> int:
+        stored = []
+        network = networks.build(replace(RESNEXT, recompute=recompute)).train()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.numel()) or t, lambda t: t):
+            network(grey(RESNEXT))
+        return sum(stored)
+
+    assert kept(recompute=True) < 0.6 * kept(recompute=False)
+
+
+def test_a_copy_of_a_recomputing_network_trains_on_its_own():
+    """Averaging of weights copies networks: the copy must not run the original's layers."""
+    network = networks.build(replace(RESNEXT, recompute=True)).train()
+    copied = copy.deepcopy(network)
+    copied(grey(RESNEXT)).mean().backward()
+    assert all(p.grad is None for p in network.parameters())
+    assert all(p.grad is not None for p in copied.parameters())
+
+
+def test_the_seed_of_the_experiment_decides_the_first_weights():
+    """Two builds are equal, another seed is another network, and the global generator is not touched."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first, second = networks.build(RESNEXT).state_dict(), networks.build(RESNEXT).state_dict()
+    torch.testing.assert_close(torch.rand(3), expected)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    other = networks.build(replace(RESNEXT, seed=RESNEXT.seed + 1)).state_dict()
+    for part in ("encoder.network.model.layer1.0.conv2.weight", "neck.branches.0.0.weight", "head.weight"):
+        assert not torch.equal(first[part], other[part])
+
+
+def test_an_untrained_network_finds_almost_nothing():
+    """Its mean probability is the prior of the head, one in twenty thousand, within a factor of three."""
+    network = networks.build(RESNEXT).train()
+    with torch.no_grad():
+        probability = float(network(grey(RESNEXT)).sigmoid().mean())
+    assert 1e-5 < probability < 2e-4
+
+
+def test_the_target_level_passes_through_the_neck_unchanged():
+    """The fused tensor begins with the level of stride 16, as it left the encoder."""
+    network = networks.build(RESNEXT).eval()
+    with torch.inference_mode():
+        levels = network.encoder(network.scaling(grey(RESNEXT)))
+        fused = network.neck(levels)
+    assert fused.shape[1] == levels[3].shape[1] + 4 * RESNEXT.neck_channels == network.neck.out_channels
+    assert torch.equal(fused[:, : levels[3].shape[1]], levels[3])
+
+
+def test_grey_levels_are_scaled_inside():
+    """Mean grey of ImageNet becomes zero, and one channel becomes three."""
+    scaled = networks.build(RESNEXT).scaling(torch.full((1, 1, 1, 1, 2), 0.485 * 255))
+    assert scaled.shape == (1, 3, 1, 1, 2)
+    expected = torch.tensor([0.0, (0.485 - 0.456) / 0.224, (0.485 - 0.406) / 0.225])
+    torch.testing.assert_close(scaled[0, :, 0, 0, 0], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(networks.build(MAXVIT).scaling(torch.full((1, 3, 1, 1), 255.0)), torch.ones(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "shape"),
+    [(RESNEXT, (1, 1, 32, 64, 90)), (RESNEXT, (1, 3, 32, 64, 96)), (RESNEXT, (32, 64, 96)), (COAT, (1, 3, 96, 64))],
+)
+def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
+    """The message says what came and what is wanted."""
+    with pytest.raises(ValueError, match="takes .batch, .*came") as error:
+        networks.build(experiment)(torch.zeros(shape))
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoder": "smp/resnext51", "encoder_options": {}}, "no encoder is called 'resnext51'"),
+        ({"encoder": "torch/resnext50"}, "it must be smp/<name>, x3d/<size> or timm/<name>"),
+        ({"encoder": "resnext50_32x4d"}, "it must be smp/<name>, x3d/<size> or timm/<name>"),
+        ({"encoder": "x3d/xxl", "encoder_options": {}}, "no X3D is called 'xxl'"),
+        ({"encoder": "timm/maxvit_huge", "encoder_options": {}}, "timm has no network called 'maxvit_huge'"),
+        ({"encoder": "timm/vit_tiny_patch16_224", "encoder_options": {}}, "must end in 16 and 32"),
+        ({"stride": 8}, "asks for stride 8: the networks have 16"),
+        ({"normalisation": "zscore"}, "no normalisation is called 'zscore'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_what_there_is(changes, message):
+    """A misspelt setting stops the build, and the message says which."""
+    with pytest.raises(ValueError, match=message):
+        networks.build(replace(RESNEXT, **changes))
+
+
+def _cut(folder):
+    content = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _foreign(folder):
+    torch.save({"weight": torch.zeros(3)}, folder / "weights.safetensors")
+
+
+def _of_another_network(folder):
+    networks.save(networks.build(X3D), X3D, folder / "other")
+    os.replace(folder / "other" / "weights.safetensors", folder / "weights.safetensors")
+
+
+def _changed(change):
+    def spoil(folder):
+        tensors = load_file(folder / "weights.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "weights.safetensors")
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_cut, "weights.safetensors is no file of weights, or is cut short"),
+        (_foreign, "weights.safetensors is no file of weights, or is cut short"),
+        (_of_another_network, r"does not fit experiment.json beside it .*are missing.*are unknown"),
+        (_changed(lambda tensors: tensors.pop("head.bias")), r"1 are missing \(head.bias"),
+        (_changed(lambda tensors: tensors.update(extra=torch.zeros(1))), r"1 are unknown \(extra"),
+        (_changed(lambda t: t.update({"head.bias": torch.zeros(2)})), r"1 are of another shape \(head.bias"),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_refused(spoil, message, tmp_path):
+    """A file cut short, of another kind or of another network never becomes a network."""
+    networks.save(networks.build(RESNEXT), RESNEXT, tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        networks.load(tmp_path)
+
+
+def test_a_folder_without_a_network_is_named(tmp_path):
+    """What is missing is said with its folder."""
+    with pytest.raises(FileNotFoundError, match="there is no experiment.json in"):
+        networks.load(tmp_path)
+    (tmp_path / "experiment.json").write_text(RESNEXT.to_json())
+    with pytest.raises(FileNotFoundError, match="there are no weights at .*weights.safetensors"):
+        networks.load(tmp_path)
+
+
+def test_saving_that_fails_leaves_the_old_network(tmp_path, monkeypatch):
+    """Files are renamed when they are whole: a full disk spoils nothing and leaves nothing behind."""
+    networks.save(networks.build(RESNEXT), RESNEXT, tmp_path)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+
+    def fail(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(OSError, match="no space"):
+        networks.save(networks.build(replace(RESNEXT, seed=9)), RESNEXT, tmp_path)
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_tensors_that_share_memory_are_written_once(tmp_path):
+    """CoaT's position encodings serve several blocks, and still do after loading."""
+    network = networks.build(COAT)
+    networks.save(network, COAT, tmp_path)
+    assert len(load_file(tmp_path / "weights.safetensors")) < len(network.state_dict())
+    loaded, _ = networks.load(tmp_path)
+    blocks = loaded.encoder.network.serial_blocks1
+    assert blocks[0].cpe.proj.weight.data_ptr() == blocks[1].cpe.proj.weight.data_ptr()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_mixed_precision_on_a_gpu_answers_nearly_the_same():
+    """Half-precision logits are within a few hundredths of those of a CPU."""
+    network = networks.build(RESNEXT).eval()
+    with torch.inference_mode():
+        expected = network(grey(RESNEXT))
+        with torch.autocast("cuda", torch.float16):
+            halved = network.cuda()(grey(RESNEXT).cuda()).float().cpu()
+    assert (halved - expected).abs().max() < 0.05

@@ -1,0 +1,233 @@
+"""Weights that others published: read without running anything, renamed, turned to our axes, and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+import deterministic_weights
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from motors import networks
+from motors.experiments import COAT_MEDIUM, RESNEXT50, X3D_M, Experiment
+from motors.networks import published
+from motors.networks.unet2d import PlanarEncoder
+
+REFERENCE = Path(__file__).parent / "reference" / "models"
+TINY = {"depths": [1, 2, 1, 1], "channels": [8, 8, 16, 16]}
+X3D = replace(X3D_M, encoder_options=TINY, decoder_channels=16)
+
+
+def theirs(experiment: Experiment = X3D) -> dict[str, torch.Tensor]:
+    """Weights of a small X3D network under the original's names, its kernels in the original's order of axes."""
+    names = {ours: old for old, ours in _renamed().items()}
+    weights = {}
+    for key, tensor in networks.build(replace(experiment, seed=3)).state_dict().items():
+        turned = tensor.ndim == 5 and not key.startswith("encoder.")
+        weights[names[key]] = tensor.permute(0, 1, 3, 4, 2) if turned else tensor
+    return weights
+
+
+def _renamed() -> dict[str, str]:
+    """The original's names of X3D-M and ours."""
+    listed = json.loads((REFERENCE / "x3dm.manifest.json").read_text())["state_dict"]
+    return {key: next(iter(published.from_original({key: torch.zeros(1)}, X3D_M))) for key, *_ in listed}
+
+
+def checkpoint(path: Path, weights: dict[str, torch.Tensor], **changes) -> Path:
+    """A file laid out as Lightning wrote the original's: raw and averaged weights, and what training needs besides."""
+    raw = OrderedDict((f"model.{key}", torch.zeros_like(tensor)) for key, tensor in weights.items())
+    averaged = OrderedDict((f"model.{key}", tensor) for key, tensor in weights.items())
+    score = {
+        "best_model_score": torch.tensor(0.95),
+        "current_score": np.float64(0.95),
+        "best_k_models": {"a": torch.ones(())},
+    }
+    content = {
+        "epoch": 1,
+        "global_step": 30000,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": raw,
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 2}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": score},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"betas": (0.9, 0.999)}]}],
+        "lr_schedulers": [{"base_values": [5e-4], "t_initial": 30000}],
+        "MixedPrecision": {"scale": 65536.0, "_growth_tracker": 3},
+        "ema_state_dict": {0.99: averaged},
+    }
+    torch.save({key: value for key, value in (content | changes).items() if value is not None}, path)
+    return path
+
+
+def test_a_published_checkpoint_becomes_a_network_of_ours(tmp_path):
+    """The averaged weights are taken, and after loading they are where they belong."""
+    network = networks.build(replace(X3D, seed=3))
+    path = checkpoint(tmp_path / "x3d.ckpt", theirs())
+    networks.convert(path, X3D, tmp_path / "ours")
+    loaded, experiment = networks.load(tmp_path / "ours")
+    assert experiment == X3D
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor), key
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_full_size_keeps_all_its_tensors(tmp_path):
+    """The original's own list of tensors of X3D-M, in a file of its own layout, becomes our X3D-M."""
+    manifest = json.loads((REFERENCE / "x3dm.manifest.json").read_text())
+    weights = deterministic_weights.weights(manifest)
+    networks.convert(checkpoint(tmp_path / "x3d.ckpt", weights), X3D_M, tmp_path)
+    loaded, _ = networks.load(tmp_path)
+    state = loaded.state_dict()
+    assert len(state) == len(weights) == 609
+    kernel = weights["decoder.blocks.0.conv2.0.weight"]  # y, x, z
+    assert torch.equal(state["decoder.conv2.0.weight"][..., 2, 0, 1], kernel[..., 0, 1, 2])
+    kernel = weights["encoder.encoder.s3.pathway0_res0.branch2.b.weight"]  # z, y, x
+    assert torch.equal(state["encoder.stages.1.0.filter.0.weight"], kernel)
+
+
+def test_kernels_are_turned_to_z_y_x_but_those_of_x3d():
+    """The original's 2D encoders were inflated along the last axis; ours, along the first."""
+    kernel = torch.arange(2.0 * 3 * 5).reshape(1, 1, 2, 3, 5)  # y, x, z
+    turned = kernel.permute(0, 1, 4, 2, 3)
+    three = {"encoder.encoder.conv1.weight": kernel, "neck.convs.0.0.weight": kernel, "ms_seg_heads.0.0.weight": kernel}
+    ours = published.from_original(three, RESNEXT50)
+    assert all(torch.equal(tensor, turned) for tensor in ours.values()) and len(ours) == 3
+    x3d = {"encoder.encoder.s1.pathway0_stem.conv_xy.weight": kernel, "neck.convs.0.0.weight": kernel}
+    ours = published.from_original(x3d, X3D_M)
+    assert torch.equal(ours["encoder.stem.0.weight"], kernel)
+    assert torch.equal(ours["neck.branches.0.0.weight"], turned)
+
+
+def test_the_heads_that_were_never_trained_are_left_out_of_2d_networks_only():
+    """A regression head is ignored by its name; in a 3D checkpoint it has no place."""
+    head = {"reg_head.norm.weight": torch.ones(3), "seg_head.3.bias": torch.ones(1)}
+    assert list(published.from_original(head, COAT_MEDIUM)) == ["head.3.bias"]
+    with pytest.raises(ValueError, match="'reg_head.norm.weight' has no place"):
+        published.from_original(head, RESNEXT50)
+
+
+def test_weights_for_grey_levels_scaled_otherwise_are_refused():
+    """The constants in a checkpoint must be those of the experiment."""
+    mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
+    assert published.from_original({"mean": mean}, COAT_MEDIUM) == {}
+    with pytest.raises(ValueError, match=r"scale grey levels with mean .*127.5.*\(imagenet\)"):
+        published.from_original({"mean": torch.full((1, 3, 1, 1), 127.5)}, COAT_MEDIUM)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ema_state_dict": None}, "holds no weights averaged with decay 0.99"),
+        ({"ema_state_dict": {0.999: {}}}, "holds no weights averaged with decay 0.99"),
+        ({"ema_state_dict": {0.99: {"head.weight": torch.zeros(1)}}}, r"\['head.weight'\] outside its network"),
+        ({"ema_state_dict": {0.99: {"model.classifier.weight": torch.zeros(1)}}}, "'classifier.weight' has no place"),
+        ({"ema_state_dict": {0.99: {"model.ms_seg_heads.0.0.bias": torch.zeros(1)}}}, "are missing"),
+    ],
+)
+def test_a_checkpoint_with_anything_else_in_it_is_refused(changes, message, tmp_path):
+    """Nothing is guessed: what is missing or unknown stops the conversion, and nothing is written."""
+    path = checkpoint(tmp_path / "some.ckpt", {}, **changes)
+    with pytest.raises(ValueError, match=f"some.ckpt.*{message}"):
+        networks.convert(path, X3D, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    """X3D's checkpoint does not become a ResNeXt, and says so."""
+    path = checkpoint(tmp_path / "x3d.ckpt", theirs())
+    with pytest.raises(ValueError, match="x3d.ckpt is no checkpoint of resnext50"):
+        networks.convert(path, replace(RESNEXT50, encoder="smp/resnet18"), tmp_path / "ours")
+
+
+class Malicious:
+    """Would write a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "it ran")
+
+
+def test_a_checkpoint_that_wants_to_run_something_is_not_opened(tmp_path):
+    """Only tensors and plain values are read; the message names what was asked for."""
+    path = checkpoint(tmp_path / "evil.ckpt", {}, callbacks={"x": Malicious(tmp_path / "trace")})
+    with pytest.raises(ValueError, match="evil.ckpt asks for .*, which is neither a tensor nor a plain value"):
+        networks.convert(path, X3D, tmp_path / "ours")
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
+    """What is no file of weights is refused in one sentence, with its name."""
+    torch.save({"state_dict": {"w": torch.zeros(1000)}}, tmp_path / "whole.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:2000])
+    (tmp_path / "text.pth").write_text("<html>404</html>")
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    for name in ("cut.pth", "text.pth", "empty.ckpt"):
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of weights, or is cut short"):
+            published.read(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="there are no weights at .*none.pth"):
+        published.read(tmp_path / "none.pth")
+
+
+def test_kinetics_weights_fill_the_encoder_of_x3d(tmp_path):
+    """SlowFast's file: the classifier is left out by name, everything else has its place in our encoder."""
+    encoder = {
+        key.removeprefix(published.ENCODER): t for key, t in theirs().items() if key.startswith(published.ENCODER)
+    }
+    classifier = {"head.conv_5.weight": torch.zeros(4, 2, 1, 1, 1), "head.projection.bias": torch.zeros(400)}
+    torch.save({"epoch": 1, "model_state": encoder | classifier, "cfg": "TRAIN:"}, tmp_path / "x3d_m.pyth")
+    network = networks.build(X3D, tmp_path / "x3d_m.pyth")
+    expected = networks.build(replace(X3D, seed=3)).encoder.state_dict()
+    for key, tensor in network.encoder.state_dict().items():
+        assert torch.equal(tensor, expected[key]), key
+    torch.save({"model_state": encoder | {"s6.conv.weight": torch.zeros(1)}}, tmp_path / "other.pyth")
+    with pytest.raises(ValueError, match="'s6.conv.weight' has no place"):
+        networks.build(X3D, tmp_path / "other.pyth")
+
+
+def test_slowfast_names_cover_the_whole_encoder():
+    """Every tensor of the original's X3D-M has a name of ours, and no two the same."""
+    listed = json.loads((REFERENCE / "x3dm.manifest.json").read_text())["state_dict"]
+    names = [key.removeprefix(published.ENCODER) for key, *_ in listed if key.startswith(published.ENCODER)]
+    renamed = published.slowfast(dict.fromkeys(names, torch.zeros(1)))
+    assert len(renamed) == len(names) and set(renamed) == set(networks.build(X3D_M).encoder.state_dict())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_imagenet_weights_start_a_3d_network_from_a_local_file(suffix, tmp_path):
+    """torchvision's and timm's files are read as they are, offline."""
+    weights = timm.create_model("resnet18").state_dict()
+    path = tmp_path / f"resnet18{suffix}"
+    save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
+    network = networks.build(replace(RESNEXT50, encoder="smp/resnet18", decoder_channels=16), path)
+    kernel = network.encoder.network.layer2[0].conv1.weight
+    for k in range(3):
+        torch.testing.assert_close(kernel[:, :, k], weights["layer2.0.conv1.weight"] / 3)
+
+
+def test_imagenet_weights_start_a_2d_network_and_their_tables_are_resized():
+    """Everything comes from the file; relative positions of another window are interpolated."""
+    torch.manual_seed(1)
+    for name, tables in (("coat_lite_tiny", 0), ("maxvit_rmlp_pico_rw_256", 0), ("maxvit_pico_rw_256", 22)):
+        weights = timm.create_model(name).state_dict()
+        encoder = PlanarEncoder(name, (96, 64), dict(weights))
+        resized = [key for key, t in encoder.network.state_dict().items() if t.shape != weights[key].shape]
+        same = [key for key, t in encoder.network.state_dict().items() if t.shape == weights[key].shape]
+        assert len([key for key in resized if key.endswith("relative_position_bias_table")]) == tables
+        assert all(torch.equal(encoder.network.state_dict()[k], weights[k]) for k in same if "relative" not in k)
+
+
+def test_2d_weights_that_do_not_fit_are_refused():
+    """A tensor too few is one too many."""
+    weights = timm.create_model("coat_lite_tiny").state_dict()
+    del weights["patch_embed2.proj.weight"]
+    with pytest.raises(ValueError, match=r"(?s)not timm's weights of coat_lite_tiny.*patch_embed2"):
+        PlanarEncoder("coat_lite_tiny", (96, 64), weights)

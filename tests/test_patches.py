@@ -1,0 +1,304 @@
+"""What a network sees: windows and proportions from the tables, and samples that depend on their number alone."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from motors import experiments, heatmaps, labels, patches, volumes
+from motors.augment3d import Draw
+from motors.geometry import SYMMETRIES
+from motors.labels import MOTORS, POINT, SIZE, TOMOGRAMS, Labels
+
+PATCH = (32, 64, 64)
+SMALL = replace(
+    experiments.get("resnext50_smoke"), name="small", patch=PATCH, background=0.5, sigma=200.0, seed=7, fold=-1
+)
+SHAPES = {"a": (48, 70, 128), "b": (40, 128, 96), "c": (20, 64, 150)}  # at 16 ångström; c has no motor
+POINTS = {"a": [[20.0, 30.0, 40.0], [41.0, 60.0, 100.0]], "b": [[30.0, 100.0, 80.0]]}
+
+
+def table(shapes: dict, points: dict, spacing: float = 16.0) -> Labels:
+    """Return labels of tomograms."""
+    tomograms = pd.DataFrame([[name, *shape, spacing] for name, shape in shapes.items()], columns=TOMOGRAMS)
+    motors = pd.DataFrame([[name, *p] for name, found in points.items() for p in found], columns=MOTORS)
+    return Labels(tomograms, motors)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Prepared volumes: noise between 60 and 120, and at each motor a bright ball of three voxels' deviation."""
+    for name, shape in SHAPES.items():
+        voxels = np.random.default_rng(len(shape)).uniform(60, 120, shape)
+        for point in POINTS.get(name, []):
+            squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
+            voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
+        volumes.write_prepared(tmp_path, name, voxels.astype(np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def blocks(folder: Path) -> patches.Blocks:
+    """Samples of the three tomograms."""
+    return patches.Blocks(SMALL, table(SHAPES, POINTS), folder)
+
+
+# windows and epochs
+
+
+def original(found: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables at 16 ångström as the original solution resampled for training: corner to corner."""
+    ratio = found.tomograms.set_index("tomo_id")["spacing"] / 16
+    tomograms, motors = found.tomograms[["tomo_id", *SIZE]].copy(), found.motors[MOTORS].copy()
+    tomograms[SIZE] = np.round((tomograms[SIZE].to_numpy() - 1) * ratio.to_numpy()[:, None] + 1).astype(int)
+    motors[POINT] = motors[POINT].to_numpy() * motors["tomo_id"].map(ratio).to_numpy()[:, None]
+    return tomograms, motors
+
+
+@pytest.mark.parametrize(
+    ("name", "windows", "length"),
+    [("resnext50", (4206, 4210, 13470), 70_661), ("x3d_m", (4111, 4390, 13_385), 82_220)],
+)
+def test_the_real_tables_give_the_epochs_of_the_original_solution(real: Path, name: str, windows: tuple, length: int):
+    """Windows with motors, without in tomograms without, without in tomograms with; and samples per epoch."""
+    experiment = experiments.get(name)
+    found = original(labels.read_wide(real / "labels" / f"{experiment.table}.csv"))
+    epoch = make_epoch(patches.windows(*found, experiment.patch), experiment)
+    assert (len(epoch.foreground), *map(len, epoch.backgrounds)) == windows
+    assert len(epoch) == length
+
+
+def make_epoch(windows: pd.DataFrame, experiment: experiments.Experiment = SMALL) -> patches.Epoch:
+    """Return the epoch of an experiment."""
+    share = experiment.background_from_positive
+    return patches.Epoch(windows, experiment.background, share, experiment.repeats, experiment.seed)
+
+
+def test_windows_cover_the_tomograms_and_know_their_motors():
+    """Counted by hand: 2 x 2 x 2, 2 x 2 x 2 and 1 x 1 x 3 windows; the shared middle of a belongs to several."""
+    found = patches.windows(*patches.prepared(table(SHAPES, POINTS), (16.0,) * 3), PATCH)
+    assert found["tomo_id"].value_counts(sort=False).to_dict() == {"a": 8, "b": 8, "c": 3}
+    seen = {tuple(row) for row in found[found["motors"] > 0].drop(columns=["positive"]).itertuples(index=False)}
+    first = {("a", z, y, 0, 1) for z in (0, 16) for y in (0, 6)}  # 20 is in 0-31 and in 16-47, 30 in 0-63 and in 6-69
+    assert seen == first | {("a", 16, y, 64, 1) for y in (0, 6)} | {("b", z, 64, 32, 1) for z in (0, 8)}
+    assert found.loc[found["tomo_id"] == "c", "start_z"].unique().tolist() == [-12]
+    assert found.groupby("tomo_id")["positive"].all().to_dict() == {"a": True, "b": True, "c": False}
+
+
+def test_prepared_tables_are_those_of_the_prepared_volumes():
+    """Sizes are floored, points keep their place between the corners."""
+    found = table({"a": (100, 120, 140)}, {"a": [[9.5, 49.5, 99.5]]}, spacing=13.1)
+    tomograms, motors = patches.prepared(found, (32.0, 16.0, 16.0))
+    assert tomograms.to_numpy().tolist() == [["a", 40, 98, 114]]
+    assert np.allclose(motors[POINT], [[10 * 13.1 / 32 - 0.5, 50 * 13.1 / 16 - 0.5, 100 * 13.1 / 16 - 0.5]])
+
+
+def test_an_epoch_shows_every_window_with_a_motor_in_every_orientation_once(blocks: patches.Blocks):
+    """And as much background on top as the experiment wants, in every epoch, each in another order."""
+    length, orders = len(blocks), []
+    for start in (0, length):
+        picked = [blocks.epoch.pick(k)[:2] for k in range(start, start + length)]
+        foreground = [(row.name, symmetry) for row, symmetry in picked if row["motors"]]
+        assert len(set(foreground)) == len(foreground) == 16 * len(blocks.epoch.foreground)
+        assert length - len(foreground) == round(0.5 * len(foreground))
+        orders.append(foreground)
+    assert orders[0] != orders[1]
+
+
+def test_background_comes_from_either_kind_of_tomogram_as_often_as_it_should():
+    """One from tomograms with motors per four from tomograms without, whatever the numbers of windows."""
+    rows = [("p", 0, 0, 0, 1, True)] * 50 + [("p", 0, 0, 64, 0, True)] * 70 + [("n", 0, 0, 0, 0, False)] * 5
+    windows = pd.DataFrame(rows, columns=["tomo_id", *patches.START, "motors", "positive"])
+    epoch = patches.Epoch(windows, background=4.0, background_from_positive=0.25, repeats=16, seed=1)
+    picked = [epoch.pick(k)[:2] for k in range(len(epoch))]
+    counts = Counter(row["tomo_id"] for row, _ in picked if not row["motors"])
+    total = counts.total()
+    assert total == 4 * 16 * 50
+    assert abs(counts["p"] / total - 0.2) < 4 * np.sqrt(0.2 * 0.8 / total)
+    turns = Counter(symmetry for row, symmetry in picked if not row["motors"])
+    assert len(turns) == 16 and min(turns.values()) > 0.7 * total / 16
+
+
+def test_the_order_is_a_permutation_of_every_epoch():
+    """Each item once per epoch; another seed, another order."""
+    epochs = [[patches.shuffled(k, 10, seed) for k in range(10 * e, 10 * e + 10)] for seed in (0, 1) for e in (0, 1)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 4
+
+
+# samples
+
+
+def test_a_sample_is_what_training_expects(blocks: patches.Blocks):
+    """Shapes and types of image and target."""
+    sample = blocks[3]
+    assert (sample["image"].shape, sample["image"].dtype) == ((1, *PATCH), torch.uint8)
+    assert (sample["target"].shape, sample["target"].dtype) == ((1, 2, 4, 4), torch.float32)
+    assert sample["image"].is_contiguous() and sample["target"].is_contiguous()
+
+
+def test_a_sample_depends_on_its_number_only(folder: Path, blocks: patches.Blocks):
+    """Not on what was made before it, on the object, or on the threads; another seed gives another one."""
+    numbers = [5, 0, len(blocks) + 5, 17]
+    one = [blocks.block(k) for k in numbers]
+    again = patches.Blocks(SMALL, table(SHAPES, POINTS), folder, threads=2)
+    for first, k in reversed(list(zip(one, numbers, strict=True))):
+        second = again.block(k)
+        assert (first.draw, first.symmetry, first.start) == (second.draw, second.symmetry, second.start)
+        assert np.array_equal(first.voxels, second.voxels)
+        assert np.array_equal(first.heatmap, second.heatmap)
+    assert one[0].draw != one[2].draw
+    other = patches.Blocks(replace(SMALL, seed=8), table(SHAPES, POINTS), folder)
+    assert other.block(5).draw != one[0].draw
+
+
+def test_randomness_never_repeats(blocks: patches.Blocks):
+    """Neither within an epoch nor in the next one."""
+    numbers = [blocks.epoch.pick(k)[2].bytes(8) for k in range(2 * len(blocks))]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_any_number_of_workers_gives_the_same_stream(blocks: patches.Blocks):
+    """None, one or two processes, also after this process has used its own threads."""
+    numbers = list(range(40, 52))
+    blocks.block(0)
+    streams = [
+        list(DataLoader(blocks, batch_size=3, sampler=numbers, num_workers=workers, timeout=60 if workers else 0))
+        for workers in (0, 1, 2)
+    ]
+    for batches in zip(*streams, strict=True):
+        for batch in batches[1:]:
+            assert torch.equal(batch["image"], batches[0]["image"])
+            assert torch.equal(batch["target"], batches[0]["target"])
+            assert batch["tomo_id"] == batches[0]["tomo_id"]
+
+
+FORCED = {
+    "nothing": Draw(),
+    "zoom": Draw(zoom=(0.9, 1.1, 0.8)),
+    "turn": Draw(rotation=(0.6, 0, 0), scale=(1.1, 0.9, 1.0)),
+    "tilt": Draw(rotation=(4.0, 0.2, -0.1), shear=(0.1, 0.1, -0.1)),
+    "grey": Draw(steps=(("gamma", 1.2),), quality=(0.8, "trilinear", "trilinear")),
+}
+
+
+@pytest.mark.parametrize("name", FORCED)
+def test_the_ball_at_a_motor_is_where_the_target_is(blocks: patches.Blocks, name: str):
+    """In six orientations the bright ball is centred at the point, within half a voxel, and the target peaks there."""
+    seen = set()
+    for k in range(len(blocks)):
+        block = blocks.block(k, FORCED[name])
+        if len(seen) == 6:
+            break
+        if block.symmetry in seen or len(block.points_zyx) != 1:
+            continue
+        point = block.points_zyx[0]
+        if np.any(point < 7) or np.any(point > np.subtract(PATCH, 8)):
+            continue
+        seen.add(block.symmetry)
+        bright = np.maximum(block.voxels.astype(float) - 150, 0)
+        centre = np.array([(np.indices(PATCH)[axis] * bright).sum() / bright.sum() for axis in range(3)])
+        assert np.abs(centre - point).max() < 0.5
+        cell = np.unravel_index(block.heatmap.argmax(), block.heatmap.shape)
+        assert block.heatmap[cell] == 1
+        assert np.abs((np.array(cell) + 0.5) * 16 - 0.5 - point).max() <= 8
+    assert len(seen) == 6
+
+
+def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: patches.Blocks):
+    """Zoomed by 0.8 along x, a blob of 200 Å = 12.5 voxels is drawn with 10."""
+    draw = Draw(zoom=(1.2, 1.0, 0.8))
+    block = next(b for b in (blocks.block(k, draw) for k in range(len(blocks))) if len(b.points_zyx) == 1)
+    points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
+    wanted = heatmaps.draw(points, PATCH, 16.0, std_voxels=np.array([10.0]))
+    assert np.allclose(block.heatmap, block.symmetry.apply(wanted))
+
+
+def test_without_augmentation_windows_come_as_they_are(folder: Path):
+    """Neither turned nor changed, with zeros before the tomogram."""
+    plain = patches.Blocks(replace(SMALL, augment=False), table(SHAPES, POINTS), folder)
+    for k in range(0, len(plain), 7):
+        block, whole = plain.block(k), np.load(folder / f"{plain.block(k).tomo_id}.npy")
+        before = np.maximum(0, -np.array(block.start))
+        part = whole[tuple(slice(max(0, s), s + p) for s, p in zip(block.start, PATCH, strict=True))]
+        assert np.array_equal(block.voxels[tuple(slice(b, None) for b in before)], part)
+        assert not block.voxels[: before[0]].any()
+        points = np.array(POINTS.get(block.tomo_id, np.empty((0, 3)))) - block.start
+        inside = np.all((points >= 0) & (points <= np.subtract(PATCH, 1)), axis=1)
+        assert np.allclose(block.points_zyx, points[inside])
+
+
+def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: patches.Blocks):
+    """Undone, a sample without a draw is the plain window."""
+    for k in range(20):
+        block = blocks.block(k, Draw())
+        voxels = block.symmetry.invert(block.voxels)
+        points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
+        whole = np.load(blocks.folder / f"{block.tomo_id}.npy")
+        start = np.maximum(block.start, 0)
+        offset = start - block.start
+        part = voxels[tuple(slice(o, None) for o in offset)]
+        assert np.array_equal(part, whole[tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True))])
+        assert np.allclose(
+            block.symmetry.invert(block.heatmap),
+            heatmaps.draw(points, PATCH, 16.0, std_voxels=np.full(len(points), 12.5)),
+        )
+
+
+def test_all_sixteen_orientations_are_used(blocks: patches.Blocks):
+    """No symmetry is forgotten."""
+    assert {blocks.epoch.pick(k)[1] for k in range(len(blocks))} == set(SYMMETRIES)
+
+
+# bad input
+
+
+def test_a_motor_outside_its_tomogram_is_refused(folder: Path):
+    """The message names the tomogram."""
+    with pytest.raises(ValueError, match="b has a motor outside its shape"):
+        patches.Blocks(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder)
+
+
+def test_a_missing_volume_is_refused(folder: Path):
+    """Before training starts, by name."""
+    with pytest.raises(FileNotFoundError, match="d.npy"):
+        patches.Blocks(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder)
+
+
+def test_a_volume_at_another_spacing_is_refused(folder: Path):
+    """Its shape gives it away."""
+    with pytest.raises(ValueError, match=r"a.npy has shape \(48, 70, 128\), its labels mean \(39, 57, 104\)"):
+        patches.Blocks(SMALL, table(SHAPES, POINTS, spacing=13.1), folder)
+
+
+def test_patches_that_cannot_be_turned_are_refused(folder: Path):
+    """A quarter turn exchanges y and x; without quarter turns any patch will do."""
+    long = replace(SMALL, patch=(32, 64, 96))
+    with pytest.raises(ValueError, match="cannot make quarter turns"):
+        patches.Blocks(long, table(SHAPES, POINTS), folder)
+    assert patches.Blocks(replace(long, repeats=8), table(SHAPES, POINTS), folder).block(0).voxels.shape == (32, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept", "message"),
+    [
+        ({"repeats": 17}, "ab", "repeats 17 is not 1 to 16"),
+        ({}, "c", "no window has a motor"),
+        ({"background_from_positive": 0.0}, "ab", "background 0.5 needs windows without motor"),
+    ],
+)
+def test_proportions_that_cannot_be_had_are_refused(folder: Path, change: dict, kept: str, message: str):
+    """One sentence says what is missing."""
+    with pytest.raises(ValueError, match=message):
+        patches.Blocks(replace(SMALL, **change), table(SHAPES, POINTS).select(list(kept)), folder)
+
+
+def test_samples_are_counted_from_zero(blocks: patches.Blocks):
+    """A negative number is no sample."""
+    with pytest.raises(ValueError, match="sample -1 does not exist"):
+        blocks[-1]

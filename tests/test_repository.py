@@ -1,0 +1,220 @@
+"""The rules of the house: where code goes, how long it is, and what a notebook looks like."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from toys import REPOSITORY
+
+LIBRARY = REPOSITORY / "lib" / "motors"
+ORDER = (
+    "workspace geometry volumes labels scoring simulate portal heatmaps augment3d augment2d experiments patches"
+    " networks training inference fusion submission plots review kaggle"
+).split()  # a module imports only those before it
+MODULES = sorted(LIBRARY.rglob("*.py"))
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+MEBIBYTE = 2**20
+PLACE = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|mnt|media|tmp|var|opt|srv)/[\w.-]+|[A-Z]:\\\\Users")
+
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def tracked() -> list[Path]:
+    """Files that are or would be in git; where git does not know the folder, nothing."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    answer = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        pytest.skip("this copy is not in git: its files cannot be told from what lies around")
+    return [path for name in answer.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
+
+
+def owner(path: Path) -> str:
+    """The module of the list that a file belongs to."""
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the list that a file imports from outside its own."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = path.relative_to(LIBRARY).parent.parts
+            names = [
+                ".".join(("motors", *above[: len(above) - node.level + 1], node.module or alias.name))
+                for alias in node.names
+            ]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in names if name.startswith("motors.")}
+    return found - {owner(path)}
+
+
+@each_module
+def test_imports_go_one_way(path):
+    """Up the list only: a reader who has read what is above knows everything that is used."""
+    if owner(path) != "__init__":
+        assert owner(path) in ORDER
+        assert {name for name in imported_modules(path) if ORDER.index(name) > ORDER.index(owner(path))} == set()
+
+
+@each_module
+def test_a_module_is_at_most_300_lines_and_a_function_40(path):
+    """Docstrings of functions are not counted: they are for those who use them."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            described = ast.get_docstring(node) is not None
+            docstring = first.end_lineno - first.lineno + 1 if described else 0
+            assert node.end_lineno - node.lineno + 1 - docstring <= 40, f"{node.name} is too long"
+
+
+@each_module
+def test_what_is_public_has_a_docstring(path):
+    """One sentence at least."""
+    tree = ast.parse(path.read_text())
+    if tree.body:
+        assert ast.get_docstring(tree), "the module says nothing about itself"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} says nothing about itself"
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    """Code, prose and notebooks work wherever they are cloned to."""
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".yaml", ".json", ".csv", ""} and path != Path(
+            __file__
+        ):
+            found = PLACE.search(path.read_text(errors="replace"))
+            assert not found, f"{path.relative_to(REPOSITORY)} names {found and found.group()}"
+
+
+def test_no_file_is_larger_than_a_mebibyte():
+    """A clone is small."""
+    assert [path.name for path in tracked() if path.stat().st_size > MEBIBYTE] == []
+
+
+def test_predicting_needs_none_of_the_packages_for_training():
+    """Kaggle's machine has them in other versions or not at all."""
+    code = """
+import sys
+for name in ("lightning", "snakemake", "jupyterlab", "monai", "sklearn", "papermill"):
+    sys.modules[name] = None
+from importlib import import_module
+for name in "workspace volumes geometry heatmaps experiments networks inference fusion submission".split():
+    import_module(f"motors.{name}")
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_conda_users_get_what_the_package_asks_for():
+    """environment.yml names Python, the PyTorch of the Makefile and the package, which has the one list."""
+    package = tomllib.loads((REPOSITORY / "lib" / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert conda == [f"python={package['requires-python'].removeprefix('>=')}", "pip"]
+    *torch, itself = pip["pip"]
+    assert itself == "-e ./lib[dev]"
+    assert "dev" in package["optional-dependencies"]
+    assert f"TORCH := {' '.join(torch)}\n" in (REPOSITORY / "Makefile").read_text()
+    allowed = dict(
+        re.match(r"(\w+)(.*)", line).groups() for line in package["dependencies"] if line.startswith("torch")
+    )
+    for name, version in (line.split("==") for line in torch):
+        minor = re.match(r"(\d+)\.(\d+)", version)
+        next_one = f"<{minor[1]}.{int(minor[2]) + 1}"
+        assert next_one in allowed[name], f"{name} {version} is installed, but the upper bound is not {next_one}"
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound():
+    """Upper bounds are what was run."""
+    package = tomllib.loads((REPOSITORY / "lib" / "pyproject.toml").read_text())["project"]
+    extras = [line for lines in package["optional-dependencies"].values() for line in lines]
+    for line in package["dependencies"] + extras:
+        assert line.startswith("motors[") or (">=" in line and "<" in line), line
+
+
+def cells(path: Path, kind: str | None = None) -> list[dict]:
+    """The cells of a notebook, their sources as one text."""
+    found = json.loads(path.read_text())["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in found if kind in (None, cell["cell_type"])]
+
+
+@each_notebook
+def test_a_notebook_begins_with_a_title_and_one_quoted_sentence(path):
+    """What it is and why."""
+    lines = [line for line in cells(path)[0]["source"].splitlines() if line]
+    assert cells(path)[0]["cell_type"] == "markdown"
+    assert lines[0].startswith("# ")
+    assert lines[1].startswith("> ")
+
+
+@each_notebook
+def test_papermill_sees_every_parameter(path):
+    """One plain scalar a line, each with a remark; PROFILE and SEED are among them."""
+    from papermill import inspect_notebook
+
+    tagged = [cell for cell in cells(path, "code") if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    lines = [line for line in tagged[0]["source"].splitlines() if line.strip()]
+    seen = inspect_notebook(path)
+    assert {"PROFILE", "SEED"} <= set(seen)
+    assert list(seen) == [re.match(r"[A-Z][A-Z0-9_]*", line).group() for line in lines]
+    for line in lines:
+        assert re.fullmatch(r"\w+: (str|int|float|bool) = [^#=]+  # [^=]+", line), line
+    for parameter in seen.values():
+        assert isinstance(ast.literal_eval(parameter["default"]), str | int | float | bool)
+    assert (seen["PROFILE"]["default"].strip("\"'"), seen["SEED"]["default"]) == ("demo", "0")
+
+
+@each_notebook
+def test_a_notebook_is_short_and_says_what_it_does(path):
+    """Cells of 25 lines, 40 of them, a megabyte, and prose for every other cell of code."""
+    assert len(cells(path)) <= 40
+    assert path.stat().st_size <= MEBIBYTE
+    assert max(len(cell["source"].splitlines()) for cell in cells(path, "code")) <= 25
+    assert len(cells(path, "markdown")) >= 0.5 * len(cells(path, "code"))
+
+
+@each_notebook
+def test_a_notebook_is_committed_as_it_was_executed(path):
+    """From top to bottom in one go, without an error, and without what changes from run to run."""
+    notebook = json.loads(path.read_text())
+    code = cells(path, "code")
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert all(output["output_type"] != "error" for output in outputs)
+    assert all(set(cell["metadata"]) <= {"tags"} for cell in cells(path))
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+
+
+def test_no_cell_of_more_than_five_lines_is_in_two_notebooks():
+    """What two notebooks do belongs in the library."""
+    sources = [cell["source"].strip() for path in NOTEBOOKS for cell in cells(path, "code")]
+    long = Counter(source for source in sources if len(source.splitlines()) > 5)
+    assert [source for source, times in long.items() if times > 1] == []
+
+
+def test_the_graph_knows_every_notebook():
+    """And nothing else, once there are any; whoever is waited for is written above."""
+    plan = yaml.safe_load((REPOSITORY / "notebooks" / "experiments.yaml").read_text())
+    names = list(plan["graph"])
+    for position, name in enumerate(names):
+        assert set(plan["graph"][name]) <= set(names[:position])
+    assert set(plan["alone"]) <= set(names)
+    if NOTEBOOKS:
+        assert {path.stem for path in NOTEBOOKS} == set(names)

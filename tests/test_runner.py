@@ -1,0 +1,218 @@
+"""One strict run of one notebook: refused, succeeded, failed, killed or interrupted, and never a lie about it."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toys
+
+from motors import workspace
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A workspace for toy notebooks."""
+    return toys.workspace(tmp_path_factory.mktemp("runner") / "clone")
+
+
+def executed(root: Path, name: str, run: str = "demo") -> dict:
+    """The executed notebook."""
+    return json.loads((root / "outputs" / name / run / f"{name}.ipynb").read_text())
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(root):
+    """papermill would carry on with the default; the sentence lists what there is."""
+    path = toys.notebook(root, "refused")
+    with pytest.raises(workspace.Refused, match="no parameter WIDTH: it knows PROFILE, SEED, STEPS"):
+        workspace.run(path, {"WIDTH": 3})
+    assert not (root / "outputs" / "refused").exists()
+
+
+def test_a_misspelt_parameter_is_refused_with_the_one_that_was_meant(root):
+    """On the command line too, with an exit code of its own and no traceback."""
+    toys.notebook(root, "misspelt")
+    answer = toys.command(root, "run", "notebooks/misspelt.ipynb", "-p", "STEP", "4")
+    assert answer.returncode == 2
+    assert answer.stderr == "misspelt has no parameter STEP: did you mean STEPS? it knows PROFILE, SEED, STEPS\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"STEPS": "many"}, "STEPS wants int, as its default 3; got 'many'"),
+        ({"STEPS": 2.5}, "STEPS wants int, as its default 3; got 2.5"),
+        ({"STEPS": True}, "STEPS wants int, as its default 3; got True"),
+        ({"PROFILE": 1}, "PROFILE wants str, as its default 'demo'; got 1"),
+        ({"PROFILE": "dmeo"}, "no profile 'dmeo': choose one of smoke, demo, full"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sentence):
+    """Text is not a number, and half a step is no step."""
+    with pytest.raises(workspace.Refused, match=sentence):
+        workspace.run(toys.notebook(root, "typed"), values)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"tag": "params"}, "papermill sees no parameter PROFILE \\(none at all\\): tag one cell `parameters`"),
+        ({"parameters": 'PROFILE: str | None = "demo"'}, "papermill sees no parameter PROFILE"),
+        ({"parameters": 'PROFILE = "demo"\nSTEPS = 2 * 3'}, "STEPS = 2 \\* 3 is not a plain number or text"),
+    ],
+)
+def test_a_notebook_whose_parameters_cannot_be_seen_is_refused(root, how, sentence):
+    """The tag was lost, or the cell says more than names and values."""
+    with pytest.raises(workspace.Refused, match=sentence):
+        workspace.run(toys.notebook(root, "unseen", **how))
+
+
+def test_what_is_no_notebook_is_refused(root):
+    """The sentence names it."""
+    with pytest.raises(workspace.Refused, match="no notebook nowhere.ipynb in"):
+        workspace.run(root / "notebooks" / "nowhere.ipynb")
+    broken = root / "notebooks" / "broken.ipynb"
+    for text in ("", "{}", '{"cells": []', '{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'):
+        broken.write_text(text)
+        with pytest.raises(workspace.Refused, match="broken.ipynb is not a notebook of Python"):
+            workspace.run(broken)
+
+
+def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
+    """Values reach the notebook, hashes are those of the files, progress is forwarded and its last line kept."""
+    cells = [
+        "print('steps', STEPS, run.name)\nworkspace.write_json(run.output / 'sub' / 'a.json', STEPS)",
+        "import time\nfor _ in workspace.progress(range(25), title='walking'):\n    time.sleep(0.1)",
+        "import sys; print(sys.executable)\nassert 'MOTORS_PROGRESS' in __import__('os').environ",
+    ]
+    shown = []
+    record = workspace.run(toys.notebook(root, "works", *cells), {"STEPS": "5", "SEED": 1}, show=shown.append)
+    assert (record["status"], record["error"], record["seed"]) == ("succeeded", None, 1)
+    assert record["parameters"] == {"PROFILE": "demo", "SEED": 1, "STEPS": 5}
+    assert record == toys.record(root, "works", "demo-seed1")
+    folder = root / "outputs" / "works" / "demo-seed1"
+    assert record["outputs"] == {"sub/a.json": {"bytes": 2, "sha256": workspace.sha256(folder / "sub" / "a.json")}}
+    assert record["executed"] == {"name": "works.ipynb", "sha256": workspace.sha256(folder / "works.ipynb")}
+    assert record["seconds"] >= 2.5
+    assert record["versions"]["papermill"]
+    outputs = [
+        cell["outputs"] for cell in executed(root, "works", "demo-seed1")["cells"] if cell["cell_type"] == "code"
+    ]
+    assert "".join(outputs[-3][0]["text"]) == "steps 5 demo-seed1\n"
+    assert len(outputs[-2]) == 1
+    assert "25/25" in "".join(outputs[-2][0]["data"]["text/plain"])
+    assert any("walking" in line for line in shown)
+    assert "".join(outputs[-1][0]["text"]).strip() == sys.executable
+
+
+def test_the_kernel_is_this_environment_whatever_the_user_has_installed(root, tmp_path, monkeypatch):
+    """A kernel called python3 in the user's own folder is not asked."""
+    hijack = tmp_path / "kernels" / "python3"
+    hijack.mkdir(parents=True)
+    spec = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Another", "language": "python"}
+    (hijack / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert workspace.run(toys.notebook(root, "hijacked"))["status"] == "succeeded"
+
+
+def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):
+    """What an earlier success said is gone; the error is one sentence without this machine's folders."""
+    path = toys.notebook(root, "fails", "1")
+    assert workspace.run(path)["status"] == "succeeded"
+    (root / "outputs" / "fails" / "demo" / "finished").touch()
+    toys.notebook(root, "fails", "print('got here')\nraise FileNotFoundError(f'{run.output}/a is missing')", "2")
+    answer = toys.command(root, "run", path)
+    assert answer.returncode == 1
+    sentence = "cell 3: FileNotFoundError: outputs/fails/demo/a is missing"
+    assert answer.stderr == f"fails: started\nfails: failed: {sentence}\n"
+    record = toys.record(root, "fails")
+    assert (record["status"], record["error"]) == ("failed", sentence)
+    assert not (root / "outputs" / "fails" / "demo" / "finished").exists()
+    assert "got here" in json.dumps(executed(root, "fails"))
+
+
+def test_a_killed_kernel_fails_the_run(root):
+    """papermill calls every cell completed then; here those that were not reached are pending."""
+    path = toys.notebook(root, "dies", "import os\nos.kill(os.getpid(), 9)", "2")
+    record = workspace.run(path)
+    assert (record["status"], record["error"]) == ("failed", "the kernel died (out of memory?)")
+    assert toys.record(root, "dies") == record
+    notebook = executed(root, "dies")
+    assert notebook["metadata"]["papermill"]["exception"] is True
+    assert notebook["cells"][-1]["metadata"]["papermill"]["status"] == "pending"
+    assert toys.command(root, "run", path).returncode == 1
+
+
+def test_a_notebook_that_leaves_early_has_not_succeeded(root):
+    """papermill takes `sys.exit()` for a success."""
+    record = workspace.run(toys.notebook(root, "leaves", "import sys\nsys.exit()", "2"))
+    assert record["status"] == "failed"
+    assert record["error"] == "the notebook ended before its cell at position 5 was executed"
+
+
+def test_the_executed_notebook_and_the_record_name_no_folder_of_this_machine(root):
+    """papermill writes its absolute paths into the notebook."""
+    workspace.run(toys.notebook(root, "private"), {"STEPS": 4})
+    folder = root / "outputs" / "private" / "demo"
+    for path in (folder / "private.ipynb", folder / "record.json"):
+        assert str(root.parent) not in path.read_text()
+        assert str(Path.home()) + "/" not in path.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_leaves_no_kernel(root, number):
+    """By the terminal or by a scheduler; the record is written before the command ends."""
+    name = f"slow_{number.name}"
+    path = toys.notebook(
+        root, name, "import os, time\n(run.output / 'pid').write_text(str(os.getpid()))\ntime.sleep(60)"
+    )
+    process = toys.start(root, "run", path)
+    kernel = _number_in(root / "outputs" / name / "demo" / "pid")
+    assert toys.record(root, name)["status"] == "running"
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 130
+    assert process.stderr.read().endswith(f"{name}: interrupted: interrupted before it had ended\n")
+    assert toys.record(root, name)["status"] == "interrupted"
+    assert not toys.alive(kernel)
+
+
+def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):
+    """The record stays at "running", the folder is free for the next run."""
+    slow = "import os, time\n(run.output / 'pid').write_text(str(os.getpid()))\ntime.sleep(60 if STEPS == 3 else 0)"
+    path = toys.notebook(root, "killed", slow)
+    process = toys.start(root, "run", path)
+    kernel = _number_in(root / "outputs" / "killed" / "demo" / "pid")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert toys.record(root, "killed")["status"] == "running"
+    deadline = time.monotonic() + 10
+    while toys.alive(kernel) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not toys.alive(kernel)
+    assert workspace.run(path, {"STEPS": 1})["status"] == "succeeded"
+
+
+def test_the_same_run_is_not_written_twice_at_once(root, monkeypatch):
+    """The second waits a little and is refused."""
+    monkeypatch.setattr("motors.workspace.runner.PATIENCE", 0.3)
+    slow = "import os, time\n(run.output / 'pid').write_text(str(os.getpid()))\ntime.sleep(60)"
+    path = toys.notebook(root, "twice", slow)
+    process = toys.start(root, "run", path)
+    _number_in(root / "outputs" / "twice" / "demo" / "pid")
+    with pytest.raises(workspace.Refused, match="twice \\(demo\\) is already running"):
+        workspace.run(path)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+
+
+def _number_in(path: Path, patience: float = 30.0) -> int:
+    """Wait for a notebook to write a number to `path`."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.1)
+    raise TimeoutError(f"{path} was not written")
