@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from motors import fusion
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -132,7 +133,7 @@ def test_fused_boxes_agree_with_fused_points_where_both_see_one_motor():
 
 
 def test_fused_boxes_of_nothing_are_nothing():
-    """No point, none above the threshold, or none with weight: the package would leave the process or divide by zero."""
+    """No point, none above the threshold, or none with weight: the package would leave or divide by zero."""
     pytest.importorskip("ensemble_boxes")
     for scores, weights in (([], [1.0, 1.0]), ([0.1], [1.0, 1.0]), ([0.9], [0.0, 1.0])):
         points = np.zeros((len(scores), 3))

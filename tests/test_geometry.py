@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from motors import geometry
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn.functional import avg_pool2d, avg_pool3d
+
 from motors import experiments, geometry, heatmaps, inference, volumes
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
 from motors.inference.tiling import scaled_range
 from motors.volumes import Tomogram
-from torch import nn
-from torch.nn.functional import avg_pool2d, avg_pool3d
 
 REFERENCE = Path(__file__).parent / "reference"
 SOLID = replace(experiments.RESNEXT50, name="solid", patch=(32, 64, 96))

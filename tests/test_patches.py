@@ -17,7 +17,17 @@ from motors.labels import MOTORS, POINT, SIZE, TOMOGRAMS, Labels
 
 PATCH = (32, 64, 64)
 SMALL = replace(
-    experiments.get("resnext50_smoke"), name="small", patch=PATCH, background=0.5, sigma=200.0, seed=7, fold=-1
+    experiments.get("resnext50_smoke"),
+    name="small",
+    patch=PATCH,
+    spacing=(16.0, 16.0, 16.0),
+    stride=16,
+    sigma=200.0,
+    background=0.5,
+    background_from_positive=0.25,
+    repeats=16,
+    augment=True,
+    seed=7,
 )
 SHAPES = {"a": (48, 70, 128), "b": (40, 128, 96), "c": (20, 64, 150)}  # at 16 ångström; c has no motor
 POINTS = {"a": [[20.0, 30.0, 40.0], [41.0, 60.0, 100.0]], "b": [[30.0, 100.0, 80.0]]}

@@ -127,9 +127,8 @@ def main() -> None:
                 process.start()
                 found[title].append(answers.get())
                 process.join()
-    print(
-        f"{SHAPE} voxels, median of {ROUNDS}\n\n| what | seconds | of all cores | peak GiB | sum |\n|---|---|---|---|---|"
-    )
+    print(f"{SHAPE} voxels, median of {ROUNDS}\n")
+    print("| what | seconds | of all cores | peak GiB | sum |\n|---|---|---|---|---|")
     for title, answers in found.items():
         seconds, busy, memory, sums = zip(*answers, strict=True)
         times = f"{statistics.median(seconds):.2f} | {statistics.median(busy):.2f}"
