@@ -62,6 +62,12 @@ def test_a_stack_of_more_than_ten_thousand_slices_stays_in_order(tmp_path: Path,
     assert volumes.slice_paths(tmp_path) == paths
 
 
+def test_the_shape_of_a_stack_is_known_from_its_first_slice(stack: Path):
+    """The others are counted, not opened."""
+    (stack / "slice_0004.jpg").write_bytes(b"")
+    assert volumes.stack_shape(stack) == SHAPE
+
+
 def test_a_missing_slice_is_named(stack: Path):
     """A gap in the numbers is a copy that went wrong."""
     (stack / "slice_0002.jpg").unlink()
