@@ -154,6 +154,15 @@ def test_an_untrained_network_finds_almost_nothing():
     assert 1e-5 < probability < 2e-4
 
 
+def test_new_weights_make_no_chequerboard_and_hand_features_on():
+    """Four neighbouring outputs begin equal in 2D; in X3D, every block begins as its shortcut."""
+    grow = networks.build(COAT).decoder.grow[0].weight.unflatten(0, (-1, 4))
+    assert torch.equal(grow[:, 0], grow[:, 3]) and not torch.equal(grow[0, 0], grow[1, 0])
+    block = networks.build(X3D).eval().encoder.stages[1][1]
+    features = torch.rand(1, 8, 4, 6, 8)
+    torch.testing.assert_close(block(features), features)
+
+
 def test_the_target_level_passes_through_the_neck_unchanged():
     """The fused tensor begins with the level of stride 16, as it left the encoder."""
     network = networks.build(RESNEXT).eval()

@@ -77,7 +77,6 @@ def test_a_published_checkpoint_becomes_a_network_of_ours(tmp_path):
         assert torch.equal(loaded.state_dict()[key], tensor), key
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_full_size_keeps_all_its_tensors(tmp_path):
     """The original's own list of tensors of X3D-M, in a file of its own layout, becomes our X3D-M."""
     manifest = json.loads((REFERENCE / "x3dm.manifest.json").read_text())
