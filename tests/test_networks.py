@@ -138,8 +138,9 @@ def test_the_seed_of_the_experiment_decides_the_first_weights():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, second = networks.build(RESNEXT).state_dict(), networks.build(RESNEXT).state_dict()
+    first = networks.build(RESNEXT).state_dict()
     torch.testing.assert_close(torch.rand(3), expected)
+    second = networks.build(RESNEXT).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     other = networks.build(replace(RESNEXT, seed=RESNEXT.seed + 1)).state_dict()
     for part in ("encoder.network.model.layer1.0.conv2.weight", "neck.branches.0.0.weight", "head.weight"):

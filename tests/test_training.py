@@ -252,7 +252,7 @@ def test_the_average_starts_with_the_initial_weights_and_copies_whole_numbers():
 def test_training_is_the_plain_loop_with_an_average_after_every_micro_batch(tmp_path):
     """The saved weights are those of twenty lines of torch: the average, not the last weights."""
     train(tmp_path, network=Tiny(dropout=0.0))
-    network, samples = Tiny(dropout=0.0), Samples()
+    network, samples = networks.channels_last(Tiny(dropout=0.0)), Samples()
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0)
     losses = []
@@ -445,8 +445,10 @@ def test_a_loss_that_is_not_a_number_ends_the_training_with_a_sentence(tmp_path)
     assert not list(tmp_path.glob("checkpoints/*.ckpt"))
 
 
-def test_an_interrupted_training_can_be_interrupted_again(tmp_path):
+def test_an_interrupted_training_can_be_interrupted_again(tmp_path, request):
     """Ctrl-C arrives as such, its handler is still there, and the training goes on when called again."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
 
     class Interrupted(Samples):
         """Samples of which one arrives together with Ctrl-C."""

@@ -141,13 +141,16 @@ def test_a_commit_is_changed_when_the_code_is_and_not_when_outputs_are(root):
     assert workspace.commit(root) == {**clean, "changed": True}
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """What cannot be written leaves the old file as it was, and nothing beside it."""
     path = workspace.write_json(tmp_path / "new" / "a.json", {"å": [1, 2.5]})
     with pytest.raises(ValueError, match="JSON"):
         workspace.write_json(path, {"a": float("nan")})
     with pytest.raises(TypeError):
         workspace.write_json(path, {"a": path})
+    with monkeypatch.context() as full_disk, pytest.raises(OSError, match="no space"):
+        full_disk.setattr(type(path), "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+        workspace.write_json(path, {"b": 1})
     assert json.loads(path.read_text()) == {"å": [1, 2.5]}
     assert list(path.parent.iterdir()) == [path]
 
