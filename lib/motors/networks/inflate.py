@@ -52,8 +52,8 @@ class InflatedEncoder(nn.Module):
     Parameters
     ----------
     name : the name segmentation_models_pytorch knows the encoder by; "tu-<name>" is the network <name> of timm
-    weights : of the 2D network, under the names of torchvision or timm, with or without a classifier, which are
-        inflated; None draws 3D kernels afresh
+    weights : of the whole 2D classifier, under the names of torchvision (for "tu-", of timm), which are inflated;
+        None draws 3D kernels afresh
     options : passed to the constructor of a "tu-" encoder: layers, channels, ...
 
     Attributes

@@ -69,7 +69,7 @@ _scalar, (_dtype, _) = np.float64(0).__reduce__()
 
 
 def _number(*state) -> np.generic:
-    """A number of numpy, which is all that a checkpoint holds besides tensors and plain values."""
+    """A number of numpy: a checkpoint may hold some, besides tensors and plain values."""
     return _scalar(*state)
 
 
