@@ -1,5 +1,6 @@
 """One strict run of one notebook: refused, succeeded, failed, killed or interrupted, and never a lie about it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -216,3 +217,28 @@ def _number_in(path: Path, patience: float = 30.0) -> int:
             return int(path.read_text())
         time.sleep(0.1)
     raise TimeoutError(f"{path} was not written")
+
+
+def test_a_reply_whose_signal_was_lost_is_found_all_the_same(monkeypatch):
+    """The socket says nothing while it is waited for; looked at again, the message is there. Time limits still hold."""
+    from queue import Empty
+
+    from motors.workspace.kernel import PatientChannel
+
+    class Socket:
+        looks = 0
+
+        async def poll(self, timeout):
+            assert timeout is not None  # it would wait for ever
+            self.looks += 1
+            return self.looks == 3
+
+    async def receive(self):
+        return {"content": "reply"}
+
+    channel = object.__new__(PatientChannel)
+    channel.socket = Socket()
+    monkeypatch.setattr(PatientChannel, "_recv", receive)
+    assert asyncio.run(channel.get_msg()) == {"content": "reply"}
+    with pytest.raises(Empty):
+        asyncio.run(channel.get_msg(timeout=0.1))

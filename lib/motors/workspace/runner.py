@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.meter import INTERVAL, PROGRESS_FILE
+from motors.workspace.meter import INTERVAL
 from motors.workspace.places import Run, find
 from motors.workspace.records import commit, sha256, versions, write_json, write_text
 
@@ -140,27 +140,14 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
 
 def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str], None]) -> dict[str, Any]:
     """Run the notebook in a kernel of its own and return the part of the record that says how it went."""
-    import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    executed, root = named.folder / notebook.name, f"{named.workspace.root}/"
+    executed = named.folder / notebook.name
     start, before = time.monotonic(), _peak_of_children()
     status, error = "failed", None
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            line = Path(folder) / "progress"
-            with _forwarded(line, show):
-                papermill.execute_notebook(
-                    notebook,
-                    executed,
-                    parameters,
-                    kernel_name="python3",
-                    language="python",
-                    kernel_manager_class=_kernel_of_this_environment(line),
-                    cwd=notebook.parent,
-                    progress_bar=False,
-                )
+        _papermill(notebook, executed, parameters, show)
         error = _never_executed(executed)
         status = "failed" if error else "succeeded"
     except PapermillExecutionError as failure:
@@ -175,25 +162,31 @@ def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str],
     _tell_the_truth(executed, status)
     return {
         "status": status,
-        "error": error and error.replace(root, ""),
+        "error": error and error.replace(f"{named.workspace.root}/", ""),
         "seconds": seconds,
-        "peak_memory_mib": peak if peak > before else None,  # None: less than an earlier child of this process
+        "peak_memory_mib": peak if peak > before else None,
     }
 
 
-def _kernel_of_this_environment(progress_file: Path) -> type:
-    """Return a kernel manager that starts this very interpreter, whatever kernels the user has installed."""
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
+def _papermill(notebook: Path, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
+    """Let papermill execute the notebook, its progress forwarded to `show`."""
+    import papermill
 
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
-    environment = {PROGRESS_FILE: str(progress_file)}
-    spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python", name="python3")
+    from motors.workspace.kernel import kernel_of_this_environment
 
-    class KernelOfThisEnvironment(AsyncKernelManager):
-        kernel_spec = spec
-
-    return KernelOfThisEnvironment
+    with tempfile.TemporaryDirectory() as folder:
+        line = Path(folder) / "progress"
+        with _forwarded(line, show):
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=kernel_of_this_environment(line),
+                cwd=notebook.parent,
+                progress_bar=False,
+            )
 
 
 @contextmanager
