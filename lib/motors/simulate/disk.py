@@ -17,7 +17,7 @@ from motors.simulate.recipe import Plan, Recipe, plans
 from motors.simulate.scene import Scene, arrange
 from motors.volumes import Tomogram
 
-VERSION = 1  # of the simulation: raised whenever the same recipe and seed make other tomograms
+VERSION = 2  # of the simulation: raised whenever the same recipe and seed make other tomograms
 MANIFEST = "manifest.json"
 BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
 TABLES = ("train_labels.csv", "sample_submission.csv", "solution.csv")

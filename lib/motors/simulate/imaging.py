@@ -120,7 +120,7 @@ def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndar
     """
     few = volume[:: max(1, len(volume) // 8)]
     level, deviation = float(few.mean()), float(few.std())
-    shade = Field(grid, rng.uniform(0.1, 1.5) * deviation * np.exp(rng.uniform(0.2, 1.0) * grid.smooth(rng, 2500.0)))
+    shade = Field(grid, rng.uniform(0.1, 1.5) * deviation * np.exp(rng.uniform(0.4, 1.3) * grid.smooth(rng, 2500.0)))
     kept, glow = _frame(grid, rng)
     lost = level + rng.uniform(-0.6, 0.3) * deviation  # grey of what no projection shows
     clipped = abs(grid.spacing - CLIPPED) < 0.05

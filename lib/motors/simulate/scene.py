@@ -13,7 +13,10 @@ from motors.simulate.crowd import AREA, Crowd, Vesicle
 from motors.simulate.fields import Field, Grid
 from motors.simulate.recipe import Plan, Recipe
 
+MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if that is large enough
 BEADS = 5.0  # of gold, per AREA
+IMPOSTORS = 0.5  # machines and lumps of the envelope that are no motors, per tomogram
+FILAMENT = 0.7  # share of the motors whose filament is seen: five of the seven in the real slices
 KINDS = ("motor", "needle", "plug", "lump")  # machines of the envelope; only the first is looked for
 
 
@@ -104,21 +107,24 @@ def _shape(rng: np.random.Generator, recipe: Recipe, spacing: float) -> tuple[in
     """Return three different sides, in voxels, that are quickly Fourier transformed."""
     sides: list[int] = []
     for low, high in recipe.field:
-        side = next_fast_len(max(16, round(rng.uniform(low, high) / spacing)), real=True)
+        side = next_fast_len(max(16, round(rng.uniform(low, high) / spacing)))
         while side in sides:
-            side = next_fast_len(side + 1, real=True)
+            side = next_fast_len(side + 1)
         sides.append(side)
     return tuple(sides)
 
 
 def _seats(rng: np.random.Generator, envelope: Envelope, count: int) -> list[Seat]:
-    """Return up to `count` seats for motors, apart from each other and inside of the volume."""
-    margin = np.minimum(
-        [250.0, 450.0, 450.0], 0.2 * envelope.outer.grid.size
-    )  # clear of the edges of what is reconstructed
+    """Return up to `count` seats for motors, apart from each other and clear of the edges of what is reconstructed.
+
+    Of two places the one farther from the middle is taken: in so small a view the middle would be near every motor.
+    """
+    size = envelope.outer.grid.size
+    margin = np.minimum(MARGIN, 0.2 * size)
     seats: list[Seat] = []
     for _ in range(20 * count):
-        seat = envelope.seat(rng, margin)
+        pair = [seat for seat in (envelope.seat(rng, margin), envelope.seat(rng, margin)) if seat]
+        seat = max(pair, key=lambda seat: np.linalg.norm(seat.centre - size / 2), default=None)
         if seat and all(np.linalg.norm(seat.centre - other.centre) > 600 for other in seats):
             seats.append(seat)
         if len(seats) == count:
@@ -136,7 +142,7 @@ def _motors(rng: np.random.Generator, seats: list[Seat], contrast: float) -> lis
 def _impostors(rng: np.random.Generator, envelope: Envelope, taken: list[Seat]) -> list[Machine]:
     """Return other machines and lumps of the envelope, as dense as motors, without their rings."""
     machines = []
-    for kind in rng.choice(KINDS[1:], rng.integers(0, 4), p=(0.2, 0.3, 0.5)):
+    for kind in rng.choice(KINDS[1:], rng.poisson(IMPOSTORS), p=(0.2, 0.3, 0.5)):
         seat = envelope.seat(rng, 60.0)
         if seat and all(np.linalg.norm(seat.centre - other.centre) > 700 for other in taken):
             machines.append(Machine(str(kind), seat, rng.uniform(0.8, 1.3), rng.uniform(0.6, 1.1)))
@@ -152,7 +158,7 @@ def _threads(rng: np.random.Generator, envelope: Envelope, machines: list[Machin
         if machine.kind == "motor":
             hook = _path(rng, envelope, start, way, rng.uniform(350, 600), 60, 1 / 900)
             threads.append(Thread(hook, 90.0, 0.9 * machine.density))
-            if rng.random() < 0.55:
+            if rng.random() < FILAMENT:
                 on = _path(rng, envelope, hook[-1], hook[-1] - hook[-2], rng.uniform(1500, 9000), 60, 1 / 4000)
                 threads.append(Thread(on, rng.choice([80.0, 100.0, 150.0]), 1.0 * machine.density))
         elif machine.kind == "needle":
