@@ -116,7 +116,7 @@ def test_strides_and_grid_follow_from_the_patch():
 
 def test_an_unknown_name_is_answered_with_those_there_are():
     """One sentence that helps."""
-    with pytest.raises(ValueError, match="no experiment is called 'resnet': choose one of coat_medium, densenet121"):
+    with pytest.raises(ValueError, match="no experiment is called 'resnet': choose one of coat_medium, .*densenet121"):
         experiments.get("resnet")
 
 

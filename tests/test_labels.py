@@ -322,3 +322,101 @@ def test_the_final_folds_of_the_original_solution_have_the_known_sizes(real):
     positive = table["tomo_id"].map(third.counts()) == 1
     sizes = [(np.sum(positive & (table["fold"] == k)), np.sum(~positive & (table["fold"] == k))) for k in range(4)]
     assert sizes == [(85, 56), (86, 56), (89, 56), (87, 54)]
+
+
+def stored(**changes) -> pd.DataFrame:
+    """Return one stored tomogram: 300 slices of 200 by 100 made into 150 of 100 by 50."""
+    row = {"tomo_id": "run-1", "size_z": 150, "size_y": 100, "size_x": 50, "spacing": 16.0, "native_z": 300}
+    return pd.DataFrame([row | changes])
+
+
+def external(path, *rows: str) -> labels.Labels:
+    """Write labels of the fixed frame and read them for that tomogram."""
+    path.write_text("\n".join(["z,y,x,tomo_id,dataset_id", *rows]))
+    return labels.read_external(path, stored())
+
+
+def test_labels_of_a_fixed_frame_are_moved_to_the_stored_tomogram(tmp_path):
+    """By hand: slice 127 of 128 is the last one, slice 64 is trunc(64 * 299 / 127) = 150; y and x scale to centres."""
+    found = external(
+        tmp_path / "labels.csv", "127,-0.5,511.5,run-1,10139", "64,255.5,0,run-1,10139", "9,9,9,run-2,10139"
+    )
+    assert found.tomograms["tomo_id"].tolist() == ["run-1"]
+    expected = [[299.5 / 2 - 0.5, -0.5, 49.5], [150.5 / 2 - 0.5, 49.5, 0.5 / 512 * 50 - 0.5]]
+    assert np.allclose(found.of("run-1"), expected)
+    assert found.motors["dataset_id"].tolist() == [10139, 10139]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("64,nan,1,run-1,1", "labels.csv: tomogram run-1 has a motor without a position: write three numbers"),
+        ("128,1,1,run-1,1", r"labels.csv: tomogram run-1 has a motor outside the frame \(128, 512, 512\): check"),
+        ("64,1,512,run-1,1", "labels.csv: tomogram run-1 has a motor outside the frame"),
+        ("64.5,1,1,run-1,1", "labels.csv: tomogram run-1 has a motor between two slices: write the number"),
+        ("3,2,1,run-1,1", "labels.csv: tomogram run-1 has the same motor twice: keep one row"),
+        ("64,1,1,,1", "has no id: name the tomogram"),
+    ],
+)
+def test_labels_that_are_not_of_the_fixed_frame_are_refused(tmp_path, row, message):
+    """The sentence names the file, the tomogram and what to do."""
+    with pytest.raises(ValueError, match=message):
+        external(tmp_path / "labels.csv", "3,2,1,run-1,1", row)
+
+
+def test_labels_in_another_frame_than_the_stored_tomogram_do_not_join(tmp_path):
+    """Labels of the native volume would be off by the factor of the spacings."""
+    there = external(tmp_path / "labels.csv", "64,255.5,0,run-1,10139")
+    native = Labels(stored(size_z=300, size_y=200, size_x=100, spacing=8.0)[labels.TOMOGRAMS], there.motors)
+    with pytest.raises(ValueError, match=r"tomogram run-1 comes with different shapes or spacings.*one frame"):
+        labels.join(there, native)
+
+
+def test_additions_are_what_is_new_and_nothing_may_be_lost_or_moved(three):
+    """A review adds motors; it does not touch those that are there."""
+    more = pd.concat([three.motors, pd.DataFrame([["tomo_a", 5.0, 6.0, 7.0]], columns=labels.MOTORS)])
+    assert labels.additions(three, Labels(three.tomograms, more)).to_numpy().tolist() == [["tomo_a", 5.0, 6.0, 7.0]]
+    assert labels.additions(three, three).empty
+    with pytest.raises(ValueError, match=r"later labels: tomogram tomo_b has lost a motor, or it was moved"):
+        labels.additions(three, Labels(three.tomograms, three.motors.assign(z=three.motors["z"] + 0.5)))
+    with pytest.raises(ValueError, match=r"later labels: tomogram tomo_c is not as in the earlier ones"):
+        labels.additions(three, three.select(["tomo_a", "tomo_b"]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "motors", "tomograms"), [("gt", "gt_v2", 72, 59), ("gt_v2", "gt_v3", 54, 46)]
+)
+def test_the_original_solutions_reviews_only_added(real, before, after, motors, tomograms):
+    """Nothing was removed or moved in either round."""
+    tables = [labels.read_wide(real / "labels" / f"{name}.csv") for name in (before, after)]
+    new = labels.additions(*tables)
+    assert (len(new), new["tomo_id"].nunique()) == (motors, tomograms)
+
+
+def test_the_final_folds_hold_569_tomograms_out_and_external_ones_always_train(real):
+    """What the third table knows to have several motors leaves the second table's folds; nothing else moves."""
+    second, third = (labels.read_wide(real / "labels" / f"gt_{version}.csv") for version in ("v2", "v3"))
+    before, after = labels.folds(second), labels.folds(second, reviewed=third)
+    assert after["fold"].value_counts().reindex(range(4)).tolist() == [141, 142, 145, 141]
+    assert (after["fold"] >= 0).sum() == 569
+    moved = before[before["fold"] != after["fold"]]["tomo_id"]
+    assert (third.counts()[moved] > 1).all()
+    assert set(after["tomo_id"]).isdisjoint(labels.read_wide(real / "labels" / "external_gt.csv").tomograms["tomo_id"])
+
+
+def test_converted_labels_are_those_that_the_original_solution_kept(real):
+    """Of its external motors off the lattice of predictions, over 239 are labels converted as here, to half precision.
+
+    Only tomograms that were stored at their native spacing tell their native number of slices, for z.
+    """
+    kept = labels.read_wide(real / "labels" / "external_gt.csv")
+    sizes = kept.tomograms.assign(native_z=kept.tomograms["size_z"])
+    ours = labels.read_external(real / "labels" / "brendanartley_external_labels.csv", sizes)
+    assert (len(ours.tomograms), len(ours.motors)) == (1287, 1616)
+    off = kept.motors[((kept.motors[["z", "y", "x"]] + 0.5) % 4 != 2).any(axis=1)]
+    pairs = off.merge(ours.motors, on="tomo_id", suffixes=("", "_ours")).merge(sizes, on="tomo_id")
+    pairs = pairs[((pairs["y"] - pairs["y_ours"]).abs() < 0.3) & ((pairs["x"] - pairs["x_ours"]).abs() < 0.3)]
+    native = pairs[pairs["spacing"] > 16]
+    assert len(pairs) >= 239
+    assert len(native) >= 90
+    assert ((native["z"] - native["z_ours"]).abs() < 0.3).sum() >= 0.98 * len(native)

@@ -18,7 +18,7 @@ def smoke(tmp_path_factory):
         pytest.skip("there are no notebooks yet")
     root = tmp_path_factory.mktemp("smoke") / "clone"
     shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    (root / "kaggle_datasets").mkdir()
+    toys.packages(root)
     answer = toys.command(root, "reproduce", "--profile", "smoke", "--cores", "2")
     assert answer.returncode == 0, answer.stderr
     return root

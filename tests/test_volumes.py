@@ -162,7 +162,7 @@ def test_a_compressed_mrc_file_reads_like_the_plain_one(tmp_path: Path, ending: 
 def test_a_plain_mrc_file_stays_on_disk(tmp_path: Path):
     """Only what is looked at is read."""
     path = volumes.write_mrc(tmp_path / "a.mrc", noise().astype(np.float32), 10.5)
-    voxels, _ = volumes.files._read_mrc(path)
+    voxels, _ = volumes.files.open_mrc(path)
     assert isinstance(voxels, np.memmap)
 
 
@@ -354,7 +354,7 @@ def test_counting_gives_the_percentiles_that_sorting_gives(voxels: np.ndarray, p
     """For any distribution, with zeros of both signs and repeated numbers."""
     expected = np.percentile(voxels.astype(np.float64), percent)
     reach = np.abs(voxels).max().astype(np.float64)
-    assert np.isclose(levels._percentiles(voxels, (percent,))[0], expected, rtol=1e-6, atol=1e-6 * reach)
+    assert np.isclose(levels.percentiles(voxels, (percent,))[0], expected, rtol=1e-6, atol=1e-6 * reach)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
@@ -598,3 +598,21 @@ def test_a_real_microtubule_survives_every_format(real: Path, tmp_path: Path):
     assert (found.name, found.spacing) == (tubule.name, tubule.spacing) and np.array_equal(found.voxels, tubule.voxels)
     volumes.write_prepared(tmp_path, tubule.name, tubule.voxels)
     assert np.array_equal(volumes.open_prepared(tmp_path, tubule.name), tubule.voxels)
+
+
+def test_stacks_that_are_not_whole_are_named(tmp_path):
+    """A missing last slice, a gap, a slice cut short, a picture of another size, and no folder at all."""
+    shapes = dict.fromkeys(("whole", "unknown", "short", "gap", "cut", "size", "none"), (4, 6, 8))
+    for name in list(shapes)[:-1]:
+        volumes.write_slices(tmp_path / name, np.zeros((4, 6, 8), np.uint8))
+    (tmp_path / "short" / "slice_0003.jpg").unlink()
+    (tmp_path / "gap" / "slice_0002.jpg").unlink()
+    path = tmp_path / "cut" / "slice_0002.jpg"
+    path.write_bytes(path.read_bytes()[:-9])
+    found = volumes.incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
+    assert found.index.tolist() == ["cut", "gap", "none", "short", "size"]
+    assert "slice_0002.jpg is cut short" in found["cut"]
+    assert "slice_0002.jpg is missing among 3" in found["gap"]
+    assert "holds no JPEG slices" in found["none"]
+    assert "is (3, 6, 8), its label says (4, 6, 8)" in found["short"]
+    assert "is (4, 6, 8), its label says (4, 8, 6)" in found["size"]

@@ -59,3 +59,36 @@ def alive(pid: int) -> bool:
     """True if a process is there and is not merely waiting to be buried."""
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+WEIGHTS = b"made-up weights that no network has learnt"
+
+
+def packages(root: Path) -> None:
+    """Copy what the repository keeps of the datasets, without their payload."""
+    kept = ["*/dataset-metadata.json", "*/README.md", "motors-wheels/*.txt"]
+    for source in [path for pattern in kept for path in (REPOSITORY / "kaggle_datasets").glob(pattern)]:
+        target = root / source.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+
+
+def outputs(root: Path, run: str = "demo") -> None:
+    """Write made-up outputs of the notebooks that datasets are packed from, and copy what belongs to the packages."""
+    packages(root)
+    for name in ("90_submit.ipynb", "kernel-metadata.json"):
+        shutil.copy(REPOSITORY / "notebooks" / name, root / "notebooks" / name)
+    provenance = {"commit": "abc", "versions": {"torch": "2.5"}, "time": "2026-01-01T00:00:00+00:00"}
+    files = {
+        "20_train_resnext50/weights/weights.safetensors": WEIGHTS,
+        "20_train_resnext50/weights/experiment.json": b'{"name": "toy", "steps": 4}',
+        "20_train_resnext50/metrics.csv": b"step,loss\n1,0.5\n",
+        "20_train_resnext50/provenance.json": json.dumps(provenance).encode(),
+        "40_ensemble/ensemble.json": b'{"held_out": {"toy zyx": {"F2": 0.5}}}',
+        **{f"10_prepare_labels/{name}.csv": b"tomo_id\na\n" for name in ("folds", "tomograms", "motors")},
+    }
+    for path, content in files.items():
+        notebook, _, rest = path.partition("/")
+        target = root / "outputs" / notebook / run / rest
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

@@ -32,6 +32,7 @@ class Experiment:
     spacing: tuple[float, float, float] = (16.0, 16.0, 16.0)
     stride: int = 16  # voxels per cell of the predicted grid, in z too for 3D networks
     sigma: float = 200.0  # standard deviation of a blob
+    overlap: float = 0.0  # share of a tile that its neighbour sees too, when it predicts: small patches need much
 
     # which patches, in what proportion
     table: str = "all_gt_v3"  # the label table: official plus reviewed plus external motors
@@ -39,6 +40,7 @@ class Experiment:
     background_from_positive: float = 0.25  # of those from tomograms with motors, per one from tomograms without
     repeats: int = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
+    lightly: float = 0.0  # 3D: share of the patches that are only turned, where there is no time to learn all the rest
 
     # optimisation
     batch: int = 2  # patches per micro-batch
@@ -76,6 +78,10 @@ class Experiment:
         if not 1 <= self.optimiser_steps <= self.steps:
             raise ValueError(
                 f"experiment {self.name}: it must stop within its {self.steps} steps, not at {self.optimiser_steps}"
+            )
+        if not (0 <= self.lightly <= 1 and 0 <= self.overlap < 1):
+            raise ValueError(
+                f"experiment {self.name}: lightly {self.lightly} and overlap {self.overlap} are shares, from 0 to 1"
             )
         if not 0 <= self.average < 1:
             raise ValueError(f"experiment {self.name}: average {self.average} must be at least 0 and below 1")
@@ -217,16 +223,19 @@ RESNEXT50_DEMO = replace(
         "channels": [16, 32, 64, 96],
     },
     neck_channels=8,
+    neck_hidden=1,
     decoder_channels=48,
     patch=(32, 64, 64),
     spacing=(24.0, 24.0, 24.0),
     table="competition",
-    background=0.25,
+    background=0.5,
+    lightly=0.4,
+    overlap=0.5,
     batch=4,
     accumulate=1,
     learning_rate=3e-3,
     warmup=50,
-    steps=1600,
+    steps=2200,
     stop_at=None,
     save_every=200,
     seed=0,
@@ -234,9 +243,42 @@ RESNEXT50_DEMO = replace(
 )
 RESNEXT50_SMOKE = replace(RESNEXT50_DEMO, name="resnext50_smoke", steps=4, warmup=1, save_every=2)
 
+# In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
+MAXVIT_TINY_DEMO = replace(
+    MAXVIT_TINY,
+    name="maxvit_tiny_demo",
+    encoder_options={"depths": [1, 1, 2, 1], "embed_dim": [8, 16, 32, 64], "stem_width": 8, "transformer_dim_head": 8},
+    neck_channels=16,
+    decoder_channels=48,
+    patch=(3, 128, 128),
+    spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # every other slice of the same volumes
+    table="competition",
+    background=0.25,
+    accumulate=1,
+    learning_rate=1e-3,
+    warmup=50,
+    steps=1000,
+    save_every=200,
+    seed=0,
+    fold=0,
+)
+MAXVIT_TINY_SMOKE = replace(MAXVIT_TINY_DEMO, name="maxvit_tiny_smoke", steps=4, warmup=1, save_every=2)
+COAT_MEDIUM_DEMO = replace(
+    MAXVIT_TINY_DEMO,
+    name="coat_medium_demo",
+    family="coat_medium",
+    encoder=COAT_MEDIUM.encoder,
+    encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
+    normalisation="imagenet",
+)
+COAT_MEDIUM_SMOKE = replace(COAT_MEDIUM_DEMO, name="coat_medium_smoke", steps=4, warmup=1, save_every=2)
+
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
-    for experiment in (RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM, RESNEXT50_DEMO, RESNEXT50_SMOKE)
+    for experiment in (
+        *(RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM),
+        *(RESNEXT50_DEMO, MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO, RESNEXT50_SMOKE, MAXVIT_TINY_SMOKE, COAT_MEDIUM_SMOKE),
+    )
 }
 
 

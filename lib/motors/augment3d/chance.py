@@ -45,7 +45,7 @@ class Draw:
     dropout: int | None = None
 
 
-def draw(rng: np.random.Generator) -> Draw:
+def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
     """Return what is done to one patch, at random.
 
     With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
@@ -55,7 +55,10 @@ def draw(rng: np.random.Generator) -> Draw:
     Parameters
     ----------
     rng : what the draw depends on, and nothing else
+    lightly : the share of patches that get none of this but a turn about z; none do in the original solution
     """
+    if lightly and rng.random() < lightly:
+        return Draw(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
     found: dict[str, object] = {}
     if rng.random() < 0.4:
         found["zoom"] = _uniform(rng, 0.6, 1.2)

@@ -41,7 +41,7 @@ def logits(
     align: bool = True,
     patch: Shape | None = None,
     snug: bool = False,
-    overlap: float = 0,
+    overlap: float | None = None,
     batch: int = 1,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
@@ -63,7 +63,8 @@ def logits(
         answer at the nearest cell, up to half a cell off
     patch : `(z, y, x)` voxels of a tile, if not those of the experiment: multiples of 32
     snug : shrink the tiles as far as their number allows, see `snug_patch`: less padding, less work
-    overlap : what neighbouring tiles share, in voxels or as a share of the tile; not along z for 2D networks
+    overlap : what neighbouring tiles share, in voxels or as a share of the tile; not along z for 2D networks; by
+        default what the experiment says
     batch : tiles at once
     device : where to compute; by default on the GPU if there is one. A network that is a torch module is moved there
 
@@ -80,7 +81,7 @@ def logits(
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
         raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")
     turns = _symmetries(symmetries, experiment)
-    patch = _patch(voxels.shape, experiment, patch, snug)
+    patch, overlap = _patch(voxels.shape, experiment, patch, snug), experiment.overlap if overlap is None else overlap
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if isinstance(network, torch.nn.Module):
         if network.training:

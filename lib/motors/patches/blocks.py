@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
@@ -17,7 +16,7 @@ from motors.augment3d import Draw
 from motors.experiments import Experiment
 from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels import POINT, Labels
-from motors.patches.epochs import START, Epoch, prepared, windows
+from motors.patches.epochs import START, Epoch, check_volumes, prepared, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class Blocks(Dataset):
             )
         self.experiment, self.folder, self.threads = experiment, Path(folder), threads
         tomograms, motors = prepared(labels, experiment.spacing)
-        _check_shapes(tomograms, self.folder, experiment.spacing)
+        check_volumes(tomograms, self.folder, experiment.spacing)
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
         self.epoch = Epoch(
@@ -106,7 +105,8 @@ class Blocks(Dataset):
         if not self.experiment.augment:
             symmetry = Symmetry()
         if draw is None:
-            draw = augment3d.draw(rng) if self.experiment.augment else Draw()
+            lightly = self.experiment.lightly
+            draw = augment3d.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
         return self._make(window["tomo_id"], tuple(window[START]), symmetry, draw)
 
     def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, draw: Draw) -> Block:
@@ -129,13 +129,3 @@ class Blocks(Dataset):
             points_zyx=symmetry.move_points(points, patch),
             heatmap=symmetry.apply(heatmap),
         )
-
-
-def _check_shapes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
-    """Refuse prepared volumes that are missing or are not those of the tables."""
-    for tomo_id, *shape in tomograms.itertuples(index=False):
-        found = volumes.open_prepared(folder, tomo_id).shape
-        if found != tuple(shape):
-            raise ValueError(
-                f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å: prepare it again"
-            )

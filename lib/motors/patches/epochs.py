@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from motors import geometry
+from motors import geometry, volumes
 from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels import POINT, SIZE, Labels
 
@@ -40,6 +41,22 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
     points = zip(motors[POINT].to_numpy(float), motors["tomo_id"].map(before), strict=True)
     motors[POINT] = np.reshape([geometry.voxel_between(point, each, spacing) for point, each in points], (-1, 3))
     return tomograms, motors
+
+
+def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
+    """Refuse prepared volumes in `folder` that are missing or are not those of the tables that `prepared` returned.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        With the name of the first such tomogram.
+    """
+    for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
+        found = volumes.open_prepared(folder, tomo_id).shape
+        if found != tuple(shape):
+            raise ValueError(
+                f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å: prepare it again"
+            )
 
 
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:
@@ -136,6 +153,72 @@ class Epoch:
             row = rng.choice(self.backgrounds[rng.choice(2, p=weights)])
             orientation = rng.integers(self.repeats)
         return self.windows.iloc[row], SYMMETRIES[orientation], rng
+
+
+def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
+    """Return the slices that hold motors: one row for each whole z, in original voxels, at which there are any.
+
+    Parameters
+    ----------
+    labels : tomograms and motors in original voxels
+    spacing : ångström per voxel of the prepared volumes along z, y, x
+
+    Returns
+    -------
+    tomo_id and z, in voxels of the prepared volumes and not rounded there
+    """
+    motors = labels.motors
+    again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])
+    return prepared(Labels(labels.tomograms, motors[~again]), spacing)[1][["tomo_id", "z"]].reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceEpoch:
+    """Which slices a 2D network sees, in which order: slice number k is a function of k and the tables.
+
+    In an epoch every slice with motors comes `repeats` times. Background comes on top, as often: each time a slice of a
+    random tomogram, with or without motors.
+
+    Parameters
+    ----------
+    slices : tomo_id and z, see `motor_slices`
+    tomograms : the tomograms that background comes from
+    background : background samples per sample with motors
+    repeats : times that each slice comes in an epoch
+    seed : of the order and of everything else that is random
+
+    Raises
+    ------
+    ValueError
+        If no slice has a motor, or slices are to come less than once.
+    """
+
+    slices: pd.DataFrame
+    tomograms: tuple[str, ...]
+    background: float
+    repeats: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats {self.repeats} is less than 1: every slice comes at least once in an epoch")
+        if not len(self.slices):
+            raise ValueError("no slice has a motor: train on tomograms with motors")
+
+    def __len__(self) -> int:
+        return (len(self.slices) + round(self.background * len(self.slices))) * self.repeats
+
+    def pick(self, k: int) -> tuple[str, float | None, np.random.Generator]:
+        """Return tomogram, height and source of randomness of sample `k`, counted over all epochs from 0.
+
+        The height is that of the motors, in voxels, or None for a slice without motors.
+        """
+        item = shuffled(k, len(self), self.seed) // self.repeats
+        rng = np.random.default_rng([self.seed, k])
+        if item < len(self.slices):
+            row = self.slices.iloc[item]
+            return row["tomo_id"], float(row["z"]), rng
+        return self.tomograms[rng.integers(len(self.tomograms))], None, rng
 
 
 def shuffled(k: int, length: int, seed: int) -> int:

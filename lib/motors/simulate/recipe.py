@@ -57,7 +57,7 @@ class Recipe:
 
 DEMO = Recipe(
     name="demo",
-    train=64,
+    train=80,
     test=40,
     field=((1250, 1580), (3000, 3670), (2750, 3410)),
     radius=(1000, 1700),

@@ -87,7 +87,7 @@ def _in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     return tuple(float(size) * ANGSTROM[unit.casefold()] for size, unit in sizes)
 
 
-def _read_mrc(path: Path) -> tuple[np.ndarray, Spacing]:
+def open_mrc(path: Path) -> tuple[np.ndarray, Spacing]:
     """Return the voxels, on disk unless compressed, and the spacing of the header."""
     with path.open("rb") as file:
         start = file.read(1024)
@@ -123,13 +123,13 @@ def _read_npy(path: Path) -> tuple[np.ndarray, None]:
     return np.lib.format.open_memmap(path, "r"), None
 
 
-def _read_zarr(path: Path) -> tuple[np.ndarray, Spacing | None]:
-    """Return the finest level of an OME-Zarr image, in memory, and its spacing."""
+def open_zarr(store: Any) -> tuple[Any, Spacing | None]:
+    """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it, and its spacing."""
     try:
         import zarr
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
-    group = zarr.open_group(path, mode="r")
+    group = zarr.open_group(store, mode="r")
     attributes = group.attrs.get("ome", group.attrs)  # version 0.5, or one before
     if "multiscales" not in attributes:
         raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
@@ -137,12 +137,18 @@ def _read_zarr(path: Path) -> tuple[np.ndarray, Spacing | None]:
     level = image["datasets"][0]
     steps = level["coordinateTransformations"] + image.get("coordinateTransformations", [])
     scale = np.prod([step["scale"] for step in steps if step["type"] == "scale"], axis=0)
-    voxels = group[level["path"]][...]
+    units = [axis.get("unit") for axis in image["axes"]]
+    return group[level["path"]], _in_angstrom(list(zip(scale, units, strict=True))[-3:])
+
+
+def _read_zarr(path: Path) -> tuple[np.ndarray, Spacing | None]:
+    """Return the finest level of an OME-Zarr image, in memory, and its spacing."""
+    array, spacing = open_zarr(path)
+    voxels = array[...]
     while voxels.ndim > 3 and len(voxels) == 1:  # the only time, the only channel
         voxels = voxels[0]
-    units = [axis.get("unit") for axis in image["axes"]]
-    return voxels, _in_angstrom(list(zip(scale, units, strict=True))[-3:])
+    return voxels, spacing
 
 
-_READERS = {ending + packed: _read_mrc for ending in (".mrc", ".rec", ".map") for packed in ("", ".gz", ".bz2")}
+_READERS = {ending + packed: open_mrc for ending in (".mrc", ".rec", ".map") for packed in ("", ".gz", ".bz2")}
 _READERS |= {".tif": _read_tiff, ".tiff": _read_tiff, ".npy": _read_npy, ".zarr": _read_zarr}

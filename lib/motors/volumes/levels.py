@@ -41,17 +41,21 @@ def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) 
         return voxels
     if voxels.dtype.kind in "iu" and voxels.min() >= 0 and voxels.max() <= 255:
         return voxels.astype(np.uint8)
-    dark, bright = _percentiles(voxels, (low, high))
+    dark, bright = percentiles(voxels, (low, high))
     if dark == bright:
         raise ValueError(f"nearly all voxels are {dark:g}, so there is no contrast: check where the volume comes from")
     levels = np.empty(voxels.shape, np.uint8)
 
-    def stretch(k: int) -> None:
-        plane = np.clip(_plane(voxels, k), dark, bright)
-        levels[k] = (plane - dark) / (bright - dark) * np.float32(255)
+    def convert(k: int) -> None:
+        levels[k] = stretch(_plane(voxels, k), dark, bright)
 
-    for_each(stretch, len(voxels))
+    for_each(convert, len(voxels))
     return levels
+
+
+def stretch(plane: np.ndarray, dark: np.float32, bright: np.float32) -> np.ndarray:
+    """Return a float32 plane with `dark` brought to 0 and `bright` to 255, and what lies beyond them cut off."""
+    return (np.clip(plane, dark, bright) - dark) / (bright - dark) * np.float32(255)
 
 
 def unwrap(voxels: np.ndarray, offset: int = WRAPPED) -> np.ndarray:
@@ -65,8 +69,8 @@ def _plane(voxels: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(voxels[k], np.float32)
 
 
-def _percentiles(voxels: np.ndarray, percents: tuple[float, ...]) -> np.ndarray:
-    """Return the float32 that sorting all voxels would give, by counting them twice instead.
+def percentiles(voxels: np.ndarray, percents: tuple[float, ...]) -> np.ndarray:
+    """Return the float32 that sorting all voxels would give, by counting them twice instead, plane by plane.
 
     As unsigned numbers that sort like the voxels, they fall into 65,536 bins by their upper halves. The few bins that
     hold the wanted ranks are then told apart by the lower halves.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
-from motors.geometry import PerAxis, per_axis, resampled_shape
+from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
 from motors.volumes.tomogram import check_spacing, check_voxels, for_each
 
 HAIR = 5e-5  # grey levels, added before truncation: single precision must not turn 255 into 254
@@ -36,20 +38,38 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis) -> np.ndarra
     check_spacing(spacing + target)
     if spacing == target:
         return voxels
-    scale = np.divide(spacing, target)
-    if min(voxels.shape * scale) < 1:
-        raise ValueError(f"nothing is left of {voxels.shape} voxels of {spacing} Å at {target} Å: use a smaller target")
-    shape = resampled_shape(voxels.shape, spacing, target)
-    above, below, shares = _neighbours(shape[0], len(voxels), scale[0])
+    shape, plane = resampled_planes(voxels.__getitem__, voxels.shape, spacing, target)
     result = np.empty(shape, np.uint8)
 
     def interpolate(k: int) -> None:
-        first, second, share = voxels[above[k]], voxels[below[k]], shares[k]
-        blend = cv2.addWeighted(first, 1 - share, second, share, HAIR, dtype=cv2.CV_32F)
-        result[k] = _resize(blend, shape[1:], scale[1:])
+        result[k] = plane(k)
 
     for_each(interpolate, len(result))
     return result
+
+
+def resampled_planes(
+    plane: Callable[[int], np.ndarray], shape: Shape, spacing: Spacing, target: Spacing
+) -> tuple[Shape, Callable[[int], np.ndarray]]:
+    """Return the shape of a volume at another spacing, and what gives each of its planes as float32, to be truncated.
+
+    Parameters
+    ----------
+    plane : gives plane `k` of the volume, `(y, x)` uint8 or float32
+    shape, spacing, target : as for `resample`
+    """
+    scale = np.divide(spacing, target)
+    if min(shape * scale) < 1:
+        raise ValueError(f"nothing is left of {shape} voxels of {spacing} Å at {target} Å: use a smaller target")
+    after = resampled_shape(shape, spacing, target)
+    above, below, shares = _neighbours(after[0], shape[0], scale[0])
+
+    def interpolate(k: int) -> np.ndarray:
+        first, second, share = plane(above[k]), plane(below[k]), shares[k]
+        blend = cv2.addWeighted(first, 1 - share, second, share, HAIR, dtype=cv2.CV_32F)
+        return _resize(blend, after[1:], scale[1:])
+
+    return after, interpolate
 
 
 def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from motors.geometry import Shape
 from motors.volumes.tomogram import check_voxels, for_each
@@ -43,6 +44,35 @@ def stack_shape(folder: str | Path) -> Shape:
     """Return the `(z, y, x)` shape of a folder of slices; only the first is opened. Raises as `read_slices`."""
     paths = slice_paths(folder)
     return (len(paths), *_read_slice(paths[0]).shape)
+
+
+def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
+    """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
+
+    Every slice must be there and end as a JPEG file does, and the first be of the right size; none else is decoded.
+
+    Parameters
+    ----------
+    folder : such as `train` of the competition
+    shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
+    """
+    folder, names, problems = Path(folder), list(shapes), {}
+
+    def check(k: int) -> None:
+        place, expected = folder / names[k], shapes[names[k]]
+        try:
+            shape = stack_shape(place)
+            cut = next((path for path in slice_paths(place) if END_OF_JPEG not in _tail(path)), None)
+        except (FileNotFoundError, ValueError) as error:
+            problems[names[k]] = str(error)
+            return
+        if expected is not None and shape != tuple(expected):
+            problems[names[k]] = f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
+        elif cut:
+            problems[names[k]] = f"{cut} is cut short: get it again"
+
+    for_each(check, len(names))
+    return pd.DataFrame(sorted(problems.items()), columns=["tomo_id", "problem"])
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
@@ -85,11 +115,16 @@ def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -
         partial.mkdir()
 
         def encode(k: int) -> None:
-            _, data = cv2.imencode(".jpg", voxels[k], [cv2.IMWRITE_JPEG_QUALITY, quality])
-            (partial / f"slice_{k:04d}.jpg").write_bytes(data)
+            write_slice(partial, k, voxels[k], quality)
 
         for_each(encode, len(voxels))
     return folder
+
+
+def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) -> None:
+    """Write one `(y, x)` uint8 picture as slice `k` of a folder."""
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    (folder / f"slice_{k:04d}.jpg").write_bytes(data)
 
 
 def write_prepared(folder: str | Path, name: str, voxels: np.ndarray) -> Path:
@@ -127,6 +162,13 @@ def renamed(path: Path) -> Iterator[Path]:
         if partial.is_dir():
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
+
+
+def _tail(path: Path, length: int = 64) -> bytes:
+    """Return the last bytes of a file."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - length))
+        return file.read()
 
 
 def _read_slice(path: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ from motors.workspace.records import commit, versions
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 PROFILES = ("smoke", "demo", "full")
+PACKAGED = "motors-weights"  # dataset with what other notebooks made, in their folders
 KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: another folder than /kaggle, for rehearsals
 
 
@@ -88,15 +89,19 @@ class Run:
     def input(self, notebook: str) -> Path:
         """Return the output folder of another notebook in the run of the same name.
 
+        Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`.
+
         Raises
         ------
         FileNotFoundError
-            If that notebook has not been run.
+            If there is neither.
         """
         folder = self.workspace.run(notebook, self.profile, self.seed).folder
-        if not folder.is_dir():
+        packaged = [inputs / PACKAGED / notebook / self.name for inputs in self.workspace.inputs]
+        found = next((path for path in (folder, *packaged) if path.is_dir()), None)
+        if found is None:
             raise FileNotFoundError(f"run {notebook} first: {self.notebook} reads {folder}, which is missing")
-        return folder
+        return found
 
     @property
     def competition_slug(self) -> str:

@@ -1,0 +1,97 @@
+"""The competition's data: downloaded by the real client, unpacked, and looked through for missing slices."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from motors import volumes, workspace
+from motors.kaggle.client import KaggleError, call
+from motors.workspace import Workspace
+from motors.workspace.places import COMPETITION
+
+
+def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], None] | None = None) -> Path:
+    """Return the folder of a competition's data, complete; downloaded if they are not there.
+
+    Interrupted, it goes on where it stopped, both in downloading and in unpacking. It takes twice the size of the
+    data until it is done.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If slices are missing in the end, as `check` says.
+    KaggleError
+        If Kaggle wants credentials or its rules accepted, or cannot be reached.
+    OSError
+        If the disk is full.
+    """
+    folder = home.new_dataset(slug)
+    archive = folder / f"{slug}.zip"
+    if not archive.exists():
+        try:
+            check(folder)
+            return folder
+        except (FileNotFoundError, ValueError):
+            pass  # not there yet, or not whole: that is what this is for
+    try:
+        call("competitions", "download", slug, "-p", folder, show=show)
+    except KaggleError as error:
+        if error.status == 403:
+            page = f"https://www.kaggle.com/competitions/{slug}/rules"
+            raise KaggleError(f"Kaggle does not hand out {slug} yet: accept its rules on {page}", 403) from None
+        raise
+    _unpack(archive, folder)
+    check(folder)
+    archive.unlink()
+    return folder
+
+
+def check(folder: Path) -> int:
+    """Return how many tomograms a competition has, if all of them have all their slices.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a table, a tomogram or a slice is missing.
+    ValueError
+        If a training tomogram has fewer or more slices than its label says.
+    """
+    for table in ("train_labels.csv", "sample_submission.csv"):
+        if not (folder / table).is_file():
+            raise FileNotFoundError(f"{folder / table} is missing: download the competition")
+    slices = pd.read_csv(folder / "train_labels.csv").groupby("tomo_id")["Array shape (axis 0)"].first()
+    for name, wanted in slices.items():
+        if (found := len(volumes.slice_paths(folder / "train" / name))) != int(wanted):
+            raise ValueError(f"{name} has {found} slices, but its label says {int(wanted)}: download it again")
+    hidden = pd.read_csv(folder / "sample_submission.csv")["tomo_id"]
+    for name in hidden:
+        volumes.slice_paths(folder / "test" / name)
+    return len(slices) + len(hidden)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Take everything out of the archive that is not there in its full size; each file whole or not at all."""
+    try:
+        packed = zipfile.ZipFile(archive)
+    except zipfile.BadZipFile:
+        raise ValueError(f"{archive} is no zip file: remove it and download again") from None
+    with packed:
+        todo = [item for item in packed.infolist() if not item.is_dir() and not _there(folder / item.filename, item)]
+        for item in workspace.progress(todo, title="unpacking") if todo else ():
+            target = folder / item.filename
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{archive} holds {item.filename}, which would lie outside of {folder}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.part")
+            with packed.open(item) as source, open(partial, "wb") as file:
+                shutil.copyfileobj(source, file, 2**20)  # the sum over the bytes is checked at the end
+            partial.replace(target)
+
+
+def _there(path: Path, item: zipfile.ZipInfo) -> bool:
+    return path.is_file() and path.stat().st_size == item.file_size

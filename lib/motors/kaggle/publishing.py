@@ -1,0 +1,217 @@
+"""Packages sent to Kaggle by the real client, and looked at there: what is listed counts, not what the client says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from motors import workspace
+from motors.kaggle import metadata
+from motors.kaggle.client import KaggleError, call, rows
+from motors.kaggle.packages import Package, check
+from motors.workspace import Run, Workspace
+from motors.workspace.places import PACKAGED
+
+PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
+LOOK_AGAIN = 5.0  # seconds
+SUBMIT = "90_submit"
+BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
+Show = Callable[[str], None]
+
+
+def plan(package: Package, owner: str) -> str:
+    """Return the command that would send a package, for a dry run."""
+    return f"kaggle datasets create --dir-mode zip -p {package.folder.name}  # {owner}/{package.slug}, or a new version"
+
+
+def publish(
+    package: Package,
+    owner: str,
+    message: str,
+    home: Workspace,
+    *,
+    public: bool = False,
+    patience: float = PATIENCE,
+    show: Show | None = None,
+) -> str:
+    """Send a package as a dataset, or as a new version of it, and return "created", "versioned" or "unchanged".
+
+    Nothing is sent if the same files lie there already, so an interrupted run can simply be done again.
+
+    Parameters
+    ----------
+    package : what to send; checked first
+    owner : user name, or an organisation's
+    message : note of the version, such as the commit
+    home : the workspace, for the folder that the client sends
+    public : whether everybody may see a new dataset
+    patience : seconds that Kaggle may take to show what has arrived
+    show : is given what the client says
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `packages.check`; nothing is sent then.
+    KaggleError
+        If Kaggle refuses it or cannot be reached, or if not all of it has arrived.
+    """
+    check([package], owner)
+    ref = f"{owner}/{package.slug}"
+    there = listing(ref)
+    if there is not None and not absent(package, there):
+        return "unchanged"
+    folder = _stage(package, owner, home)
+    options = ["-p", folder, "--dir-mode", "zip"]
+    try:
+        if there is None:
+            call("datasets", "create", *options, *(["--public"] if public else []), show=show)
+        else:
+            call("datasets", "version", *options, "-m", message, show=show)
+    except KaggleError as error:
+        if error.status is None and not absent(package, listing(ref) or {}):
+            return "created" if there is None else "versioned"  # it arrived, only the answer did not
+        raise KaggleError(f"{package.slug} was not published. {error}", error.status) from None
+    _wait(package, ref, patience)
+    return "created" if there is None else "versioned"
+
+
+def listing(ref: str) -> dict[str, int] | None:
+    """Return bytes by path of what Kaggle has in the newest version of a dataset; None if it has no such dataset.
+
+    Raises
+    ------
+    KaggleError
+        If Kaggle cannot be reached or knows no credentials.
+    """
+    try:
+        return {row["name"]: int(row["size"]) for row in rows("datasets", "files", ref)}
+    except KaggleError as error:
+        if error.status in (403, 404):  # 403 also for what does not exist, lest anybody find out
+            return None
+        raise
+
+
+def absent(package: Package, there: Mapping[str, int]) -> list[str]:
+    """Return the files of a package that are not among `there`, bytes by path, or in another size."""
+    return [path for path, about in package.files.items() if there.get(path) != about["bytes"]]
+
+
+def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
+    """Write the folder that `push` sends: the notebook with its parameters, and its metadata; return the folder.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the notebook or its metadata is missing or would be refused.
+    """
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    source = run.workspace.root / "notebooks"
+    about = metadata.read(source / metadata.KERNEL)
+    real = run.profile == "full"  # a simulated competition is a dataset like any other
+    about["competition_sources"] = [run.competition_slug] if real else []
+    wanted = [*BASE] if real else [*BASE, run.competition_slug]
+    about["dataset_sources"] = [f"{metadata.OWNER}/{slug}" for slug in wanted]
+    about = metadata.owned(about, owner)
+    notebook = load_notebook_node(str(source / f"{SUBMIT}.ipynb"))
+    notebook = parameterize_notebook(notebook, {"PROFILE": run.profile, "SEED": run.seed, **parameters})
+    notebook.metadata.pop("papermill", None)
+    folder = run.output / "kernel"
+    workspace.write_json(folder / metadata.KERNEL, about)
+    workspace.write_json(folder / about["code_file"], notebook)
+    metadata.check_kernel(about, folder)
+    return folder
+
+
+def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
+    """Send the notebook in `folder` to Kaggle, which runs it; return <user name>/<slug> and the number of its version.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the metadata would be refused; nothing is sent then.
+    KaggleError
+        If Kaggle refuses it, or takes it without one of its sources.
+    """
+    about = metadata.read(folder / metadata.KERNEL)
+    metadata.check_kernel(about, folder)
+    said = call("kernels", "push", "-p", folder, show=show)
+    version = re.search(r"Kernel version (\d+) successfully pushed", said)
+    if not version:
+        raise KaggleError(f"{about['id']} may not have been pushed, the client says: {said.strip()[-300:]}")
+    return about["id"], int(version[1])
+
+
+def submit(competition: str, ref: str, version: int, message: str) -> str:
+    """Hand in the output of a pushed notebook, once, and return what Kaggle says.
+
+    Raises
+    ------
+    KaggleError
+        If the notebook has not run through yet or failed, or if Kaggle does not list the submission afterwards.
+    """
+    note = f"{message} ({ref} version {version})"
+    if note in _submissions(competition):
+        return "submitted before, nothing was sent"
+    status = re.search(r'status "(?:\w+\.)?(\w+)"', call("kernels", "status", ref))
+    if not status or status[1].upper() != "COMPLETE":
+        raise KaggleError(f"{ref} is {status[1].lower() if status else 'unknown'}: submit once it is complete")
+    said = call(
+        *("competitions", "submit", competition, "-k", ref, "-v", str(version)),
+        *("-f", "submission.csv", "-m", note),
+    )
+    if note not in _submissions(competition):
+        raise KaggleError(f"Kaggle lists no submission of {ref} version {version}; it said: {said.strip()[-300:]}")
+    return said.strip().splitlines()[-1]
+
+
+def hand_in(run: Run, submission: Path) -> Path:
+    """Put a submission where Kaggle looks for it and return its path; at home it stays where it is."""
+    if run.workspace.outputs.name != "working":  # of Kaggle's machine
+        return submission
+    target = run.workspace.outputs / submission.name
+    shutil.copyfile(submission, target)
+    return target
+
+
+def _submissions(competition: str) -> list[str]:
+    """The notes of all that has been handed in."""
+    return [row["description"] for row in rows("competitions", "submissions", competition)]
+
+
+def _stage(package: Package, owner: str, home: Workspace) -> Path:
+    """A folder of links to what is to be sent, always the same one, so that the client can take up an upload again."""
+    folder = home.outputs / "kaggle" / package.slug
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for top in {path.partition("/")[0] for path in package.files}:
+        os.symlink(package.folder / top, folder / top)
+    about = metadata.owned(package.about, owner)
+    readme = package.folder / "README.md"
+    about["description"] = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    (folder / metadata.DATASET).write_text(json.dumps(about), encoding="utf-8")
+    return folder
+
+
+def _wait(package: Package, ref: str, patience: float) -> None:
+    """Look until everything is listed, or raise what is missing."""
+    end = time.monotonic() + patience
+    while True:
+        there = listing(ref) or {}
+        missing = absent(package, there)
+        if not missing:
+            return
+        if package.manifest in there or time.monotonic() > end:  # the new version is shown, but not all of it
+            raise KaggleError(
+                f"{package.slug} has arrived in part: {len(missing)} of {len(package.files)} files are missing or of"
+                f" another size there, the first is {missing[0]}; publish it again"
+            )
+        time.sleep(min(LOOK_AGAIN, patience))

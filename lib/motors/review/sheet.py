@@ -1,0 +1,115 @@
+"""The disagreement sheet: a table of what is to be decided, and one picture for every tomogram in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors import plots, volumes, workspace
+from motors.geometry import MATCH_RADIUS
+from motors.labels import POINT, Labels
+from motors.review.matching import verdicts
+from motors.volumes.store import renamed
+
+BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the original solution drew them
+
+
+def sheet(labels: Labels, matches: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `match` of all tomograms in which a label or a candidate stands alone.
+
+    Labels without a candidate come first, then candidates without a label, the most confident first. Two columns are
+    added: case, the number of the tomogram in this sheet, and image, the name of its picture, which says what the
+    original solution's did: verdict, case, tomogram, shape and spacing.
+    """
+    verdict = verdicts(matches)
+    alone = matches["verdict"].isin(["FN", "FP"])
+    strength = matches[alone].groupby("tomo_id")["score"].max()
+    cases = pd.DataFrame({"verdict": verdict, "score": strength})[lambda table: table["verdict"].isin(["FN", "FP"])]
+    cases = cases.sort_values(["verdict", "score"], ascending=[True, False], kind="stable")
+    shapes, spacings = labels.shapes(), labels.tomograms.set_index("tomo_id")["spacing"]
+    images = [
+        f"{verdict}-{case:04d}-{tomo_id}-{'x'.join(map(str, shapes[tomo_id]))}-spacing{spacings[tomo_id]:g}.jpg"
+        for case, (tomo_id, verdict) in enumerate(cases["verdict"].items())
+    ]
+    numbered = pd.DataFrame({"tomo_id": cases.index, "case": range(len(cases)), "image": images})
+    return matches.merge(numbered, on="tomo_id").sort_values("case", kind="stable", ignore_index=True)
+
+
+def write_images(
+    table: pd.DataFrame,
+    read: Callable[[str], volumes.Tomogram],
+    folder: str | Path,
+    *,
+    heatmap: Callable[[volumes.Tomogram], np.ndarray] | None = None,
+) -> list[Path]:
+    """Draw every case of a sheet into `folder`, under the names that the sheet gives, and return the paths.
+
+    Parameters
+    ----------
+    table : see `sheet`
+    read : returns the tomogram with an id, with its spacing
+    folder : made if necessary; for CVAT, upload what is in it
+    heatmap : returns what the networks answered for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    """
+    import matplotlib.pyplot as plt
+
+    paths = []
+    cases = table.groupby(["tomo_id", "image"], sort=False)
+    with workspace.progress(total=len(cases), title="disagreement sheet") as meter:
+        for (tomo_id, image), rows in cases:
+            tomogram = read(tomo_id)
+            figure = draw(rows, tomogram, None if heatmap is None else heatmap(tomogram))
+            with renamed(Path(folder) / image) as partial:
+                figure.savefig(partial, format="jpg", dpi=80)
+            plt.close(figure)
+            paths.append(Path(folder) / image)
+            meter.advance()
+    return paths
+
+
+def draw(rows: pd.DataFrame, tomogram: volumes.Tomogram, heatmap: np.ndarray | None = None):
+    """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
+
+    Labels have amber circles of 1000 ångström around them, candidates blue ones. Those that found each other are shown,
+    too, because they say what else is in the tomogram.
+
+    Parameters
+    ----------
+    rows : of one tomogram, see `sheet`
+    tomogram : with its spacing
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    """
+    import matplotlib.pyplot as plt
+
+    columns = 3 if heatmap is None else 4
+    figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)
+    depth = len(tomogram.voxels)
+    for k, row in enumerate(rows.to_dict("records")):
+        views = grid[columns * k : columns * (k + 1)]
+        z, *centre = (row[axis] for axis in POINT)
+        for axes, step in zip(views, (0, -BESIDE, BESIDE), strict=False):
+            plane = int(np.clip(round(z) + step, 0, depth - 1))
+            plots.slice_image(axes, tomogram.voxels[plane], tomogram.spacing, title=f"z = {plane}")
+            colour = plots.MOTOR if row["entry"] == "label" else plots.CANDIDATE
+            around = {"fill": False, "color": colour, "linewidth": 1.2}
+            axes.add_patch(plt.Circle(centre[::-1], MATCH_RADIUS / tomogram.spacing, **around))
+        if heatmap is not None:
+            cells = heatmap[int(np.clip((z + 0.5) / depth * len(heatmap), 0, len(heatmap) - 1))]
+            plots.heatmap(views[3], tomogram.voxels[int(np.clip(round(z), 0, depth - 1))], cells, tomogram.spacing)
+            views[3].set_title("heatmap", fontsize=9)
+        views[0].set_title(_caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
+    figure.suptitle(f"{tomogram.name}, {tomogram.spacing:g} Å per voxel", fontsize=10)
+    return figure
+
+
+def _caption(row: dict) -> str:
+    """Say what one row of a sheet is."""
+    if row["partner"]:
+        other = "candidate" if row["entry"] == "label" else "label"
+        return f"{row['entry']} {row['number']}: {other} {row['partner']} is {row['distance']:.0f} Å off"
+    if row["entry"] == "label":
+        return f"label {row['number']}: nothing found"
+    return f"candidate {row['number']}: {row['score']:.2f}, no label"

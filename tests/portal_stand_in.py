@@ -1,0 +1,193 @@
+"""A stand-in for the CryoET Data Portal on this machine: its catalogue, by its own schema, and its store of files."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections import Counter, defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import cryoet_data_portal
+import mrcfile
+import numpy as np
+import zarr
+from graphql import execute_sync, parse
+
+SCHEMA = cryoet_data_portal.Client().schema  # the one by which the client has checked what it asks
+NUMBERS = {"depositionId": 1, "sizeX": 0, "sizeY": 0, "sizeZ": 0, "voxelSpacing": 0.0, "offsetX": 0, "offsetY": 0}
+CHOICES = ("fiducialAlignmentStatus", "reconstructionMethod", "processing")
+CHUNK = (32, 32, 32)
+
+
+class Portal:
+    """A portal of made-up runs that fails when it is told to.
+
+    Parameters
+    ----------
+    folder : gets the files of the store
+
+    Attributes
+    ----------
+    faults : by the end of a path, what the next requests for it get: "500", "404", "hang", "cut", "short", "page",
+        "no length", "garbage"; each once
+    asked : how often each path was asked for
+    delay : seconds before each file
+    most : files asked for at the same time, at most
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.runs, self.tomograms = folder, [], []
+        self.faults: dict[str, list[str]] = defaultdict(list)
+        self.asked: Counter[str] = Counter()
+        self.delay, self.now, self.most = 0.0, 0, 0
+        self.lock, self.closing = threading.Lock(), threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"portal": self}))
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Address of the catalogue."""
+        return f"http://127.0.0.1:{self.server.server_port}/graphql"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def add_run(self, name: str, dataset: int = 10139) -> int:
+        """Add a run without a tomogram and return its number."""
+        self.runs.append(
+            {"id": 1000 - len(self.runs), "name": name, "datasetId": dataset, **dict.fromkeys(PREFIXES, "")}
+        )
+        return self.runs[-1]["id"]
+
+    def add(self, name: str, voxels: np.ndarray, spacing: float, *, forms: str = "zarr mrc", **changes) -> dict:
+        """Add a run with one tomogram, write its files, and return the row of the tomogram, to be changed."""
+        run = changes.pop("run", None) or self.add_run(name, changes.pop("dataset", 10139))
+        number = len(self.tomograms) + 1
+        sizes = dict(zip(("sizeZ", "sizeY", "sizeX"), voxels.shape, strict=True))
+        row = {**NUMBERS, **sizes, "offsetZ": 0, "id": number, "runId": run, "voxelSpacing": spacing, "name": name}
+        row |= {
+            choice: next(iter(SCHEMA.type_map["Tomogram"].fields[choice].type.of_type.values)) for choice in CHOICES
+        }
+        row |= dict.fromkeys(("isPortalStandard", "isAuthorSubmitted", "isVisualizationDefault", "ctfCorrected"), False)
+        row |= dict.fromkeys(("lastModifiedDate", "depositionDate", "releaseDate"), "2024-01-02T03:04:05+00:00")
+        row["reconstructionSoftware"] = "made up"
+        store = self.url.replace("graphql", "files")
+        if "zarr" in forms:
+            write_zarr(self.folder / f"{number}.zarr", voxels, spacing)
+            row |= {"httpsOmezarrDir": f"{store}/{number}.zarr", "fileSizeOmezarr": 1.0}
+        if "mrc" in forms:
+            path = self.folder / f"{number}.mrc"
+            path.parent.mkdir(exist_ok=True)
+            mrcfile.write(path, voxels, voxel_size=spacing)
+            row |= {"httpsMrcFile": f"{store}/{number}.mrc", "fileSizeMrc": float(path.stat().st_size)}
+        self.tomograms.append(row | changes)
+        return self.tomograms[-1]
+
+    def answer(self, query: str) -> dict:
+        """Return what the catalogue answers to a GraphQL query."""
+        lists = {"runs": self._select("runs"), "tomograms": self._select("tomograms")}
+        result = execute_sync(SCHEMA, parse(query), lists)
+        errors = {"errors": [error.formatted for error in result.errors]} if result.errors else {}
+        return {"data": result.data, **errors}
+
+    def _select(self, kind: str):
+        """Return what resolves a list: rows in which every condition of the form {field: {_eq: value}} holds."""
+
+        def resolve(_info, where=None, **_):
+            conditions = {name: test["_eq"] for name, test in (where or {}).items()}
+            return [row for row in getattr(self, kind) if all(row[name] == want for name, want in conditions.items())]
+
+        return resolve
+
+
+PREFIXES = ("s3Prefix", "httpsPrefix")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the portal, or as badly as it is told to."""
+
+    portal: Portal
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Answer a question to the catalogue."""
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self._send(lambda: (200, json.dumps(self.portal.answer(json.loads(content)["query"])).encode(), {}))
+
+    def do_GET(self) -> None:
+        """Send a file, or the part of it that is asked for."""
+        with self.portal.lock:
+            self.portal.now += 1
+            self.portal.most = max(self.portal.most, self.portal.now)
+        time.sleep(self.portal.delay)
+        self._send(self._file)
+        with self.portal.lock:
+            self.portal.now -= 1
+
+    def _file(self) -> tuple[int, bytes, dict[str, str]]:
+        path = self.portal.folder / unquote(self.path.removeprefix("/files/"))
+        if not path.is_file():
+            return 404, b"<Error>NoSuchKey</Error>", {}
+        data = path.read_bytes()
+        begin = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
+        if begin >= len(data):
+            return 416, b"", {"Content-Range": f"bytes */{len(data)}"}
+        return 206, data[begin:], {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}
+
+    def _send(self, make) -> None:
+        """Send what `make` gives, after the fault that waits for this path, if any."""
+        with self.portal.lock:
+            self.portal.asked[self.path] += 1
+            waiting = [faults for end, faults in self.portal.faults.items() if self.path.endswith(end) and faults]
+            fault = waiting[0].pop(0) if waiting else ""
+        if fault == "hang":
+            self.portal.closing.wait(10)
+            self.close_connection = True
+            return
+        status, data, headers = make()
+        if fault == "page":
+            status, data, headers = 200, b"<html>Something went wrong</html>", {}
+        elif fault == "garbage":
+            data = bytes(len(data))
+        elif fault.isdigit():
+            status, data, headers = int(fault), b"<html>Something went wrong</html>", {}
+        length = len(data) // 2 if fault == "short" else len(data)
+        if fault in ("short", "no length"):
+            status, headers = 200, {}
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if fault == "no length":
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if fault == "cut" else data[:length])
+        self.close_connection = self.close_connection or fault in ("cut", "no length")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def write_zarr(path: Path, voxels: np.ndarray, spacing: float) -> None:
+    """Write an OME-Zarr image of two levels as the portal has them: version 0.4, chunks compressed."""
+    group = zarr.create_group(path, zarr_format=2)
+    for level in (0, 1):
+        data = voxels[:: 2**level, :: 2**level, :: 2**level]
+        separator = {"name": "v2", "separator": "/"}
+        array = group.create_array(
+            str(level), shape=data.shape, dtype=data.dtype, chunks=CHUNK, chunk_key_encoding=separator
+        )
+        array[...] = data
+    scales = [[{"type": "scale", "scale": [spacing * 2**level] * 3}] for level in (0, 1)]
+    datasets = [{"path": str(level), "coordinateTransformations": scales[level]} for level in (0, 1)]
+    axes = [{"name": name, "type": "space", "unit": "angstrom"} for name in "zyx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]

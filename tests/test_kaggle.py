@@ -1,0 +1,189 @@
+"""What is packed for Kaggle, what is refused before anything is sent, and which wheels travel."""
+
+import json
+import re
+import zipfile
+
+import kaggle_machine
+import pytest
+import toys
+
+from motors import kaggle, workspace
+from motors.kaggle import metadata, wheels
+
+KEPT = toys.REPOSITORY / "kaggle_datasets"
+SLUGS = sorted(path.parent.name for path in KEPT.glob("*/dataset-metadata.json"))
+NETWORKS = ["20_train_resnext50"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The packing notebook's run, in a workspace with made-up outputs of a demo."""
+    monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
+    root = toys.workspace(tmp_path / "clone")
+    toys.outputs(root)
+    return workspace.find(root).run("50_package_for_kaggle", "demo")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The library's wheel."""
+    return wheels.build(toys.REPOSITORY / "lib", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_metadata_of_every_dataset_is_what_kaggle_takes(slug):
+    """Lengths, licence and keywords, before there is any payload; and a README beside it."""
+    about = metadata.owned(metadata.read(KEPT / slug / "dataset-metadata.json"), "alice")
+    metadata.check_dataset(about, slug, {"README.md": 1, "payload": 1})
+    assert len((KEPT / slug / "README.md").read_text()) > 200
+
+
+BROKEN = {
+    "no owner": ({"id": "OWNER/motors-toy"}, {}, "make it <user name>/motors-toy"),
+    "another slug": ({"id": "alice/other"}, {}, "make it <user name>/motors-toy"),
+    "a short title": ({"title": "Motor"}, {}, "title has to have 6 to 50 characters"),
+    "a long title": ({"title": "M" * 51}, {}, "title has to have 6 to 50 characters"),
+    "a short subtitle": ({"subtitle": "s" * 19}, {}, "subtitle has 19 characters: make it 20 to 80"),
+    "a long subtitle": ({"subtitle": "s" * 81}, {}, "subtitle has 81 characters: make it 20 to 80"),
+    "no licence": ({"licenses": []}, {}, "0 licences: name exactly one"),
+    "two licences": ({"licenses": [{"name": "other"}, {"name": "GPL-3.0"}]}, {}, "2 licences: name exactly one"),
+    "an unknown licence": ({"licenses": [{"name": "MIT"}]}, {}, "is none of Kaggle's"),
+    "a loud keyword": ({"keywords": ["Biology"]}, {}, "keywords have to be in lower case"),
+    "a resource that is not there": ({"resources": [{"path": "gone.csv"}]}, {}, "gone.csv.* is not there"),
+    "a name the client drops": ({}, {"kernel-metadata.json": 1}, "would leave out .*kernel-metadata"),
+    "a folder the client drops": ({}, {".git/config": 1}, "would leave out .*git/config"),
+    "an archive": ({}, {"deep/masks.tar.gz": 1}, "would unpack .*masks.tar.gz"),
+    "an empty file": ({}, {"empty.csv": 0}, "empty.csv.* is empty"),
+    "too much": ({}, {"large.npy": 2**37}, "has 128 GiB, more than 100"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_rule_is_one_sentence(fault):
+    """It says which dataset, which rule, and what to do."""
+    changes, more, sentence = BROKEN[fault]
+    about = {"id": "alice/motors-toy", "title": "Motors: a toy", "licenses": [{"name": "other"}]}
+    metadata.check_dataset(about, "motors-toy", {"a.csv": 1})
+    with pytest.raises(ValueError, match=f"^dataset motors-toy cannot be sent: .*{sentence}"):
+        metadata.check_dataset(about | changes, "motors-toy", {"a.csv": 1} | more)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"enable_internet": None}, "enable_internet has to be false"),
+        ({"enable_internet": "false"}, "enable_internet has to be false"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape has to be NvidiaTeslaT4"),
+        ({"title": "Submit"}, "its title makes the slug submit, but its id says motors-submit"),
+        ({"title": "Sub"}, "title has to have 5 characters or more"),
+        ({"code_file": "gone.ipynb"}, "there is no gone.ipynb beside it"),
+        ({"dataset_sources": ["motors-lib"]}, "dataset_sources have to be <user name>/<slug>"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_notebook_that_would_run_otherwise_is_refused(run, change, sentence):
+    """Silence about the internet means yes to the client, whatever its documentation says."""
+    folder = kaggle.kernel(run, "alice", {})
+    about = metadata.read(folder / "kernel-metadata.json") | change
+    with pytest.raises(ValueError, match=sentence):
+        metadata.check_kernel({name: value for name, value in about.items() if value is not None}, folder)
+
+
+def test_the_pushed_notebook_has_the_parameters_of_the_run_and_nobodys_name(run):
+    """It mounts the simulated competition as a dataset; in the repository its metadata say OWNER."""
+    folder = kaggle.kernel(run, "alice", {"SPACING": 15.5})
+    about = metadata.read(folder / "kernel-metadata.json")
+    assert about["dataset_sources"][-1] == "alice/motors-simulated-demo"
+    assert about["competition_sources"] == []
+    cells = json.loads((folder / "90_submit.ipynb").read_text())["cells"]
+    injected = next(cell for cell in cells if "injected-parameters" in cell["metadata"]["tags"])
+    assert 'PROFILE = "demo"' in "".join(injected["source"])
+    assert "SPACING = 15.5" in "".join(injected["source"])
+
+
+def test_files_are_linked_not_copied_and_listed_with_their_hashes(run):
+    """The list's own name changes when anything does."""
+    made = kaggle.package("motors-weights", run, NETWORKS)
+    source = run.input(NETWORKS[0]) / "weights" / "weights.safetensors"
+    path = "20_train_resnext50/demo/weights/weights.safetensors"
+    assert (made.folder / path).samefile(source)
+    assert made.files[path] == {"bytes": len(toys.WEIGHTS), "sha256": workspace.sha256(source)}
+    assert "dataset-metadata.json" not in made.files
+    assert kaggle.packed("motors-weights", run) == made
+    assert kaggle.package("motors-weights", run, NETWORKS).manifest == made.manifest
+    source.unlink()
+    source.write_bytes(toys.WEIGHTS[::-1])
+    changed = kaggle.package("motors-weights", run, NETWORKS)
+    assert changed.manifest != made.manifest
+    assert len(list(changed.folder.glob("package-*.json"))) == 1
+
+
+def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
+    """A file that no packing put there stops it."""
+    folder = kaggle.package("motors-labels", run).folder
+    other = run.workspace.run("50_package_for_kaggle", "full")
+    toys.outputs(run.workspace.root, "full")
+    assert set(kaggle.package("motors-labels", other).files) >= {"full-folds.csv", "README.md"}
+    assert not (folder / "demo-motors.csv").exists()
+    assert not (folder / "full-motors.csv").exists(), "labels of the competition may not be passed on"
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="notes.txt was not put there by a packing: move it elsewhere"):
+        kaggle.package("motors-labels", run)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_missing_weights_and_changed_files_are_refused(run):
+    """One network of two has not been trained; a file was touched after packing."""
+    with pytest.raises(FileNotFoundError, match="run 21_train_densenet121 first"):
+        kaggle.package("motors-weights", run, [*NETWORKS, "21_train_densenet121"])
+    with pytest.raises(FileNotFoundError, match="package motors-weights first"):
+        kaggle.packed("motors-weights", run)
+    made = kaggle.package("motors-weights", run, NETWORKS)
+    (made.folder / "20_train_resnext50" / "demo" / "metrics.csv").write_text("step,loss\n")
+    with pytest.raises(ValueError, match="metrics.csv is not what was packed: package motors-weights again"):
+        kaggle.check([made], "alice")
+
+
+def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
+    """As on Kaggle; at home what was trained here comes first."""
+    kaggle.package("motors-weights", run, NETWORKS)
+    trained = run.input(NETWORKS[0])
+    trained.rename(trained.with_name("elsewhere"))
+    found = run.input(NETWORKS[0])
+    assert found == run.workspace.root / "kaggle_datasets" / "motors-weights" / NETWORKS[0] / "demo"
+    assert (found / "weights" / "weights.safetensors").read_bytes() == toys.WEIGHTS
+
+
+def test_the_librarys_wheel_is_small_whole_and_the_same_every_time(library, tmp_path):
+    """Under 200 KiB; every module but the one that is nothing without internet; built twice, one hash."""
+    assert library.stat().st_size < 200 * 2**10
+    with zipfile.ZipFile(library) as archive:
+        inside = {name for name in archive.namelist() if name.endswith(".py")}
+    source = toys.REPOSITORY / "lib"
+    every = {path.relative_to(source).as_posix() for path in (source / "motors").rglob("*.py")}
+    assert inside == {path for path in every if not path.startswith("motors/portal/")}
+    assert workspace.sha256(wheels.build(source, tmp_path)) == workspace.sha256(library)
+
+
+def test_image_and_wheels_have_all_that_the_library_needs(library):
+    """By name and version, for Kaggle's Python; and every wheel has a hash, and none is PyTorch."""
+    lock = (KEPT / "motors-wheels" / "requirements.txt").read_text()
+    assert all(re.fullmatch(r"[a-z0-9-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lock.splitlines())
+    packed = wheels.versions(KEPT / "motors-wheels" / "requirements.txt")
+    image = wheels.versions(kaggle_machine.IMAGE)
+    assert not set(packed) & {*wheels.NEVER, *image}
+    assert wheels.missing(library, image | packed) == []
+    assert {line.split("<")[0].split(">")[0] for line in wheels.missing(library, image)} <= set(packed)
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [({"torch": "2.4.1"}, "needs torch.*but Kaggle's image has 2.4.1"), ({"torch": None}, "torch.*never packed")],
+    ids=["too old", "missing"],
+)
+def test_an_image_that_does_not_fit_stops_the_packing(library, image, sentence):
+    """PyTorch takes gigabytes and has to be the one that was built for the machine."""
+    have = wheels.versions(kaggle_machine.IMAGE) | image
+    with pytest.raises(ValueError, match=sentence):
+        wheels.missing(library, {name: version for name, version in have.items() if version})

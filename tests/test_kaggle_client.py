@@ -1,0 +1,251 @@
+"""Sending and fetching with the real `kaggle` command, against a stand-in of Kaggle's servers that may fail."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import kaggle_stand_in
+import numpy as np
+import pytest
+import toys
+
+from motors import kaggle, workspace
+from motors.kaggle import client
+
+SLOW = pytest.mark.slow  # each `kaggle` command takes most of a second to start
+REF = "alice/motors-weights"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A workspace with made-up outputs of a demo, as the current folder."""
+    monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
+    root = toys.workspace(tmp_path / "clone")
+    toys.outputs(root)
+    monkeypatch.chdir(root)
+    return workspace.find()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A stand-in for Kaggle's servers that every `kaggle` command of the test speaks to."""
+    with kaggle_stand_in.serving() as stand_in:
+        for name, value in stand_in.environment(tmp_path / "user").items():
+            monkeypatch.setenv(name, value)
+        yield stand_in
+
+
+@pytest.fixture
+def package(home):
+    """A dataset with a file and a folder."""
+    return kaggle.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
+
+
+def publish(package, home, **options):
+    """Send as alice, with little patience."""
+    return kaggle.publish(package, "alice", "note", home, patience=0.1, **options)
+
+
+def same(package, server) -> bool:
+    """True if the newest version on the server has the very bytes of the package, and nothing else."""
+    there = server.datasets[REF][-1]
+    return there == {path: (package.folder / path).read_bytes() for path in package.files}
+
+
+def test_a_dataset_is_created_then_left_alone_then_versioned(package, home, server):
+    """Folders travel too, the README is the description, nothing is sent twice, a change makes a version."""
+    assert publish(package, home) == "created"
+    assert same(package, server)
+    about = server.about[REF]
+    assert about["description"] == (package.folder / "README.md").read_text()
+    assert (about["licenseName"], about["isPrivate"]) == ("other", True)
+    sent = server.calls["StartBlobUpload"]
+    assert publish(package, home) == "unchanged"
+    assert (len(server.datasets[REF]), server.calls["StartBlobUpload"]) == (1, sent)
+    source = home.run("20_train_resnext50", "demo").folder / "weights" / "weights.safetensors"
+    source.unlink()
+    source.write_bytes(b"others, yet as long"[: len(toys.WEIGHTS)].ljust(len(toys.WEIGHTS)))
+    changed = kaggle.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
+    assert publish(changed, home) == "versioned"
+    assert same(changed, server)
+    assert (len(server.datasets[REF]), server.about[REF]["notes"]) == (2, "note")
+
+
+QUICK = ("connection cut in an upload", "a file lost by the server")
+FAULTS = {  # what fails, how often, and the sentence; None: the client gets over it by itself
+    "400 without a reason": ("CreateDataset", "400", 1, "400, it refused it without a reason; most often the title"),
+    "403": ("CreateDataset", "403", 1, "403, it does not allow it: the owner has to be your user name"),
+    "429 at the end": ("CreateDataset", "429", 1, None),
+    "429 at the start": ("ListDatasetFiles", "429", 1, "429, it is asked too often: wait some minutes"),
+    "500": ("CreateDataset", "500", 1, "500, it has trouble of its own: wait some minutes"),
+    "503 while uploading": ("/upload/", "503", 1, None),
+    "connection cut in an upload": ("/upload/", "cut", 1, None),
+    "connection cut at the end": ("CreateDataset", "cut", 1, None),
+    "an upload refused": ("/upload/", "403", 1, "has arrived in part: 1 of"),
+    "a file lost by the server": ("CreateDataset", "lose", 1, "has arrived in part: 1 of"),
+}
+
+
+@pytest.mark.parametrize("fault", [pytest.param(each, marks=[] if each in QUICK else SLOW) for each in FAULTS])
+def test_a_fault_is_never_called_a_success_and_a_second_run_completes(fault, package, home, server):
+    """One sentence on what happened; afterwards one dataset is there, whole, and in no more versions than needed."""
+    call, kind, times, sentence = FAULTS[fault]
+    server.fail(call, kind, times)
+    if sentence is None:
+        assert publish(package, home) == "created"
+    else:
+        with pytest.raises(kaggle.KaggleError) as error:
+            publish(package, home)
+        assert sentence in str(error.value)
+        assert "\n" not in str(error.value)
+        assert publish(package, home) == ("versioned" if "in part" in sentence else "created")
+    assert same(package, server)
+    assert list(server.datasets) == [REF]
+    assert len(server.datasets[REF]) == (2 if sentence and "in part" in sentence else 1)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "sentence"),
+    [
+        pytest.param({"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, "no credentials: there are none", id="none"),
+        pytest.param(
+            {"KAGGLE_USERNAME": None, "KAGGLE_API_TOKEN": "old"}, "or they have expired", marks=SLOW, id="old token"
+        ),
+        pytest.param({"KAGGLE_KEY": "wrong"}, "put a new token from kaggle", marks=SLOW, id="wrong key"),
+    ],
+)
+def test_without_good_credentials_nothing_is_sent(credentials, sentence, package, home, server, monkeypatch):
+    """They come from the client's own places; the sentence says where to get them."""
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    with pytest.raises(kaggle.KaggleError, match=sentence):
+        publish(package, home)
+    assert server.calls["StartBlobUpload"] == 0
+
+
+@SLOW
+def test_a_good_token_is_as_good_as_a_key(package, home, server, monkeypatch):
+    """The client's newer way to log in."""
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", kaggle_stand_in.TOKEN)
+    assert kaggle.listing(REF) is None
+
+
+def test_a_title_that_is_taken_is_said_to_be_although_the_client_ends_well(package, home, server):
+    """`kaggle datasets create` prints an error and exits with 0."""
+    server.about["bob/other"] = {"title": "Motors: trained networks"}
+    with pytest.raises(
+        kaggle.KaggleError, match=r'motors-weights was not published.*"Motors: trained networks" is alre'
+    ):
+        publish(package, home)
+    assert server.datasets == {}
+
+
+@SLOW
+def test_another_owners_slug_is_refused_in_a_sentence(package, home, server):
+    """Only the owner may write there."""
+    with pytest.raises(kaggle.KaggleError, match="the owner has to be your user name"):
+        kaggle.publish(package, "bob", "note", home, patience=0.1)
+    assert server.datasets == {}
+
+
+def pushed_notebook(home, server) -> tuple[str, int]:
+    """Push the notebook of a full run, whose datasets are there, and return its name and version."""
+    server.datasets = {f"alice/{slug}": [{}] for slug in ("motors-lib", "motors-wheels", "motors-weights")}
+    return kaggle.push(kaggle.kernel(home.run("50_package_for_kaggle", "full"), "alice", {"SPACING": 13.1}))
+
+
+def test_a_notebook_is_pushed_and_handed_in(home, server):
+    """Internet off, two T4s, its datasets; then the file that it left is submitted."""
+    ref, version = pushed_notebook(home, server)
+    pushed = server.kernels[ref][-1]
+    assert (ref, version) == ("alice/motors-submit", 1)
+    assert pushed["enableInternet"] is False
+    assert (pushed["enableGpu"], pushed["machineShape"]) == (True, "NvidiaTeslaT4")
+    assert pushed["competitionDataSources"] == ["byu-locating-bacterial-flagellar-motors-2025"]
+    assert 'PROFILE = "full"' in pushed["text"].replace("\\", "")
+    assert "Successfully submitted" in kaggle.submit("byu", ref, version, "try")
+    assert [each["description"] for each in server.submissions] == ["try (alice/motors-submit version 1)"]
+
+
+@SLOW
+def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp_path):
+    """Not before it is complete, and not again by a second run: submissions are few a day."""
+    ref, version = pushed_notebook(home, server)
+    server.outputs = {"submission.csv": b"tomo_id\n"}
+    subprocess.run([kaggle_stand_in.KAGGLE, "kernels", "output", ref, "-p", tmp_path / "out"], check=True)
+    assert (tmp_path / "out" / "submission.csv").read_bytes() == b"tomo_id\n"
+    server.status = "RUNNING"
+    with pytest.raises(kaggle.KaggleError, match="alice/motors-submit is running: submit once it is complete"):
+        kaggle.submit("byu", ref, version, "try")
+    server.status = "COMPLETE"
+    assert "Successfully submitted" in kaggle.submit("byu", ref, version, "try")
+    assert kaggle.submit("byu", ref, version, "try") == "submitted before, nothing was sent"
+    assert len(server.submissions) == 1
+
+
+@SLOW
+def test_a_notebook_that_lost_a_source_is_not_called_pushed(home, server):
+    """The client says so and ends well; the notebook would run without its data."""
+    folder = kaggle.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
+    with pytest.raises(kaggle.KaggleError, match="not valid dataset sources.*motors-lib"):
+        kaggle.push(folder)
+
+
+def competition(tmp_path) -> bytes:
+    """A zipped competition: one training tomogram of 3 slices, one hidden of 2."""
+    path = tmp_path / "made.zip"
+    slice_ = cv2.imencode(".jpg", np.zeros((4, 6), np.uint8))[1].tobytes()
+    labels = "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0)\n0,tomo_aa,-1,-1,-1,3\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("sample_submission.csv", "tomo_id,Motor axis 0\ntomo_bb,-1\n")
+        archive.writestr("train_labels.csv", labels)
+        for name in [f"train/tomo_aa/slice_000{k}.jpg" for k in range(3)] + ["test/tomo_bb/slice_0000.jpg"]:
+            archive.writestr(name, slice_)
+        archive.writestr("test/tomo_bb/slice_0001.jpg", slice_ + bytes(3 * 2**20))  # more than one piece
+    return path.read_bytes()
+
+
+def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home, server, tmp_path):
+    """The client resumes; what is complete is not asked for again; a missing slice is fetched again."""
+    slug = "byu-locating-bacterial-flagellar-motors-2025"
+    server.archives[slug] = competition(tmp_path)
+    server.fail("/storage/", "cut")
+    folder = kaggle.download(home)
+    assert kaggle.check_competition(folder) == 2
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "sample_submission.csv",
+        "test",
+        "train",
+        "train_labels.csv",
+    ]
+    asked = server.calls["DownloadDataFiles"]
+    assert kaggle.download(home) == folder
+    assert server.calls["DownloadDataFiles"] == asked
+    (folder / "train" / "tomo_aa" / "slice_0002.jpg").unlink()
+    with pytest.raises(ValueError, match="tomo_aa has 2 slices, but its label says 3: download it again"):
+        kaggle.check_competition(folder)
+    assert kaggle.check_competition(kaggle.download(home)) == 2
+
+
+@SLOW
+def test_make_data_says_which_rules_to_accept(home, server):
+    """One sentence with the page, and exit code 1."""
+    server.rules_accepted = False
+    answer = subprocess.run([sys.executable, "-m", "motors.kaggle", "download"], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1].endswith("/rules")
+    assert "accept its rules on https://www.kaggle.com/competitions/byu-" in answer.stderr
+
+
+@SLOW
+def test_the_stand_in_is_as_strict_as_the_servers(home, server, tmp_path):
+    """Whatever gets past the checks here would be refused there: a title of five characters."""
+    folder = tmp_path / "short"
+    folder.mkdir()
+    about = {"id": "alice/motors-short", "title": "Motor", "licenses": [{"name": "other"}]}
+    (folder / "dataset-metadata.json").write_text(json.dumps(about))
+    with pytest.raises(kaggle.KaggleError, match="between 6 and 50 characters"):
+        client.call("datasets", "create", "-p", folder)

@@ -1,0 +1,462 @@
+"""Networks and labels are compared, somebody decides, and the labels are corrected once, in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from motors import labels, review, volumes
+from motors.geometry import MATCH_RADIUS
+from motors.labels import MOTORS, POINT, TOMOGRAMS, Labels
+
+SHAPE = (48, 64, 96)
+SPACING = 50.0  # ångström per voxel: 1000 ångström are 20 voxels
+TAGS = "<annotations><version>1.1</version>{}</annotations>"
+
+
+def some(*points: tuple, tomograms: str = "abc") -> Labels:
+    """Labels of a few tomograms: points are tomo_id, z, y, x."""
+    table = pd.DataFrame([[f"tomo_{name}", *SHAPE, SPACING] for name in tomograms], columns=TOMOGRAMS)
+    rows = [[f"tomo_{name}", *map(float, point)] for name, *point in points]
+    return Labels(table, pd.DataFrame(rows, columns=MOTORS).astype(dict.fromkeys(POINT, float)))
+
+
+def candidates(*rows: tuple) -> pd.DataFrame:
+    """A table of candidates: tomo_id, z, y, x, score."""
+    return pd.DataFrame([[f"tomo_{name}", *row] for name, *row in rows], columns=["tomo_id", *POINT, "score"])
+
+
+def corrected(*rows: tuple) -> pd.DataFrame:
+    """A table of corrections: action, tomo_id, z, y, x, and of moves where to."""
+    filled = [
+        [f"tomo_{name}", action, *point, *([np.nan] * (6 - len(point))), "seen", "run 1", "cross-fitted"]
+        for action, name, *point in rows
+    ]
+    return pd.DataFrame(filled, columns=review.CORRECTIONS)
+
+
+def same(one: Labels, other: Labels) -> bool:
+    """Whether two labels have the same motors, in whatever order, and remember the same corrections."""
+    ordered = [each.motors.sort_values(MOTORS).reset_index(drop=True) for each in (one, other)]
+    return ordered[0].equals(ordered[1]) and one.tomograms.equals(other.tomograms)
+
+
+@pytest.fixture
+def case() -> tuple[Labels, pd.DataFrame]:
+    """A sheet of two tomograms: in a, a label nobody finds and a candidate; in b, a motor that is found and another."""
+    known = some(("a", 10, 10, 10), ("b", 24, 30, 30))
+    found = candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", 24, 60, 90, 0.3), ("b", 4, 4, 4, 0.01))
+    return known, review.sheet(known, review.match(known, found))
+
+
+def decide(sheet: pd.DataFrame, *answers: str) -> pd.DataFrame:
+    """The sheet with one answer per row."""
+    return sheet.assign(decision=answers, why="")
+
+
+def test_labels_and_candidates_get_the_four_verdicts(case):
+    """Hand-made: a label alone, a candidate alone, a pair, and a tomogram with neither."""
+    known, _ = case
+    rows = review.match(known, candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", -1, -1, -1, 0.5)))
+    got = rows[["tomo_id", "entry", "number", "partner", "verdict"]].to_numpy().tolist()
+    assert got == [
+        ["tomo_a", "label", 1, 0, "FN"],
+        ["tomo_a", "candidate", 1, 0, "FP"],
+        ["tomo_b", "label", 1, 1, "TP"],
+        ["tomo_b", "candidate", 1, 1, "TP"],
+        ["tomo_c", "nothing", 0, 0, "TN"],
+    ]
+    assert rows["distance"].dropna().tolist() == pytest.approx([50 * np.sqrt(10)] * 2)
+    assert review.verdicts(rows).to_dict() == {"tomo_a": "FN", "tomo_b": "TP", "tomo_c": "TN"}
+
+
+def test_the_nearest_pairs_are_made_first_and_each_point_is_used_once():
+    """Two labels and one candidate between them: the nearer label gets it, although the other comes first."""
+    rows = review.match(some(("a", 20, 20, 10), ("a", 20, 20, 40)), candidates(("a", 20, 20, 28, 0.5)))
+    assert rows["verdict"].tolist() == ["FN", "TP", "TP", "TN", "TN"]
+    assert rows["partner"].tolist() == [0, 1, 2, 0, 0]
+
+
+def test_partners_are_at_most_1000_angstrom_apart():
+    """20 voxels of 50 ångström are, a little more is not."""
+    known = some(("a", 20, 20, 10))
+    for x, verdict in ((30.0, "TP"), (30.01, "FP")):
+        assert review.match(known, candidates(("a", 20, 20, x, 0.5))).loc[1, "verdict"] == verdict
+
+
+def test_weak_candidates_and_all_beyond_the_best_few_are_left_out():
+    """The numbers count those that are left, the best first."""
+    found = candidates(*(("a", 4, 4, 3 * k, 0.02 + 0.1 * k) for k in range(8)))
+    rows = review.match(some(), found, threshold=0.05, most=5).query("entry == 'candidate'")
+    assert rows["number"].tolist() == [1, 2, 3, 4, 5]
+    assert rows["score"].tolist() == pytest.approx([0.72, 0.62, 0.52, 0.42, 0.32])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("z", 1, 1, 1, 0.5)], "tomo_z is not among the labelled ones"),
+        ([("a", 1, 1, 96, 0.5)], "tomo_a has a candidate outside its shape"),
+        ([("a", 1, np.nan, 1, 0.5)], "tomo_a has a candidate without position or score"),
+    ],
+    ids=["another tomogram", "outside", "NaN"],
+)
+def test_candidates_that_cannot_be_are_refused(rows, message):
+    """One sentence names the tomogram."""
+    with pytest.raises(ValueError, match=message):
+        review.match(some(), candidates(*rows))
+    with pytest.raises(ValueError, match="no column score"):
+        review.match(some(), candidates(*rows).drop(columns="score"))
+
+
+def test_the_sheet_holds_disagreements_in_the_order_of_the_original(case):
+    """Missed labels first; pictures are named after verdict, case, tomogram, shape and spacing."""
+    _, sheet = case
+    assert sheet["case"].tolist() == [0, 0, 1, 1, 1]
+    assert list(dict.fromkeys(sheet["image"])) == [
+        "FN-0000-tomo_a-48x64x96-spacing50.jpg",
+        "FP-0001-tomo_b-48x64x96-spacing50.jpg",
+    ]
+    assert "tomo_c" not in set(sheet["tomo_id"])
+
+
+def test_where_all_agree_the_sheet_is_empty():
+    """Nothing to decide, nothing to correct."""
+    known = some(("a", 10, 10, 10))
+    sheet = review.sheet(known, review.match(known, candidates(("a", 10, 10, 12, 0.5))))
+    assert len(sheet) == 0
+    assert same(
+        review.apply(known, review.corrections(decide(sheet), run="r", round="leaky")), review.apply(known, corrected())
+    )
+
+
+def test_every_case_gets_its_picture(case, tmp_path):
+    """One file per tomogram, in which labels and candidates have a row each."""
+    _, sheet = case
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(0, 256, SHAPE, np.uint8)
+    paths = review.write_images(
+        sheet,
+        lambda name: volumes.Tomogram(name, voxels, SPACING),
+        tmp_path,
+        heatmap=lambda tomogram: rng.random((6, 8, 12)).astype(np.float32),
+    )
+    assert [path.name for path in paths] == list(dict.fromkeys(sheet["image"]))
+    assert all(path.read_bytes()[:3] == b"\xff\xd8\xff" for path in paths)
+    figure = review.draw(sheet[sheet["tomo_id"] == "tomo_b"], volumes.Tomogram("tomo_b", voxels, SPACING))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == 9
+    assert titles[::3] == [
+        "label 1: candidate 1 is 158 Å off",
+        "candidate 1: label 1 is 158 Å off",
+        "candidate 2: 0.30, no label",
+    ]
+    assert titles[1:3] == ["z = 16", "z = 32"]
+
+
+def test_decisions_become_corrections(case):
+    """A rejected label goes, an accepted candidate comes; a candidate that confirms a label changes nothing."""
+    known, sheet = case
+    table = review.corrections(decide(sheet, "reject", "accept", "accept", "accept", "reject"), run="30", round="leaky")
+    assert table["action"].tolist() == ["remove", "add", "keep", "ignore", "ignore"]
+    assert set(table["run"]) == {"30"} and set(table["round"]) == {"leaky"}
+    assert table["why"].tolist()[:2] == ["label, nothing found", "candidate of score 0.90, no label"]
+    after = review.apply(known, table)
+    assert after.of("tomo_a").tolist() == [[40, 50, 80]]
+    assert after.of("tomo_b").tolist() == [[24, 30, 30]]
+    assert after.motors["source"].tolist() == ["official", "added, 30, leaky"]
+
+
+def test_an_official_label_moves_only_if_told_twice(case):
+    """Confirmed labels stay; moves have to be asked for and let through."""
+    known, sheet = case
+    table = review.corrections(decide(sheet, "", "", "", "accept", ""), run="30", round="leaky", move=True)
+    assert table[["action", *POINT]].to_numpy().tolist() == [["move", 24.0, 30.0, 30.0]]
+    with pytest.raises(ValueError, match="tomo_b has a label that would move: apply them with move=True"):
+        review.apply(known, table)
+    assert review.apply(known, table, move=True).of("tomo_b").tolist() == [[25, 30, 33]]
+
+
+def test_a_candidate_beside_a_rejected_label_replaces_it(case):
+    """The label was elsewhere: it goes, the candidate comes."""
+    known, sheet = case
+    table = review.corrections(decide(sheet, "", "", "reject", "accept", ""), run="30", round="leaky")
+    assert review.apply(known, table).of("tomo_b").tolist() == [[25, 30, 33]]
+
+
+@st.composite
+def rounds(draw) -> tuple[Labels, pd.DataFrame]:
+    """Labels on a wide grid, and corrections of them: additions, removals and moves of different motors."""
+    places = [(name, z, y, x) for name in "abc" for z in (4, 24, 44) for y in (8, 32, 56) for x in (8, 40, 72)]
+    chosen = draw(st.lists(st.sampled_from(places), min_size=2, max_size=14, unique=True))
+    jobs = draw(
+        st.lists(st.sampled_from(["label", "remove", "move", "add"]), min_size=len(chosen), max_size=len(chosen))
+    )
+    known = some(*(place for place, job in zip(chosen, jobs, strict=True) if job != "add"))
+    rows = [
+        (job, *place, *(np.add(place[1:], 1.5) if job == "move" else ()))
+        for place, job in zip(chosen, jobs, strict=True)
+        if job != "label"
+    ]
+    assume(rows)
+    return known, corrected(*draw(st.permutations(rows)))
+
+
+@given(rounds(), st.randoms(use_true_random=False))
+@settings(max_examples=15)
+def test_corrections_may_come_in_any_order_again_and_in_parts(given_round, random):
+    """Shuffled, applied twice, or some now and the others later: the same labels, and the first ones untouched."""
+    known, table = given_round
+    before = known.motors.copy()
+    once = review.apply(known, table, move=True)
+    order = random.sample(range(len(table)), len(table))
+    half = random.randrange(len(table) + 1)
+    assert same(review.apply(known, table.iloc[order], move=True), once)
+    assert same(review.apply(once, table, move=True), once)
+    first = review.apply(known, table.iloc[order[:half]], move=True)
+    assert same(review.apply(first, table.iloc[order[half:]], move=True), once)
+    assert same(review.apply(first, table, move=True), once)
+    pd.testing.assert_frame_equal(known.motors, before)
+
+
+def test_corrected_labels_remember_after_they_were_files(tmp_path):
+    """Read again, they still know what was applied."""
+    table = corrected(("add", "a", 10, 10, 10.123456789), ("remove", "b", 20, 20, 20))
+    once = review.apply(some(("b", 20, 20, 20)), table)
+    labels.write(tmp_path, once)
+    table.to_csv(tmp_path / "corrections.csv", index=False)
+    again = review.apply(labels.read(tmp_path), review.read_corrections(tmp_path / "corrections.csv"))
+    assert same(again, once)
+
+
+def test_rounds_that_changed_nothing_can_be_joined_and_kept(tmp_path):
+    """The same label may be kept, and the same candidate ignored, as often as somebody looks."""
+    known, table = some(("a", 10, 10, 10)), corrected(("keep", "a", 10, 10, 10), ("ignore", "b", 10, 10, 10))
+    once = review.apply(known, pd.concat([table, table]))
+    assert once.motors[MOTORS].equals(known.motors)
+    labels.write(tmp_path, once)
+    assert same(review.apply(labels.read(tmp_path), table), once)
+
+
+def test_a_later_round_may_take_back_what_an_earlier_one_added():
+    """In one table or after the other."""
+    one, two = corrected(("add", "a", 10, 10, 10)), corrected(("remove", "a", 10, 10, 10))
+    assert review.apply(some(), pd.concat([two, one])).of("tomo_a").tolist() == []
+    assert review.apply(review.apply(some(), one), two).of("tomo_a").tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("add", "z", 1, 1, 1)], "tomo_z is not labelled"),
+        ([("erase", "a", 1, 1, 1)], "tomo_a has another action: write one of add, remove, move, keep, ignore"),
+        ([("add", "a", 1, np.nan, 1)], "tomo_a has a correction without a position"),
+        ([("add", "a", 1, 1, 96)], "tomo_a has a correction outside its shape"),
+        ([("move", "a", 10, 10, 10)], "tomo_a has a correction without a position"),
+        ([("move", "a", 10, 10, 10, 48, 1, 1)], "tomo_a has a correction outside its shape"),
+        ([("add", "a", 40, 1, 1)] * 2, r"tomo_a has the same correction twice \(2 such rows\)|tomo_a has the same"),
+        ([("add", "a", 10, 10, 10)], "tomo_a gets two motors within 333 Å"),
+        ([("add", "b", 10, 10, 10), ("add", "b", 10, 10, 16)], "tomo_b gets two motors within 333 Å"),
+        ([("remove", "b", 10, 10, 10)], "tomo_b has no motor at z, y, x = 10, 10, 10"),
+        ([("remove", "a", 10, 10, 10), ("move", "a", 10, 10, 10, 1, 1, 1)], "tomo_a has a motor that is both moved"),
+    ],
+)
+def test_corrections_that_do_not_fit_are_refused(rows, message):
+    """One sentence each, which names the tomogram."""
+    with pytest.raises(ValueError, match=message):
+        review.apply(some(("a", 10, 10, 10)), corrected(*rows), move=True)
+
+
+def test_a_table_that_is_none_of_corrections_is_refused(tmp_path):
+    """Wrong columns, or no file."""
+    (tmp_path / "corrections.csv").write_text("tomo_id,z,y,x\ntomo_a,1,2,3\n")
+    with pytest.raises(ValueError, match=r"corrections.csv has no column action, to_z, .*: add it"):
+        review.read_corrections(tmp_path / "corrections.csv")
+    with pytest.raises(FileNotFoundError, match="none.csv is not there"):
+        review.read_corrections(tmp_path / "none.csv")
+
+
+def test_decisions_are_read_from_the_sheet_filled_in(case, tmp_path):
+    """With a motor that nobody had; what is left open is open."""
+    _, sheet = case
+    filled = decide(sheet, "reject", "", "", "", "accept")
+    new = {"tomo_id": "tomo_a", "entry": "new", "z": 20.0, "y": 30.0, "x": 40.0, "decision": "accept"}
+    pd.concat([filled, pd.DataFrame([new])]).to_csv(tmp_path / "decisions.csv", index=False)
+    decided = review.read_decisions(tmp_path / "decisions.csv", sheet)
+    assert decided["decision"].tolist() == ["reject", "", "", "", "accept", "accept"]
+    table = review.corrections(decided, run="r", round="leaky")
+    assert table["action"].tolist() == ["remove", "add", "add"]
+    assert table.loc[2, ["tomo_id", *POINT, "why"]].tolist() == ["tomo_a", 20, 30, 40, "seen by eye"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="decision"), "decisions.csv has no column decision"),
+        (lambda t: pd.concat([t, t[:1]]), "decisions.csv: tomogram tomo_a has the same entry twice"),
+        (lambda t: t.assign(decision="yes"), "tomo_a has another decision"),
+        (lambda t: t.assign(x=t["x"] + 1), "tomo_a has an entry that is not on the sheet"),
+        (lambda t: t.assign(x=np.nan), "tomo_a has an entry that is not on the sheet"),
+        (lambda t: t.replace("tomo_a", "tomo_q"), "tomo_q has an entry that is not on the sheet"),
+        (lambda t: t.assign(entry="new", decision="accept", z=np.nan), "tomo_a has a new motor without a position"),
+        (lambda t: t.assign(entry="new", decision="reject"), "tomo_a has a new motor that is rejected"),
+    ],
+    ids=["column", "twice", "word", "moved", "NaN", "other", "nowhere", "rejected"],
+)
+def test_decisions_about_something_else_are_refused(case, tmp_path, change, message):
+    """One sentence each."""
+    _, sheet = case
+    change(decide(sheet, "reject", "", "", "", "accept")).to_csv(tmp_path / "decisions.csv", index=False)
+    with pytest.raises(ValueError, match=message):
+        review.read_decisions(tmp_path / "decisions.csv", sheet)
+
+
+def tagged(sheet: pd.DataFrame, **tags: str) -> str:
+    """What CVAT exports: the pictures of tomograms with their tags, separated by spaces."""
+    images = dict(sheet[["tomo_id", "image"]].to_numpy())
+    body = ""
+    for k, (name, labels_of) in enumerate(tags.items()):
+        marks = "".join(f'<tag label="{tag}" source="manual"></tag>' for tag in labels_of.split())
+        body += f'<image id="{k}" name="motors/{images["tomo_" + name]}" width="9" height="9">{marks}</image>'
+    return TAGS.format(body)
+
+
+def test_tags_of_cvat_are_decisions(case, tmp_path):
+    """0 keeps, k adds candidate k, -k removes label k, and a picture without tags is open."""
+    _, sheet = case
+    expected = {
+        ("0", "0"): ["accept", "reject", "accept", "reject", "reject"],
+        ("1 -1", "2"): ["reject", "accept", "accept", "reject", "accept"],
+        ("0 1", ""): ["accept", "accept", "", "", ""],
+    }
+    for (a, b), decisions in expected.items():
+        (tmp_path / "annotations.xml").write_text(tagged(sheet, a=a, b=b))
+        assert review.read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotations><image", "annotations.xml is no XML"),
+        ("<project></project>", "annotations.xml holds <project>, not <annotations>"),
+        (TAGS.format('<image name="cat.jpg"></image>'), "picture 'cat.jpg' is not on the sheet"),
+        (tagged.__doc__, "annotations.xml is no XML"),
+    ],
+    ids=["cut short", "another kind", "another project", "text"],
+)
+def test_annotations_of_another_project_are_refused(case, tmp_path, text, message):
+    """One sentence each."""
+    (tmp_path / "annotations.xml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        review.read_tags(tmp_path / "annotations.xml", case[1])
+
+
+def test_a_tag_that_means_nothing_in_its_picture_is_refused(case, tmp_path):
+    """The third candidate of two; the sentence lists what there may be. And a picture twice is one too many."""
+    sheet = case[1]
+    (tmp_path / "annotations.xml").write_text(tagged(sheet, b="3"))
+    with pytest.raises(ValueError, match=r"tomo_b-.*has the tag '3': it may have 0, 1, 2, -1"):
+        review.read_tags(tmp_path / "annotations.xml", sheet)
+    with pytest.raises(FileNotFoundError, match="export the task from CVAT"):
+        review.read_tags(tmp_path / "none.xml", sheet)
+
+
+@pytest.fixture
+def pictures(case, tmp_path):
+    """A folder with something under the name of every picture."""
+    for name in set(case[1]["image"]):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(case, pictures):
+    """Three questions; buttons and letters decide; a second widget opens at the first open one."""
+    _, sheet = case
+    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    assert (one.question["entry"], one.question["tomo_id"]) == ("label", "tomo_a")
+    assert one._picture.value == one.question["image"].encode()
+    one.buttons["reject"].click()
+    one._keys.value = "a"
+    assert one._keys.value == ""
+    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    assert (two.question["tomo_id"], two.question["number"]) == ("tomo_b", 2)
+    two._keys.value = "b"
+    assert two.question["decision"] == "accept"
+    two._keys.value = "s"
+    two._point.value = "20, 30.5 40"
+    two._point.value = "here"
+    assert "'here' is no position" in two._text.value
+    two._keys.value = "r"
+    assert two.question is None
+    assert "3 of 3 decided" in two._text.value
+    decided = review.read_decisions(pictures / "decisions.csv", sheet)
+    assert decided["decision"].tolist() == ["reject", "accept", "", "", "reject", "accept"]
+    assert decided.iloc[-1][["tomo_id", "entry", *POINT]].tolist() == ["tomo_b", "new", 20, 30.5, 40]
+
+
+def test_a_round_is_cross_fitted_only_if_nobody_saw_the_labels():
+    """One candidate of a network that trained on its tomogram makes it leaky."""
+    folds = pd.DataFrame({"tomo_id": ["tomo_a", "tomo_b", "tomo_c"], "fold": [0, 1, -1]})
+    fitted = pd.DataFrame({"tomo_id": ["tomo_a", "tomo_b"], "fold": [0, 1]})
+    assert review.kind(fitted, folds) == "cross-fitted"
+    for row in (["tomo_a", 1], ["tomo_c", -1], ["tomo_a", -1]):
+        assert review.kind(pd.concat([fitted, pd.DataFrame([row], columns=fitted.columns)]), folds) == "leaky"
+    with pytest.raises(ValueError, match="tomo_q is in no fold"):
+        review.kind(pd.DataFrame({"tomo_id": ["tomo_q"], "fold": [0]}), folds)
+
+
+def test_for_review_every_tomogram_is_held_out_once():
+    """Also those with several motors, spread evenly."""
+    known = some(*(("abcdefgh"[k], 5 * k, 8, 8 + 9 * j) for k in range(8) for j in range(k // 2)), tomograms="abcdefgh")
+    table = review.parts(known, splits=2, seed=1)
+    assert sorted(table["tomo_id"]) == sorted(known.tomograms["tomo_id"])
+    assert table["fold"].value_counts().to_dict() == {0: 4, 1: 4}
+    by_motors = table.assign(motors=known.counts().to_numpy()).groupby("motors")["fold"].nunique()
+    assert (by_motors == 2).all()
+
+
+def test_spoiled_labels_come_back_through_a_reviewer_who_knows_the_truth():
+    """With candidates at all true motors, every removed label returns, every false one goes, and none is lost."""
+    points = [(name, z, y, x) for name in "abcdefgh" for z, y, x in [(24, 10, 10)] + [(24, 50, 80)] * (name < "e")]
+    truth = some(*points, tomograms="abcdefghij")
+    spoiled, removed, false = review.spoil(truth, remove=0.25, add=0.2, seed=3)
+    assert (len(removed), len(false), len(spoiled.motors)) == (3, 2, 11)
+    for row in false.itertuples():
+        assert (np.linalg.norm(truth.of(row.tomo_id) - [row.z, row.y, row.x], axis=1) * SPACING > MATCH_RADIUS).all()
+    found = truth.motors.assign(z=lambda table: table["z"] + 3, score=0.5)
+    found = pd.concat([found, pd.DataFrame([["tomo_i", 3, 3, 3, 0.4]], columns=found.columns)])
+    sheet = review.sheet(spoiled, review.match(spoiled, found))
+    decided = review.answer(sheet, truth)
+    after = review.apply(spoiled, review.corrections(decided, run="r", round="cross-fitted"))
+    assert after.counts().equals(truth.counts())
+    for tomo_id in truth.counts().index:
+        assert np.abs(np.sort(after.of(tomo_id), axis=0) - np.sort(truth.of(tomo_id), axis=0)).max(initial=0) <= 3
+
+
+def test_spoiling_is_the_same_again_with_the_same_seed_only():
+    """And what cannot be done is refused."""
+    truth = some(*((name, 24, 32, 48) for name in "abcde"), tomograms="abcdef")
+    one, again, other = (review.spoil(truth, remove=0.4, add=0.2, seed=seed)[0] for seed in (1, 1, 2))
+    assert one.motors.equals(again.motors)
+    assert not one.motors.equals(other.motors)
+    with pytest.raises(ValueError, match="too full for false motors"):
+        review.spoil(Labels(truth.tomograms[:1].assign(spacing=10.0), truth.motors[:1]), add=1.0)  # 960 Å long
+
+
+def test_the_rounds_of_the_original_solution_are_corrections(real):
+    """Additions only, 72 in 59 tomograms and 54 in 46: replayed in any order they give its label tables."""
+    gt, second, third = (labels.read_wide(real / "labels" / f"{name}.csv") for name in ("gt", "gt_v2", "gt_v3"))
+    tables = []
+    for old, new, number, tomograms in ((gt, second, 72, 59), (second, third, 54, 46)):
+        both = new.motors.merge(old.motors, on=MOTORS, how="left", indicator=True)
+        added = both[both["_merge"] == "left_only"]
+        assert (len(added), added["tomo_id"].nunique()) == (number, tomograms)
+        table = pd.DataFrame(columns=review.CORRECTIONS).assign(**{name: added[name] for name in MOTORS})
+        tables.append(table.assign(action="add", why="review", run="original", round="round"))
+    after = review.apply(gt, pd.concat(tables).sample(frac=1, random_state=0))
+    left, right = (each.motors[MOTORS].sort_values(MOTORS, ignore_index=True) for each in (after, third))
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
+    assert same(review.apply(review.apply(gt, tables[0]), tables[1]), after)

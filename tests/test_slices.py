@@ -1,0 +1,346 @@
+"""What a 2D network sees: slices and proportions from the tables, and samples that depend on their number alone."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from motors import experiments, heatmaps, inference, labels, networks, patches, training, volumes
+from motors.augment2d import Draw
+from motors.labels import MOTORS, TOMOGRAMS, Labels
+
+PATCH = (64, 96)
+SMALL = replace(
+    experiments.get("maxvit_tiny_smoke"),
+    name="small",
+    patch=(3, *PATCH),
+    spacing=(100.0, 50.0, 50.0),
+    background=0.5,
+    repeats=6,
+    seed=7,
+)
+STORED = (50.0, 50.0, 50.0)  # the volumes: a triplet takes every other slice
+SHAPES = {"a": (48, 70, 128), "b": (60, 128, 96), "c": (20, 40, 50)}  # c has no motor
+POINTS = {"a": [[20.0, 30.0, 40.0], [24.0, 60.0, 100.0], [20.2, 40.0, 90.0]], "b": [[30.0, 100.0, 70.0]]}
+
+
+def table(shapes: dict, points: dict, spacing: float = 50.0) -> Labels:
+    """Return labels of tomograms."""
+    tomograms = pd.DataFrame([[name, *shape, spacing] for name, shape in shapes.items()], columns=TOMOGRAMS)
+    motors = pd.DataFrame([[name, *p] for name, found in points.items() for p in found], columns=MOTORS)
+    return Labels(tomograms, motors)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Prepared volumes: noise between 60 and 120, and at each motor a bright ball of three voxels' deviation."""
+    for name, shape in SHAPES.items():
+        voxels = np.random.default_rng(len(name)).uniform(60, 120, shape)
+        for point in POINTS.get(name, []):
+            squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
+            voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
+        volumes.write_prepared(tmp_path, name, voxels.astype(np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def slices(folder: Path) -> patches.Slices:
+    """Samples of the three tomograms."""
+    return patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
+
+
+# slices and epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "tomograms", "found", "length"),
+    [("maxvit_tiny", 1935, 2219, 116_500), ("coat_medium", 1794, 2081, 130_050)],
+)
+def test_the_real_tables_give_the_epochs_of_the_original_solution(
+    real: Path, name: str, tomograms: int, found: int, length: int
+):
+    """Slices with motors, and samples per epoch; CoaT trains without the tomograms of fold 0."""
+    experiment, known = experiments.get(name), real / "labels"
+    second, third = (labels.read_wide(known / f"gt_{version}.csv") for version in ("v2", "v3"))
+    folds = labels.folds(second, reviewed=third).set_index("tomo_id")["fold"]
+    every = labels.read_wide(known / f"{experiment.table}.csv")
+    ids = every.tomograms["tomo_id"]
+    trained = every.select(ids[ids.map(folds).ne(experiment.fold) | (experiment.fold < 0)])
+    assert len(trained.tomograms) == tomograms
+    epoch = make_epoch(patches.motor_slices(trained, experiment.spacing), experiment)
+    assert (len(epoch.slices), len(epoch)) == (found, length)
+
+
+def make_epoch(found: pd.DataFrame, experiment: experiments.Experiment = SMALL) -> patches.SliceEpoch:
+    """Return the epoch of an experiment with tomograms p and n."""
+    return patches.SliceEpoch(found, ("p", "n"), experiment.background, experiment.repeats, experiment.seed)
+
+
+def test_a_slice_counts_once_however_many_motors_it_holds():
+    """Rounded in original voxels: 20 and 20.2 are one slice, though the prepared volume has others."""
+    found = patches.motor_slices(table(SHAPES, POINTS), (25.0, 50.0, 50.0))
+    assert found.to_numpy().tolist() == [["a", 40.5], ["a", 48.5], ["b", 60.5]]
+
+
+def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: patches.Slices):
+    """Six times each, in every epoch in another order, and half as much background of all tomograms."""
+    orders = []
+    for start in (0, len(slices)):
+        picked = [slices.epoch.pick(k)[:2] for k in range(start, start + len(slices))]
+        counts = Counter(each for each in picked if each[1] is not None)
+        assert counts == {("a", 20.0): 6, ("a", 24.0): 6, ("b", 30.0): 6}
+        assert len(picked) == len(slices) == 6 * (3 + 2)  # half of three, rounded to even
+        orders.append(picked)
+    assert orders[0] != orders[1]
+
+
+def test_background_comes_from_all_tomograms_alike():
+    """With motors or without."""
+    epoch = make_epoch(pd.DataFrame({"tomo_id": ["p"] * 50, "z": np.arange(50.0)}), replace(SMALL, background=10.0))
+    counts = Counter(name for name, z, _ in map(epoch.pick, range(len(epoch))) if z is None)
+    total = counts.total()
+    assert total == 10 * 6 * 50
+    assert abs(counts["p"] / total - 0.5) < 4 * 0.5 / np.sqrt(total)
+
+
+# samples
+
+
+def test_a_sample_is_what_training_expects(slices: patches.Slices):
+    """Shapes and types of image and target."""
+    sample = slices[3]
+    assert (sample["image"].shape, sample["image"].dtype) == ((3, *PATCH), torch.uint8)
+    assert (sample["target"].shape, sample["target"].dtype) == ((1, 4, 6), torch.float32)
+    assert sample["image"].is_contiguous() and sample["target"].is_contiguous()
+
+
+def test_a_sample_depends_on_its_number_only(folder: Path, slices: patches.Slices):
+    """Not on what was made before it or on the object; another seed gives another one."""
+    numbers = [5, 0, len(slices) + 5, 17]
+    one = [slices.triplet(k) for k in numbers]
+    again = patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
+    for first, k in reversed(list(zip(one, numbers, strict=True))):
+        second = again.triplet(k)
+        assert (first.draw, first.tomo_id, first.heights) == (second.draw, second.tomo_id, second.heights)
+        assert np.array_equal(first.voxels, second.voxels)
+        assert np.array_equal(first.heatmap, second.heatmap)
+    assert one[0].draw != one[2].draw
+    other = patches.Slices(replace(SMALL, seed=8), table(SHAPES, POINTS), folder, spacing=STORED)
+    assert other.triplet(5).draw != one[0].draw
+
+
+def test_any_number_of_workers_gives_the_same_stream(slices: patches.Slices):
+    """None or two processes, also after this process has used its own threads."""
+    numbers = list(range(40, 64))
+    slices.triplet(0)
+    streams = [
+        list(DataLoader(slices, batch_size=4, sampler=numbers, num_workers=workers, timeout=100 if workers else 0))
+        for workers in (0, 2)
+    ]
+    for one, two in zip(*streams, strict=True):
+        assert torch.equal(one["image"], two["image"]) and torch.equal(one["target"], two["target"])
+        assert one["tomo_id"] == two["tomo_id"]
+
+
+def middle(slices: patches.Slices, count: int) -> list[tuple[str, float | None, int]]:
+    """Return tomogram, height of the motors or None, and middle slice of the first samples."""
+    found = []
+    for k in range(count):
+        tomo_id, z, rng = slices.epoch.pick(k)
+        found.append((tomo_id, z, slices._height(tomo_id, SHAPES[tomo_id][0], z, rng)))
+    return found
+
+
+def test_slices_with_motors_are_within_one_standard_deviation(slices: patches.Slices):
+    """200 Å are four voxels; nearer ones are more frequent, as in a normal distribution cut off there."""
+    away = np.array([height - z for _, z, height in middle(slices, 6000) if z is not None])
+    share = {-4: 0.0451, 0: 0.1457, 3: 0.1100}  # of the normal distribution between half voxels, over 0.6827
+    assert set(away) == set(range(-4, 5))
+    for each, chance in share.items():
+        assert abs(np.mean(away == each) - chance) < 4 * np.sqrt(chance * (1 - chance) / len(away))
+
+
+def test_background_is_far_from_every_motor_or_in_the_middle(slices: patches.Slices):
+    """20 voxels are 1000 Å: of a only the last slices are left, of b both ends, of c all."""
+    free = {"a": range(44, 48), "b": [*range(10), *range(50, 60)], "c": range(20)}
+    counts = Counter((name, height) for name, z, height in middle(slices, 6000) if z is None)
+    assert set(counts) == {(name, height) for name, heights in free.items() for height in heights}
+    inner = [counts["c", height] for height in free["c"]]
+    assert min(inner) > 0.5 * np.mean(inner)
+    wide = patches.Slices(
+        SMALL, table({"a": SHAPES["a"]}, {"a": [[2.0, 5, 5], [40.0, 5, 5]]}), slices.folder, spacing=STORED
+    )
+    assert wide._height("a", 48, None, np.random.default_rng(0)) == 24
+
+
+@pytest.mark.parametrize(("spacing", "step"), [((100.0, 100.0, 50.0, 50.0), 1), ((50.0, 100.0, 50.0, 50.0), 2)])
+def test_a_triplet_is_three_slices_in_ascending_order(folder: Path, spacing: tuple, step: int):
+    """As far apart as the experiment says, whatever the spacing of the stored volumes; clamped at the ends."""
+    stored, experiment = (spacing[0], 50.0, 50.0), replace(SMALL, spacing=spacing[1:], augment=False)
+    known = table({"c": SHAPES["c"]}, {"c": [[10.0, 20.0, 25.0]]})
+    known.tomograms["spacing"] = 50.0
+    if stored[0] == 100.0:  # every other slice is stored
+        volumes.write_prepared(folder, "c", volumes.resample(np.load(folder / "c.npy"), 50.0, stored))
+    samples, whole = patches.Slices(experiment, known, folder, spacing=stored), np.load(folder / "c.npy")
+    for k in range(len(samples)):
+        found = samples.triplet(k)
+        centre = found.heights[1]
+        assert found.heights == tuple(np.clip([centre - step, centre, centre + step], 0, len(whole) - 1))
+        assert np.array_equal(found.voxels[:, :40, :50], whole[list(found.heights)])
+
+
+def test_only_three_slices_are_read(slices: patches.Slices, monkeypatch: pytest.MonkeyPatch):
+    """The volume stays on the disk but for them."""
+    asked = []
+
+    class Watched:
+        """A volume that notes what is asked of it."""
+
+        def __init__(self, voxels):
+            self.voxels = voxels
+
+        def __len__(self):
+            return len(self.voxels)
+
+        def __getitem__(self, key):
+            asked.append(np.asarray(key).tolist())
+            return self.voxels[key]
+
+    open_prepared = volumes.open_prepared
+    monkeypatch.setattr(volumes, "open_prepared", lambda *where: Watched(open_prepared(*where)))
+    heights = [list(slices.triplet(k).heights) for k in range(10)]
+    assert asked == heights
+
+
+FORCED = {
+    "nothing": Draw(),
+    "flip": Draw(flips=(True, False)),
+    "turn": Draw(flips=(False, True), zoom=(1.1, 0.8), rotation=2.5, shear=(0.05, -0.05)),
+    "perspective": Draw(corners=((0.05, 0.1), (0.1, 0.02), (0.1, 0.1), (0.03, 0.12))),
+    "grey": Draw(steps=(("gamma", 1.2), ("downscale", 0.8, "linear", "linear"))),
+}
+
+
+@pytest.mark.parametrize("name", FORCED)
+def test_the_ball_at_a_motor_is_where_the_target_is(slices: patches.Slices, name: str):
+    """The bright ball is centred at the point, within half a voxel, and the target peaks there."""
+    seen = 0
+    for k in range(len(slices)):
+        found = slices.triplet(k, FORCED[name])
+        if found.tomo_id != "b" or len(found.points_yx) != 1:
+            continue
+        point = found.points_yx[0]
+        if np.any(point < 9) or np.any(point > np.subtract(PATCH, 10)):
+            continue
+        seen += 1
+        bright = np.maximum(found.voxels[1].astype(float) - 150, 0)
+        if bright.any():
+            centre = [(np.indices(PATCH)[axis] * bright).sum() / bright.sum() for axis in range(2)]
+            assert np.abs(np.array(centre) - point).max() < 0.5
+        cell = np.unravel_index(found.heatmap.argmax(), found.heatmap.shape)
+        assert np.abs((np.array(cell) + 0.5) * 16 - 0.5 - point).max() <= 8
+    assert seen
+
+
+def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_magnified(slices: patches.Slices):
+    """Drawn by hand: zoomed by 0.7 and 1.2, a blob of 200 Å = 4 voxels is drawn with 4.8."""
+    seen = set()
+    for k in range(2 * len(slices)):
+        found = slices.triplet(k, Draw(zoom=(1.2, 0.7), crop=(0.5, 1.0, 0.5)))
+        if found.tomo_id == "b" and len(found.points_yx):
+            away = (found.heights[1] - 30) * 50.0
+            seen.add(abs(away))
+            options = {"distances": np.array([away]), "std_voxels": np.array([4.8])}
+            assert np.allclose(found.heatmap, heatmaps.draw_planar(found.points_yx, PATCH, 50.0, **options))
+    assert len(seen) > 2
+
+
+def test_motors_just_above_or_below_count(slices: patches.Slices):
+    """Up to one slice more than a standard deviation, five voxels: at 24 both of a's heights are seen, at 19 one is."""
+    seen = {}
+    for k in range(3 * len(slices)):
+        found = slices.triplet(k, Draw(zoom=(0.5, 0.5)))
+        if found.tomo_id == "a":
+            seen[found.heights[1]] = len(found.points_yx)
+    assert {height: count for height, count in seen.items() if height < 30} == {
+        height: 2 * (abs(height - 20) <= 5) + (abs(height - 24) <= 5) for height in seen if height < 30
+    }
+
+
+def test_without_augmentation_patches_come_as_they_are(folder: Path):
+    """The motor's surroundings if they fit, else the middle; grey beyond the slices."""
+    plain = patches.Slices(replace(SMALL, augment=False), table(SHAPES, POINTS), folder, spacing=STORED)
+    for k in range(0, len(plain), 3):
+        found = plain.triplet(k)
+        whole = np.load(folder / f"{found.tomo_id}.npy")[list(found.heights)]
+        assert found.draw == Draw()
+        size = np.minimum(whole.shape[1:], PATCH)
+        part = found.voxels[:, : size[0], : size[1]]
+        views = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
+        assert (views == part).all(axis=(-3, -2, -1)).any()
+        assert np.all(found.voxels[:, size[0] :] == 128) and np.all(found.voxels[:, :, size[1] :] == 128)
+
+
+# training
+
+
+@pytest.mark.parametrize("family", ["maxvit_tiny", "coat_medium"])
+def test_a_2d_network_trains_and_predicts(folder: Path, tmp_path: Path, family: str):
+    """Four steps on the CPU; then it answers for a whole tomogram."""
+    experiment = replace(
+        experiments.of(family, "smoke"), patch=(3, 64, 96), spacing=SMALL.spacing, batch=2, neck_channels=4
+    )
+    samples = patches.Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
+    weights = training.train(experiment, samples, tmp_path / "run", workers=0, accelerator="cpu")
+    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 4
+    network, again = networks.load(weights)
+    assert again == experiment
+    voxels = volumes.resample(np.load(folder / "a.npy"), STORED, experiment.spacing)
+    found = inference.heatmap(network, experiment, voxels, batch=4)
+    assert found.shape == (6, 9, 16) and 0 < found.min() <= found.max() < 0.5
+
+
+# bad input
+
+
+def test_a_motor_outside_its_tomogram_is_refused(folder: Path):
+    """The message names the tomogram."""
+    with pytest.raises(ValueError, match="b has a motor outside its shape"):
+        patches.Slices(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder, spacing=STORED)
+
+
+def test_a_missing_volume_and_one_at_another_spacing_are_refused(folder: Path):
+    """Before training starts, by name."""
+    with pytest.raises(FileNotFoundError, match="d.npy"):
+        patches.Slices(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder, spacing=STORED)
+    with pytest.raises(ValueError, match=r"a.npy has shape \(48, 70, 128\), its labels mean \(24, 70, 128\)"):
+        patches.Slices(SMALL, table(SHAPES, POINTS), folder)
+
+
+@pytest.mark.parametrize("stored", [(50.0, 25.0, 50.0), (150.0, 50.0, 50.0)])
+def test_volumes_that_do_not_serve_the_experiment_are_refused(folder: Path, stored: tuple):
+    """Other voxels in the plane, or slices too far apart."""
+    with pytest.raises(ValueError, match=r"do not serve small, which wants \(100.0, 50.0, 50.0\)"):
+        patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=stored)
+
+
+@pytest.mark.parametrize(
+    ("change", "kept", "message"),
+    [({"repeats": 0}, "ab", "repeats 0 is less than 1"), ({}, "c", "no slice has a motor")],
+)
+def test_proportions_that_cannot_be_had_are_refused(folder: Path, change: dict, kept: str, message: str):
+    """One sentence says what is missing."""
+    with pytest.raises(ValueError, match=message):
+        known = table(SHAPES, POINTS).select(list(kept))
+        patches.Slices(replace(SMALL, **change), known, folder, spacing=STORED)
+
+
+def test_samples_are_counted_from_zero(slices: patches.Slices):
+    """A negative number is no sample."""
+    with pytest.raises(ValueError, match="sample -1 does not exist"):
+        slices[-1]
