@@ -152,6 +152,16 @@ def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[
             assert draw.shear == (0, 0, 0)
 
 
+def test_what_is_drawn_lightly_is_only_turned_about_z():
+    """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
+    for k in range(50):
+        turned = augment3d.draw(np.random.default_rng(k), lightly=1.0)
+        assert turned == Draw(rotation=(turned.rotation[0], 0.0, 0.0)) and 0 < turned.rotation[0] < 2 * np.pi
+        assert augment3d.draw(np.random.default_rng(k), lightly=0.0) == augment3d.draw(np.random.default_rng(k))
+    share = np.mean([augment3d.draw(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)])
+    assert share == pytest.approx(0.3 + 0.7 * 0.5, abs=0.05)  # half of all other patches keep their grey levels
+
+
 def test_a_draw_depends_on_its_generator_only():
     """The same seed gives the same draw, another seed another."""
     one, two, other = (augment3d.draw(np.random.default_rng(seed)) for seed in ([5, 1], [5, 1], [5, 2]))

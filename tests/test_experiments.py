@@ -65,7 +65,7 @@ def test_the_full_profile_of_a_family_is_its_original_and_others_are_shrunk(name
 def test_a_shrunk_experiment_keeps_its_family(family, profile):
     """It has the block type, blob, strides, decay and precision of the original, and fewer steps."""
     small, whole = experiments.of(family, profile), experiments.get(family)
-    for name in ("family", "sigma", "stride", "neck_hidden", "normalisation", "average", "precision", "planar"):
+    for name in ("family", "sigma", "stride", "normalisation", "average", "precision", "planar"):
         assert getattr(small, name) == getattr(whole, name), name
     assert small.encoder.split("/")[0] == whole.encoder.split("/")[0]
     assert small.steps < whole.steps

@@ -370,3 +370,20 @@ def test_a_gpu_finds_the_same():
     network = nn.Conv3d(1, 1, 16, stride=16).eval()
     on_cpu = inference.heatmap(network, SOLID, noise(), device="cpu")
     np.testing.assert_allclose(inference.heatmap(network, SOLID, noise(), device="cuda"), on_cpu, atol=1e-2)
+
+
+def test_tiles_overlap_as_the_experiment_says():
+    """The share of its settings is what is used where none is given, and a given one replaces it."""
+    voxels, half = noise(), replace(SOLID, overlap=0.5)
+    seen: list[int] = []
+
+    def network(tiles: torch.Tensor) -> torch.Tensor:
+        seen.append(len(tiles))
+        return brightness(tiles)
+
+    counts = []
+    for experiment, options in ((SOLID, {}), (half, {}), (SOLID, {"overlap": 0.5}), (half, {"overlap": 0})):
+        seen.clear()
+        inference.heatmap(network, experiment, voxels, **options)
+        counts.append(sum(seen))
+    assert counts[0] == counts[3] == 2 * 2 * 2 and counts[1] == counts[2] == 2 * 3 * 3
