@@ -17,7 +17,9 @@ def smoke(tmp_path_factory):
     if not list((toys.REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         pytest.skip("there are no notebooks yet")
     root = tmp_path_factory.mktemp("smoke") / "clone"
-    shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    for folder in ("notebooks", "lib"):
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+        shutil.copytree(toys.REPOSITORY / folder, root / folder, ignore=ignored)
     toys.packages(root)
     answer = toys.command(root, "reproduce", "--profile", "smoke", "--cores", "2")
     assert answer.returncode == 0, answer.stderr

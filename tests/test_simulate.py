@@ -155,11 +155,11 @@ def test_half_of_the_tomograms_hold_no_motor_and_hidden_ones_at_most_one():
     """The shares of the recipe hold in both halves; several motors occur in training only, as in the real one."""
     plans = simulate.plans(RECIPES["demo"], seed=0)
     motors = {split: np.array([plan.motors for plan in plans if plan.split == split]) for split in ("train", "test")}
-    assert len(motors["train"]) == 64 and len(motors["test"]) == 40
+    assert len(motors["train"]) == 80 and len(motors["test"]) == 40
     for counts in motors.values():
         assert 0.45 <= (counts == 0).mean() <= 0.55
     assert motors["test"].max() == 1 and motors["train"].max() > 1 and (motors["train"] > 1).mean() < 0.1
-    assert len({plan.name for plan in plans}) == 104
+    assert len({plan.name for plan in plans}) == 120
     assert {plan.spacing for plan in plans if plan.split == "test"} == {13.1}
     assert {plan.spacing for plan in plans if plan.split == "train"} == {value for value, _ in REAL_SPACINGS}
 
