@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -33,11 +34,9 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
     folder = home.new_dataset(slug)
     archive = folder / f"{slug}.zip"
     if not archive.exists():
-        try:
+        with contextlib.suppress(FileNotFoundError, ValueError):  # not there yet, or not whole: then it is downloaded
             check(folder)
             return folder
-        except (FileNotFoundError, ValueError):
-            pass  # not there yet, or not whole: that is what this is for
     try:
         call("competitions", "download", slug, "-p", folder, show=show)
     except KaggleError as error:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,8 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
         raise Refused(f"{notebook.stem} has no parameter {name}: {guess}it knows {', '.join(known)}")
     wanted = type(known[name])
     if isinstance(value, str) and wanted is not str:
-        try:
+        with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
             value = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false", "none") else value)
-        except (ValueError, SyntaxError):
-            pass  # refused below, as the text that it is
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted and known[name] is not None:
