@@ -1,0 +1,43 @@
+"""The networks of the project, each with everything that decides it, by name."""
+
+from .demo import (
+    COAT_MEDIUM_DEMO,
+    COAT_MEDIUM_SMOKE,
+    DENSENET121_DEMO,
+    DENSENET121_SMOKE,
+    MAXVIT_TINY_DEMO,
+    MAXVIT_TINY_SMOKE,
+    RESNEXT50_DEMO,
+    RESNEXT50_SMOKE,
+    X3D_M_DEMO,
+    X3D_M_SMOKE,
+)
+from .original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
+from .record import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        *(RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM),
+        *(RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO, MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO),
+        *(RESNEXT50_SMOKE, DENSENET121_SMOKE, X3D_M_SMOKE, MAXVIT_TINY_SMOKE, COAT_MEDIUM_SMOKE),
+    )
+}
+
+
+def get(name: str) -> Experiment:
+    """Return the experiment called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists those there are.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"no experiment is called {name!r}: choose one of {', '.join(sorted(EXPERIMENTS))}")
+    return EXPERIMENTS[name]
+
+
+def of(family: str, profile: str) -> Experiment:
+    """Return the experiment of a network `family` in a `profile`: "full" is the original, others are shrunk."""
+    return get(family if profile == "full" else f"{family}_{profile}")

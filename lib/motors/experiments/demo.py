@@ -1,0 +1,110 @@
+"""The five networks shrunk: a demo that two cores train in minutes, and a smoke test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .original import COAT_MEDIUM, MAXVIT_TINY, RESNEXT50, X3D_M
+from .record import Experiment
+
+# Optimiser steps of the four networks beside the ResNeXt-50: about two minutes each on two cores.
+DENSENET121_STEPS = 700
+X3D_M_STEPS = 900
+MAXVIT_TINY_STEPS = 1000
+COAT_MEDIUM_STEPS = 1200
+
+
+def _smoke(demo: Experiment) -> Experiment:
+    """The demo's network after four steps: does it run at all?"""
+    return replace(demo, name=f"{demo.family}_smoke", steps=4, warmup=1, save_every=2)
+
+
+# The demo: the same family and code path, shrunk to what two cores train in minutes on the simulated competition. Small
+# patches, because a motor teaches as much in a small one; coarse voxels, three times fewer of them than at 16 Å.
+RESNEXT50_DEMO = replace(
+    RESNEXT50,
+    name="resnext50_demo",
+    encoder="smp/tu-resnext50_32x4d",
+    encoder_options={
+        "layers": [2, 2, 2, 2],
+        "cardinality": 4,
+        "base_width": 32,
+        "stem_type": "deep",
+        "stem_width": 8,
+        "channels": [16, 32, 64, 96],
+    },
+    neck_channels=8,
+    neck_hidden=1,
+    decoder_channels=48,
+    patch=(32, 64, 64),
+    spacing=(24.0, 24.0, 24.0),
+    table="competition",
+    background=0.5,
+    lightly=0.4,
+    overlap=0.5,
+    batch=4,
+    accumulate=1,
+    learning_rate=3e-3,
+    warmup=50,
+    steps=2200,
+    stop_at=None,
+    save_every=200,
+    seed=0,
+    fold=0,
+)
+RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
+
+# A quarter of the growth and a third of the layers of DenseNet-121, behind three small kernels instead of one of 7³.
+DENSENET121_DEMO = replace(
+    RESNEXT50_DEMO,
+    name="densenet121_demo",
+    family="densenet121",
+    encoder="smp/tu-densenet121",
+    encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
+    steps=DENSENET121_STEPS,
+)
+DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
+
+# A third of X3D-M's blocks and a third of its channels, the stem's a multiple of 8: CPUs are slow with others.
+X3D_M_DEMO = replace(
+    RESNEXT50_DEMO,
+    name="x3d_m_demo",
+    family="x3d_m",
+    encoder=X3D_M.encoder,
+    encoder_options={"depths": [1, 2, 4, 3], "channels": [8, 24, 48, 64]},
+    neck_channels=X3D_M.neck_channels,
+    normalisation=X3D_M.normalisation,
+    steps=X3D_M_STEPS,
+)
+X3D_M_SMOKE = _smoke(X3D_M_DEMO)
+
+# In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
+MAXVIT_TINY_DEMO = replace(
+    MAXVIT_TINY,
+    name="maxvit_tiny_demo",
+    encoder_options={"depths": [1, 1, 2, 1], "embed_dim": [8, 16, 32, 64], "stem_width": 8, "transformer_dim_head": 8},
+    neck_channels=16,
+    decoder_channels=48,
+    patch=(3, 128, 128),
+    spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # every other slice of the same volumes
+    table="competition",
+    background=0.25,
+    accumulate=1,
+    learning_rate=1e-3,
+    warmup=50,
+    steps=MAXVIT_TINY_STEPS,
+    save_every=200,
+    seed=0,
+    fold=0,
+)
+MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
+COAT_MEDIUM_DEMO = replace(
+    MAXVIT_TINY_DEMO,
+    name="coat_medium_demo",
+    family="coat_medium",
+    encoder=COAT_MEDIUM.encoder,
+    encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
+    normalisation=COAT_MEDIUM.normalisation,
+    steps=COAT_MEDIUM_STEPS,
+)
+COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
