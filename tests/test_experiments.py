@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from motors import experiments
 from motors.experiments import Experiment
 
+OTHERS = experiments.OTHERS
+OF_A_NETWORK = ("name", "encoder", "neck", "normalisation", "table")
 FINAL = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "coat_medium")
 
 # How the original solution trained its five final networks, row by row, in the order of FINAL.
@@ -35,6 +37,7 @@ TABLE = {
     "grid": ((14, 28, 28), (14, 28, 28), (14, 28, 28), (1, 56, 56), (1, 56, 56)),
     "repeats": (16, 16, 16, 50, 50),
     "normalisation": ("imagenet", "imagenet", "kinetics", "half", "imagenet"),
+    "neck": ("fpn",) * 5,
     "planar": (False, False, False, True, True),
 }
 
@@ -65,10 +68,28 @@ def test_the_full_profile_of_a_family_is_its_original_and_others_are_shrunk(name
 def test_a_shrunk_experiment_keeps_its_family(family, profile):
     """It has the block type, blob, strides, decay and precision of the original, and fewer steps."""
     small, whole = experiments.of(family, profile), experiments.get(family)
-    for name in ("family", "sigma", "stride", "normalisation", "average", "precision", "planar"):
+    for name in ("family", "sigma", "stride", "normalisation", "average", "precision", "planar", "neck"):
         assert getattr(small, name) == getattr(whole, name), name
+    assert (small.neck_channels == 0) == (whole.neck_channels == 0)
     assert small.encoder.split("/")[0] == whole.encoder.split("/")[0]
     assert small.steps < whole.steps
+
+
+def test_all_networks_of_the_demo_can_share_their_volumes_and_their_held_out_part():
+    """One spacing in y and x, a whole multiple along z, and the same tomograms left out."""
+    demos = [experiments.of(family, "demo") for family in FINAL]
+    for demo in demos:
+        assert demo.spacing[1:] == demos[0].spacing[1:]
+        assert demo.spacing[0] % demos[0].spacing[0] == 0
+        assert (demo.fold, demo.table) == (demos[0].fold, demos[0].table)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.name)
+def test_other_networks_are_trained_as_the_one_of_their_family(other):
+    """Only the network differs, or the table it learns from."""
+    alike = replace(experiments.get(other.family), **{name: getattr(other, name) for name in OF_A_NETWORK})
+    assert alike == other
+    assert other.name not in FINAL and other != experiments.get(other.family)
 
 
 @pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))

@@ -53,7 +53,10 @@ COAT = Experiment(
 )
 MAXVIT = replace(COAT, name="maxvit_tiny", encoder="timm/maxvit_pico_rw_256", normalisation="half")
 CONVNEXT = replace(COAT, name="convnext_atto", encoder="timm/convnext_atto")
-SMALL = [RESNEXT, X3D, DENSENET, COAT, MAXVIT, CONVNEXT]
+SLICES = replace(RESNEXT, name="slices", encoder="slices/convnext_atto", encoder_options={})
+PAN = replace(X3D, name="x3d_pan", neck="pan")
+PLANAR_PAN = replace(CONVNEXT, name="convnext_pan", neck="pan")
+SMALL = [RESNEXT, X3D, DENSENET, COAT, MAXVIT, CONVNEXT, SLICES, PAN, PLANAR_PAN]
 named = pytest.mark.parametrize("experiment", SMALL, ids=lambda experiment: experiment.name)
 
 
@@ -165,11 +168,12 @@ def test_new_weights_make_no_chequerboard_and_hand_features_on():
 
 
 def test_the_target_level_passes_through_the_neck_unchanged():
-    """The fused tensor begins with the level of stride 16, as it left the encoder."""
+    """The fused tensor begins with the level of stride 16, as it left the encoder; the deepest one stays, too."""
     network = networks.build(RESNEXT).eval()
     with torch.inference_mode():
         levels = network.encoder(network.scaling(grey(RESNEXT)))
-        fused = network.neck(levels)
+        deepest, fused = network.neck(levels)
+    assert torch.equal(deepest, levels[-1])
     assert fused.shape[1] == levels[3].shape[1] + 4 * RESNEXT.neck_channels == network.neck.out_channels
     assert torch.equal(fused[:, : levels[3].shape[1]], levels[3])
 
@@ -198,13 +202,14 @@ def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
     ("changes", "message"),
     [
         ({"encoder": "smp/resnext51", "encoder_options": {}}, "no encoder is called 'resnext51'"),
-        ({"encoder": "torch/resnext50"}, "it must be smp/<name>, x3d/<size> or timm/<name>"),
-        ({"encoder": "resnext50_32x4d"}, "it must be smp/<name>, x3d/<size> or timm/<name>"),
+        ({"encoder": "torch/resnext50"}, "it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"),
+        ({"encoder": "resnext50_32x4d"}, "it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"),
         ({"encoder": "x3d/xxl", "encoder_options": {}}, "no X3D is called 'xxl'"),
         ({"encoder": "timm/maxvit_huge", "encoder_options": {}}, "timm has no network called 'maxvit_huge'"),
         ({"encoder": "timm/vit_tiny_patch16_224", "encoder_options": {}}, "must end in 16 and 32"),
         ({"stride": 8}, "asks for stride 8: the networks have 16"),
         ({"normalisation": "zscore"}, "no normalisation is called 'zscore'"),
+        ({"neck": "bifpn"}, "asks for the neck 'bifpn': it must be fpn or pan"),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_there_is(changes, message):

@@ -107,7 +107,7 @@ def test_every_level_is_the_originals(name, case, fitted_3d):
     theirs = recorded["intermediates"]
     first = 0 if experiment.planar else 1  # the 3D encoders of the original hand on the volume itself, too
     parts = {"input_normalised" if experiment.planar else "encoder.0": ours["scaling"], "decoder.0": ours["decoder"]}
-    parts[f"neck.{network.neck.target + first}"] = ours["neck"]
+    parts[f"neck.{network.neck.target + first}"] = ours["neck"][1]
     for k, stride in enumerate(network.encoder.strides):
         parts[f"encoder.{k + first}"] = ours["levels"][stride]
         assert ours["levels"][stride].shape[1] == network.encoder.channels[k]

@@ -13,6 +13,7 @@ from .demo import (
     X3D_M_SMOKE,
 )
 from .original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
+from .others import OTHERS
 from .record import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -21,6 +22,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM),
         *(RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO, MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO),
         *(RESNEXT50_SMOKE, DENSENET121_SMOKE, X3D_M_SMOKE, MAXVIT_TINY_SMOKE, COAT_MEDIUM_SMOKE),
+        *OTHERS,
     )
 }
 

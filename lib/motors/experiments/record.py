@@ -19,8 +19,9 @@ class Experiment:
     family: str  # resnext50, densenet121, x3d_m, maxvit_tiny, coat_medium: one training notebook each
 
     # the network
-    encoder: str  # what `networks.build` makes: "smp/<name>", "x3d/<size>" or "timm/<name>"
+    encoder: str  # "smp/<name>", "x3d/<size>", "slices/<timm's name>" or, for a 2D network, "timm/<name>"
     encoder_options: dict[str, Any] = field(default_factory=dict)  # passed to the encoder's constructor
+    neck: str = "fpn"  # or "pan", whose levels keep their own numbers of channels
     neck_channels: int = 32  # per level; 0 keeps each level's own number (3D only)
     neck_hidden: int = 2  # hidden width of the neck as a multiple of its channels
     decoder_channels: int = 192

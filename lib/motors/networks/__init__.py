@@ -15,7 +15,8 @@ from motors.workspace.records import write_text
 from . import published
 from .checkpointing import recompute
 from .inflate import InflatedEncoder
-from .neck import TARGET
+from .neck import TARGET, Neck, PathNeck
+from .sliced import SlicedEncoder
 from .unet2d import PlanarEncoder, Unet2d
 from .unet3d import Unet3d
 from .x3d import X3D
@@ -51,14 +52,10 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(experiment.seed)
         encoder = _encoder(experiment, held)
-        settings = {
-            "neck_channels": experiment.neck_channels,
-            "neck_hidden": experiment.neck_hidden,
-            "decoder_channels": experiment.decoder_channels,
-            "normalisation": experiment.normalisation,
-        }
+        parts = (encoder, _neck(experiment, encoder))
+        settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
         planar = experiment.planar
-        network = Unet2d(encoder, experiment.patch[1:], **settings) if planar else Unet3d(encoder, **settings)
+        network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
     return recompute(network) if experiment.recompute else network
 
 
@@ -79,8 +76,9 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
     kind, _, name = experiment.encoder.partition("/")
     if kind == "smp":
         return InflatedEncoder(name, weights, **experiment.encoder_options)
-    if kind == "timm":
-        return PlanarEncoder(name, experiment.patch[1:], weights, **experiment.encoder_options)
+    if kind in ("timm", "slices"):
+        planar = PlanarEncoder if kind == "timm" else SlicedEncoder
+        return planar(name, experiment.patch[1:], weights, **experiment.encoder_options)
     if kind == "x3d":
         encoder = X3D(name, **experiment.encoder_options)
         if weights is not None:
@@ -88,8 +86,18 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
         return encoder
     raise ValueError(
         f"experiment {experiment.name} asks for the encoder {experiment.encoder!r}:"
-        " it must be smp/<name>, x3d/<size> or timm/<name>"
+        " it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"
     )
+
+
+def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
+    """The neck an experiment names."""
+    levels, axes = (encoder.channels, encoder.strides), 2 if experiment.planar else 3
+    if experiment.neck == "pan":
+        return PathNeck(*levels, axes=axes)
+    if experiment.neck == "fpn":
+        return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, axes=axes)
+    raise ValueError(f"experiment {experiment.name} asks for the neck {experiment.neck!r}: it must be fpn or pan")
 
 
 def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:

@@ -31,7 +31,7 @@ class Neck(nn.Module):
 
     Attributes
     ----------
-    out_channels : of the tensor that `forward` returns
+    out_channels : of the level of stride 16 that `forward` returns
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int, hidden: int, axes: int) -> None:
@@ -42,13 +42,16 @@ class Neck(nn.Module):
         self.branches = nn.ModuleList(_branch(n, width or n, hidden, axes) for n in others)
         self.out_channels = channels[self.target] + sum(width or n for n in others)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return `(b, out_channels, ...)` on the grid of stride 16: that level as it came, then the others in order."""
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of stride 16.
+
+        The latter is that level as it came, then the others in order.
+        """
         target = features[self.target]
         others = [level for i, level in enumerate(features) if i != self.target]
         narrowed = (branch(level) for branch, level in zip(self.branches, others, strict=True))
         resized = [F.interpolate(level, size=target.shape[2:], mode=self.mode) for level in narrowed]
-        return torch.cat([target, *resized], dim=1)
+        return features[-1], torch.cat([target, *resized], dim=1)
 
 
 def _branch(channels: int, width: int, hidden: int, axes: int) -> nn.Sequential:
@@ -60,3 +63,50 @@ def _branch(channels: int, width: int, hidden: int, axes: int) -> nn.Sequential:
         ChannelNorm(hidden * width),
         convolution(hidden * width, width, 3, padding=1),
     )
+
+
+class PathNeck(nn.Module):
+    """Adds to every level first what the deeper ones saw, then what the finer ones saw (PANet, Liu et al. 2018).
+
+    Levels keep their numbers of channels: with an X3D-M the whole network has 6.9 million parameters, as in the
+    original solution.
+
+    Parameters
+    ----------
+    channels, strides : of the levels, finest first, each half as fine as the one before; one stride is 16
+    axes : 2 for images, 3 for volumes
+
+    Attributes
+    ----------
+    out_channels : of the level of stride 16 that `forward` returns
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int) -> None:
+        super().__init__()
+        self.target = list(strides).index(TARGET)
+        self.out_channels = channels[self.target]
+        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        self.finer = nn.ModuleList(_Fusion(fine, coarse, 1, axes) for fine, coarse in pairs)
+        self.deeper = nn.ModuleList(_Fusion(coarse, fine, 2, axes) for fine, coarse in pairs)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the deepest level and the one of stride 16."""
+        levels = list(features)
+        for i in reversed(range(len(self.finer))):
+            levels[i] = self.finer[i](levels[i], levels[i + 1])
+        for i, fusion in enumerate(self.deeper, start=1):
+            levels[i] = fusion(levels[i], levels[i - 1])
+        return levels[-1], levels[self.target]
+
+
+class _Fusion(nn.Module):
+    """Adds another level to one, on the grid of the latter; `stride` 2 brings a finer one there, 1 a coarser one."""
+
+    def __init__(self, channels: int, other: int, stride: int, axes: int) -> None:
+        super().__init__()
+        convolution, pad = {2: nn.Conv2d, 3: nn.Conv3d}[axes], stride - 1
+        self.resize = convolution(other, channels, 2 * stride - 1, stride=stride, padding=pad)
+        self.together = nn.Sequential(convolution(channels, channels, 3, padding=1), nn.ReLU(), ChannelNorm(channels))
+
+    def forward(self, level: Tensor, other: Tensor) -> Tensor:
+        return self.together(level + F.interpolate(self.resize(other), size=level.shape[2:], mode="nearest"))

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from .neck import ChannelNorm, Neck
+from .neck import ChannelNorm
 from .scaling import Scaling
 
 PRIOR = 5e-5  # the probability an untrained network gives every cell, of the original solution
@@ -81,8 +81,8 @@ class Unet2d(nn.Module):
     Parameters
     ----------
     encoder : maps `(b, 3, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
+    neck : makes of those the deepest and the fused one, see `Neck`
     shape : `(y, x)` of the slices, in voxels
-    neck_channels, neck_hidden : `width` and `hidden` of the `Neck`
     decoder_channels : of the decoder's and the head's convolutions
     normalisation : name of a `Scaling`
     """
@@ -90,10 +90,9 @@ class Unet2d(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
+        neck: nn.Module,
         shape: tuple[int, int],
         *,
-        neck_channels: int,
-        neck_hidden: int,
         decoder_channels: int,
         normalisation: str,
     ) -> None:
@@ -101,8 +100,8 @@ class Unet2d(nn.Module):
         self.shape = tuple(shape)
         self.scaling = Scaling(normalisation, axes=2)
         self.encoder = encoder
-        self.neck = Neck(encoder.channels, encoder.strides, width=neck_channels, hidden=neck_hidden, axes=2)
-        self.decoder = Decoder(encoder.channels[-1], self.neck.out_channels, decoder_channels)
+        self.neck = neck
+        self.decoder = Decoder(encoder.channels[-1], neck.out_channels, decoder_channels)
         self.head = nn.Sequential(
             nn.Conv2d(decoder_channels, decoder_channels, 3, padding=1),
             ChannelNorm(decoder_channels, eps=1e-6),
@@ -132,8 +131,7 @@ class Unet2d(nn.Module):
                 f"this 2D network takes (batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came:"
                 " cut or pad the slices to its patch"
             )
-        features = self.encoder(self.scaling(slices))
-        return self.head(self.decoder(features[-1], self.neck(features)))
+        return self.head(self.decoder(*self.neck(self.encoder(self.scaling(slices)))))
 
 
 class Decoder(nn.Module):

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .neck import Neck
 from .scaling import Scaling
 
 PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
@@ -21,19 +20,17 @@ class Unet3d(nn.Module):
     Parameters
     ----------
     encoder : maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
-    neck_channels, neck_hidden : `width` and `hidden` of the `Neck`
+    neck : makes of those the deepest and the fused one, see `Neck`
     decoder_channels : of the decoder's two convolutions
     normalisation : name of a `Scaling`
     """
 
-    def __init__(
-        self, encoder: nn.Module, *, neck_channels: int, neck_hidden: int, decoder_channels: int, normalisation: str
-    ) -> None:
+    def __init__(self, encoder: nn.Module, neck: nn.Module, *, decoder_channels: int, normalisation: str) -> None:
         super().__init__()
         self.scaling = Scaling(normalisation, axes=3)
         self.encoder = encoder
-        self.neck = Neck(encoder.channels, encoder.strides, width=neck_channels, hidden=neck_hidden, axes=3)
-        self.decoder = Decoder(encoder.channels[-1] + self.neck.out_channels, decoder_channels)
+        self.neck = neck
+        self.decoder = Decoder(encoder.channels[-1] + neck.out_channels, decoder_channels)
         self.head = nn.Conv3d(decoder_channels, 1, 3, padding=1)
         _initialise(self.decoder, self.head)
 
@@ -58,8 +55,7 @@ class Unet3d(nn.Module):
                 f"a 3D network takes (batch, 1, z, y, x) with sides that divide by 32, but {tuple(volume.shape)} came:"
                 " pad the volume first"
             )
-        features = self.encoder(self.scaling(volume))
-        return self.head(self.decoder(features[-1], self.neck(features)))
+        return self.head(self.decoder(*self.neck(self.encoder(self.scaling(volume)))))
 
 
 class Decoder(nn.Module):

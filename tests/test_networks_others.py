@@ -1,0 +1,129 @@
+"""The networks beside the five: slices through a 2D network, the neck of two paths, encoders of one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+
+from motors import networks
+from motors.experiments import OTHERS, Experiment
+from motors.networks.neck import PathNeck
+from motors.networks.scaling import SCALES
+from motors.networks.sliced import SlicedEncoder
+from motors.networks.unet2d import PlanarEncoder
+
+SHAPE = (64, 96)  # y, x
+# Parameters in millions, as the author of the original solution counts them.
+MILLIONS = {"resnet50": 70.3, "x3d_m_pan": 6.9, "x3d_l": 12.8}
+LIGHT = {
+    *("resnet18", "resnet50", "densenet169", "efficientnet_b0", "x3d_m_v3", "x3d_m_pan", "x3d_l"),
+    *("convnext_nano_slices", "convnext_tiny_slices", "efficientnet_b0_slices"),
+    *("efficientnet_b0_planar", "efficientvit_b1", "swinv2_tiny", "convnext_tiny"),
+}
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(e, marks=[] if e.name in LIGHT else pytest.mark.slow, id=e.name) for e in OTHERS],
+)
+def test_every_other_network_can_be_built_and_answers_a_logit_per_cell(experiment: Experiment):
+    """On a small patch; where the author counted parameters, there are as many."""
+    small = replace(experiment, patch=(3, *SHAPE) if experiment.planar else (32, *SHAPE))
+    network = networks.build(small).eval()
+    with torch.inference_mode():
+        logits = network(torch.zeros(1, *small.patch) if small.planar else torch.zeros(1, 1, *small.patch))
+    assert logits.shape == (1, 1, *(small.grid[1:] if small.planar else small.grid))
+    count = sum(weights.numel() for weights in network.parameters())
+    assert round(count / 1e6, 1) == MILLIONS.get(experiment.name, round(count / 1e6, 1))
+
+
+@pytest.mark.parametrize("experiment", [e for e in OTHERS if e.encoder.startswith(("timm/", "slices/"))])
+def test_grey_levels_are_scaled_as_timm_trained_the_weights(experiment: Experiment):
+    """Otherwise weights that are given see other pictures than they know."""
+    about = timm.get_pretrained_cfg(experiment.encoder.partition("/")[2])
+    assert SCALES[experiment.normalisation] == (about.mean, about.std)
+
+
+# slices through a 2D network
+
+
+@pytest.fixture(scope="module")
+def sliced() -> SlicedEncoder:
+    """A small ConvNeXt that walks through volumes."""
+    torch.manual_seed(0)
+    return SlicedEncoder("convnext_atto", SHAPE).eval()
+
+
+def noise(depth: int) -> torch.Tensor:
+    """A random volume `(1, 3, z, y, x)` whose colours are equal."""
+    grey = torch.randn(1, 1, depth, *SHAPE, generator=torch.Generator().manual_seed(0))
+    return grey.expand(-1, 3, -1, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def flat(sliced: SlicedEncoder) -> PlanarEncoder:
+    """The same network for images."""
+    network = PlanarEncoder("convnext_atto", SHAPE)
+    network.load_state_dict(sliced.flat.state_dict())
+    return network.eval()
+
+
+@torch.inference_mode()
+def test_a_constant_volume_has_the_features_of_its_slices_at_every_height(sliced: SlicedEncoder, flat: PlanarEncoder):
+    """The mean of equal slices is the slice: no end of the volume, no other depth makes a difference."""
+    slices = noise(1)
+    levels = sliced(slices.expand(-1, -1, 64, -1, -1))
+    for stride, level, expected in zip(sliced.strides, levels, flat(slices[:, :, 0]), strict=True):
+        assert level.shape == (1, expected.shape[1], 64 // stride, *expected.shape[2:])
+        torch.testing.assert_close(level, expected[:, :, None].expand_as(level), rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_colours_are_a_slice_and_its_neighbours_and_every_two_are_averaged(sliced: SlicedEncoder, flat: PlanarEncoder):
+    """The first level at height 1 is the mean of what the triplets around slices 4 and 6 give."""
+    volume = noise(32)
+    level = sliced(volume)[0]
+    triplets = torch.stack([volume[0, 0, 3:6], volume[0, 0, 5:8]])
+    torch.testing.assert_close(level[0, :, 1], flat(triplets)[0].mean(0), rtol=1e-3, atol=1e-4)
+    ends = torch.stack([volume[0, 0, [0, 0, 1]], volume[0, 0, 1:4]])  # below the first slice lies the first one again
+    torch.testing.assert_close(level[0, :, 0], flat(ends)[0].mean(0), rtol=1e-3, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_volumes_of_a_batch_do_not_mix(sliced: SlicedEncoder):
+    """Two at once give what each gives alone."""
+    volumes = torch.cat([noise(32), noise(32).flip(2) * 2])
+    for both, first, second in zip(sliced(volumes), sliced(volumes[:1]), sliced(volumes[1:]), strict=True):
+        torch.testing.assert_close(both, torch.cat([first, second]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_whose_stages_are_no_modules_cannot_walk_through_volumes():
+    """CoaT, by name."""
+    with pytest.raises(ValueError, match="coat_lite_tiny cannot walk through volumes: its stages are no modules"):
+        SlicedEncoder("coat_lite_tiny", SHAPE)
+
+
+# the neck of two paths
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_both_levels_of_the_path_neck_hear_every_level(axes: int):
+    """Whatever changes in one level changes what is handed on; sizes and channels stay."""
+    channels, strides, sides = (2, 3, 5, 4), (4, 8, 16, 32), (64, 96, 128)[-axes:]
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    neck = PathNeck(channels, strides, axes=axes)
+    levels = [
+        torch.randn(1, n, *(side // s for side in sides), generator=generator)
+        for n, s in zip(channels, strides, strict=True)
+    ]
+    deepest, fused = neck(levels)
+    assert deepest.shape == levels[-1].shape and fused.shape == levels[2].shape
+    assert neck.out_channels == fused.shape[1] == 5
+    for k in range(len(levels)):
+        changed = [level + (i == k) for i, level in enumerate(levels)]
+        for before, after in zip((deepest, fused), neck(changed), strict=True):
+            assert (before - after).abs().max() > 1e-4, f"level {k} is not heard"
