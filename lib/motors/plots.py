@@ -7,12 +7,17 @@ Motors are amber circles, candidates are blue squares, and every slice carries a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from motors.experiments import Experiment
+from motors.labels import POINT, Labels
 
 MOTOR = "#ffb000"
 CANDIDATE = "#35c2ff"
@@ -36,7 +41,7 @@ def slice_image(
 
     Parameters
     ----------
-    image : `(y, x)` grey levels
+    image : `(y, x)` grey levels, or `(y, x, 3)` colours
     spacing : ångström per pixel
     motors_yx, candidates_yx : centres in pixels; motors get a circle twice as wide as a motor, candidates a square
     bar : length of the scale bar, in ångström; 0 leaves it out
@@ -50,7 +55,7 @@ def slice_image(
         corner = (x - 0.8 * radius, y - 0.8 * radius)
         axes.add_patch(plt.Rectangle(corner, 1.6 * radius, 1.6 * radius, fill=False, color=CANDIDATE, linewidth=1.6))
     if bar:
-        height, width = image.shape
+        height, width = image.shape[:2]
         left, below = 0.04 * width, 0.95 * height
         axes.plot([left, left + bar / spacing], [below, below], color="white", linewidth=3, solid_capstyle="butt")
         axes.text(left, below - 0.02 * height, f"{bar:g} Å", color="white", fontsize=7, va="bottom")
@@ -197,6 +202,56 @@ def curve(
     if label:
         axes.legend(frameon=False, fontsize=8)
     return axes
+
+
+def training(metrics: pd.DataFrame) -> Figure:
+    """Draw loss and learning rate over the steps of a training.
+
+    Parameters
+    ----------
+    metrics : step, loss and learning_rate, as `motors.training.train` writes them to metrics.csv
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    smooth = metrics.loss.rolling(max(1, len(metrics) // 25), min_periods=1).mean()
+    curve(left, metrics.step, metrics.loss, xlabel="optimiser step", ylabel="loss", color="0.8", linewidth=0.8)
+    curve(left, metrics.step, smooth, xlabel="optimiser step", ylabel="loss", color=MOTOR)
+    left.set_yscale("log")
+    curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate", color=CANDIDATE)
+    return figure
+
+
+def answers(
+    network: Any,
+    experiment: Experiment,
+    known: Labels,
+    folder: Path | str,
+    *,
+    spacing: Sequence[float] | None = None,
+    count: int = 4,
+) -> Figure:
+    """Draw tomograms with a motor at its height, under the glow of what a network answers, its highest in the title.
+
+    Parameters
+    ----------
+    network, experiment : as for `motors.inference.heatmap`
+    known : labels of the tomograms, of which the first `count` with a motor are shown
+    folder : their prepared volumes
+    spacing : ångström per voxel of those along z, y, x, where it is not the experiment's
+    """
+    from motors import inference, patches, volumes
+
+    motors = patches.prepared(known, experiment.spacing)[1].groupby("tomo_id", sort=False)
+    figure, grid = panels(min(count, motors.ngroups), columns=4, size=2.8)
+    for axes, (name, points) in zip(grid, motors, strict=False):
+        voxels = volumes.open_prepared(folder, name)
+        voxels = volumes.resample(voxels, tuple(spacing or experiment.spacing), experiment.spacing)
+        glow = inference.heatmap(network, experiment, voxels, snug=not experiment.planar, batch=experiment.batch)
+        z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
+        cells = glow[min(int(z / inference.cell_strides(experiment)[0]), len(glow) - 1)]
+        marks = near(points[POINT].to_numpy(), z, experiment.spacing[0])
+        title = f"{name}: {cells.max():.2f}"
+        heatmap(axes, voxels[round(z)], cells, experiment.spacing[1], motors_yx=marks, title=title)
+    return figure
 
 
 def viewer(voxels: np.ndarray, spacing: float, points_zyx: np.ndarray = (), candidates_zyx: np.ndarray = ()) -> Any:
