@@ -123,6 +123,24 @@ def test_the_sheet_holds_disagreements_in_the_order_of_the_original(case):
     assert "tomo_c" not in set(sheet["tomo_id"])
 
 
+def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doubt(tmp_path):
+    """After those that stand alone, and by the widget too; those that they are sure of stay off the sheet."""
+    known = some(("a", 10, 10, 10), ("b", 10, 10, 10), ("c", 10, 10, 10), tomograms="abcd")
+    found = candidates(("a", 10, 10, 12, 0.9), ("b", 10, 10, 12, 0.3), ("c", 10, 10, 12, 0.4), ("d", 9, 9, 9, 0.2))
+    matches = review.match(known, found)
+    sheet = review.sheet(known, matches, doubt=0.5)
+    assert sheet[["tomo_id", "entry"]][sheet["asked"]].to_numpy().tolist() == [
+        ["tomo_d", "candidate"],
+        ["tomo_c", "label"],
+        ["tomo_b", "label"],
+    ]
+    assert sheet["image"].str[:7].drop_duplicates().tolist() == ["FP-0000", "TP-0001", "TP-0002"]
+    assert review.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
+    for image in set(sheet["image"]):
+        (tmp_path / image).write_bytes(b"picture")
+    assert len(review.Reviewer(sheet, tmp_path, tmp_path / "decisions.csv").questions) == 3
+
+
 def test_where_all_agree_the_sheet_is_empty():
     """Nothing to decide, nothing to correct."""
     known = some(("a", 10, 10, 10))
