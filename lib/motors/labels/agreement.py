@@ -15,19 +15,18 @@ PAIRS = ["one", "other", "tomograms", "both", "only_one", "only_other", "median"
 
 
 def describe(labels: Labels) -> pd.Series:
-    """Return what a table holds: tomograms, motors, with (one at least), without, most (motors in one tomogram), and
-    low, mean and high of each of size_z, size_y, size_x."""
-    counts, sizes = labels.counts(), numbers(labels.tomograms, SIZE)
-    found = {
-        "tomograms": len(counts),
-        "motors": counts.sum(),
-        "with": (counts > 0).sum(),
-        "without": (counts == 0).sum(),
-    }
-    found["most"] = counts.max()
-    for name, side in zip(SIZE, sizes.T, strict=True):
-        found |= {f"{name} low": side.min(), f"{name} mean": side.mean(), f"{name} high": side.max()}
-    return pd.Series(found)
+    """Return what a table holds.
+
+    Returns
+    -------
+    tomograms and motors, numbers; with and without, numbers of tomograms; most, motors in one tomogram; then min,
+    mean and max of size_z, size_y, size_x, in voxels
+    """
+    counts = labels.counts()
+    found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
+    found |= {"without": (counts == 0).sum(), "most": counts.max()}
+    sizes = {f"{how} {size}": labels.tomograms[size].agg(how) for size in SIZE for how in ("min", "mean", "max")}
+    return pd.Series(found | sizes)
 
 
 def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         raise FileNotFoundError(f"{path} is not there: check the folder")
     try:
         pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
-        found = {name.rpartition("__")[2]: np.array(points, float).reshape(-1, 3) for name, points in pairs}
+        found = {name.rpartition("__")[2]: np.array(points, float).reshape(len(points), 3) for name, points in pairs}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
     if len(found) < len(pairs):
