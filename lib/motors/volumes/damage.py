@@ -273,15 +273,15 @@ def _sorted_out(voxels: np.ndarray, offset: int) -> np.ndarray:
     """Return wrapped voxels moved back, those near both ends of the levels to the end where their neighbours are."""
     after = (np.arange(256) - offset).astype(np.uint8)
     ends = np.minimum(after, 255 - after) < RINGING
-    neutral = np.where(ends, 127.5, after).astype(np.float32)  # whose end is in doubt does not vote
+    side = np.where(ends, 0, after - 127.5).astype(np.float32)  # whose end is in doubt does not vote
     sorted_out = np.empty_like(voxels)
 
     def sort(k: int) -> None:
         around = np.clip([k - 1, k, k + 1], 0, len(voxels) - 1)
-        votes = sum(cv2.GaussianBlur(neutral[voxels[j]], (0, 0), 0.8) for j in around) / 3
+        votes = cv2.GaussianBlur(sum(side[voxels[j]] for j in around), (0, 0), 0.8)
         plane, doubtful = after[voxels[k]], ends[voxels[k]]
-        plane = np.where(doubtful & (plane > 127) & (votes < 127.5), 0, plane)
-        sorted_out[k] = np.where(doubtful & (plane < 128) & (votes > 127.5), 255, plane)
+        plane = np.where(doubtful & (plane > 127) & (votes < 0), 0, plane)
+        sorted_out[k] = np.where(doubtful & (plane < 128) & (votes > 0), 255, plane)
 
     for_each(sort, len(voxels))
     return sorted_out
