@@ -30,6 +30,7 @@ class Experiment:
     # what it sees and what it answers
     patch: tuple[int, int, int] = (224, 448, 448)
     spacing: tuple[float, float, float] = (16.0, 16.0, 16.0)
+    resampling: str = "linear"  # how `volumes.resample` gets there; "mean" for voxels that are much coarser
     stride: int = 16  # voxels per cell of the predicted grid, in z too for 3D networks
     sigma: float = 200.0  # standard deviation of a blob
     overlap: float = 0.0  # share of a tile that its neighbour sees too, when it predicts: small patches need much
