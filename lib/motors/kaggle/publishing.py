@@ -172,15 +172,6 @@ def submit(competition: str, ref: str, version: int, message: str) -> str:
     return said.strip().splitlines()[-1]
 
 
-def hand_in(run: Run, submission: Path) -> Path:
-    """Put a submission where Kaggle looks for it and return its path; at home it stays where it is."""
-    if run.workspace.outputs.name != "working":  # of Kaggle's machine
-        return submission
-    target = run.workspace.outputs / submission.name
-    shutil.copyfile(submission, target)
-    return target
-
-
 def _submissions(competition: str) -> list[str]:
     """The notes of all that has been handed in."""
     return [row["description"] for row in rows("competitions", "submissions", competition)]
