@@ -145,7 +145,7 @@ def _resampled(tomogram: Tomogram, experiment: Experiment, spacing: float | None
     spacing = tomogram.spacing or spacing
     if spacing is None:
         raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
-    voxels = volumes.resample(tomogram.voxels, spacing, experiment.spacing)
+    voxels = volumes.resample(tomogram.voxels, spacing, experiment.spacing, by=experiment.resampling)
     return _Resampled(tomogram.name, voxels, tomogram.voxels.shape, spacing)
 
 
