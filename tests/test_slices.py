@@ -20,6 +20,7 @@ SMALL = replace(
     name="small",
     patch=(3, *PATCH),
     spacing=(100.0, 50.0, 50.0),
+    resampling="linear",
     background=0.5,
     repeats=6,
     seed=7,
@@ -192,6 +193,23 @@ def test_a_triplet_is_three_slices_in_ascending_order(folder: Path, spacing: tup
         centre = found.heights[1]
         assert found.heights == tuple(np.clip([centre - step, centre, centre + step], 0, len(whole) - 1))
         assert np.array_equal(found.voxels[:, :40, :50], whole[list(found.heights)])
+
+
+def test_where_prediction_averages_so_do_the_samples(folder: Path):
+    """Two stored slices make one, exactly as in the resampled volume; the target knows the height of their middle."""
+    experiment = replace(SMALL, patch=(3, 128, 96), resampling="mean", augment=False)
+    samples = patches.Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
+    whole = np.load(folder / "b.npy")  # of 60 x 128 x 96 voxels, with a motor at 30
+    means = volumes.resample(whole, STORED, experiment.spacing, by="mean")
+    heights = set()
+    for found in map(samples.triplet, range(len(samples))):
+        height = found.heights[1]
+        if found.tomo_id == "b" and height % 2 == 0 and len(found.points_yx):
+            assert np.array_equal(found.voxels, means[height // 2 - 1 : height // 2 + 2])
+            options = {"distances": np.array([(height + 0.5 - 30) * 50])}
+            assert np.allclose(found.heatmap, heatmaps.draw_planar(found.points_yx, (128, 96), 50.0, **options))
+            heights.add(height)
+    assert heights
 
 
 def test_only_three_slices_are_read(slices: patches.Slices, monkeypatch: pytest.MonkeyPatch):

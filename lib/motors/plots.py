@@ -243,8 +243,8 @@ def answers(
     motors = patches.prepared(known, experiment.spacing)[1].groupby("tomo_id", sort=False)
     figure, grid = panels(min(count, motors.ngroups), columns=4, size=2.8)
     for axes, (name, points) in zip(grid, motors, strict=False):
-        voxels = volumes.open_prepared(folder, name)
-        voxels = volumes.resample(voxels, tuple(spacing or experiment.spacing), experiment.spacing)
+        stored, spacings = volumes.open_prepared(folder, name), (spacing or experiment.spacing, experiment.spacing)
+        voxels = volumes.resample(stored, *map(tuple, spacings), by=experiment.resampling)
         glow = inference.heatmap(network, experiment, voxels, snug=not experiment.planar, batch=experiment.batch)
         z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
         cells = glow[min(int(z / inference.cell_strides(experiment)[0]), len(glow) - 1)]

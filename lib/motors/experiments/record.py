@@ -31,6 +31,7 @@ class Experiment:
     # what it sees and what it answers
     patch: tuple[int, int, int] = (224, 448, 448)
     spacing: tuple[float, float, float] = (16.0, 16.0, 16.0)
+    resampling: str = "linear"  # how `volumes.resample` gets there: linear, or mean for much coarser voxels
     stride: int = 16  # voxels per cell of the predicted grid, in z too for 3D networks
     sigma: float = 200.0  # standard deviation of a blob
     overlap: float = 0.0  # share of a tile that its neighbour sees too, when it predicts: small patches need much
@@ -77,9 +78,8 @@ class Experiment:
                 f" {self.save_every} must be at least 1, warmup {self.warmup} at least 0"
             )
         if not 1 <= self.optimiser_steps <= self.steps:
-            raise ValueError(
-                f"experiment {self.name}: it must stop within its {self.steps} steps, not at {self.optimiser_steps}"
-            )
+            stop = self.optimiser_steps
+            raise ValueError(f"experiment {self.name}: it must stop within its {self.steps} steps, not at {stop}")
         if not (0 <= self.lightly <= 1 and 0 <= self.overlap < 1):
             raise ValueError(
                 f"experiment {self.name}: lightly {self.lightly} and overlap {self.overlap} are shares, from 0 to 1"

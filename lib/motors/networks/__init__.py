@@ -28,7 +28,7 @@ SETTINGS = "experiment.json"
 def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     """Return the network of an experiment, in training mode; it takes grey levels 0..255 and answers logits.
 
-    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / 16, y / 16, x / 16)`, a 2D one `(b, 3, y, x)` to
+    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to
     `(b, 1, y / 16, x / 16)`. First weights follow from the experiment's seed; the global generator is left as it was.
 
     Parameters
@@ -44,9 +44,11 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     ValueError
         If there is no such encoder, the weights are not its, or the experiment asks for cells of another size.
     """
-    if experiment.stride != TARGET:
+    possible = (TARGET,) if experiment.planar else (8, TARGET)
+    if experiment.stride not in possible:
         raise ValueError(
-            f"experiment {experiment.name} asks for stride {experiment.stride}: the networks have {TARGET}"
+            f"experiment {experiment.name} asks for stride {experiment.stride}:"
+            f" its network can have {' or '.join(map(str, possible))}"
         )
     held = None if weights is None else published.pretrained(weights)
     with torch.random.fork_rng(devices=[]):
@@ -92,11 +94,12 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
 
 def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
     """The neck an experiment names."""
-    levels, axes = (encoder.channels, encoder.strides), 2 if experiment.planar else 3
+    levels = (encoder.channels, encoder.strides)
+    place = {"axes": 2 if experiment.planar else 3, "stride": experiment.stride}
     if experiment.neck == "pan":
-        return PathNeck(*levels, axes=axes)
+        return PathNeck(*levels, **place)
     if experiment.neck == "fpn":
-        return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, axes=axes)
+        return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, **place)
     raise ValueError(f"experiment {experiment.name} asks for the neck {experiment.neck!r}: it must be fpn or pan")
 
 

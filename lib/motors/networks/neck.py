@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TARGET = 16  # stride of the level on which the others are brought together
+TARGET = 16  # stride of the level on which the original solution brings the others together
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -23,27 +23,37 @@ class Neck(nn.Module):
 
     Parameters
     ----------
-    channels, strides : of the levels, finest first; one stride is 16
+    channels, strides : of the levels, finest first
     width : channels that a narrowed level keeps; 0 keeps as many as it came with
     hidden : channels between the two convolutions, as a multiple of those kept. The original solution's 3D neck has 2
         (a gated activation was planned for it), the 2D one 1.
     axes : 2 for images, 3 for volumes
+    stride : of the level on whose grid the others are brought together, one of `strides`
 
     Attributes
     ----------
-    out_channels : of the level of stride 16 that `forward` returns
+    out_channels : of the fused level that `forward` returns
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int, hidden: int, axes: int) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        *,
+        width: int,
+        hidden: int,
+        axes: int,
+        stride: int = TARGET,
+    ) -> None:
         super().__init__()
-        self.target = list(strides).index(TARGET)
+        self.target = list(strides).index(stride)
         self.mode = {2: "bilinear", 3: "trilinear"}[axes]
         others = [n for i, n in enumerate(channels) if i != self.target]
         self.branches = nn.ModuleList(_branch(n, width or n, hidden, axes) for n in others)
         self.out_channels = channels[self.target] + sum(width or n for n in others)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of stride 16.
+        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of `stride`.
 
         The latter is that level as it came, then the others in order.
         """
@@ -73,24 +83,25 @@ class PathNeck(nn.Module):
 
     Parameters
     ----------
-    channels, strides : of the levels, finest first, each half as fine as the one before; one stride is 16
+    channels, strides : of the levels, finest first, each half as fine as the one before
     axes : 2 for images, 3 for volumes
+    stride : of the level that is handed on beside the deepest, one of `strides`
 
     Attributes
     ----------
-    out_channels : of the level of stride 16 that `forward` returns
+    out_channels : of that level
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:
         super().__init__()
-        self.target = list(strides).index(TARGET)
+        self.target = list(strides).index(stride)
         self.out_channels = channels[self.target]
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.finer = nn.ModuleList(_Fusion(fine, coarse, 1, axes) for fine, coarse in pairs)
         self.deeper = nn.ModuleList(_Fusion(coarse, fine, 2, axes) for fine, coarse in pairs)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level and the one of stride 16."""
+        """Return the deepest level and the one of `stride`."""
         levels = list(features)
         for i in reversed(range(len(self.finer))):
             levels[i] = self.finer[i](levels[i], levels[i + 1])

@@ -15,7 +15,7 @@ REDUCTION = 16  # channels of a squeezed vector: one in so many
 
 
 class Unet3d(nn.Module):
-    """From a volume to a logit for every cell of 16 x 16 x 16 voxels.
+    """From a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Unet3d(nn.Module):
 
         Returns
         -------
-        `(b, 1, z / 16, y / 16, x / 16)`
+        `(b, 1, z / stride, y / stride, x / stride)`
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Unet3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level brought to twice its size and read together with the fused one: two convolutions.
+    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, z, y, x)` on the grid of `fused`."""
-        together = torch.cat([F.interpolate(deepest, scale_factor=2, mode="nearest"), fused], dim=1)
+        together = torch.cat([F.interpolate(deepest, size=fused.shape[2:], mode="nearest"), fused], dim=1)
         return self.attention2(self.conv2(self.conv1(self.attention1(together))))
 
 

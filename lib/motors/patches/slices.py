@@ -27,7 +27,8 @@ class Triplet:
     Parameters
     ----------
     tomo_id : the tomogram
-    heights : of the slices in the prepared volume, in voxels, ascending; the network answers for the middle one
+    heights : of the slices in the prepared volume, in voxels, ascending, the first of each where several make one; the
+        network answers for the middle one
     draw : what was done to them
     voxels : `(3, y, x)` uint8 grey levels
     points_yx : `(n, 2)` motors in view, in voxels of the patch
@@ -46,7 +47,8 @@ class Slices(Dataset):
     """The training samples of a 2D network, without end: sample `k` depends on the experiment and `k` alone.
 
     A sample with motors shows a slice at most `sigma` above or below one; it is drawn from a normal distribution cut
-    off there. A sample of background shows a slice at least 1000 ångström from every motor.
+    off there. A sample of background shows a slice at least 1000 ångström from every motor. Where the experiment
+    resamples by the mean, several stored slices make one, as they do when it predicts.
 
     Parameters
     ----------
@@ -74,6 +76,7 @@ class Slices(Dataset):
                 f"volumes prepared at {self.spacing} Å do not serve {experiment.name}, which wants"
                 f" {experiment.spacing}: prepare them with its y and x, and with its z or a finer one"
             )
+        self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
         tomograms, motors = prepared(labels, self.spacing)
         check_volumes(tomograms, self.folder, self.spacing)
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
@@ -118,7 +121,8 @@ class Slices(Dataset):
         """Return which of `count` slices a sample shows: near the motors at `z`, or far from all if that is None."""
         if z is not None:
             away = ndtri(rng.uniform(*ndtr([-1, 1])))  # standard deviations, within one of them
-            return int(np.clip(round(z + away * self.experiment.sigma / self.spacing[0]), 0, count - 1))
+            first = z - (self.thick - 1) / 2 + away * self.experiment.sigma / self.spacing[0]
+            return int(np.clip(round(first), 0, count - 1))
         free, reach = np.ones(count, bool), MATCH_RADIUS / self.spacing[0]
         for motor in self.motors.get(tomo_id, ()):
             free[max(round(motor[0] - reach), 0) : max(round(motor[0] + reach), 0)] = False
@@ -129,19 +133,25 @@ class Slices(Dataset):
         experiment, (deep, _, wide) = self.experiment, self.spacing
         steps = np.arange(experiment.patch[0]) - experiment.patch[0] // 2
         heights = np.clip(np.rint(height + steps * experiment.spacing[0] / deep), 0, len(whole) - 1).astype(int)
-        motors = self.motors.get(tomo_id, np.empty((0, 3)))
-        motors = motors[np.abs(motors[:, 0] - height) <= round(experiment.sigma / deep) + 1]
+        motors, centre = self.motors.get(tomo_id, np.empty((0, 3))), height + (self.thick - 1) / 2
+        motors = motors[np.abs(motors[:, 0] - centre) <= round(experiment.sigma / deep) + 1]
         blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
         patch = experiment.patch[1:]
-        voxels, points, blobs = augment2d.view(whole[heights], patch, motors[:, 1:], blobs, draw, spacing=wide)
+        seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
+        voxels, points, blobs = augment2d.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
         heatmap = heatmaps.draw_planar(
             points,
             patch,
             wide,
-            distances=(motors[:, 0] - height) * deep,
+            distances=(motors[:, 0] - centre) * deep,
             stride=experiment.stride,
             sigma=experiment.sigma,
             std_voxels=heatmaps.smallest_std(blobs),
         )
         inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
         return Triplet(tomo_id, tuple(heights.tolist()), draw, voxels, points[inside], heatmap)
+
+    def _means(self, whole: np.ndarray, heights: np.ndarray) -> np.ndarray:
+        """Return slices that are as thick as the experiment's, of which the stored ones at `heights` are the first."""
+        those = np.minimum(heights[:, None] + np.arange(self.thick), len(whole) - 1)
+        return whole[those].mean(axis=1).astype(np.uint8)
