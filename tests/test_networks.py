@@ -185,7 +185,7 @@ def test_cells_can_be_half_as_wide(experiment):
     network = networks.build(replace(experiment, stride=8)).eval()
     with torch.inference_mode():
         levels = network.encoder(network.scaling(grey(experiment)))
-        assert torch.equal(network.neck(levels)[:, : levels[2].shape[1]], levels[2])
+        assert torch.equal(network.neck(levels)[1][:, : levels[2].shape[1]], levels[2])
         assert network(grey(experiment)).shape[2:] == tuple(side // 8 for side in experiment.patch)
 
 
