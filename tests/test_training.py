@@ -41,6 +41,7 @@ TINY = replace(
     save_every=3,
     average=0.9,
     seed=7,
+    stride=16,
 )
 
 
