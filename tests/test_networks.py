@@ -16,6 +16,7 @@ from motors.experiments import RESNEXT50_SMOKE, Experiment
 SHAPE = (32, 64, 96)  # z, y, x
 RESNEXT = replace(
     RESNEXT50_SMOKE,
+    stride=16,
     encoder_options={
         "layers": [1, 1, 1, 1],
         "stem_type": "deep",
