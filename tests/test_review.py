@@ -475,6 +475,23 @@ def test_spoiled_labels_come_back_through_a_reviewer_who_knows_the_truth():
         assert np.abs(np.sort(after.of(tomo_id), axis=0) - np.sort(truth.of(tomo_id), axis=0)).max(initial=0) <= 3
 
 
+def test_the_reviewer_adds_what_is_in_a_picture_and_nothing_else():
+    """At 50 Å per voxel the circle is 20 wide, and slices and half a motor reach 12 deep; what has a label is left."""
+    beside, below, far, labelled = ("a", 20, 30, 45), ("a", 33, 30, 30), ("a", 20, 30, 51), ("a", 40, 60, 90)
+    truth = some(beside, below, far, labelled)
+    sheet = review.sheet(some(labelled), review.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
+    decided = review.answer(sheet, truth)
+    assert decided[["entry", "decision"]].to_numpy().tolist() == [
+        ["label", "accept"],
+        ["candidate", "reject"],
+        ["new", "accept"],
+    ]
+    table = review.corrections(decided, run="r", round="leaky")
+    assert table.loc[table["action"] == "add", MOTORS].to_numpy().tolist() == [["tomo_a", 20, 30, 45]]
+    assert table["frame"].nunique() == 1
+    assert len(review.apply(some(labelled), table).motors) == 2
+
+
 def test_spoiling_is_the_same_again_with_the_same_seed_only():
     """And what cannot be done is refused."""
     truth = some(*((name, 24, 32, 48) for name in "abcde"), tomograms="abcdef")

@@ -69,13 +69,13 @@ def wraps() -> None:
                 off = np.abs(mended.astype(np.int16) - voxels)
                 rows[name].append((statistic, (off > 0).mean(), (off > 16).mean()))
     print(f"\n{COUNT} simulated tomograms, healthy and wrapped by {', '.join(map(str, OFFSETS))}\n")
-    print("| | called wrapped | of healthy | of wrapped | lowest seam | voxels changed | by more than 16, at most |")
-    print("|---|---|---|---|---|---|---|")
+    print("| | found, of wrapped | of healthy | lowest statistic | voxels not as before | by more than 16, at most |")
+    print("|---|---|---|---|---|---|")
     for name, found in rows.items():
         statistics, changed, far = np.array(found).T
-        false, right = sum(value > 0 for value in healthy[name]), (statistics > 0).sum()
-        shares = f"{changed.mean():.2%} | {far.max():.3%}"
-        print(f"| {name} | {false + right} | {false} | {right} of {len(found)} | {statistics.min():.3f} | {shares} |")
+        right, false = statistics > 0, sum(value > 0 for value in healthy[name])
+        counts = f"{right.sum()} of {len(found)} | {false} of {COUNT}"
+        print(f"| {name} | {counts} | {statistics.min():.3f} | {changed[right].mean():.1%} | {far[right].max():.3%} |")
     print(f"\nlimit {LIMITS['wrapped']}")
 
 

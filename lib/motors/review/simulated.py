@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from motors import plots
 from motors.geometry import MATCH_RADIUS
 from motors.labels import MOTORS, POINT, SIZE, Labels, nearest_pairs
+from motors.review.corrections import SAME
+from motors.review.sheet import BESIDE
 
 TRIES = 1000  # places that are tried for a false label
 
@@ -61,15 +64,31 @@ def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
     """Return the sheet with the decisions of a reviewer who knows the truth, but sees nothing beyond the sheet.
 
     A label is accepted if it is the one for a true motor within 1000 ångström. A candidate is accepted if a true motor
-    that has no label lies within `within` ångström, nearer than to other candidates.
+    that has no label lies within `within` ångström, nearer than to other candidates. What else is in a picture is added
+    where it is, to the voxel: motors in the circle around a label or candidate that a slice drawn of it passes through.
     """
     spacings = truth.tomograms.set_index("tomo_id")["spacing"]
-    decided = sheet.assign(decision="reject", why="")
+    decided, new = sheet.assign(decision="reject", why=""), [sheet[:0]]
     for tomo_id, rows in sheet.groupby("tomo_id"):
         motors = truth.of(tomo_id) * spacings[tomo_id]
+        places = rows[POINT].to_numpy(float) * spacings[tomo_id]
         for entry, radius in (("label", MATCH_RADIUS), ("candidate", within)):
-            own = rows[rows["entry"] == entry]
-            pairs = nearest_pairs(motors, own[POINT].to_numpy(float) * spacings[tomo_id], radius)
-            decided.loc[own.index[[here for _, here, _ in pairs]], "decision"] = "accept"
+            own = np.flatnonzero(rows["entry"] == entry)
+            pairs = nearest_pairs(motors, places[own], radius)
+            decided.loc[rows.index[own[[here for _, here, _ in pairs]]], "decision"] = "accept"
             motors = np.delete(motors, [motor for motor, _, _ in pairs], axis=0)
-    return decided
+        taken = places[decided.loc[rows.index, "decision"] == "accept"]
+        for motor in motors:
+            if _in_picture(motor, places, taken, spacings[tomo_id]):
+                point = dict(zip(POINT, np.rint(motor / spacings[tomo_id]), strict=True))
+                row = {"entry": "new", "number": 0, "partner": 0, "asked": False, "score": np.nan, "verdict": ""}
+                new.append(rows[:1].assign(**row | point))
+                taken = np.vstack([taken, motor])
+    return pd.concat([decided, pd.concat(new).assign(decision="accept", why="seen by eye")], ignore_index=True)
+
+
+def _in_picture(motor: np.ndarray, places: np.ndarray, taken: np.ndarray, spacing: float) -> bool:
+    """Return whether a motor is drawn around one of `places` and is not one of those `taken`; all in ångström."""
+    deep, *aside = np.abs(places - motor).T
+    shown = (np.hypot(*aside) <= MATCH_RADIUS) & (deep <= BESIDE * spacing + plots.MOTOR_WIDTH / 2)
+    return bool(shown.any() and (np.linalg.norm(taken - motor, axis=1) >= SAME).all())
