@@ -48,7 +48,11 @@ class StandIn:
         self.lock = threading.Lock()
 
     def fail(self, call: str, kind: str, times: int = 1) -> None:
-        """Let the next `times` requests whose path holds `call` end in `kind`: an HTTP status, "cut" or "lose"."""
+        """Let the next `times` requests whose path holds `call` end in `kind`.
+
+        That is an HTTP status; "cut", which ends the connection in the middle; "mute", which does what is asked, and
+        then ends it without an answer; or "lose", which does it in part.
+        """
         self.faults.append({"call": call, "kind": kind, "left": times})
 
     def take(self, path: str) -> str | None:
@@ -121,10 +125,16 @@ class Handler(BaseHTTPRequestHandler):
                 raise Answer(int(fault), **({"Retry-After": "0"} if fault == "429" else {}))
             handle(path, fault)
         except Answer as answer:
-            self._reply(answer)
+            if fault == "mute":
+                self._hang_up()
+            else:
+                self._reply(answer)
         except ConnectionAbortedError:
-            self.close_connection = True
-            self.connection.shutdown(2)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(2)
 
     def _reply(self, answer: Answer) -> None:
         kind = "application/json" if isinstance(answer.body, dict) else "application/octet-stream"

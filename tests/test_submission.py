@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motors import submission
+from motors.workspace import Workspace
 
 IDS = ["tomo_a", "tomo_b", "tomo_c"]
 SHAPES = {"tomo_a": (48, 64, 96), "tomo_b": (64, 96, 48)}
@@ -123,6 +124,17 @@ def test_a_missing_file_is_named(tmp_path):
     """Nothing is made up in its place."""
     with pytest.raises(FileNotFoundError, match="submission.csv is not there"):
         submission.read_and_validate(tmp_path / "submission.csv", IDS)
+
+
+def test_on_kaggle_it_is_put_where_it_is_looked_for_and_at_home_it_stays(good, tmp_path):
+    """There that is the working folder itself, with the same bytes; here nothing more is written."""
+    for name, handed in (("working", "submission.csv"), ("outputs", "90_submit/full/submission.csv")):
+        outputs = tmp_path / name
+        run = Workspace(tmp_path, outputs, ()).run("90_submit", "full")
+        written = submission.write(run.output / "submission.csv", good, IDS)
+        assert submission.hand_in(run, written) == outputs / handed
+        assert (outputs / handed).read_bytes() == written.read_bytes()
+    assert not (tmp_path / "outputs" / "submission.csv").exists()
 
 
 def test_the_sample_of_the_competition_is_accepted_and_written_as_it_came(real, tmp_path):

@@ -100,4 +100,6 @@ def _error(command: str, text: str) -> KaggleError:
         return KaggleError(f"{command}: Kaggle answered {status}, it {ADVICE.get(status, BUSY)}", status)
     if re.search("Max retries exceeded|Connection aborted|Connection refused|NameResolution|timed out", text):
         return KaggleError(f"{command}: Kaggle {GONE}")
+    if "already in use" in last:
+        return KaggleError(f"{command}: {last.rstrip('.')}: choose another in its metadata")
     return KaggleError(f"{command}: {last[:300]}")

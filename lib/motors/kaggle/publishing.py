@@ -22,6 +22,7 @@ from motors.workspace.records import commit
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
 LOOK_AGAIN = 5.0  # seconds
 SUBMIT = "90_submit"
+NOWHERE = (403, 404)  # what Kaggle answers for a dataset that is not there; 403 lest anybody find out what is private
 BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
 Show = Callable[[str], None]
 
@@ -93,7 +94,7 @@ def listing(ref: str) -> dict[str, int] | None:
     try:
         return {row["name"]: int(row["size"]) for row in rows("datasets", "files", ref)}
     except KaggleError as error:
-        if error.status in (403, 404):  # 403 also for what does not exist, lest anybody find out
+        if error.status in NOWHERE:
             return None
         raise
 
@@ -143,7 +144,7 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
     """
     about = metadata.read(folder / metadata.KERNEL)
     metadata.check_kernel(about, folder)
-    if missing := [ref for ref in about["dataset_sources"] if listing(ref) is None]:
+    if missing := [ref for ref in about["dataset_sources"] if not _exists(ref)]:
         raise KaggleError(f"{about['id']} was not pushed, it needs {missing[0]}, which is not there yet: publish it")
     said = call("kernels", "push", "-p", folder, show=show)
     version = re.search(r"Kernel version (\d+) successfully pushed", said)
@@ -178,6 +179,17 @@ def submit(competition: str, ref: str, version: int, message: str) -> str:
 def _submissions(competition: str) -> list[str]:
     """The notes of all that has been handed in."""
     return [row["description"] for row in rows("competitions", "submissions", competition)]
+
+
+def _exists(ref: str) -> bool:
+    """True if Kaggle has a dataset; one call, where listing its files may take many."""
+    try:
+        call("datasets", "status", ref)
+    except KaggleError as error:
+        if error.status in NOWHERE:
+            return False
+        raise
+    return True
 
 
 def _check_user(owner: str) -> None:
