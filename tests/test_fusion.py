@@ -282,7 +282,7 @@ def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way)
     fused = fusion.combine(way, candidates, weights=weights, spacings=spacings, output=output)
     found = fusion.best(fused)
     assert found["tomo_id"].tolist() == ["ball"] and found["source"].tolist() == ["fused"]
-    assert np.abs(found[POINT] - BALL).to_numpy().max() * 10 <= 128
+    assert np.abs(found[POINT].to_numpy() - BALL).max() * 10 <= 128
     scores = fusion.best(candidates.assign(tomo_id=candidates["source"]))["score"]
     assert len(scores) == 3 and scores.min() - 1e-3 <= found["score"].item() <= scores.max() + 1e-3
 
