@@ -31,7 +31,9 @@ def home(tmp_path_factory):
     network = networks.build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
     networks.save(network, experiment, home.run("20_train_resnext50", "full").folder / "weights")
-    ensemble = {"sources": [f"{experiment.name} zyx"], "quantile": 0.5, "skip": 0.0, "held_out": {}}
+    source = f"{experiment.name} zyx"
+    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "held_out": {}, "weights": {source: 1.0}}
+    ensemble |= {"networks": {"20_train_resnext50": [source]}}
     workspace.write_json(home.run("40_ensemble", "full").folder / "ensemble.json", ensemble)
     return home
 
