@@ -1,6 +1,5 @@
 """A machine laid out like Kaggle's: its packages and no others, mounted datasets, no internet."""
 
-import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -15,6 +14,7 @@ import toys
 from packaging.requirements import Requirement
 
 from motors.kaggle import wheels
+from motors.workspace import Run, sha256
 
 IMAGE = toys.REPOSITORY / "kaggle_datasets" / "motors-wheels" / "image.txt"
 GUARD = """
@@ -44,8 +44,18 @@ def python(folder: Path, packages: Path | None = None) -> Path:
     return folder / "venv" / "bin" / "python"
 
 
+def wheels_without_network(run: Run) -> None:
+    """Put wheels of what Kaggle's image lacks where packing looks for them, in the versions installed here."""
+    lines = []
+    for name in ("mrcfile", "segmentation-models-pytorch"):
+        path = repack(name, run.output / "wheels")
+        lines.append(f"{name}=={importlib.metadata.version(name)} --hash=sha256:{sha256(path)}\n")
+    (run.workspace.new_dataset("motors-wheels") / wheels.LOCK).write_text("".join(lines))
+
+
 def repack(name: str, output: Path) -> Path:
     """Write the wheel that an installed package came from, as far as installing again goes, and return it."""
+    output.mkdir(exist_ok=True)
     found = importlib.metadata.distribution(name)
     path = output / f"{name.replace('-', '_')}-{found.version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -74,7 +84,7 @@ def mount(kaggle: Path, datasets: dict[str, Path], where: str) -> None:
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     """Times and hashes of all files in a folder."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(p): (p.stat().st_mtime_ns, hashlib.sha256(p.read_bytes()).hexdigest()) for p in files}
+    return {str(path): (path.stat().st_mtime_ns, sha256(path)) for path in files}
 
 
 def run(interpreter: Path, kaggle: Path, notebook: Path, **environment: str) -> subprocess.CompletedProcess:

@@ -254,7 +254,8 @@ class Calls:
         return {"status": "ok", "url": "https://www.kaggle.com/datasets/a/b", "invalidTags": []}
 
     def SaveKernel(self, request: dict) -> dict:
-        unknown = [ref for ref in request.get("datasetDataSources", []) if ref not in self.here.datasets]
+        wanted = request.get("datasetDataSources", [])
+        unknown = wanted[:1] if self.fault == "lose" else [ref for ref in wanted if ref not in self.here.datasets]
         versions = self.here.kernels.setdefault(request["slug"], [])
         versions.append(request)
         address = f"https://www.kaggle.com/code/{request['slug']}"

@@ -1,9 +1,14 @@
-"""A stand-in for the CryoET Data Portal on this machine: its catalogue, by its own schema, and its store of files."""
+"""A stand-in for the CryoET Data Portal on this machine: its catalogue, by its own schema, and its store of files.
+
+The store speaks HTTP, or HTTPS if it is given a certificate. There is none for S3: nothing here talks to S3, see
+`motors.portal.transfer`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections import Counter, defaultdict
@@ -29,6 +34,7 @@ class Portal:
     Parameters
     ----------
     folder : gets the files of the store
+    context : with a certificate; by default nothing is encrypted
 
     Attributes
     ----------
@@ -39,7 +45,8 @@ class Portal:
     most : files asked for at the same time, at most
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, context: ssl.SSLContext | None = None) -> None:
+        self.scheme = "https" if context else "http"
         self.folder, self.runs, self.tomograms = folder, [], []
         self.faults: dict[str, list[str]] = defaultdict(list)
         self.asked: Counter[str] = Counter()
@@ -47,12 +54,14 @@ class Portal:
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"portal": self}))
         self.server.daemon_threads = True
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
         """Address of the catalogue."""
-        return f"http://127.0.0.1:{self.server.server_port}/graphql"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_port}/graphql"
 
     def close(self) -> None:
         """Stop serving."""

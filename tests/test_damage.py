@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -134,6 +135,26 @@ def test_a_tomogram_of_one_level_is_no_reason_to_fail():
     mended, found = volumes.repair(np.full((4, 6, 8), 7, np.uint8))
     assert names(found) == ["dark-shifted", "constant slices"]
     assert (mended == 7).all()
+
+
+def test_what_was_found_is_noted_by_name_until_the_tomogram_is_another_one(tmp_path):
+    """A wrapped tomogram is mended, a dark one is only named, and a healthy one leaves no note."""
+    healthy = volumes.Tomogram("001", made_up(), 13.1)
+    dark = replace(healthy, name="dark", voxels=(4 + 250 * (healthy.voxels / 255.0) ** 4).astype(np.uint8))
+    assert volumes.mend(healthy, tmp_path) is healthy
+    assert volumes.findings(tmp_path).empty
+    assert volumes.mend(dark, tmp_path) is dark
+    mended = volumes.mend(replace(healthy, voxels=volumes.unwrap(healthy.voxels, 100)), tmp_path)
+    assert (mended.name, mended.spacing) == ("001", 13.1)
+    assert np.array_equal(mended.voxels, healthy.voxels)
+    noted = volumes.findings(tmp_path)
+    assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [
+        ["001", "wrapped", True],
+        ["dark", "dark-shifted", False],
+    ]
+    assert (noted["statistic"] > noted["limit"]).all()
+    volumes.mend(healthy, tmp_path)
+    assert volumes.findings(tmp_path)["tomo_id"].tolist() == ["dark"]
 
 
 @pytest.mark.parametrize("counts", [np.zeros(256), np.ones(255), -np.ones(256)], ids=["empty", "short", "negative"])

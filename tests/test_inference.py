@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
@@ -324,10 +325,32 @@ def test_many_tomograms_give_one_table_and_a_file_each(tomograms, tmp_path):
     network = Silent().eval()
     found = inference.detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=dict.fromkeys(tomograms, 16.0))
     assert found["tomo_id"].tolist() == ["001", "b"]
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = (tmp_path / "out").glob("solid-*")
     assert {path.name for path in folder.iterdir()} == {"settings.json", "001.csv", "empty.csv", "b.csv"}
     again = (volumes.read(path, name=name, spacing=16.0) for name, path in tomograms.items())
     pd.testing.assert_frame_equal(inference.detect_all(network, SOLID, again, tmp_path / "other"), found)
+
+
+def test_wrapped_levels_are_put_right_before_networks_see_them_unless_told_otherwise(tmp_path):
+    """The candidates are those of the healthy tomogram, and it is noted what was wrong; slices do as well."""
+    density = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((48, 64, 96)), 0.8)
+    density += 4 * density.std() * (with_ball((48, 64, 96), (30, 40, 50), 14) / 255)
+    healthy = Tomogram("ball", volumes.to_uint8(density.astype(np.float32)), 16.0)
+    wrapped = replace(healthy, voxels=volumes.unwrap(healthy.voxels, 60))
+    volumes.write_slices(tmp_path / "ball", wrapped.voxels)
+    network, settings = Silent().eval(), {"spacing": 16.0}
+    wanted = inference.detect_all(network, SOLID, [healthy], tmp_path / "healthy", **settings)
+    assert volumes.findings(tmp_path / "healthy" / "findings").empty
+    mended = inference.detect_all(network, SOLID, [wrapped], tmp_path / "mended", **settings)
+    pd.testing.assert_frame_equal(mended, wanted)
+    read = inference.detect_all(network, SOLID, {"ball": tmp_path / "ball"}, tmp_path / "read", **settings)
+    torn = inference.detect_all(network, SOLID, [wrapped], tmp_path / "torn", mend=False, **settings)
+    best = [found[["z", "y", "x"]].iloc[0].tolist() for found in (wanted, read, torn)]
+    assert best[0] == best[1] != best[2]
+    for name in ("mended", "read"):
+        noted = volumes.findings(tmp_path / name / "findings")
+        assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [["ball", "wrapped", True]]
+    assert not (tmp_path / "torn" / "findings").exists()
 
 
 def test_what_was_found_before_is_not_computed_again(tomograms, tmp_path):

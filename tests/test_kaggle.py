@@ -7,6 +7,7 @@ import zipfile
 import kaggle_machine
 import pytest
 import toys
+from test_repository import LIBRARY, MODULES, NOTEBOOKS, imported_modules, owner
 
 from motors import kaggle, workspace
 from motors.kaggle import metadata, wheels
@@ -155,15 +156,26 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
     assert (found / "weights" / "weights.safetensors").read_bytes() == toys.WEIGHTS
 
 
-def test_the_librarys_wheel_is_small_whole_and_the_same_every_time(library, tmp_path):
-    """Under 200 KiB; every module but the one that is nothing without internet; built twice, one hash."""
+def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
+    """Under 200 KiB; built twice, one hash."""
     assert library.stat().st_size < 200 * 2**10
+    assert workspace.sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == workspace.sha256(library)
+
+
+def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
+    """Whole but for what stays at home; neither the rest of it nor the notebooks that train and submit import that."""
     with zipfile.ZipFile(library) as archive:
         inside = {name for name in archive.namelist() if name.endswith(".py")}
-    source = toys.REPOSITORY / "lib"
-    every = {path.relative_to(source).as_posix() for path in (source / "motors").rglob("*.py")}
-    assert inside == {path for path in every if not path.startswith("motors/portal/")}
-    assert workspace.sha256(wheels.build(source, tmp_path)) == workspace.sha256(library)
+    files = {path: path.relative_to(LIBRARY.parent).as_posix() for path in MODULES}
+    assert inside == {name for path, name in files.items() if owner(path) not in wheels.HOME}
+    for path, name in files.items():
+        if name in inside:
+            assert not imported_modules(path) & set(wheels.HOME), name
+    for path in (path for path in NOTEBOOKS if path.name[0] in "29"):
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        imports = " ".join(re.findall(r"^from motors\b.*?import (?:\([^)]*\)|.*)$", code, re.MULTILINE))
+        assert not set(re.findall(r"\w+", imports)) & set(wheels.HOME), path.name
 
 
 def test_image_and_wheels_have_all_that_the_library_needs(library):

@@ -6,6 +6,7 @@ import sys
 import zipfile
 
 import cv2
+import kaggle_machine
 import kaggle_stand_in
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import toys
 
 from motors import kaggle, workspace
 from motors.kaggle import client
+from motors.kaggle.publishing import BASE
 
 SLOW = pytest.mark.slow  # each `kaggle` command takes most of a second to start
 REF = "alice/motors-weights"
@@ -45,7 +47,7 @@ def package(home):
 
 def publish(package, home, **options):
     """Send as alice, with little patience."""
-    return kaggle.publish(package, "alice", "note", home, patience=0.1, **options)
+    return kaggle.publish(package, "alice", home, patience=0.1, **options)
 
 
 def same(package, server) -> bool:
@@ -70,7 +72,7 @@ def test_a_dataset_is_created_then_left_alone_then_versioned(package, home, serv
     changed = kaggle.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
     assert publish(changed, home) == "versioned"
     assert same(changed, server)
-    assert (len(server.datasets[REF]), server.about[REF]["notes"]) == (2, "note")
+    assert (len(server.datasets[REF]), server.about[REF]["notes"]) == (2, "not in git")
 
 
 QUICK = ("connection cut in an upload", "a file lost by the server")
@@ -145,15 +147,22 @@ def test_a_title_that_is_taken_is_said_to_be_although_the_client_ends_well(packa
 
 @SLOW
 def test_another_owners_slug_is_refused_in_a_sentence(package, home, server):
-    """Only the owner may write there."""
-    with pytest.raises(kaggle.KaggleError, match="the owner has to be your user name"):
-        kaggle.publish(package, "bob", "note", home, patience=0.1)
-    assert server.datasets == {}
+    """Before anything is uploaded, whoever's it is, and whether it is there or not."""
+    server.datasets = {"bob/motors-weights": [{"a.csv": b"1"}]}
+    for owner in ("bob", "carol"):
+        with pytest.raises(kaggle.KaggleError, match=f"you are alice on Kaggle, and not {owner}: give your own name"):
+            kaggle.publish(package, owner, home)
+    assert server.calls["StartBlobUpload"] == 0
+
+
+def seed(server, *slugs: str) -> None:
+    """Let the server have the datasets that every pushed notebook mounts, and these."""
+    server.datasets = {f"alice/{slug}": [{}] for slug in (*BASE, *slugs)}
 
 
 def pushed_notebook(home, server) -> tuple[str, int]:
     """Push the notebook of a full run, whose datasets are there, and return its name and version."""
-    server.datasets = {f"alice/{slug}": [{}] for slug in ("motors-lib", "motors-wheels", "motors-weights")}
+    seed(server)
     return kaggle.push(kaggle.kernel(home.run("50_package_for_kaggle", "full"), "alice", {"SPACING": 13.1}))
 
 
@@ -187,11 +196,61 @@ def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp
 
 
 @SLOW
-def test_a_notebook_that_lost_a_source_is_not_called_pushed(home, server):
-    """The client says so and ends well; the notebook would run without its data."""
+def test_a_notebook_without_its_data_is_not_pushed_or_not_called_so(home, server):
+    """The client pushes it all the same, says so, and ends well; it would run on Kaggle, and fail there."""
     folder = kaggle.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
+    with pytest.raises(kaggle.KaggleError, match="was not pushed, it needs alice/motors-lib, which is not there yet"):
+        kaggle.push(folder)
+    assert server.kernels == {}
+    seed(server, "motors-simulated-demo")
+    server.fail("SaveKernel", "lose")
     with pytest.raises(kaggle.KaggleError, match="not valid dataset sources.*motors-lib"):
         kaggle.push(folder)
+
+
+def run_notebook(home, *datasets: str):
+    """Run the notebook that packs these datasets, and let it publish them and push."""
+    values = ["PUBLISH", "True", "OWNER", "alice", "DATASETS", " ".join(datasets)]
+    options = [word for name, value in zip(values[::2], values[1::2], strict=True) for word in ("-p", name, value)]
+    return toys.command(home.root, "run", "notebooks/50_package_for_kaggle.ipynb", *options)
+
+
+def test_the_notebook_fails_when_a_file_was_lost_and_its_second_run_completes(home, server):
+    """As anybody would run it, with PUBLISH true: the sentence, a code other than 0, no notebook pushed; then all."""
+    seed(server, "motors-simulated-demo")
+    server.fail("CreateDataset", "lose")
+    answer = run_notebook(home, "motors-labels")
+    assert answer.returncode not in (0, None)
+    assert "motors-labels has arrived in part: 1 of 5 files are missing" in answer.stderr
+    assert toys.record(home.root, "50_package_for_kaggle")["status"] == "failed"
+    assert server.kernels == {}
+    answer = run_notebook(home, "motors-labels")
+    assert answer.returncode == 0, answer.stderr
+    assert len(server.datasets["alice/motors-labels"]) == 2
+    assert len(server.kernels["alice/motors-submit"]) == 1
+
+
+@SLOW
+def test_the_notebook_publishes_everything_once_and_a_change_as_a_version(home, server):
+    """Every dataset there is; again, and nothing is sent; with other weights, and only they are."""
+    toys.library(home.root)
+    kaggle_machine.wheels_without_network(home.run("50_package_for_kaggle", "demo"))
+    simulated = home.dataset("motors-simulated-demo")
+    (simulated / "sample_submission.csv").write_text("tomo_id\n")
+    slugs = sorted(path.parent.name for path in home.root.glob("kaggle_datasets/*/dataset-metadata.json"))
+    answer = run_notebook(home, *slugs)
+    assert answer.returncode == 0, answer.stderr
+    assert sorted(server.datasets) == [f"alice/{slug}" for slug in slugs]
+    sent = server.calls["StartBlobUpload"]
+    assert run_notebook(home, *slugs).returncode == 0
+    assert server.calls["StartBlobUpload"] == sent
+    source = home.run("20_train_resnext50", "demo").folder / "weights" / "weights.safetensors"
+    source.unlink()
+    source.write_bytes(b"others")
+    assert run_notebook(home, *slugs).returncode == 0
+    versions = {ref: len(each) for ref, each in server.datasets.items()}
+    assert versions == {f"alice/{slug}": 1 + (slug == "motors-weights") for slug in slugs}
+    assert list(server.kernels) == ["alice/motors-submit"]
 
 
 def competition(tmp_path) -> bytes:

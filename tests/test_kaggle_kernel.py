@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from importlib import metadata
 
 import kaggle_machine
 import kaggle_stand_in
@@ -12,46 +11,51 @@ import pytest
 import torch
 import toys
 
-from motors import experiments, kaggle, networks, submission, volumes, workspace
+from motors import experiments, kaggle, networks, simulate, submission, volumes, workspace
+from motors.kaggle.publishing import BASE
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 SHAPE = (24, 40, 56)
+NETWORK, PACKING = "20_train_resnext50", "50_package_for_kaggle"
 OWNED = "datasets/alice"  # below input, where Kaggle has mounted datasets of late
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A workspace with a made-up full run: an untrained network, packed with the library and wheels."""
-    root = toys.workspace(tmp_path_factory.mktemp("home") / "clone")
-    toys.outputs(root, "full")
-    shutil.copytree(toys.REPOSITORY / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+def made(root, profile):
+    """A workspace with the library and a made-up run: an untrained network, and how it is to be used."""
+    toys.outputs(toys.workspace(root), profile)
+    toys.library(root)
     home = workspace.find(root)
     torch.manual_seed(0)
     experiment = experiments.RESNEXT50_SMOKE
     network = networks.build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
-    networks.save(network, experiment, home.run("20_train_resnext50", "full").folder / "weights")
+    networks.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
     source = f"{experiment.name} zyx"
     ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "held_out": {}, "weights": {source: 1.0}}
-    ensemble |= {"networks": {"20_train_resnext50": [source]}}
-    workspace.write_json(home.run("40_ensemble", "full").folder / "ensemble.json", ensemble)
+    ensemble |= {"networks": {NETWORK: [source]}}
+    workspace.write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
+    kaggle_machine.wheels_without_network(home.run(PACKING, profile))
     return home
+
+
+def pack(home, profile, *more):
+    """Pack what the notebook of a run mounts; return the folders by slug, and the notebook that is pushed."""
+    run = home.run(PACKING, profile)
+    packages = [kaggle.package(slug, run, [NETWORK]) for slug in (*BASE, *more)]
+    kaggle.check(packages, "alice")
+    return {each.slug: each.folder for each in packages}, kaggle.kernel(run, "alice", {}) / "90_submit.ipynb"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A workspace with a made-up run of the real competition."""
+    return made(tmp_path_factory.mktemp("home") / "clone", "full")
 
 
 @pytest.fixture(scope="module")
 def packed(home):
-    """The folders of the datasets, by slug, and the folder of the notebook."""
-    run = home.run("50_package_for_kaggle", "full")
-    built = run.output / "wheels"
-    built.mkdir()
-    names = ["segmentation-models-pytorch", "mrcfile"]
-    lock = [(name, kaggle_machine.repack(name, built)) for name in names]  # of what is installed here: no network
-    lines = [f"{n}=={metadata.version(n)} --hash=sha256:{workspace.sha256(path)}\n" for n, path in lock]
-    (home.root / "kaggle_datasets" / "motors-wheels" / "requirements.txt").write_text("".join(lines))
-    slugs = ["motors-lib", "motors-wheels", "motors-weights"]
-    packages = [kaggle.package(slug, run, ["20_train_resnext50"]) for slug in slugs]
-    kaggle.check(packages, "alice")
-    return {each.slug: each.folder for each in packages}, kaggle.kernel(run, "alice", {}) / "90_submit.ipynb"
+    """The folders of the datasets, by slug, and the notebook."""
+    return pack(home, "full")
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +74,18 @@ def competition(folder, names):
     return folder
 
 
-def rehearse(interpreter, datasets, notebook, tmp_path, *, where, names, **environment):
-    """Run the notebook on a competition with these tomograms and return its submission."""
-    kaggle_machine.mount(tmp_path, datasets, where)
-    place = "competitions" if where == OWNED else ""
-    competition(tmp_path / "input" / place / COMPETITION, names)
-    before = kaggle_machine.snapshot(tmp_path / "input")
-    answer = kaggle_machine.run(interpreter, tmp_path, notebook, **environment)
+def rehearse(interpreter, datasets, notebook, machine, *, where, names=(), **environment):
+    """Run the notebook on a competition with these tomograms, or on the mounted one; return its submission."""
+    kaggle_machine.mount(machine, datasets, where)
+    if names:
+        competition(machine / "input" / ("competitions" if where == OWNED else "") / COMPETITION, names)
+    before = kaggle_machine.snapshot(machine / "input")
+    answer = kaggle_machine.run(interpreter, machine, notebook, **environment)
     assert answer.returncode == 0, answer.stderr[-3000:]
-    assert kaggle_machine.snapshot(tmp_path / "input") == before
-    table = submission.read_and_validate(tmp_path / "working" / "submission.csv", names, dict.fromkeys(names, SHAPE))
+    assert kaggle_machine.snapshot(machine / "input") == before
+    (sample,) = (machine / "input").rglob("sample_submission.csv")
+    shapes = {name: volumes.stack_shape(sample.parent / "test" / name) for name in pd.read_csv(sample)["tomo_id"]}
+    table = submission.read_and_validate(machine / "working" / "submission.csv", shapes, shapes)
     assert (table["Motor axis 0"] >= 0).any(), "the network has found nothing at all"
     return table
 
@@ -95,6 +101,18 @@ def test_the_hidden_test_is_answered_offline(interpreter, packed, tmp_path):
     assert "5 rows" in json.dumps(executed)
 
 
+def test_anybody_can_try_the_notebook_on_the_simulated_competition(interpreter, tmp_path):
+    """A dataset like the others, without the real competition; here the smallest one, mounted right below input."""
+    home = made(tmp_path / "home", "smoke")
+    run = home.run(PACKING, "smoke")
+    folder = simulate.competition(home.new_dataset(run.competition_slug), simulate.RECIPES["smoke"])
+    about = (home.dataset("motors-simulated-demo") / "dataset-metadata.json").read_text()
+    (folder / "dataset-metadata.json").write_text(about.replace("motors-simulated-demo", run.competition_slug))
+    rehearse(interpreter, *pack(home, "smoke", run.competition_slug), tmp_path / "kaggle", where="")
+    score = json.loads((tmp_path / "kaggle" / "working" / "90_submit" / "smoke" / "score.json").read_text())
+    assert 0 <= score["low"] <= score["f2"] <= score["high"] <= 1
+
+
 @pytest.mark.slow
 def test_the_three_visible_tomograms_are_answered_too(interpreter, packed, tmp_path):
     """With datasets mounted as Kaggle used to, right below input."""
@@ -106,12 +124,11 @@ def test_what_arrived_on_the_server_runs_in_the_versions_of_the_image(home, pack
     """Sent by the real client, real wheels with hashes, and the recorded versions of all but PyTorch; needs PyPI."""
     kept = toys.REPOSITORY / "kaggle_datasets" / "motors-wheels" / "requirements.txt"
     shutil.copy(kept, home.root / "kaggle_datasets" / "motors-wheels" / "requirements.txt")
-    run = home.run("50_package_for_kaggle", "full")
-    sent = [kaggle.package(slug, run, ["20_train_resnext50"]) for slug in packed[0]]
+    sent = [kaggle.package(slug, home.run(PACKING, "full"), [NETWORK]) for slug in packed[0]]
     with kaggle_stand_in.serving() as server:
         for name, value in server.environment(tmp_path / "user").items():
             monkeypatch.setenv(name, value)
-        assert {kaggle.publish(each, "alice", "note", home, patience=0.1) for each in sent} == {"created"}
+        assert {kaggle.publish(each, "alice", home, patience=0.1) for each in sent} == {"created"}
     arrived = {ref.partition("/")[2]: versions[-1] for ref, versions in server.datasets.items()}
     for slug, files in arrived.items():
         for path, content in files.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 
@@ -295,6 +296,29 @@ def test_a_file_of_another_shape_than_the_catalogue_says_is_refused(site, tmp_pa
     site.add("run-1", noise(), 13.1, sizeY=64, fileSizeMrc=None)
     report = collect(site, tmp_path, "run-1", form=form)
     assert "has the shape (40, 48, 64), its catalogue says (40, 64, 64)" in report.loc["run-1", "remarks"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_everything_comes_over_tls_from_a_server_that_is_trusted(tmp_path, monkeypatch):
+    """Catalogue and files; one whose certificate nobody vouches for is refused, and the sentence says so."""
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    about = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    line = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *about]
+    subprocess.run(line, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    site = Portal(tmp_path / "files", context)
+    try:
+        row = site.add("run-1", noise(), 16.0)
+        assert row["httpsMrcFile"].startswith("https://")
+        with pytest.raises(ConnectionError, match="1.mrc has a certificate that this machine does not trust"):
+            portal.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+        for form in ("zarr", "mrc"):
+            report = collect(site, tmp_path / form, "run-1", form=form)
+            assert report.loc["run-1", "status"] == "stored", report.loc["run-1", "remarks"]
+    finally:
+        site.close()
 
 
 def test_a_broken_download_goes_on_where_it_broke(site, tmp_path):

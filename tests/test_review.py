@@ -32,7 +32,7 @@ def candidates(*rows: tuple) -> pd.DataFrame:
 def corrected(*rows: tuple) -> pd.DataFrame:
     """A table of corrections: action, tomo_id, z, y, x, and of moves where to."""
     filled = [
-        [f"tomo_{name}", action, *point, *([np.nan] * (6 - len(point))), "seen", "run 1", "cross-fitted"]
+        [f"tomo_{name}", action, *point, *([np.nan] * (6 - len(point))), "seen", "run 1", "cross-fitted", ""]
         for action, name, *point in rows
     ]
     return pd.DataFrame(filled, columns=review.CORRECTIONS)
@@ -121,6 +121,24 @@ def test_the_sheet_holds_disagreements_in_the_order_of_the_original(case):
         "FP-0001-tomo_b-48x64x96-spacing50.jpg",
     ]
     assert "tomo_c" not in set(sheet["tomo_id"])
+
+
+def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doubt(tmp_path):
+    """After those that stand alone, and by the widget too; those that they are sure of stay off the sheet."""
+    known = some(("a", 10, 10, 10), ("b", 10, 10, 10), ("c", 10, 10, 10), tomograms="abcd")
+    found = candidates(("a", 10, 10, 12, 0.9), ("b", 10, 10, 12, 0.3), ("c", 10, 10, 12, 0.4), ("d", 9, 9, 9, 0.2))
+    matches = review.match(known, found)
+    sheet = review.sheet(known, matches, doubt=0.5)
+    assert sheet[["tomo_id", "entry"]][sheet["asked"]].to_numpy().tolist() == [
+        ["tomo_d", "candidate"],
+        ["tomo_c", "label"],
+        ["tomo_b", "label"],
+    ]
+    assert sheet["image"].str[:7].drop_duplicates().tolist() == ["FP-0000", "TP-0001", "TP-0002"]
+    assert review.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
+    for image in set(sheet["image"]):
+        (tmp_path / image).write_bytes(b"picture")
+    assert len(review.Reviewer(sheet, tmp_path, tmp_path / "decisions.csv").questions) == 3
 
 
 def test_where_all_agree_the_sheet_is_empty():
@@ -268,6 +286,27 @@ def test_corrections_that_do_not_fit_are_refused(rows, message):
     """One sentence each, which names the tomogram."""
     with pytest.raises(ValueError, match=message):
         review.apply(some(("a", 10, 10, 10)), corrected(*rows), move=True)
+
+
+def test_corrections_made_in_another_frame_are_refused(case):
+    """Of another shape or spacing, also if every position lies inside; a motor that was seen by eye knows its frame."""
+    known, sheet = case
+    new = sheet[:1].assign(entry="new", number=0, decision="accept", why="", partner=0, z=20.0)
+    table = review.corrections(pd.concat([decide(sheet, "", "accept", "", "", ""), new]), run="r", round="leaky")
+    assert table["frame"].tolist() == ["48x64x96@50"] * 2
+    assert len(review.apply(known, table).motors) == 4
+    for change in ({"spacing": 25.0}, {"size_x": 97}):
+        other = Labels(known.tomograms.assign(**change), known.motors)
+        with pytest.raises(ValueError, match=r"tomo_a was reviewed in another frame.*labels of that shape and spacing"):
+            review.apply(other, table)
+
+
+def test_labels_that_were_close_before_a_review_do_not_stop_it():
+    """External tables have motors 200 Å apart; only what a review adds or moves has to keep away."""
+    known = some(("a", 10, 10, 10), ("a", 10, 10, 14))
+    known = Labels(known.tomograms, known.motors.assign(source="external"))
+    after = review.apply(known, corrected(("add", "a", 40, 40, 40)))
+    assert after.motors["source"].tolist() == ["external", "external", "added, run 1, cross-fitted"]
 
 
 def test_a_table_that_is_none_of_corrections_is_refused(tmp_path):

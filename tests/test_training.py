@@ -42,6 +42,7 @@ TINY = replace(
     save_every=3,
     average=0.9,
     seed=7,
+    stride=16,
 )
 
 
@@ -343,12 +344,13 @@ def test_a_finished_run_returns_at_once_and_says_so(tmp_path, undisturbed, caplo
 
 
 def test_a_damaged_checkpoint_is_left_aside(tmp_path, undisturbed, caplog):
-    """A newest checkpoint with one changed byte, or without its end, gives way to the one before it."""
+    """A newest checkpoint with changed bytes, more than its padding has, or without its end gives way to the older."""
     train(tmp_path)
     (tmp_path / "weights").rename(tmp_path / "moved away")
     older, newer = sorted((tmp_path / "checkpoints").glob("*.ckpt"))
     content = bytearray(newer.read_bytes())
-    content[len(content) // 2] ^= 255
+    for k in range(len(content) // 2, len(content) // 2 + 128):
+        content[k] ^= 255
     newer.write_bytes(content)
     assert training.newest(tmp_path / "checkpoints") == older
     newer.write_bytes(content[:-100])

@@ -486,6 +486,33 @@ def test_a_point_moves_as_the_volume_does():
     assert np.abs(middle - geometry.voxel_between(centre, 13.1, 16.0)).max() < 0.05
 
 
+@given(hnp.arrays(np.uint8, st.tuples(*[st.integers(7, 12)] * 3)), st.tuples(*[st.floats(1, 3)] * 3))
+@settings(max_examples=30)
+def test_a_coarser_voxel_can_be_the_mean_of_what_it_covers(voxels: np.ndarray, factors):
+    """Along each axis: the integral over its length, by hand from cumulative sums; up to truncation."""
+    found = volumes.resample(voxels, 1.0, factors, by="mean")
+    expected = voxels.astype(np.float64)
+    for axis, factor in enumerate(factors):
+        total = np.insert(np.moveaxis(expected, axis, 0).cumsum(0), 0, 0, axis=0)
+        edges = np.arange(found.shape[axis] + 1) * factor
+        at = np.apply_along_axis(lambda line, edges=edges: np.interp(edges, np.arange(len(line)), line), 0, total)
+        expected = np.moveaxis(np.diff(at, axis=0) / factor, 0, axis)
+    assert (found - expected).max() < 0.02 and (expected - found).max() < 1.02
+
+
+def test_means_let_less_noise_through_than_interpolation():
+    """White noise of standard deviation 1 keeps 0.30 of it at 1.83 times the spacing, and 0.54 when interpolated."""
+    voxels = np.random.default_rng(0).normal(128, 20, (66, 88, 110)).clip(0, 255).astype(np.uint8)
+    spread = {by: volumes.resample(voxels, 13.1, 24.0, by=by).std() / voxels.std() for by in ("linear", "mean")}
+    assert spread == pytest.approx({"linear": (2 / 3) ** 1.5, "mean": 0.30}, rel=0.05)
+
+
+def test_an_unknown_way_of_resampling_is_refused():
+    """The sentence names the two there are."""
+    with pytest.raises(ValueError, match="by linear or mean, not by 'cubic'"):
+        volumes.resample(noise(), 13.1, 16.0, by="cubic")
+
+
 def test_equal_spacings_leave_the_volume_alone():
     """Not even a copy is made."""
     voxels = noise()

@@ -64,6 +64,12 @@ def alive(pid: int) -> bool:
 WEIGHTS = b"made-up weights that no network has learnt"
 
 
+def library(root: Path) -> None:
+    """Copy the library, to be packed."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+    shutil.copytree(REPOSITORY / "lib", root / "lib", ignore=left_out)
+
+
 def packages(root: Path) -> None:
     """Copy what the repository keeps of the datasets, without their payload."""
     kept = ["*/dataset-metadata.json", "*/README.md", "motors-wheels/*.txt"]
@@ -76,7 +82,7 @@ def packages(root: Path) -> None:
 def outputs(root: Path, run: str = "demo") -> None:
     """Write made-up outputs of the notebooks that datasets are packed from, and copy what belongs to the packages."""
     packages(root)
-    for name in ("90_submit.ipynb", "kernel-metadata.json"):
+    for name in ("50_package_for_kaggle.ipynb", "90_submit.ipynb", "kernel-metadata.json"):
         shutil.copy(REPOSITORY / "notebooks" / name, root / "notebooks" / name)
     provenance = {"commit": "abc", "versions": {"torch": "2.5"}, "time": "2026-01-01T00:00:00+00:00"}
     files = {
@@ -84,6 +90,7 @@ def outputs(root: Path, run: str = "demo") -> None:
         "20_train_resnext50/weights/experiment.json": b'{"name": "toy", "steps": 4}',
         "20_train_resnext50/metrics.csv": b"step,loss\n1,0.5\n",
         "20_train_resnext50/provenance.json": json.dumps(provenance).encode(),
+        "11_prepare_volumes/tomo_a.npy": b"made-up grey levels",
         "40_ensemble/ensemble.json": b'{"held_out": {"toy zyx": {"F2": 0.5}}}',
         **{f"10_prepare_labels/{name}.csv": b"tomo_id\na\n" for name in ("folds", "tomograms", "motors")},
     }

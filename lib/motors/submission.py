@@ -11,6 +11,7 @@ import pandas as pd
 from motors import workspace
 from motors.geometry import Shape
 from motors.labels import MOTOR_AXES, NO_MOTOR, POINT, need, numbers, read_table, refuse
+from motors.workspace.records import write_text
 
 COLUMNS = ["tomo_id", *MOTOR_AXES]
 
@@ -110,3 +111,10 @@ def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str,
     """
     path = Path(path)
     return validate(read_table(path), ids, shapes, name=path.name)
+
+
+def hand_in(run: workspace.Run, path: Path) -> Path:
+    """Copy a submission to where Kaggle looks for it and return its path there; at home it stays where it is."""
+    if run.workspace.outputs.name != "working":  # of Kaggle's machine
+        return path
+    return write_text(run.workspace.outputs / path.name, path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 """Time and memory of reading, stretching and resampling one tomogram of average size, beside plain OpenCV and torch.
 
-Run `python tests/benchmarks/volumes.py`, or with three sides behind it. Every line is measured in a process of its own,
-in turn, and the median counts; seconds of all cores together also tell something on a busy machine. Memory is what the
-process takes for itself at its peak, the inputs included unless they are mapped from disk.
+Run `python tests/benchmarks/volumes.py`, or with three sides and a spacing behind it. Every line is measured in a
+process of its own, in turn, and the median counts; seconds of all cores together also tell something on a busy machine.
+Memory is what the process takes for itself at its peak, the inputs included unless they are mapped from disk.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,8 @@ import numpy as np
 from motors import volumes
 
 SHAPE = (400, 1400, 1050) if len(sys.argv) < 2 else tuple(int(side) for side in sys.argv[1:4])
-SPACING, TARGETS = 13.1, ((16.0, 16.0, 16.0), (32.0, 16.0, 16.0))
+SPACING = 13.1 if len(sys.argv) < 5 else float(sys.argv[4])
+TARGETS = ((16.0, 16.0, 16.0), (32.0, 16.0, 16.0))
 ROUNDS = 3
 
 
@@ -38,6 +40,7 @@ def make(folder: Path) -> None:
     levels = floats.astype(np.uint8)
     volumes.write_prepared(folder, "levels", levels)
     volumes.write_slices(folder / "slices", levels)
+    volumes.write_slices(folder / "wrapped", volumes.unwrap(levels, 100))
 
 
 def read_plainly(folder: Path) -> np.ndarray:
@@ -84,6 +87,19 @@ def resample_in_torch(voxels: np.ndarray, target: tuple[float, float, float]) ->
     return torch.nn.functional.interpolate(whole, **settings)[0, 0].to(torch.uint8).numpy()
 
 
+def prepare(folder: Path, slices: str = "slices") -> np.ndarray:
+    """Do all that `11_prepare_volumes` does to a tomogram."""
+    tomogram = volumes.read(folder / slices, spacing=SPACING)
+    tomogram = volumes.mend(tomogram, folder / "findings", compressed=True)
+    voxels = volumes.resample(tomogram.voxels, SPACING, TARGETS[0])
+    return np.load(volumes.write_prepared(folder / "prepared", slices, voxels), mmap_mode="r")
+
+
+def examine(voxels: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
+    """Look for damaged grey levels, as prediction does."""
+    return np.full((1, 1, 1), len(volumes.examine(voxels)))
+
+
 def measure(work: Callable, target: tuple[float, float, float] | None, folder: Path, answers) -> None:
     """Send the seconds of `work`, those of all cores, the peak memory in GiB, and a sum that tells results apart."""
     inputs = (folder,) if target is None else (load(folder), target)
@@ -110,7 +126,9 @@ def main() -> None:
     """Print the table."""
     context = multiprocessing.get_context("spawn")
     lines = [("read slices, plain OpenCV", read_plainly, None), ("read slices", read, None)]
-    lines += [("float32 to grey levels", stretch, None)]
+    lines += [("float32 to grey levels", stretch, None), ("look for damage", examine, TARGETS[0])]
+    lines += [("slices to prepared volume", prepare, None)]
+    lines += [("the same, grey levels wrapped", partial(prepare, slices="wrapped"), None)]
     for target in TARGETS:
         lines += [
             (f"resample to {target}, torch", resample_in_torch, target),
@@ -127,7 +145,7 @@ def main() -> None:
                 process.start()
                 found[title].append(answers.get())
                 process.join()
-    print(f"{SHAPE} voxels, median of {ROUNDS}\n")
+    print(f"{SHAPE} voxels of {SPACING} Å, median of {ROUNDS}\n")
     print("| what | seconds | of all cores | peak GiB | sum |\n|---|---|---|---|---|")
     for title, answers in found.items():
         seconds, busy, memory, sums = zip(*answers, strict=True)

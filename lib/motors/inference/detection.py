@@ -72,6 +72,7 @@ def detect_all(
     average: bool = False,
     threshold: float = 0.05,
     most: int = 100,
+    mend: bool = True,
     keep: bool = False,
     title: str = "detect",
     **options: Any,
@@ -87,6 +88,8 @@ def detect_all(
     tomograms : files or folders by name, or the tomograms themselves; the next one is read while one is computed
     output : folder, made if necessary
     spacing : ångström per voxel of tomograms that do not know their own: one number, or one for each name
+    mend : True looks for damaged grey levels, puts wrapped ones right before networks see them, and notes what it found
+        in `output/findings`, see `volumes.findings`; False takes all tomograms as they are
     keep : keep the heatmaps too, for `kept`: one for each orientation, in an `.npz` beside the CSV. As float16 they
         have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
@@ -97,7 +100,8 @@ def detect_all(
     """
     settings = {"symmetries": list(symmetries), "average": average, "threshold": threshold, "most": most}
     spacing = dict(spacing) if hasattr(spacing, "keys") else spacing
-    folder = _folder(Path(output), network, experiment, settings | options | {"spacing": spacing})
+    about, notes = {"spacing": spacing, "mend": mend}, Path(output) / "findings" if mend else None
+    folder = _folder(Path(output), network, experiment, settings | options | about)
     names: list[str] = []
 
     def missing() -> Iterator[_Resampled | None]:
@@ -109,7 +113,7 @@ def detect_all(
                 yield None
             else:
                 own = spacing.get(name) if isinstance(spacing, dict) else spacing
-                yield _resampled(volumes.read(paths[name], name=name) if paths else each, experiment, own)
+                yield _resampled(_opened(paths.get(name, each), name, notes), experiment, own)
 
     with workspace.progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
         for ready in _ahead(missing()):
@@ -131,12 +135,20 @@ class _Resampled(NamedTuple):
     spacing: float
 
 
+def _opened(source: Tomogram | str | Path, name: str, notes: Path | None) -> Tomogram:
+    """Return a tomogram, with its levels put right if there is a folder for notes on what was found."""
+    if isinstance(source, Tomogram):
+        return source if notes is None else volumes.mend(source, notes)
+    tomogram = volumes.read(source, name=name)
+    return tomogram if notes is None else volumes.mend(tomogram, notes, compressed=Path(source).is_dir())
+
+
 def _resampled(tomogram: Tomogram, experiment: Experiment, spacing: float | None) -> _Resampled:
     """Return the tomogram as the network of `experiment` wants it."""
     spacing = tomogram.spacing or spacing
     if spacing is None:
         raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
-    voxels = volumes.resample(tomogram.voxels, spacing, experiment.spacing)
+    voxels = volumes.resample(tomogram.voxels, spacing, experiment.spacing, by=experiment.resampling)
     return _Resampled(tomogram.name, voxels, tomogram.voxels.shape, spacing)
 
 

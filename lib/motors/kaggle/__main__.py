@@ -9,7 +9,7 @@ from pathlib import Path
 
 from motors import kaggle
 from motors.kaggle import wheels
-from motors.workspace import Run, commit, find
+from motors.workspace import Run, find
 from motors.workspace.places import COMPETITION, PROFILES
 
 NOTEBOOK = "50_package_for_kaggle"
@@ -88,9 +88,8 @@ def _publish(options: argparse.Namespace) -> None:
     run = _run(options)
     packages = [kaggle.packed(slug, run) for slug in options.slugs]
     kaggle.check(packages, options.owner)
-    message = str(commit(run.workspace.root)["commit"] or "not in git")
     for each in packages:
-        done = kaggle.publish(each, options.owner, message, run.workspace, public=options.public, show=_say)
+        done = kaggle.publish(each, options.owner, run.workspace, public=options.public, show=_say)
         _say(f"{options.owner}/{each.slug}: {done}\n")
 
 

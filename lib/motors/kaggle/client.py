@@ -17,7 +17,7 @@ LOGIN = (
 )
 ADVICE = {
     400: "refused it without a reason; most often the title or slug is taken, also by a notebook: choose another",
-    403: "does not allow it: the owner has to be your user name, or an organisation that lets you write",
+    403: "does not allow it: the owner has to be your user name",
     404: "knows no such thing: check the owner and the slug",
     429: "is asked too often: wait some minutes and run this again, what has arrived is not sent twice",
 }

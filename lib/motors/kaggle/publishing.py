@@ -17,6 +17,7 @@ from motors.kaggle.client import KaggleError, call, rows
 from motors.kaggle.packages import Package, check
 from motors.workspace import Run, Workspace
 from motors.workspace.places import PACKAGED
+from motors.workspace.records import commit
 
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
 LOOK_AGAIN = 5.0  # seconds
@@ -33,7 +34,6 @@ def plan(package: Package, owner: str) -> str:
 def publish(
     package: Package,
     owner: str,
-    message: str,
     home: Workspace,
     *,
     public: bool = False,
@@ -42,14 +42,14 @@ def publish(
 ) -> str:
     """Send a package as a dataset, or as a new version of it, and return "created", "versioned" or "unchanged".
 
-    Nothing is sent if the same files lie there already, so an interrupted run can simply be done again.
+    Nothing is sent if the same files lie there already, so an interrupted run can simply be done again. A version's
+    note is the commit of the workspace.
 
     Parameters
     ----------
     package : what to send; checked first
-    owner : user name, or an organisation's
-    message : note of the version, such as the commit
-    home : the workspace, for the folder that the client sends
+    owner : user name, of whoever is logged in
+    home : the workspace, for the commit and for the folder that the client sends
     public : whether everybody may see a new dataset
     patience : seconds that Kaggle may take to show what has arrived
     show : is given what the client says
@@ -66,13 +66,14 @@ def publish(
     there = listing(ref)
     if there is not None and not absent(package, there):
         return "unchanged"
+    _check_user(owner)
     folder = _stage(package, owner, home)
     options = ["-p", folder, "--dir-mode", "zip"]
     try:
         if there is None:
             call("datasets", "create", *options, *(["--public"] if public else []), show=show)
         else:
-            call("datasets", "version", *options, "-m", message, show=show)
+            call("datasets", "version", *options, "-m", _note(home), show=show)
     except KaggleError as error:
         if error.status is None and not absent(package, listing(ref) or {}):
             return "created" if there is None else "versioned"  # it arrived, only the answer did not
@@ -138,10 +139,12 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
     FileNotFoundError, ValueError
         If the metadata would be refused; nothing is sent then.
     KaggleError
-        If Kaggle refuses it, or takes it without one of its sources.
+        If one of its datasets is not there, and nothing is sent then; if Kaggle refuses it.
     """
     about = metadata.read(folder / metadata.KERNEL)
     metadata.check_kernel(about, folder)
+    if missing := [ref for ref in about["dataset_sources"] if listing(ref) is None]:
+        raise KaggleError(f"{about['id']} was not pushed, it needs {missing[0]}, which is not there yet: publish it")
     said = call("kernels", "push", "-p", folder, show=show)
     version = re.search(r"Kernel version (\d+) successfully pushed", said)
     if not version:
@@ -172,18 +175,22 @@ def submit(competition: str, ref: str, version: int, message: str) -> str:
     return said.strip().splitlines()[-1]
 
 
-def hand_in(run: Run, submission: Path) -> Path:
-    """Put a submission where Kaggle looks for it and return its path; at home it stays where it is."""
-    if run.workspace.outputs.name != "working":  # of Kaggle's machine
-        return submission
-    target = run.workspace.outputs / submission.name
-    shutil.copyfile(submission, target)
-    return target
-
-
 def _submissions(competition: str) -> list[str]:
     """The notes of all that has been handed in."""
     return [row["description"] for row in rows("competitions", "submissions", competition)]
+
+
+def _check_user(owner: str) -> None:
+    """Refuse to send in somebody else's name: Kaggle itself would only say so once everything is uploaded."""
+    user = re.search(r"^- username: (\S+)", call("config", "view"), re.MULTILINE)
+    if user and user[1].lower() not in (owner.lower(), "none"):
+        raise KaggleError(f"you are {user[1]} on Kaggle, and not {owner}: give your own name as the owner")
+
+
+def _note(home: Workspace) -> str:
+    """The commit that a version is of."""
+    about = commit(home.root)
+    return f"{about['commit'] or 'not in git'}{', changed' if about['changed'] else ''}"
 
 
 def _stage(package: Package, owner: str, home: Workspace) -> Path:

@@ -1,6 +1,7 @@
 """Where the motors are: one table of tomograms, one of motors, and the files they come from and go to."""
 
-from motors.labels.external import read_external
+from motors.labels.agreement import agreement, compare, describe, nearest_pairs
+from motors.labels.external import gather, read_external, read_native
 from motors.labels.files import (
     MOTOR_AXES,
     read,
@@ -24,13 +25,19 @@ __all__ = [
     "TOMOGRAMS",
     "Labels",
     "additions",
+    "agreement",
+    "compare",
+    "describe",
     "folds",
+    "gather",
     "join",
+    "nearest_pairs",
     "need",
     "numbers",
     "read",
     "read_competition",
     "read_external",
+    "read_native",
     "read_table",
     "read_wide",
     "refuse",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from motors.geometry import Shape
+from motors.labels.files import ARRAY_SHAPE, read_competition, read_wide
 from motors.labels.table import MOTORS, POINT, SIZE, TOMOGRAMS, Labels, need, numbers, read_table, refuse
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
+NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
+STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
 
 
 def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAME) -> Labels:
@@ -46,6 +50,67 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     placed[POINT] = _stored(placed, frame)
     known = tomograms.loc[tomograms["tomo_id"].isin(placed["tomo_id"]), TOMOGRAMS].reset_index(drop=True)
     return Labels(known, placed.drop(columns=columns[1:])).validate(path.name)
+
+
+def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
+    """Return labels made in the voxels of tomograms as they came, such as those of the competition's second place.
+
+    Parameters
+    ----------
+    path : JSON file with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
+        number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once
+    tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
+        `path` says about others is left out
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, holds something else, has a tomogram twice, or a motor outside its shape.
+    """
+    path = Path(path)
+    need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: check the folder")
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+        found = {name.rpartition("__")[2]: np.array(points, float).reshape(len(points), 3) for name, points in pairs}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
+    if len(found) < len(pairs):
+        raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
+    known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
+    points = [found[tomo_id] for tomo_id in known["tomo_id"]]
+    scales = numbers(known, SIZE) / numbers(known, NATIVE)
+    moved = [(here + 0.5) * scale - 0.5 for here, scale in zip(points, scales, strict=True)]
+    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *moved]), columns=POINT)
+    motors.insert(0, "tomo_id", known["tomo_id"].repeat(list(map(len, points))).to_numpy())
+    return Labels(known[TOMOGRAMS], motors.drop_duplicates(ignore_index=True)).validate(path.name)
+
+
+def gather(folder: str | Path) -> dict[str, Labels]:
+    """Return the label tables in a folder by name of file; other files are left alone.
+
+    Those are tables of one row per tomogram, the competition's own, labels in the frame of `read_external`, and those
+    of `read_native`. The last two say nothing about shapes: they are read for the tomograms of the other tables that
+    were stored as they came, which those at exactly 16 ångström were not.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such folder, or as the readers.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
+    columns = {path: set(pd.read_csv(path, nrows=0).columns) for path in sorted(folder.glob("*.csv"))}
+    found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
+    found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
+    known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
+    came = pd.concat(known).drop_duplicates("tomo_id").query("spacing != @STORED")
+    came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
+    frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
+    found |= {path.stem: read_external(path, came) for path in frames}
+    return found | {path.stem: read_native(path, came) for path in sorted(folder.glob("*coordinates.json"))}
 
 
 def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:

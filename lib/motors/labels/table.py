@@ -82,6 +82,12 @@ class Labels:
         sizes = map(tuple, self.tomograms[SIZE].to_numpy().astype(int).tolist())
         return dict(zip(self.tomograms["tomo_id"], sizes, strict=True))
 
+    def frames(self) -> dict[str, str]:
+        """Return shape and spacing of every tomogram as text such as 48x64x96@13.1, by tomo_id."""
+        spacings = self.tomograms["spacing"].tolist()
+        texts = ("x".join(map(str, shape)) for shape in self.shapes().values())
+        return {name: f"{text}@{at:g}" for name, text, at in zip(self.shapes(), texts, spacings, strict=True)}
+
     def select(self, ids: Iterable[str]) -> Labels:
         """Return the labels of these tomograms alone, in the order they have here; unknown ones raise a ValueError."""
         ids = self._known(ids)

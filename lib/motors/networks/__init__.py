@@ -27,7 +27,7 @@ SETTINGS = "experiment.json"
 def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     """Return the network of an experiment, in training mode; it takes grey levels 0..255 and answers logits.
 
-    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / 16, y / 16, x / 16)`, a 2D one `(b, 3, y, x)` to
+    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to
     `(b, 1, y / 16, x / 16)`. First weights follow from the experiment's seed; the global generator is left as it was.
 
     Parameters
@@ -43,9 +43,11 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     ValueError
         If there is no such encoder, the weights are not its, or the experiment asks for cells of another size.
     """
-    if experiment.stride != TARGET:
+    possible = (TARGET,) if experiment.planar else (8, TARGET)
+    if experiment.stride not in possible:
         raise ValueError(
-            f"experiment {experiment.name} asks for stride {experiment.stride}: the networks have {TARGET}"
+            f"experiment {experiment.name} asks for stride {experiment.stride}:"
+            f" its network can have {' or '.join(map(str, possible))}"
         )
     held = None if weights is None else published.pretrained(weights)
     with torch.random.fork_rng(devices=[]):
@@ -57,8 +59,10 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
             "decoder_channels": experiment.decoder_channels,
             "normalisation": experiment.normalisation,
         }
-        planar = experiment.planar
-        network = Unet2d(encoder, experiment.patch[1:], **settings) if planar else Unet3d(encoder, **settings)
+        if experiment.planar:
+            network = Unet2d(encoder, experiment.patch[1:], **settings)
+        else:
+            network = Unet3d(encoder, stride=experiment.stride, **settings)
     return recompute(network) if experiment.recompute else network
 
 

@@ -139,12 +139,18 @@ def inflate(flat: nn.Module) -> nn.Module:
 
 
 def redraw(network: nn.Module, flat: nn.Module) -> None:
-    """Draw the kernels of an inflated `network` anew, with the spread that keeps the variance of the `flat` one's."""
+    """Draw the kernels of an inflated `network` anew, with the spread that keeps the variance of the `flat` one's.
+
+    Half of that variance is common to all taps along z, as all of it is after inflation: noise differs from plane to
+    plane, motors hardly, and features that average along z show them sooner.
+    """
     kernels = dict(flat.named_parameters())
     with torch.no_grad():
         for name, kernel in network.named_parameters():
             if kernel.ndim == 5:
-                kernel.normal_(std=float(kernels[name].std(correction=0)) / kernel.shape[2] ** 0.5)
+                spread = float(kernels[name].std(correction=0)) / kernel.shape[2] ** 0.5
+                common = torch.empty_like(kernel[:, :, :1]).normal_(std=spread)
+                kernel.normal_(std=spread).add_(common).div_(2**0.5)
 
 
 def _shallow_copy(module: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TARGET = 16  # stride of the level on which the others are brought together
+TARGET = 16  # stride of the level on which the original solution brings the others together
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -23,26 +23,36 @@ class Neck(nn.Module):
 
     Parameters
     ----------
-    channels, strides : of the levels, finest first; one stride is 16
+    channels, strides : of the levels, finest first
     width : channels that a narrowed level keeps; 0 keeps as many as it came with
     hidden : channels between the two convolutions, as a multiple of those kept. The original solution's 3D neck has 2
         (a gated activation was planned for it), the 2D one 1.
     axes : 2 for images, 3 for volumes
+    stride : of the level on whose grid the others are brought together, one of `strides`
 
     Attributes
     ----------
     out_channels : of the tensor that `forward` returns
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, width: int, hidden: int, axes: int) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        *,
+        width: int,
+        hidden: int,
+        axes: int,
+        stride: int = TARGET,
+    ) -> None:
         super().__init__()
-        self.target = list(strides).index(TARGET)
+        self.target = list(strides).index(stride)
         others = [n for i, n in enumerate(channels) if i != self.target]
         self.branches = nn.ModuleList(Branch(n, width or n, hidden, axes) for n in others)
         self.out_channels = channels[self.target] + sum(width or n for n in others)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return `(b, out_channels, ...)` on the grid of stride 16: that level as it came, then the others in order."""
+        """Return `(b, out_channels, ...)` on the grid of `stride`: that level as it came, then the others in order."""
         target = features[self.target]
         others = [level for i, level in enumerate(features) if i != self.target]
         narrowed = [branch(level, target.shape[2:]) for branch, level in zip(self.branches, others, strict=True)]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .neck import Neck
+from .neck import TARGET, Neck
 from .scaling import Scaling
 
 PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
@@ -16,7 +16,7 @@ REDUCTION = 16  # channels of a squeezed vector: one in so many
 
 
 class Unet3d(nn.Module):
-    """From a volume to a logit for every cell of 16 x 16 x 16 voxels.
+    """From a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
 
     Parameters
     ----------
@@ -24,15 +24,24 @@ class Unet3d(nn.Module):
     neck_channels, neck_hidden : `width` and `hidden` of the `Neck`
     decoder_channels : of the decoder's two convolutions
     normalisation : name of a `Scaling`
+    stride : voxels per cell along every axis
     """
 
     def __init__(
-        self, encoder: nn.Module, *, neck_channels: int, neck_hidden: int, decoder_channels: int, normalisation: str
+        self,
+        encoder: nn.Module,
+        *,
+        neck_channels: int,
+        neck_hidden: int,
+        decoder_channels: int,
+        normalisation: str,
+        stride: int = TARGET,
     ) -> None:
         super().__init__()
         self.scaling = Scaling(normalisation, axes=3)
         self.encoder = encoder
-        self.neck = Neck(encoder.channels, encoder.strides, width=neck_channels, hidden=neck_hidden, axes=3)
+        widths = {"width": neck_channels, "hidden": neck_hidden}
+        self.neck = Neck(encoder.channels, encoder.strides, **widths, axes=3, stride=stride)
         self.decoder = Decoder(encoder.channels[-1] + self.neck.out_channels, decoder_channels)
         self.head = nn.Conv3d(decoder_channels, 1, 3, padding=1)
         _initialise(self.decoder, self.head)
@@ -46,7 +55,7 @@ class Unet3d(nn.Module):
 
         Returns
         -------
-        `(b, 1, z / 16, y / 16, x / 16)`
+        `(b, 1, z / stride, y / stride, x / stride)`
 
         Raises
         ------
@@ -63,7 +72,7 @@ class Unet3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level brought to twice its size and read together with the fused one: two convolutions.
+    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
 
     Parameters
     ----------
@@ -80,7 +89,7 @@ class Decoder(nn.Module):
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, z, y, x)` on the grid of `fused`."""
-        together = torch.cat([F.interpolate(deepest, scale_factor=2, mode="nearest"), fused], dim=1)
+        together = torch.cat([F.interpolate(deepest, size=fused.shape[2:], mode="nearest"), fused], dim=1)
         return self.attention2(self.conv2(self.conv1(self.attention1(together))))
 
 

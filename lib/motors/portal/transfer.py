@@ -1,4 +1,9 @@
-"""Files of the portal brought here whole: MRC, and OME-Zarr chunk by chunk into one plain array."""
+"""Files of the portal brought here whole: MRC, and OME-Zarr chunk by chunk into one plain array.
+
+All of them come over HTTPS, which the portal offers for every file. The portal's own client takes folders from S3,
+because it has to list them; but the metadata of a Zarr says which chunks there are, and HTTPS says how long each is. So
+one way of failing, resuming and checking does for both forms, without credentials or regions.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +96,9 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
                 for block in answer.iter_content(BLOCK) if begin < length else ():
                     file.write(block)
     except requests.RequestException as error:
-        silent = "timed out" in str(error)
-        what = f"was silent for {timeout:g} s" if silent else "broke off"
+        what = f"was silent for {timeout:g} s" if "timed out" in str(error) else "broke off"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            what = "has a certificate that this machine does not trust"
         raise ConnectionError(f"{url} {what}: run this again, what has come is kept") from error
     if part.stat().st_size != length:
         part.unlink()

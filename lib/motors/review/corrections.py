@@ -12,7 +12,7 @@ from motors.labels import POINT, SIZE, Labels, need, numbers, read_table, refuse
 from motors.review.decisions import NEAR
 
 GOAL = ["to_z", "to_y", "to_x"]
-CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round"]
+CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame"]
 CHANGES = ("add", "remove", "move")
 ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
 OFFICIAL = "official"
@@ -36,7 +36,7 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
     Returns
     -------
     tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate); z, y, x in voxels; to_z, to_y, to_x,
-    where a motor moves; why; run; round
+    where a motor moves; why; run; round; frame, see `sheet`
     """
     labels = decided[decided["entry"] == "label"].set_index(["tomo_id", "number"])
     rejected = set(labels.index[labels["decision"] == "reject"])
@@ -54,7 +54,7 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
             action, point, goal = "move", labels.loc[partner, POINT].tolist(), point
         else:
             action = "ignore"
-        rows.append([row["tomo_id"], action, *point, *goal, row["why"] or _reason(row), run, round])
+        rows.append([row["tomo_id"], action, *point, *goal, row["why"] or _reason(row), run, round, row["frame"]])
     return pd.DataFrame(rows, columns=CORRECTIONS)
 
 
@@ -91,9 +91,9 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     Raises
     ------
     ValueError
-        If columns or coordinates are missing, a tomogram is unknown, a position is outside, a correction is there twice
-        or contradicts another, what is to be removed or moved is not there, what is to be added is there already, or
-        labels would move although `move` is False.
+        If columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a position is
+        outside, a correction is there twice or contradicts another, what is to be removed or moved is not there, what
+        is to be added is there already, or labels would move although `move` is False.
     """
     changes = _checked(labels, corrections, move)
     applied = pd.Series(labels.tomograms.get("corrections"), labels.tomograms.index, dtype=object).fillna("")
@@ -117,6 +117,9 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     action = corrections["action"]
     refuse(corrections, ~action.isin(ACTIONS), NAME, "has another action", f"write one of {', '.join(ACTIONS)}")
     refuse(corrections, np.isnan(sizes).any(axis=1), NAME, "is not labelled", "give the labels that were reviewed")
+    frame = corrections["frame"].astype(object).fillna("")
+    moved = frame.ne("") & frame.ne(corrections["tomo_id"].map(labels.frames()))
+    refuse(corrections, moved, NAME, "was reviewed in another frame", "give labels of that shape and spacing")
     for columns, rows in ((POINT, action.notna()), (GOAL, action == "move")):
         points = numbers(corrections, columns)
         lost = rows & ~np.isfinite(points).all(axis=1)
@@ -154,7 +157,7 @@ def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -
             motors.loc[place, POINT] = [row[axis] for axis in GOAL]
             motors.loc[place, "source"] = f"moved, {row['run']}, {row['round']}"
     motors = motors.drop(index=[place for place, row in zip(places, others, strict=True) if row["action"] == "remove"])
-    new = motors[motors["source"] != OFFICIAL]
+    new = motors[motors["source"].str.startswith(("added, ", "moved, "))]
     crowded = [_is_crowded(motors[motors["tomo_id"] == row.tomo_id], row, spacings) for row in new.itertuples()]
     refuse(new, np.array(crowded, bool), NAME, f"gets two motors within {SAME:.0f} Å", "keep one of them")
     return motors

@@ -116,4 +116,5 @@ def _joined(sheet: pd.DataFrame, decided: pd.DataFrame, new: pd.DataFrame, name:
     refuse(both, elsewhere, name, "has an entry that is not on the sheet", "give the sheet that was decided on")
     whole = sheet.merge(decided[[*KEY, "decision", "why"]], on=KEY, how="left")
     whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0)] if len(new) else [whole])
+    whole["frame"] = whole.groupby("tomo_id")["frame"].transform("first")  # of new motors, too
     return whole.fillna({"decision": "", "why": ""}).reset_index(drop=True)

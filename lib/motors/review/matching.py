@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
-from motors.labels import NO_MOTOR, POINT, SIZE, Labels, need, numbers, refuse
+from motors.labels import NO_MOTOR, POINT, SIZE, Labels, nearest_pairs, need, numbers, refuse
 
 ENTRIES = ["tomo_id", "entry", "number", *POINT, "score", "partner", "distance", "verdict"]
 
@@ -49,22 +49,6 @@ def match(
         rows = found.get(tomo_id, table[:0])
         parts.append(_tomogram(tomo_id, labels.of(tomo_id), rows[POINT].to_numpy(), rows["score"], spacing, radius))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ENTRIES)
-
-
-def nearest_pairs(ones: np.ndarray, others: np.ndarray, radius: float) -> list[tuple[int, int, float]]:
-    """Return which points of `(n, d)` and `(m, d)` belong together, each at most once: nearest pairs first.
-
-    A pair is two indices and a distance, which is at most `radius`.
-    """
-    distances = np.linalg.norm(ones[:, None] - others[None], axis=-1)
-    pairs = []
-    for flat in np.argsort(distances, axis=None, kind="stable"):
-        one, other = np.unravel_index(flat, distances.shape)
-        if distances[one, other] > radius:
-            break
-        if all(one != taken and other != also for taken, also, _ in pairs):
-            pairs.append((int(one), int(other), float(distances[one, other])))
-    return pairs
 
 
 def verdicts(matches: pd.DataFrame) -> pd.Series:

@@ -17,25 +17,32 @@ from motors.volumes.store import renamed
 BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the original solution drew them
 
 
-def sheet(labels: Labels, matches: pd.DataFrame) -> pd.DataFrame:
+def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.DataFrame:
     """Return the rows of `match` of all tomograms in which a label or a candidate stands alone.
 
-    Labels without a candidate come first, then candidates without a label, the most confident first. Two columns are
-    added: case, the number of the tomogram in this sheet, and image, the name of its picture, which says what the
-    original solution's did: verdict, case, tomogram, shape and spacing.
+    Labels without a candidate come first, then candidates without a label, the most confident first. Four columns are
+    added: asked, whether this label or candidate is what the question is about; case, the number of the tomogram in
+    this sheet; frame, the shape and spacing that its voxels are counted in; and image, the name of its picture, which
+    says what the original solution's did: verdict, case, tomogram, shape and spacing.
+
+    Parameters
+    ----------
+    labels, matches : see `match`
+    doubt : labels whose candidates have a lower score are asked about too: a network that has learnt a wrong label by
+        heart finds it again, but seldom with the confidence that it has in a motor
     """
-    verdict = verdicts(matches)
-    alone = matches["verdict"].isin(["FN", "FP"])
-    strength = matches[alone].groupby("tomo_id")["score"].max()
-    cases = pd.DataFrame({"verdict": verdict, "score": strength})[lambda table: table["verdict"].isin(["FN", "FP"])]
+    asked = matches["verdict"].isin(["FN", "FP"]) | ((matches["entry"] == "label") & (matches["score"] < doubt))
+    strength = matches[asked].groupby("tomo_id")["score"].max()
+    cases = pd.DataFrame({"verdict": verdicts(matches), "score": strength}).loc[strength.index]
     cases = cases.sort_values(["verdict", "score"], ascending=[True, False], kind="stable")
-    shapes, spacings = labels.shapes(), labels.tomograms.set_index("tomo_id")["spacing"]
+    frames, about = labels.frames(), cases["verdict"].items()
     images = [
-        f"{verdict}-{case:04d}-{tomo_id}-{'x'.join(map(str, shapes[tomo_id]))}-spacing{spacings[tomo_id]:g}.jpg"
-        for case, (tomo_id, verdict) in enumerate(cases["verdict"].items())
+        f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}.jpg"
+        for case, (tomo_id, verdict) in enumerate(about)
     ]
     numbered = pd.DataFrame({"tomo_id": cases.index, "case": range(len(cases)), "image": images})
-    return matches.merge(numbered, on="tomo_id").sort_values("case", kind="stable", ignore_index=True)
+    table = matches.assign(asked=asked, frame=matches["tomo_id"].map(frames)).merge(numbered, on="tomo_id")
+    return table.sort_values("case", kind="stable", ignore_index=True)
 
 
 def write_images(

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
-from motors.labels import MOTORS, POINT, SIZE, Labels
-from motors.review.matching import nearest_pairs
+from motors.labels import MOTORS, POINT, SIZE, Labels, nearest_pairs
 
 TRIES = 1000  # places that are tried for a false label
 

@@ -14,7 +14,7 @@ KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip"}
 
 
 class Reviewer:
-    """A widget that asks about every label and candidate of a sheet that stands alone.
+    """A widget that asks about every label and candidate that a sheet is about.
 
     `widget` is what a notebook shows. Letters typed into its field do what the buttons do; three numbers and Enter add
     a motor at z, y, x that neither labels nor networks have. Every answer is written to a file at once, and whoever
@@ -33,7 +33,7 @@ class Reviewer:
         self.folder, self.path = Path(folder), Path(path)
         empty = sheet.reset_index(drop=True).assign(decision="", why="")
         self.decided = read_decisions(self.path, sheet) if self.path.is_file() else empty
-        self.questions = list(self.decided.index[self.decided["verdict"].isin(["FN", "FP"])])
+        self.questions = list(self.decided.index[self.decided["asked"].eq(True)])
         self.position = 0
         self._picture = ipywidgets.Image(format="jpg", layout={"max_width": "100%"})
         self._text = ipywidgets.HTML()

@@ -1,6 +1,6 @@
 """Tomograms on disk and in memory: read from any format, as 8-bit grey levels, at the spacing that is wanted."""
 
-from motors.volumes.damage import Finding, examine, examine_histogram, histogram, repair
+from motors.volumes.damage import Finding, examine, examine_histogram, findings, histogram, mend, repair
 from motors.volumes.files import read, write_mrc
 from motors.volumes.levels import to_uint8, unwrap
 from motors.volumes.resampling import resample
@@ -12,8 +12,10 @@ __all__ = [
     "Tomogram",
     "examine",
     "examine_histogram",
+    "findings",
     "histogram",
     "incomplete",
+    "mend",
     "open_prepared",
     "read",
     "repair",

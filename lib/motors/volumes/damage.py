@@ -6,19 +6,23 @@ the 15 that the original solution listed as damaged; the others were set on simu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
 
 import cv2
 import numpy as np
+import pandas as pd
 
+from motors import workspace
 from motors.volumes.levels import WRAPPED, unwrap
-from motors.volumes.tomogram import check_voxels, for_each
+from motors.volumes.tomogram import Tomogram, check_voxels, for_each
 
 DARK = 25  # the darkest levels
 PLANES = 32  # of a tomogram, enough to count neighbours in
 RINGING = 6  # levels that JPEG of quality 95 moves a voxel at most, but for one in hundreds
 INSIDE = slice(1, 255)  # levels that clipping does not fill
+FOUND = ["tomo_id", "finding", "statistic", "limit", "mended", "about"]
 LIMITS = {
     "wrapped": 0.01,  # simulated healthy ones: 0.000; wrapped by 32 to 224: 0.018 and more
     "dark-shifted": 0.33,  # the 15 known ones: 0.44 and more; all others: 0.24 and less
@@ -136,11 +140,39 @@ def repair(
     found = examine(voxels)
     names = {finding.name: finding for finding in found}
     if "wrapped" in names:
-        voxels = unwrap(voxels, -names["wrapped"].offset)
-        voxels = _sorted_out(voxels) if compressed else voxels
+        offset = names["wrapped"].offset
+        voxels = _sorted_out(voxels, offset) if compressed else unwrap(voxels, -offset)
     if shift_dark and "dark-shifted" in names:
         voxels = unwrap(voxels, WRAPPED)
     return voxels, found
+
+
+def mend(tomogram: Tomogram, folder: str | Path, *, compressed: bool = False) -> Tomogram:
+    """Return a tomogram whose wrapped levels are put right, and note in a folder what was found: see `findings`.
+
+    Parameters
+    ----------
+    tomogram : a healthy one is returned as it is
+    folder : of the notes, which are files of this function alone
+    compressed : see `repair`
+    """
+    voxels, found = repair(tomogram.voxels, compressed=compressed)
+    note = Path(folder) / f"{tomogram.name}.csv"
+    rows = [[tomogram.name, f.name, f.statistic, f.limit, f.name == "wrapped", f.about] for f in found]
+    if rows:
+        workspace.write_table(note, pd.DataFrame(rows, columns=FOUND))
+    else:
+        note.unlink(missing_ok=True)  # from when it was another tomogram
+    return tomogram if voxels is tomogram.voxels else replace(tomogram, voxels=voxels)
+
+
+def findings(folder: str | Path) -> pd.DataFrame:
+    """Return what `mend` found: one row per finding, by tomogram; none if all were healthy.
+
+    The columns are tomo_id, finding, statistic, limit, mended, and about, what it means.
+    """
+    notes = [pd.read_csv(path, dtype={"tomo_id": str}) for path in sorted(Path(folder).glob("*.csv"))]
+    return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 
 
 def _finding(name: str, statistic: float, about: str, offset: int | None = None) -> Finding:
@@ -237,18 +269,19 @@ def _skewness(voxels: np.ndarray, offset: int) -> float:
     return float(np.mean((details / spread) ** 3)) if spread > 1e-3 else 0.0
 
 
-def _sorted_out(voxels: np.ndarray) -> np.ndarray:
-    """Return voxels of which those near both ends of the levels are at the end where their neighbours are."""
-    ends = np.minimum(np.arange(256), 255 - np.arange(256)) < RINGING
-    neutral = np.where(ends, 127.5, np.arange(256)).astype(np.float32)  # whose end is in doubt does not vote
+def _sorted_out(voxels: np.ndarray, offset: int) -> np.ndarray:
+    """Return wrapped voxels moved back, those near both ends of the levels to the end where their neighbours are."""
+    after = (np.arange(256) - offset).astype(np.uint8)
+    ends = np.minimum(after, 255 - after) < RINGING
+    side = np.where(ends, 0, after - 127.5).astype(np.float32)  # whose end is in doubt does not vote
     sorted_out = np.empty_like(voxels)
 
     def sort(k: int) -> None:
         around = np.clip([k - 1, k, k + 1], 0, len(voxels) - 1)
-        votes = sum(cv2.GaussianBlur(neutral[voxels[j]], (0, 0), 0.8) for j in around) / 3
-        plane, doubtful = voxels[k], ends[voxels[k]]
-        plane = np.where(doubtful & (plane > 127) & (votes < 127.5), 0, plane)
-        sorted_out[k] = np.where(doubtful & (plane < 128) & (votes > 127.5), 255, plane)
+        votes = cv2.GaussianBlur(sum(side[voxels[j]] for j in around), (0, 0), 0.8)
+        plane, doubtful = after[voxels[k]], ends[voxels[k]]
+        plane = np.where(doubtful & (plane > 127) & (votes < 0), 0, plane)
+        sorted_out[k] = np.where(doubtful & (plane < 128) & (votes > 0), 255, plane)
 
     for_each(sort, len(voxels))
     return sorted_out
