@@ -15,7 +15,7 @@ help:
 	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
 	@echo "make test         style, tests and every notebook on its smallest setting"
 	@echo "make lab          open the notebooks in JupyterLab"
-	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full; DRY=1 says what would run, CORES=1 uses fewer"
+	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full; DRY=1 says what would run and what it takes, CORES=1 uses fewer"
 	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
 	@echo "make review       spoil labels, review them with networks, and see what came back: 20 minutes"
 	@echo "make smoke        every notebook on its smallest setting, kept in outputs"

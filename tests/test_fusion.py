@@ -1,6 +1,7 @@
 """One answer from many."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from motors import fusion
+from motors import experiments, fusion
+from motors.inference import Grid, detect_all
+from motors.volumes import Tomogram
 
 REFERENCE = Path(__file__).parent / "reference"
 POINT = ["z", "y", "x"]
@@ -224,3 +228,72 @@ def test_answers_need_to_know_all_tomograms_and_where_to_cut():
         fusion.answer(candidates, ["a", "a"])
     with pytest.raises(ValueError, match="neither"):
         fusion.answer(candidates, ["a"], quantile=None)
+
+
+def grid(cells, size=(128.0, 128.0, 128.0)) -> Grid:
+    """A heatmap of a tomogram of 16 ångström per voxel."""
+    cells = np.asarray(cells, dtype=np.float32)
+    shape = tuple(round(n * side / 16) for n, side in zip(cells.shape, size, strict=True))
+    return Grid(cells, size, shape, 16.0)
+
+
+def test_heatmaps_are_fused_cell_by_cell_on_the_finest_grid():
+    """By hand: of two cells and one twice as long, once averaged with weights 3 and 1, once the larger product."""
+    grids = {"fine": grid([[[0.2, 0.6]]]), "coarse": grid([[[0.4]]], (128.0, 128.0, 256.0)), "third": grid([[[1, 1]]])}
+    weights = {"coarse": 1.0, "fine": 3.0}
+    mean, largest = (fusion.fuse_grids(grids, weights, how=how) for how in ("mean", "max"))
+    np.testing.assert_allclose(mean.cells, [[[0.25, 0.55]]], rtol=1e-6)
+    np.testing.assert_allclose(largest.cells, [[[0.6, 1.8]]], rtol=1e-6)
+    assert mean.size == largest.size == (128, 128, 128)
+    with pytest.raises(ValueError, match=r"\['silent'\] have no heatmap"):
+        fusion.fuse_grids(grids, weights | {"silent": 1.0})
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    """A ball that a 3D and a 2D network see, and an empty tomogram: their candidates and the folder of their heatmaps.
+
+    The networks answer with brightness; the 2D one sees every other slice.
+    """
+    solid = replace(experiments.RESNEXT50, name="solid", patch=(32, 64, 96))
+    planar = replace(experiments.MAXVIT_TINY, name="planar", patch=(3, 64, 96))
+    axes = np.ogrid[:60, :80, :130]
+    squares = sum((axis - c) ** 2 for axis, c in zip(axes, BALL, strict=True))
+    ball = (255 * np.exp(-squares / (2 * 18**2))).astype(np.uint8)
+    tomograms = [Tomogram("ball", ball, 10.0), Tomogram("empty", np.zeros_like(ball), 10.0)]
+    output = tmp_path_factory.mktemp("kept")
+    seen = [
+        (lambda tiles: (avg_pool3d(tiles, 16) - 128) / 16, solid, ["zyx", "zxy"]),
+        (lambda tiles: (avg_pool2d(tiles.mean(dim=1, keepdim=True), 16) - 128) / 16, planar, ["yx"]),
+    ]
+    found = [detect_all(*each, tomograms, output, symmetries=names, threshold=0.01, keep=True) for *each, names in seen]
+    return pd.concat(found), output
+
+
+BALL = (33, 41, 72)
+SOURCES = ("solid zyx", "solid zxy", "planar yx")
+
+
+@pytest.mark.parametrize("way", fusion.WAYS)
+def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way):
+    """Within a cell, once, with a score between the lowest and the highest of the sources, nothing in the empty one."""
+    candidates, output = ensemble
+    weights, spacings = dict.fromkeys(SOURCES, 1.0), {"ball": 10.0, "empty": 10.0}
+    fused = fusion.combine(way, candidates, weights=weights, spacings=spacings, output=output)
+    found = fusion.best(fused)
+    assert found["tomo_id"].tolist() == ["ball"] and found["source"].tolist() == ["fused"]
+    assert np.abs(found[POINT].to_numpy() - BALL).max() * 10 <= 128
+    scores = fusion.best(candidates.assign(tomo_id=candidates["source"]))["score"]
+    assert len(scores) == 3 and scores.min() - 1e-3 <= found["score"].item() <= scores.max() + 1e-3
+
+
+def test_only_sources_with_a_weight_take_part(ensemble):
+    """One alone gives its own candidates, whatever the way; an unknown way is refused."""
+    candidates, output = ensemble
+    settings = {"weights": {"planar yx": 1.0}, "spacings": {"ball": 10.0}, "output": output}
+    alone = candidates[candidates["source"] == "planar yx"]
+    for way in fusion.WAYS:
+        found = fusion.best(fusion.combine(way, candidates, **settings))
+        np.testing.assert_allclose(found[[*POINT, "score"]], fusion.best(alone)[[*POINT, "score"]], rtol=2e-3)
+    with pytest.raises(ValueError, match="choose one of distance, boxes, mean, max"):
+        fusion.combine("median", candidates, **settings)

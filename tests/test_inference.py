@@ -387,6 +387,60 @@ def test_other_weights_other_settings_or_a_newer_tomogram_are_computed_again(tom
     assert calls(Silent().eval()) == 2
 
 
+def test_large_tiles_go_one_by_one():
+    """A full-size volume fills a GPU alone; triplets of slices and the demo's small blocks go eight at a time."""
+    sizes = [inference.tiles_at_once(experiments.get(name)) for name in ("resnext50", "maxvit_tiny", "resnext50_demo")]
+    assert sizes == [1, 8, 8]
+
+
+def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
+    """One of float16 per orientation, as `heatmap` answers it, with the size of a cell and what the tomogram was."""
+    shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
+    inference.detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
+    found = inference.kept(tmp_path, "b")
+    assert list(found) == ["solid zyx", "solid zxy_x"]
+    grid = found["solid zxy_x"]
+    voxels = volumes.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
+    expected = inference.heatmap(brightness, SOLID, voxels, symmetries=["zxy_x"])
+    np.testing.assert_allclose(grid.cells, expected, rtol=1e-3, atol=1e-7)
+    assert (grid.size, grid.shape, grid.spacing) == ((128, 128, 128), (48, 64, 96), 10)
+    candidates = inference.detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
+    again = grid.candidates("b", "solid zxy_x", threshold=0.05)
+    rows = candidates[(candidates.tomo_id == "b") & (candidates.source == "solid zxy_x")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, rows, rtol=1e-3)
+    with pytest.raises(FileNotFoundError, match="no heatmap of c in"):
+        inference.kept(tmp_path, "c")
+
+
+def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
+    """What was kept with other weights is passed over; candidates without a heatmap are computed again."""
+
+    def detect(answer: float, keep: bool = True) -> int:
+        network = Silent(answer).eval()
+        inference.detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, keep=keep)
+        return network.calls
+
+    assert [detect(0.0, keep=False), detect(0.0), detect(0.0), detect(1.0)] == [6, 6, 0, 6]
+    brighter = inference.kept(tmp_path, "b")["solid zyx"].cells
+    assert detect(0.0) == 0
+    assert (inference.kept(tmp_path, "b")["solid zyx"].cells < brighter).all()
+
+
+def test_a_heatmap_is_interpolated_where_it_lies():
+    """A ramp in ångström stays the same ramp on cells of other sizes, and flat beyond its last centres."""
+
+    def centres(axis: int, grid: inference.Grid) -> np.ndarray:
+        return (np.arange(grid.cells.shape[axis]) + 0.5) * grid.size[axis]
+
+    coarse = inference.Grid(np.zeros((4, 6, 8)), (256.0, 192.0, 160.0), (64, 72, 80), 16.0)
+    fine = inference.Grid(np.zeros((8, 9, 10)), (128.0, 128.0, 128.0), (64, 72, 80), 16.0)
+    for axis in range(3):
+        ramp = np.moveaxis(np.broadcast_to(centres(axis, coarse), np.roll((4, 6, 8), 2 - axis)), 2, axis)
+        found = np.moveaxis(replace(coarse, cells=ramp).onto(fine), axis, 0)[:, 0, 0]
+        expected = centres(axis, fine).clip(*centres(axis, coarse)[[0, -1]])
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_finds_the_same():
     """In half precision, up to its rounding."""

@@ -30,7 +30,9 @@ def made(root, profile):
     network = networks.build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
     networks.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
-    ensemble = {"sources": [f"{experiment.name} zyx"], "quantile": 0.5, "skip": 0.0, "held_out": {}}
+    source = f"{experiment.name} zyx"
+    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "held_out": {}, "weights": {source: 1.0}}
+    ensemble |= {"networks": {NETWORK: [source]}}
     workspace.write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
     kaggle_machine.wheels_without_network(home.run(PACKING, profile))
     return home

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from motors import networks
 from motors.experiments import RESNEXT50_SMOKE, Experiment
+from motors.networks.neck import Branch
 
 SHAPE = (32, 64, 96)  # z, y, x
 RESNEXT = replace(
@@ -125,7 +126,7 @@ def test_recomputing_remembers_less():
             network(grey(RESNEXT))
         return sum(stored)
 
-    assert kept(recompute=True) < 0.6 * kept(recompute=False)
+    assert kept(recompute=True) < 0.68 * kept(recompute=False)
 
 
 def test_a_copy_of_a_recomputing_network_trains_on_its_own():
@@ -177,6 +178,24 @@ def test_the_target_level_passes_through_the_neck_unchanged():
     assert torch.equal(deepest, levels[-1])
     assert fused.shape[1] == levels[3].shape[1] + 4 * RESNEXT.neck_channels == network.neck.out_channels
     assert torch.equal(fused[:, : levels[3].shape[1]], levels[3])
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_neck_computes_a_fine_level_only_where_it_is_asked(axes):
+    """With stride 2 under 16 the answer and all gradients are those of the whole level, interpolated afterwards."""
+    torch.manual_seed(0)
+    branch, grid = Branch(5, 4, 2, axes).double(), (2, 3, 4)[:axes]
+    level = torch.randn(2, 5, *(8 * cells for cells in grid), dtype=torch.float64, requires_grad=True)
+    mode = "trilinear" if axes == 3 else "bilinear"
+    results = []
+    for answer in (
+        branch(level, grid),
+        torch.nn.functional.interpolate(torch.nn.Sequential.forward(branch, level), size=grid, mode=mode),
+    ):
+        weights = torch.linspace(-1, 1, answer.numel(), dtype=torch.float64).reshape(answer.shape)
+        results.append([answer, *torch.autograd.grad((answer * weights).sum(), [level, *branch.parameters()])])
+    for mine, expected in zip(*results, strict=True):
+        torch.testing.assert_close(mine, expected)
 
 
 @pytest.mark.parametrize("experiment", [RESNEXT, X3D], ids=["resnext50", "x3d_m"])

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import toys
+import yaml
 
 from motors import workspace
 from motors.workspace.graph import steps
@@ -74,6 +75,38 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
     toys.graph(root, plan)
     with pytest.raises(ValueError, match=sentence):
         workspace.reproduce("demo", start=root)
+
+
+def test_a_dry_run_says_what_waits_for_what_and_what_it_takes(root):
+    """Estimates are called so, limits too; what is done by hand is listed; hours and disk are added up."""
+    expect = """
+expect:
+  full:
+    make data: {disk: 70}
+    00_first: {hours: 0.5}
+    20_last: {hours: ~2, disk: 180, gpu: <48}
+"""
+    toys.graph(root, PLAN.replace("full: {01_look: , 20_last: }", "full: {00_first: , 01_look: , 20_last: }") + expect)
+    _, lines = said(root, "--profile", "full", "--dry-run")
+    assert lines[lines.index("what waits for what, and what it is expected to take:") + 1 :] == [
+        "  make data: by hand; 70 GB on disk",
+        "  00_first: first; 0.5 h",
+        "  20_last: after 00_first; 2 h (estimated); 180 GB on disk; less than 48 GB of GPU memory",
+        "  01_look: after 00_first",
+        "in all 2 h one after the other; 250 GB on disk; a GPU with 48 GB",
+    ]
+    _, lines = said(root, "--dry-run")
+    graph = ["  00_first: first", "  10_middle: after 00_first", "  20_last: after 10_middle"]
+    assert lines[lines.index("what waits for what:") + 1 :] == graph
+
+
+def test_the_full_profile_says_what_each_of_its_steps_takes():
+    """All have hours, those that train or predict a GPU; data come first, with their 70 and 180 GB."""
+    expected = yaml.safe_load((toys.REPOSITORY / "notebooks" / "experiments.yaml").read_text())["expect"]["full"]
+    plan = steps(workspace.find(toys.REPOSITORY), "full")
+    assert {name for name in plan if "hours" not in expected.get(name, {})} == set()
+    assert {name for name in plan if "gpu" not in expected[name] and ("train" in name or name[0] == "9")} == set()
+    assert list(expected.items())[:2] == [("make data", {"disk": 70}), ("13_external_data", {"disk": 180})]
 
 
 def test_finished_steps_are_skipped_and_changed_ones_run_with_what_follows(root):

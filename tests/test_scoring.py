@@ -359,6 +359,19 @@ def test_an_interval_is_repeated_by_its_seed_and_shrinks_to_a_perfect_score():
     assert scoring.bootstrap(*recorded("perfect")) == (1, 1)
 
 
+def test_two_answers_are_compared_on_the_same_draws():
+    """By hand: of two motors one answer finds both and the other the first; 0, 1 or 2 draws of the second decide."""
+    solution = truth([("a", HERE), ("b", HERE)])
+    both, one = answers({"a": HERE, "b": HERE}), answers({"a": HERE, "b": None})
+    assert scoring.bootstrap(solution, both, one, n=400) == (0, 1)
+    assert scoring.bootstrap(solution, one, both, n=400) == (-1, 0)
+    assert scoring.bootstrap(*recorded("rand01"), recorded("rand01")[1]) == (0, 0)
+    many = [f"c{k}" for k in range(100)]  # one miss in a hundred is drawn up to three times in 97.5 % of the draws
+    solution, hits = truth([(name, HERE) for name in many]), dict.fromkeys(many, HERE)
+    found = scoring.bootstrap(solution, answers(hits), answers(hits | {"c7": None}), n=4000)
+    assert found == pytest.approx((0, 1 - 5 * 97 / (5 * 97 + 4 * 3)))
+
+
 def test_draws_without_a_score_are_left_out():
     """Of one hit and one empty tomogram a quarter of the draws have neither motor nor answer."""
     solution = truth([("a", HERE), ("b", None)])

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import json
 import logging
 import math
@@ -48,12 +49,12 @@ TINY = replace(
 class Tiny(nn.Module):
     """A network with all that can go wrong: batch norm, a buffer of whole numbers, dropout; logits at stride 16."""
 
-    def __init__(self, norm: bool = True, dropout: float = 0.2):
+    def __init__(self, norm: nn.Module | None = None, dropout: float = 0.2):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(1)
             self.stem = nn.Conv3d(1, 6, 4, stride=4)
-            self.norm = nn.BatchNorm3d(6) if norm else nn.Identity()
+            self.norm = norm or nn.BatchNorm3d(6)
             self.dropout = nn.Dropout(dropout)
             self.head = nn.Conv3d(6, 1, 4, stride=4)
 
@@ -73,9 +74,14 @@ class Samples(Dataset):
         if self.notes:
             with self.notes.open("a") as file:
                 file.write(f"{k}\n")
-        rng = np.random.default_rng([3, k])
-        image = rng.integers(0, 256, (1, *self.experiment.patch), dtype=np.uint8)
-        return {"image": image, "target": rng.random((1, *self.experiment.grid), dtype=np.float32)}
+        rng, experiment = np.random.default_rng([3, k]), self.experiment
+        shapes = (
+            [experiment.patch, experiment.grid]
+            if experiment.planar
+            else [(1, *experiment.patch), (1, *experiment.grid)]
+        )
+        image = rng.integers(0, 256, shapes[0], dtype=np.uint8)
+        return {"image": image, "target": rng.random(shapes[1], dtype=np.float32)}
 
 
 class Silent:
@@ -484,42 +490,113 @@ def keep_gradients(output):
     training.Training.on_before_optimizer_step = keep
 
 
-def train_without_norm(output, devices, interactive=False):
-    """Train a network without batch norm and dropout; the two processes of a notebook are forked from this one."""
+class Frozen(nn.Module):
+    """Batch norm with fixed statistics, whose scale and shift are learnt."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.linspace(-1, 1, channels))
+        self.register_buffer("variance", torch.linspace(0.5, 2, channels))
+
+    def forward(self, features):
+        return nn.functional.batch_norm(features, self.mean, self.variance, self.weight, self.bias)
+
+
+# Without dropout, which draws for each device on its own. CoaT is the project's, on slices, with layer norms.
+COAT = replace(
+    experiments.get("coat_medium_smoke"),
+    patch=(3, 64, 64),
+    **{
+        key: getattr(TINY, key)
+        for key in ("batch", "accumulate", "warmup", "steps", "stop_at", "save_every", "average")
+    },
+)
+ALIKE = {
+    "none": (TINY, lambda: Tiny(norm=nn.Identity(), dropout=0.0)),
+    "frozen": (TINY, lambda: Tiny(norm=Frozen(6), dropout=0.0)),
+    "batch norm": (TINY, lambda: Tiny(dropout=0.0)),
+    "CoaT": (COAT, lambda: networks.build(COAT)),
+}
+
+
+def train_on(devices, output, kind, interactive=False):
+    """Train one of these networks; the two processes of a notebook are forked from this one."""
     torch.set_num_threads(1)
     if interactive:
         sys.ps1 = ">>> "  # how Python says that it is a notebook or a prompt
     keep_gradients(output)
-    samples = Samples(notes=output / "notes")
-    train(output, dataset=samples, network=Tiny(norm=False, dropout=0.0), devices=devices)
+    experiment, network = ALIKE[kind]
+    samples = Samples(notes=output / "notes", like=experiment)
+    train(output, experiment, dataset=samples, network=network(), devices=devices)
 
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    """The run that one process makes of a micro-batch of two patches."""
-    output = tmp_path_factory.mktemp("one_device")
-    assert run(train_without_norm, output, devices=1) == 0
-    return output
+    """What makes the run of one process, which takes micro-batches of two patches, with a kind of network."""
+
+    @functools.cache
+    def run_on_one(kind):
+        output = tmp_path_factory.mktemp("one_device")
+        assert run(train_on, 1, output, kind) == 0
+        return output
+
+    return run_on_one
 
 
 def agree(output, other):
-    """Every loss, every gradient and the averaged weights are the same to float tolerance, from the same samples."""
+    """Every loss and every gradient are the same to float tolerance, from the same samples."""
     for row, expected in zip(rows(output), rows(other), strict=True):
         assert float(row["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
     for step in range(TINY.optimiser_steps):
         pair = (torch.load(folder / f"gradients_{step}.pt", weights_only=True) for folder in (output, other))
         for mine, theirs in zip(*pair, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-    mine, theirs = (load_file(folder / "weights" / "weights.safetensors") for folder in (output, other))
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
     taken = [sorted(int(k) for k in (folder / "notes").read_text().split()) for folder in (output, other)]
     assert taken[0] == taken[1] == list(range(48))
 
 
-def test_two_processes_of_a_notebook_train_like_one_with_the_doubled_batch(tmp_path, one_device):
-    """Without batch norm, two forked processes with one patch each have the losses and gradients of one with two."""
-    assert run(train_without_norm, tmp_path, devices=2, interactive=True) == 0
-    agree(tmp_path, one_device)
+@pytest.mark.parametrize("kind", ["none", "frozen", "CoaT"])
+def test_two_processes_of_a_notebook_train_like_one_with_the_doubled_batch(kind, tmp_path, one_device):
+    """Two forked processes with one patch each have the losses and gradients of one with two, unless norms see both."""
+    assert run(train_on, 2, tmp_path, kind, interactive=True) == 0
+    agree(tmp_path, one_device(kind))
+    if kind != "CoaT":  # the shifts of its keys have no gradient but rounding, which AdamW makes whole steps of
+        weights = (load_file(folder / "weights" / "weights.safetensors") for folder in (tmp_path, one_device(kind)))
+        torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+
+
+def test_on_cpus_batch_norms_see_the_patches_of_their_own_process(tmp_path, one_device):
+    """From the same weights and samples, the first loss of two processes is another than that of one."""
+    assert run(train_on, 2, tmp_path, "batch norm", interactive=True) == 0
+    first, expected = (float(rows(folder)[0]["loss"]) for folder in (tmp_path, one_device("batch norm")))
+    assert abs(first - expected) > 1e-4 * expected
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "shared", "says"),
+    [
+        ("gpu", 2, True, "the batch norms of tiny see the patches of all 2 GPUs"),
+        ("cpu", 2, False, "the batch norms of tiny see only the patches of their own process"),
+        ("gpu", 1, False, ""),
+    ],
+)
+def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices, shared, says, monkeypatch, caplog):
+    """What Lightning is asked for; nothing is said where there is one device, or no batch norm."""
+
+    def stop(**settings):
+        asked.append(settings["sync_batchnorm"])
+        raise InterruptedError
+
+    asked: list[bool] = []
+    monkeypatch.setattr("motors.training.run.Trainer", stop)
+    caplog.set_level(logging.INFO, "motors")
+    for norm, expected in ((None, says), (nn.Identity(), "")):
+        caplog.clear()
+        with pytest.raises(InterruptedError):
+            train("nowhere", network=Tiny(norm=norm), accelerator=accelerator, devices=devices)
+        assert caplog.text.strip().endswith(expected) and bool(caplog.text) == bool(expected)
+    assert asked == [shared, shared]
 
 
 @pytest.mark.slow
@@ -531,8 +608,8 @@ def test_two_processes_of_a_script_train_like_one_with_the_doubled_batch(tmp_pat
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_training import train_without_norm
-train_without_norm(Path({str(tmp_path / "two")!r}), devices=2)
+from test_training import train_on
+train_on(2, Path({str(tmp_path / "two")!r}), "none")
 """
     )
     process = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
@@ -541,4 +618,4 @@ train_without_norm(Path({str(tmp_path / "two")!r}), devices=2)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the process it started, too, if one of them hangs
-    agree(tmp_path / "two", one_device)
+    agree(tmp_path / "two", one_device("none"))

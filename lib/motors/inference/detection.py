@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from motors import geometry, heatmaps, volumes, workspace
+from motors import volumes, workspace
 from motors.experiments import Experiment
-from motors.geometry import MATCH_RADIUS, Shape
+from motors.geometry import Shape
+from motors.inference.grids import CANDIDATE, Grid, join, keep_grids
 from motors.inference.tiling import Network, cell_strides, heatmap
-from motors.labels import POINT
 from motors.volumes import Tomogram
-
-CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "source": str}
 
 
 def detect(
@@ -58,8 +56,9 @@ def detect(
     ValueError
         If the spacing is not known, or as `heatmap`.
     """
-    settings = {"symmetries": symmetries, "average": average, "threshold": threshold, "most": most}
-    return _candidates(network, experiment, _resampled(tomogram, experiment, spacing), **settings, **options)
+    ready = _resampled(tomogram, experiment, spacing)
+    grids = _grids(network, experiment, ready, symmetries=symmetries, average=average, **options)
+    return _candidates(ready.name, grids, threshold, most)
 
 
 def detect_all(
@@ -74,6 +73,7 @@ def detect_all(
     threshold: float = 0.05,
     most: int = 100,
     mend: bool = True,
+    keep: bool = False,
     title: str = "detect",
     **options: Any,
 ) -> pd.DataFrame:
@@ -90,6 +90,8 @@ def detect_all(
     spacing : ångström per voxel of tomograms that do not know their own: one number, or one for each name
     mend : True looks for damaged grey levels, puts wrapped ones right before networks see them, and notes what it found
         in `output/findings`, see `volumes.findings`; False takes all tomograms as they are
+    keep : keep the heatmaps too, for `kept`: one for each orientation, in an `.npz` beside the CSV. As float16 they
+        have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
 
     Returns
@@ -107,20 +109,21 @@ def detect_all(
         paths = tomograms if isinstance(tomograms, Mapping) else {}
         for each in tomograms:
             names.append(name := each if paths else each.name)
-            if _is_done(folder / f"{name}.csv", paths.get(name)):
+            if _is_done(folder / f"{name}.csv", paths.get(name), keep):
                 yield None
             else:
                 own = spacing.get(name) if isinstance(spacing, dict) else spacing
                 yield _resampled(_opened(paths.get(name, each), name, notes), experiment, own)
 
-    total = len(tomograms) if hasattr(tomograms, "__len__") else None
-    with workspace.progress(total=total, title=title) as meter:
+    with workspace.progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
         for ready in _ahead(missing()):
             if ready is not None:
-                table = _candidates(network, experiment, ready, **settings, **options)
-                workspace.write_table(folder / f"{ready.name}.csv", table)
+                grids = _grids(network, experiment, ready, symmetries=symmetries, average=average, **options)
+                if keep:
+                    keep_grids(folder / f"{ready.name}.npz", grids)
+                workspace.write_table(folder / f"{ready.name}.csv", _candidates(ready.name, grids, threshold, most))
             meter.advance()
-    return _join(pd.read_csv(folder / f"{name}.csv", dtype=CANDIDATE) for name in names)
+    return join(pd.read_csv(folder / f"{name}.csv", dtype=CANDIDATE) for name in names)
 
 
 class _Resampled(NamedTuple):
@@ -149,24 +152,21 @@ def _resampled(tomogram: Tomogram, experiment: Experiment, spacing: float | None
     return _Resampled(tomogram.name, voxels, tomogram.voxels.shape, spacing)
 
 
-def _candidates(network, experiment, ready: _Resampled, *, symmetries, average, threshold, most, **options):
-    """Return the candidates of a tomogram that is resampled already."""
+def _grids(network, experiment, ready: _Resampled, *, symmetries, average: bool, **options: Any) -> dict[str, Grid]:
+    """Return the heatmaps of a tomogram that is resampled already, by source."""
     cells = cell_strides(experiment, options.get("cell_stride", 8))
-    radius = MATCH_RADIUS / min(cell * spacing for cell, spacing in zip(cells, experiment.spacing, strict=True))
-    names, tables = [symmetries] if isinstance(symmetries, str) else list(symmetries), []
+    size = tuple(cell * spacing for cell, spacing in zip(cells, experiment.spacing, strict=True))
+    names = [symmetries] if isinstance(symmetries, str) else list(symmetries)
+    grids = {}
     for group in [names] if average else [[name] for name in names]:
         probabilities = heatmap(network, experiment, ready.voxels, symmetries=group, **options)
-        found, scores = heatmaps.peaks(probabilities, threshold=threshold, radius_cells=radius, most=most)
-        points = geometry.voxel_between(geometry.cell_to_voxel(found, cells), experiment.spacing, ready.spacing)
-        table = pd.DataFrame(points.clip(0, np.subtract(ready.shape, 1)), columns=POINT)
-        tables.append(table.assign(tomo_id=ready.name, score=scores, source=f"{experiment.name} {'+'.join(group)}"))
-    return _join(tables)
+        grids[f"{experiment.name} {'+'.join(group)}"] = Grid(probabilities, size, ready.shape, ready.spacing)
+    return grids
 
 
-def _join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return tables of candidates as one."""
-    filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
-    return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
+def _candidates(name: str, grids: Mapping[str, Grid], threshold: float, most: int) -> pd.DataFrame:
+    """Return the candidates of all heatmaps of a tomogram."""
+    return join(grid.candidates(name, source, threshold=threshold, most=most) for source, grid in grids.items())
 
 
 def _folder(output: Path, network: Network, experiment: Experiment, settings: dict[str, Any]) -> Path:
@@ -193,9 +193,11 @@ def _fingerprint(network: Network) -> str | None:
     return digest.hexdigest()
 
 
-def _is_done(file: Path, source: str | Path | None) -> bool:
-    """Return whether `file` is there and no older than what it was made from."""
-    return file.is_file() and (source is None or file.stat().st_mtime >= Path(source).stat().st_mtime)
+def _is_done(file: Path, source: str | Path | None, keep: bool) -> bool:
+    """Return whether `file`, and the heatmaps beside it if wanted, are there and no older than what they are of."""
+    files = [file, file.with_suffix(".npz")] if keep else [file]
+    since = 0.0 if source is None else Path(source).stat().st_mtime
+    return all(each.is_file() and each.stat().st_mtime >= since for each in files)
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:

@@ -111,6 +111,11 @@ def cell_strides(experiment: Experiment, cell_stride: int = 8) -> Shape:
     return tuple(max(1, round(cell_stride * finest / spacing)) for spacing in experiment.spacing)
 
 
+def tiles_at_once(experiment: Experiment) -> int:
+    """Return how many tiles a network takes at once without trouble: 8, of large ones as many as hold 32 Mi voxels."""
+    return min(8, max(1, 2**25 // math.prod(experiment.patch)))
+
+
 def snug_patch(shape: Shape, patch: Shape) -> Shape:
     """Return the smallest tiles of which a volume needs no more than of tiles of size `patch`.
 

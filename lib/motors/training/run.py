@@ -16,6 +16,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Trainer
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from motors import networks, workspace
@@ -46,9 +47,12 @@ def train(
     Into `output` go `weights/` (see `networks.save`), `metrics.csv` (see `Journal`) and `checkpoints/`, of which the
     last two are kept.
 
-    With several devices, each takes its share of a micro-batch and batch norms see the whole of it (`SyncBatchNorm`,
-    which CPUs do not have), so that their number changes the speed but, up to rounding and dropout, not the result. A
-    script is started once more per device; in a notebook the kernel is forked, which must not have used a GPU before.
+    With several devices, each takes its share of a micro-batch and gradients are averaged, so that their number changes
+    the speed but, up to rounding and dropout, not the result. For that, batch norms on GPUs take their statistics from
+    the patches of all devices (`SyncBatchNorm`, turned on here). CPUs do not have it: there each process normalises by
+    its own patches, one instead of two perhaps, and the running statistics are those of the first process. Networks
+    without batch norm, such as CoaT, or with frozen ones, learn the same on CPUs too. A script is started once more per
+    device; in a notebook the kernel is forked, which must not have used a GPU before.
 
     Parameters
     ----------
@@ -82,6 +86,11 @@ def train(
     accelerator = _accelerator(accelerator)
     if accelerator == "cpu":
         networks.channels_last(network)
+    if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
+        if accelerator == "cpu":
+            log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
+        else:
+            log.info("the batch norms of %s see the patches of all %d GPUs", experiment.name, devices)
     average = WeightAverage(network, experiment.average)
     checkpoint = newest(output / "checkpoints")
     if _steps(checkpoint, experiment) < experiment.optimiser_steps:

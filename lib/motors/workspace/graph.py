@@ -20,6 +20,9 @@ from motors.workspace.places import Run, Workspace, find
 from motors.workspace.records import write_text
 from motors.workspace.sources import fingerprint
 
+PLAN = "experiments.yaml"
+UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
+
 
 @dataclass(frozen=True)
 class Step:
@@ -61,15 +64,12 @@ def steps(workspace: Workspace, profile: str, seed: int = 0) -> dict[str, Step]:
     ValueError
         If the profile is not in `experiments.yaml`, or a notebook is named there that does not exist.
     """
-    import yaml
-
-    file = workspace.root / "notebooks" / "experiments.yaml"
-    plan = yaml.safe_load(file.read_text(encoding="utf-8"))
+    plan = _read(workspace)
     if profile not in plan["profiles"]:
-        raise ValueError(f"{file.name} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
+        raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
     settings, graph = plan["profiles"][profile], plan["graph"]
     if unknown := sorted(set(settings) - set(graph)):
-        raise ValueError(f"{file.name}: profile {profile} runs {', '.join(unknown)}, which the graph does not know")
+        raise ValueError(f"{PLAN}: profile {profile} runs {', '.join(unknown)}, which the graph does not know")
 
     def before(notebook: str) -> list[str]:
         """Notebooks of this profile that `notebook` waits for."""
@@ -83,7 +83,7 @@ def steps(workspace: Workspace, profile: str, seed: int = 0) -> dict[str, Step]:
             after = tuple(found[name] for name in dict.fromkeys(before(notebook)))
             found[notebook] = Step(run, parameters, after, notebook in plan["alone"])
             if not found[notebook].source.is_file():
-                raise ValueError(f"{file.name} names {notebook}, but there is no {found[notebook].source.name}")
+                raise ValueError(f"{PLAN} names {notebook}, but there is no {found[notebook].source.name}")
     return found
 
 
@@ -106,7 +106,7 @@ def reproduce(
     profile : which notebooks run with which parameters: a profile of `experiments.yaml`
     seed : seed of every notebook; it names the runs
     cores : how many processor cores to use, by default all
-    dry_run : only say which steps are current and which would run
+    dry_run : only say which steps are current and which would run, what each waits for, and what it is expected to take
     start : a folder in the workspace, by default the current one
     say : is given each line of the report
 
@@ -129,6 +129,8 @@ def reproduce(
         for notebook, step in plan.items():
             say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
         if dry_run:
+            for line in _plan(_read(workspace).get("expect", {}).get(profile, {}), plan):
+                say(line)
             return 0
         code = _supervised(snakemake, workspace, lock) if pending else 0
     for line in _result(workspace, plan) if code == 0 else _failures(plan, began):
@@ -179,6 +181,39 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
         except BlockingIOError:
             raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
         yield lock
+
+
+def _read(workspace: Workspace) -> dict[str, Any]:
+    """Return what `experiments.yaml` says."""
+    import yaml
+
+    return yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
+
+
+def _plan(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
+    """Lines on what each step waits for, and what it and what is done by hand are expected to take."""
+    yield "what waits for what" + (", and what it is expected to take:" if expected else ":")
+    for name in dict.fromkeys([*expected, *plan]):
+        after = ", ".join(before.run.notebook for before in plan[name].after) if name in plan else ""
+        first = "by hand" if name not in plan else f"after {after}" if after else "first"
+        takes = [_amount(unit, expected.get(name, {}).get(kind)) for kind, unit in UNITS.items()]
+        yield f"  {name}: {'; '.join([first, *filter(None, takes)])}"
+    if expected:
+        hours, disk, gpu = ([_number(each.get(kind, 0)) for each in expected.values()] for kind in UNITS)
+        yield f"in all {sum(hours):.0f} h one after the other; {sum(disk):.0f} GB on disk; a GPU with {max(gpu):.0f} GB"
+
+
+def _amount(unit: str, value: Any) -> str:
+    """Say an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    if value is None:
+        return ""
+    words = unit.format(str(value).lstrip("~").replace("<", "less than "))
+    return f"{words} (estimated)" if str(value).startswith("~") else words
+
+
+def _number(value: Any) -> float:
+    """The number of such an amount."""
+    return float(str(value).lstrip("~<"))
 
 
 def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:

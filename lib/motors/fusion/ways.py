@@ -1,0 +1,80 @@
+"""The four ways in which the ensemble can be put together, called alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors import inference
+from motors.fusion.points import fuse, fuse_boxes, fuse_points
+from motors.geometry import MATCH_RADIUS
+from motors.inference import Grid
+from motors.inference.grids import join
+
+POINTWISE = {"distance": fuse_points, "boxes": fuse_boxes}
+WAYS = (*POINTWISE, "mean", "max")
+LOWEST = 0.01  # score of a candidate in a fused heatmap
+
+
+def combine(
+    way: str,
+    candidates: pd.DataFrame,
+    *,
+    weights: Mapping[str, float],
+    spacings: Mapping[str, float],
+    output: str | Path,
+    skip: float = 0.2,
+) -> pd.DataFrame:
+    """Return what several sources say together, as candidates of the source "fused".
+
+    Parameters
+    ----------
+    way : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap of
+        those that were kept, see `fuse_grids`, and take its peaks
+    candidates : of all sources; those without a weight are left out
+    weights : how much each source counts
+    spacings : ångström per voxel of every tomogram, by name
+    output : where `inference.detect_all` kept the heatmaps; "distance" and "boxes" do without
+    skip : candidates with a lower score do not vote; heatmaps have no such limit
+
+    Raises
+    ------
+    ValueError
+        If there is no such way, or a heatmap of a source was not kept.
+    FileNotFoundError
+        If no heatmap of a tomogram was kept.
+    """
+    if way not in WAYS:
+        raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(WAYS)}")
+    if way in POINTWISE:
+        radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
+        mine = candidates[candidates["source"].isin(list(weights))]
+        return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[way], skip=skip)
+    grids = {name: fuse_grids(inference.kept(output, name), weights, how=way) for name in sorted(spacings)}
+    return join(grid.candidates(name, "fused", threshold=LOWEST) for name, grid in grids.items())
+
+
+def fuse_grids(grids: Mapping[str, Grid], weights: Mapping[str, float], *, how: str = "mean") -> Grid:
+    """Return one heatmap of several, on the finest of their grids; the others are interpolated at its cells.
+
+    Parameters
+    ----------
+    grids : of one tomogram, by source
+    weights : how much each source counts
+    how : "mean" of what they say, each as often as its weight, or "max", the largest product with a weight
+
+    Raises
+    ------
+    ValueError
+        If a source that counts has no heatmap.
+    """
+    if missing := sorted(set(weights) - set(grids)):
+        raise ValueError(f"the sources {missing} have no heatmap: detect with keep=True, or give them no weight")
+    finest = min((grids[source] for source in weights), key=lambda grid: math.prod(grid.size))
+    each = np.stack([weight * grids[source].onto(finest) for source, weight in weights.items()])
+    return replace(finest, cells=each.max(axis=0) if how == "max" else each.sum(axis=0) / sum(weights.values()))
