@@ -21,6 +21,7 @@ SMALL = replace(
     patch=(3, *PATCH),
     spacing=(100.0, 50.0, 50.0),
     resampling="linear",
+    stride=16,
     background=0.5,
     repeats=6,
     seed=7,

@@ -29,7 +29,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     """Return the network of an experiment, in training mode; it takes grey levels 0..255 and answers logits.
 
     A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to
-    `(b, 1, y / 16, x / 16)`. First weights follow from the experiment's seed; the global generator is left as it was.
+    `(b, 1, y / s, x / s)`. First weights follow from the experiment's seed; the global generator is left as it was.
 
     Parameters
     ----------
@@ -44,11 +44,9 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     ValueError
         If there is no such encoder, the weights are not its, or the experiment asks for cells of another size.
     """
-    possible = (TARGET,) if experiment.planar else (8, TARGET)
-    if experiment.stride not in possible:
+    if experiment.stride not in (8, TARGET):
         raise ValueError(
-            f"experiment {experiment.name} asks for stride {experiment.stride}:"
-            f" its network can have {' or '.join(map(str, possible))}"
+            f"experiment {experiment.name} asks for stride {experiment.stride}: its network can have 8 or {TARGET}"
         )
     held = None if weights is None else published.pretrained(weights)
     with torch.random.fork_rng(devices=[]):
@@ -56,8 +54,10 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
         encoder = _encoder(experiment, held)
         parts = (encoder, _neck(experiment, encoder))
         settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
-        planar = experiment.planar
-        network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
+        if experiment.planar:
+            network = Unet2d(*parts, experiment.patch[1:], stride=experiment.stride, **settings)
+        else:
+            network = Unet3d(*parts, **settings)
     return recompute(network) if experiment.recompute else network
 
 

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from .neck import ChannelNorm
+from .neck import TARGET, ChannelNorm
 from .scaling import Scaling
 
 PRIOR = 5e-5  # the probability an untrained network gives every cell, of the original solution
@@ -73,7 +73,7 @@ def _create(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any
 
 
 class Unet2d(nn.Module):
-    """From three slices to a logit for every cell of 16 x 16 voxels of the middle one.
+    """From three slices to a logit for every cell of 16 x 16 voxels of the middle one, or of 8 x 8.
 
     With MaxViT-tiny it has 34.7 million parameters, with CoaT-lite-medium 48.2. The 86.1 and 99.6 million of the
     original solution count a second head that was never trained.
@@ -83,6 +83,7 @@ class Unet2d(nn.Module):
     encoder : maps `(b, 3, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
     neck : makes of those the deepest and the fused one, see `Neck`
     shape : `(y, x)` of the slices, in voxels
+    stride : of the fused level, in voxels: a side of a cell
     decoder_channels : of the decoder's and the head's convolutions
     normalisation : name of a `Scaling`
     """
@@ -93,6 +94,7 @@ class Unet2d(nn.Module):
         neck: nn.Module,
         shape: tuple[int, int],
         *,
+        stride: int = TARGET,
         decoder_channels: int,
         normalisation: str,
     ) -> None:
@@ -101,7 +103,8 @@ class Unet2d(nn.Module):
         self.scaling = Scaling(normalisation, axes=2)
         self.encoder = encoder
         self.neck = neck
-        self.decoder = Decoder(encoder.channels[-1], neck.out_channels, decoder_channels)
+        finer = encoder.strides[-1] // stride
+        self.decoder = Decoder(encoder.channels[-1], neck.out_channels, decoder_channels, finer=finer)
         self.head = nn.Sequential(
             nn.Conv2d(decoder_channels, decoder_channels, 3, padding=1),
             ChannelNorm(decoder_channels, eps=1e-6),
@@ -119,7 +122,7 @@ class Unet2d(nn.Module):
 
         Returns
         -------
-        `(b, 1, y / 16, x / 16)`, for the middle slice
+        `(b, 1, y / stride, x / stride)`, for the middle slice
 
         Raises
         ------
@@ -135,18 +138,20 @@ class Unet2d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level brought to twice its size and read together with the fused one: two convolutions.
+    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
 
     Parameters
     ----------
     deepest, fused : channels of the two levels
     out_channels : of what comes out
+    finer : how many cells of the fused level a side of a deepest one has
     """
 
-    def __init__(self, deepest: int, fused: int, out_channels: int) -> None:
+    def __init__(self, deepest: int, fused: int, out_channels: int, *, finer: int = 2) -> None:
         super().__init__()
+        many = deepest // 2 * finer**2
         self.grow = nn.Sequential(
-            nn.Conv2d(deepest, 2 * deepest, 1), ChannelNorm(2 * deepest, eps=1e-6), nn.GELU(), nn.PixelShuffle(2)
+            nn.Conv2d(deepest, many, 1), ChannelNorm(many, eps=1e-6), nn.GELU(), nn.PixelShuffle(finer)
         )
         self.norm = ChannelNorm(fused, eps=1e-6)
         self.convolutions = nn.Sequential(
@@ -156,15 +161,15 @@ class Decoder(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
             nn.GELU(),
         )
-        _equal_neighbours(self.grow[0])
+        _equal_neighbours(self.grow[0], finer**2)
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, y, x)` on the grid of `fused`."""
         return self.convolutions(torch.cat([self.grow(deepest), self.norm(fused)], dim=1))
 
 
-def _equal_neighbours(convolution: nn.Conv2d) -> None:
-    """Let the four outputs that are shuffled next to each other begin equal: no chequerboard (Aitken et al. 2017)."""
+def _equal_neighbours(convolution: nn.Conv2d, count: int) -> None:
+    """Let the `count` outputs that are shuffled side by side begin equal: no chequerboard (Aitken et al. 2017)."""
     nn.init.kaiming_normal_(convolution.weight)
     with torch.no_grad():
-        convolution.weight.copy_(convolution.weight[::4].repeat_interleave(4, dim=0))
+        convolution.weight.copy_(convolution.weight[::count].repeat_interleave(count, dim=0))
