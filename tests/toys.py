@@ -85,13 +85,14 @@ def outputs(root: Path, run: str = "demo") -> None:
     for name in ("50_package_for_kaggle.ipynb", "90_submit.ipynb", "kernel-metadata.json"):
         shutil.copy(REPOSITORY / "notebooks" / name, root / "notebooks" / name)
     provenance = {"commit": "abc", "versions": {"torch": "2.5"}, "time": "2026-01-01T00:00:00+00:00"}
+    ensemble = {"networks": {"20_train_resnext50": ["toy zyx"]}, "held_out": {"toy zyx": {"F2": 0.5}}}
     files = {
         "20_train_resnext50/weights/weights.safetensors": WEIGHTS,
         "20_train_resnext50/weights/experiment.json": b'{"name": "toy", "steps": 4}',
         "20_train_resnext50/metrics.csv": b"step,loss\n1,0.5\n",
         "20_train_resnext50/provenance.json": json.dumps(provenance).encode(),
         "11_prepare_volumes/tomo_a.npy": b"made-up grey levels",
-        "40_ensemble/ensemble.json": b'{"held_out": {"toy zyx": {"F2": 0.5}}}',
+        "40_ensemble/ensemble.json": json.dumps(ensemble).encode(),
         **{f"10_prepare_labels/{name}.csv": b"tomo_id\na\n" for name in ("folds", "tomograms", "motors")},
     }
     for path, content in files.items():
