@@ -119,9 +119,7 @@ def detect_all(
         for ready in _ahead(missing()):
             if ready is not None:
                 grids = _grids(network, experiment, ready, symmetries=symmetries, average=average, **options)
-                if keep:
-                    keep_grids(folder / f"{ready.name}.npz", grids)
-                workspace.write_table(folder / f"{ready.name}.csv", _candidates(ready.name, grids, threshold, most))
+                _write(folder / f"{ready.name}.csv", grids, _candidates(ready.name, grids, threshold, most), keep)
             meter.advance()
     return join(pd.read_csv(folder / f"{name}.csv", dtype=CANDIDATE) for name in names)
 
@@ -167,6 +165,13 @@ def _grids(network, experiment, ready: _Resampled, *, symmetries, average: bool,
 def _candidates(name: str, grids: Mapping[str, Grid], threshold: float, most: int) -> pd.DataFrame:
     """Return the candidates of all heatmaps of a tomogram."""
     return join(grid.candidates(name, source, threshold=threshold, most=most) for source, grid in grids.items())
+
+
+def _write(path: Path, grids: Mapping[str, Grid], candidates: pd.DataFrame, keep: bool) -> None:
+    """Keep the candidates of a tomogram, and first its heatmaps beside them if wanted."""
+    if keep:
+        keep_grids(path.with_suffix(".npz"), grids)
+    workspace.write_table(path, candidates)
 
 
 def _folder(output: Path, network: Network, experiment: Experiment, settings: dict[str, Any]) -> Path:
