@@ -120,6 +120,16 @@ def test_files_are_linked_not_copied_and_listed_with_their_hashes(run):
     assert len(list(changed.folder.glob("package-*.json"))) == 1
 
 
+def test_without_names_all_networks_of_the_ensemble_are_packed(run):
+    """Nothing of the ensemble is forgotten, and a network that it needs and that is not there is said."""
+    assert kaggle.package("motors-weights", run).manifest == kaggle.package("motors-weights", run, NETWORKS).manifest
+    ensemble = run.input("40_ensemble") / "ensemble.json"
+    about = json.loads(ensemble.read_text())
+    ensemble.write_text(json.dumps(about | {"networks": about["networks"] | {"22_train_x3d_m": ["toy zxy"]}}))
+    with pytest.raises(FileNotFoundError, match="run 22_train_x3d_m first"):
+        kaggle.package("motors-weights", run)
+
+
 def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     """A file that no packing put there stops it."""
     folder = kaggle.package("motors-labels", run).folder

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         if "run" in extra:
             command.add_argument("--profile", choices=PROFILES, default="demo")
             command.add_argument("--seed", type=int, default=0)
-            command.add_argument("--networks", default="20_train_resnext50", help="training notebooks")
+            command.add_argument("--networks", default="", help="training notebooks; by default all of the ensemble")
         if "owner" in extra:
             command.add_argument("--owner", required=True, help="your user name on Kaggle")
         return command

@@ -57,7 +57,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     ----------
     slug : a key of `RECIPES`, or the run's simulated competition, which lies in its folder already
     run : whose notebooks' outputs are packed; what has to be built on the way is written to its own
-    networks : training notebooks, for motors-weights
+    networks : training notebooks, for motors-weights; by default all of the ensemble
 
     Raises
     ------
@@ -126,10 +126,9 @@ def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
     """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
-    if not networks:
-        raise ValueError("motors-weights needs the names of the training notebooks whose networks it is to hold")
-    found = {f"{ENSEMBLE}/{run.name}/ensemble.json": run.input(ENSEMBLE) / "ensemble.json"}
-    for notebook in networks:
+    ensemble = run.input(ENSEMBLE) / "ensemble.json"
+    found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
+    for notebook in networks or json.loads(ensemble.read_text(encoding="utf-8"))["networks"]:
         folder = run.input(notebook)
         card = write_text(run.output / f"{notebook}.md", _card(run, notebook))
         inside = ("weights/weights.safetensors", "weights/experiment.json", "metrics.csv", "provenance.json")
