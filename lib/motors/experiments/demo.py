@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from .original import COAT_MEDIUM, MAXVIT_TINY, RESNEXT50, X3D_M
 from .record import Experiment
 
-# Optimiser steps: five minutes of the ResNeXt-50 on two cores, four of the other 3D networks, two of the 2D ones.
-RESNEXT50_STEPS = 1000
-DENSENET121_STEPS = 800
-X3D_M_STEPS = 700
-MAXVIT_TINY_STEPS = 400
-COAT_MEDIUM_STEPS = 600
+
+def _demo(original: Experiment, **changes: Any) -> Experiment:
+    """A network of the original solution that learns the simulated competition in minutes."""
+    small = {
+        "name": f"{original.family}_demo",
+        "resampling": "mean",
+        "stride": 8,
+        "table": "competition",
+        "background": 0.4,
+        "accumulate": 1,
+        "warmup": 50,
+        "stop_at": None,
+        "save_every": 200,
+        "seed": 0,
+        "fold": 0,
+    }
+    return replace(original, **small | changes)
 
 
 def _smoke(demo: Experiment) -> Experiment:
@@ -22,9 +34,8 @@ def _smoke(demo: Experiment) -> Experiment:
 
 # Family and code path of the original, shrunk to what two cores train in minutes on the simulated competition. Small
 # patches, because a motor teaches as much in a small one; coarse voxels, 8 to a cell to keep cells narrow.
-RESNEXT50_DEMO = replace(
+RESNEXT50_DEMO = _demo(
     RESNEXT50,
-    name="resnext50_demo",
     encoder="smp/tu-resnext50_32x4d",
     encoder_options={
         "layers": [2, 2, 2, 2],
@@ -39,21 +50,11 @@ RESNEXT50_DEMO = replace(
     decoder_channels=48,
     patch=(32, 64, 64),
     spacing=(24.0, 24.0, 24.0),
-    resampling="mean",
-    stride=8,
-    table="competition",
-    background=0.4,
     lightly=0.4,
     overlap=0.34,
     batch=4,
-    accumulate=1,
     learning_rate=3e-3,
-    warmup=50,
-    steps=RESNEXT50_STEPS,
-    stop_at=None,
-    save_every=200,
-    seed=0,
-    fold=0,
+    steps=1000,
 )
 RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
 
@@ -64,7 +65,7 @@ DENSENET121_DEMO = replace(
     family="densenet121",
     encoder="smp/tu-densenet121",
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
-    steps=DENSENET121_STEPS,
+    steps=800,
 )
 DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
 
@@ -77,30 +78,20 @@ X3D_M_DEMO = replace(
     encoder_options={"depths": [1, 2, 4, 3], "channels": [8, 24, 48, 64]},
     neck_channels=X3D_M.neck_channels,
     normalisation=X3D_M.normalisation,
-    steps=X3D_M_STEPS,
+    steps=700,
 )
 X3D_M_SMOKE = _smoke(X3D_M_DEMO)
 
 # In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
-MAXVIT_TINY_DEMO = replace(
+MAXVIT_TINY_DEMO = _demo(
     MAXVIT_TINY,
-    name="maxvit_tiny_demo",
     encoder_options={"depths": [1, 1, 2, 1], "embed_dim": [8, 16, 32, 64], "stem_width": 8, "transformer_dim_head": 8},
     neck_channels=16,
     decoder_channels=48,
     patch=(3, 128, 128),
     spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # slices twice as thick
-    resampling=RESNEXT50_DEMO.resampling,
-    stride=RESNEXT50_DEMO.stride,
-    table="competition",
-    background=0.4,
-    accumulate=1,
     learning_rate=2e-3,
-    warmup=50,
-    steps=MAXVIT_TINY_STEPS,
-    save_every=200,
-    seed=0,
-    fold=0,
+    steps=400,
 )
 MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
 COAT_MEDIUM_DEMO = replace(
@@ -110,6 +101,6 @@ COAT_MEDIUM_DEMO = replace(
     encoder=COAT_MEDIUM.encoder,
     encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
     normalisation=COAT_MEDIUM.normalisation,
-    steps=COAT_MEDIUM_STEPS,
+    steps=600,
 )
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)

@@ -54,10 +54,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
         encoder = _encoder(experiment, held)
         parts = (encoder, _neck(experiment, encoder))
         settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
-        if experiment.planar:
-            network = Unet2d(*parts, experiment.patch[1:], stride=experiment.stride, **settings)
-        else:
-            network = Unet3d(*parts, **settings)
+        planar = experiment.planar
+        network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
     return recompute(network) if experiment.recompute else network
 
 

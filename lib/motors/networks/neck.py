@@ -32,6 +32,7 @@ class Neck(nn.Module):
 
     Attributes
     ----------
+    stride : as given
     out_channels : of the fused level that `forward` returns
     """
 
@@ -46,7 +47,7 @@ class Neck(nn.Module):
         stride: int = TARGET,
     ) -> None:
         super().__init__()
-        self.target = list(strides).index(stride)
+        self.stride, self.target = stride, list(strides).index(stride)
         others = [n for i, n in enumerate(channels) if i != self.target]
         self.branches = nn.ModuleList(Branch(n, width or n, hidden, axes) for n in others)
         self.out_channels = channels[self.target] + sum(width or n for n in others)
@@ -118,12 +119,13 @@ class PathNeck(nn.Module):
 
     Attributes
     ----------
+    stride : as given
     out_channels : of that level
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:
         super().__init__()
-        self.target = list(strides).index(stride)
+        self.stride, self.target = stride, list(strides).index(stride)
         self.out_channels = channels[self.target]
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.finer = nn.ModuleList(_Fusion(fine, coarse, 1, axes) for fine, coarse in pairs)

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from .neck import TARGET, ChannelNorm
+from .neck import ChannelNorm
 from .scaling import Scaling
 
 PRIOR = 5e-5  # the probability an untrained network gives every cell, of the original solution
@@ -83,7 +83,6 @@ class Unet2d(nn.Module):
     encoder : maps `(b, 3, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
     neck : makes of those the deepest and the fused one, see `Neck`
     shape : `(y, x)` of the slices, in voxels
-    stride : of the fused level, in voxels: a side of a cell
     decoder_channels : of the decoder's and the head's convolutions
     normalisation : name of a `Scaling`
     """
@@ -94,7 +93,6 @@ class Unet2d(nn.Module):
         neck: nn.Module,
         shape: tuple[int, int],
         *,
-        stride: int = TARGET,
         decoder_channels: int,
         normalisation: str,
     ) -> None:
@@ -103,7 +101,7 @@ class Unet2d(nn.Module):
         self.scaling = Scaling(normalisation, axes=2)
         self.encoder = encoder
         self.neck = neck
-        finer = encoder.strides[-1] // stride
+        finer = encoder.strides[-1] // neck.stride
         self.decoder = Decoder(encoder.channels[-1], neck.out_channels, decoder_channels, finer=finer)
         self.head = nn.Sequential(
             nn.Conv2d(decoder_channels, decoder_channels, 3, padding=1),
