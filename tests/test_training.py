@@ -261,7 +261,7 @@ def test_training_is_the_plain_loop_with_an_average_after_every_micro_batch(tmp_
     train(tmp_path, network=Tiny(dropout=0.0))
     network, samples = networks.channels_last(Tiny(dropout=0.0)), Samples()
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, fused=True)
     losses = []
     for step in range(8):
         optimiser.param_groups[0]["lr"] = training.learning_rate(TINY, step)
