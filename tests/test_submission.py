@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motors import submission
+from motors import experiments, fusion, inference, networks, submission, volumes
 from motors.workspace import Workspace
 
 IDS = ["tomo_a", "tomo_b", "tomo_c"]
@@ -143,3 +143,27 @@ def test_the_sample_of_the_competition_is_accepted_and_written_as_it_came(real, 
     table = submission.read_and_validate(sample, ids)
     written = submission.write(tmp_path / "submission.csv", table, ids)
     assert written.read_text().split() == sample.read_text().split()
+
+
+def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tmp_path):
+    """Seven real volumes as slices and one more as MRC, which knows its 10.52 Å; the others are given 13.1 Å.
+
+    The network has never learnt anything: that every tomogram gets a place inside it is all that is asked.
+    """
+    files = sorted((real / "volumes").iterdir())
+    stacks = {
+        path.stem: np.load(path)["volume"] if path.suffix == ".npz" else volumes.read(path, spacing=10.52).voxels
+        for path in files
+    }
+    paths = {name: volumes.write_slices(tmp_path / name, stack) for name, stack in stacks.items()}
+    paths["as_mrc"] = volumes.write_mrc(tmp_path / "as_mrc.mrc", stacks["13pf_MT"], 10.52)
+    assert volumes.read(paths["as_mrc"]).spacing == pytest.approx(10.52, abs=1e-3)
+    shapes = {name: stacks.get(name, stacks["13pf_MT"]).shape for name in paths}
+    experiment = experiments.of("resnext50", "demo")
+    network, nominal = networks.build(experiment).eval(), {name: 13.1 for name in stacks}
+    found = inference.detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
+    table = submission.frame(fusion.answer(fusion.best(found), list(paths), quantile=0.5), list(paths))
+    path = submission.write(tmp_path / "submission.csv", table, list(paths), shapes)
+    handed = submission.read_and_validate(path, list(paths), shapes)
+    assert len(handed) == 8
+    assert 1 <= (handed[COLUMNS[1]] >= 0).sum() <= 4
