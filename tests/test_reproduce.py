@@ -17,7 +17,7 @@ from motors.workspace.graph import steps
 
 PLAN = """
 graph: {00_first: [], 01_look: [00_first], 10_middle: [00_first], 20_last: [10_middle]}
-alone: [20_last]
+alone: {demo: [20_last]}
 profiles:
   demo: {00_first: , 10_middle: {STEPS: 7}, 20_last: }
   smoke: {00_first: , 10_middle: }

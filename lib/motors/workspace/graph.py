@@ -81,7 +81,7 @@ def steps(workspace: Workspace, profile: str, seed: int = 0) -> dict[str, Step]:
             run = workspace.run(notebook, profile, seed)
             parameters = {"PROFILE": profile, "SEED": run.seed, **(settings[notebook] or {})}
             after = tuple(found[name] for name in dict.fromkeys(before(notebook)))
-            found[notebook] = Step(run, parameters, after, notebook in plan["alone"])
+            found[notebook] = Step(run, parameters, after, notebook in plan["alone"].get(profile, ()))
             if not found[notebook].source.is_file():
                 raise ValueError(f"{PLAN} names {notebook}, but there is no {found[notebook].source.name}")
     return found
