@@ -160,7 +160,7 @@ def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tm
     assert volumes.read(paths["as_mrc"]).spacing == pytest.approx(10.52, abs=1e-3)
     shapes = {name: stacks.get(name, stacks["13pf_MT"]).shape for name in paths}
     experiment = experiments.of("resnext50", "demo")
-    network, nominal = networks.build(experiment).eval(), {name: 13.1 for name in stacks}
+    network, nominal = networks.build(experiment).eval(), dict.fromkeys(stacks, 13.1)
     found = inference.detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
     table = submission.frame(fusion.answer(fusion.best(found), list(paths), quantile=0.5), list(paths))
     path = submission.write(tmp_path / "submission.csv", table, list(paths), shapes)
