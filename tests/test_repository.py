@@ -215,6 +215,8 @@ def test_the_graph_knows_every_notebook():
     names = list(plan["graph"])
     for position, name in enumerate(names):
         assert set(plan["graph"][name]) <= set(names[:position])
-    assert set(plan["alone"]) <= set(names)
+    assert set(plan["alone"]) == set(plan["profiles"])
+    for profile, alone in plan["alone"].items():
+        assert set(alone) <= set(plan["profiles"][profile])
     if NOTEBOOKS:
         assert {path.stem for path in NOTEBOOKS} == set(names)
