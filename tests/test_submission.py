@@ -148,7 +148,7 @@ def test_the_sample_of_the_competition_is_accepted_and_written_as_it_came(real, 
 def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tmp_path):
     """Seven real volumes as slices and one more as MRC, which knows its 10.52 Å; the others are given 13.1 Å.
 
-    The network has never learnt anything: that every tomogram gets a place inside it is all that is asked.
+    The network has never learnt anything: that each gets an answer, inside it, is all that is asked.
     """
     files = sorted((real / "volumes").iterdir())
     stacks = {
@@ -162,8 +162,8 @@ def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tm
     experiment = experiments.of("resnext50", "demo")
     network, nominal = networks.build(experiment).eval(), dict.fromkeys(stacks, 13.1)
     found = inference.detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
-    table = submission.frame(fusion.answer(fusion.best(found), list(paths), quantile=0.5), list(paths))
+    table = submission.frame(fusion.answer(fusion.best(found), list(paths), quantile=0.0), list(paths))
     path = submission.write(tmp_path / "submission.csv", table, list(paths), shapes)
     handed = submission.read_and_validate(path, list(paths), shapes)
     assert len(handed) == 8
-    assert 1 <= (handed[COLUMNS[1]] >= 0).sum() <= 4
+    assert (handed[COLUMNS[1:]] >= 0).all(axis=None)

@@ -52,7 +52,7 @@ RESNEXT50_DEMO = _demo(
     spacing=(24.0, 24.0, 24.0),
     lightly=0.4,
     overlap=0.34,
-    batch=2,  # twice the steps in little more time than with 4, and they find more motors; 1 would be slower on a CPU
+    batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
     learning_rate=3e-3,
     steps=2400,
 )
