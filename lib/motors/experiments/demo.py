@@ -54,7 +54,7 @@ RESNEXT50_DEMO = _demo(
     overlap=0.34,
     batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
     learning_rate=3e-3,
-    steps=2400,
+    steps=1500,
 )
 RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
 
@@ -65,7 +65,7 @@ DENSENET121_DEMO = replace(
     family="densenet121",
     encoder="smp/tu-densenet121",
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
-    steps=2000,
+    steps=1200,
 )
 DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
 
@@ -78,7 +78,7 @@ X3D_M_DEMO = replace(
     encoder_options={"depths": [1, 2, 4, 3], "channels": [8, 24, 48, 64]},
     neck_channels=X3D_M.neck_channels,
     normalisation=X3D_M.normalisation,
-    steps=1600,
+    steps=1100,
 )
 X3D_M_SMOKE = _smoke(X3D_M_DEMO)
 
@@ -91,7 +91,7 @@ MAXVIT_TINY_DEMO = _demo(
     patch=(3, 128, 128),
     spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # slices twice as thick
     learning_rate=2e-3,
-    steps=600,
+    steps=900,
 )
 MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
 COAT_MEDIUM_DEMO = replace(
@@ -101,6 +101,6 @@ COAT_MEDIUM_DEMO = replace(
     encoder=COAT_MEDIUM.encoder,
     encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
     normalisation=COAT_MEDIUM.normalisation,
-    steps=800,
+    steps=2800,
 )
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
