@@ -87,6 +87,9 @@ def averaged_planes(
         for z in range(int(first), min(math.ceil(last), shape[0])):
             share = (min(z + 1, last) - max(z, first)) * scale[0]
             total = cv2.scaleAdd(plane(z).astype(np.float32), share, total)
+        if _copies(total, scale[1:]):
+            rows, columns = (_covered(after[axis], shape[axis], scale[axis]) for axis in (1, 2))
+            return rows @ total @ columns.T
         resized = cv2.resize(total, None, fx=scale[2], fy=scale[1], interpolation=cv2.INTER_AREA)
         return resized[: after[1], : after[2]]
 
@@ -103,7 +106,7 @@ def _size(shape: Shape, spacing: Spacing, target: Spacing) -> tuple[np.ndarray, 
 
 def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.ndarray:
     """Return a `(y, x)` float32 plane at `scale` times as many pixels."""
-    if any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale)):  # OpenCV would only copy it
+    if _copies(plane, scale):
         for axis in (0, 1):
             before, after, shares = _neighbours(shape[axis], plane.shape[axis], scale[axis])
             shares = np.expand_dims(shares, 1 - axis).astype(np.float32)
@@ -111,6 +114,18 @@ def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.
         return plane
     resized = cv2.resize(plane, None, fx=scale[1], fy=scale[0], interpolation=cv2.INTER_LINEAR)
     return resized[: shape[0], : shape[1]]  # OpenCV rounds the sides, here they are rounded down
+
+
+def _copies(plane: np.ndarray, scale: np.ndarray) -> bool:
+    """Whether OpenCV would only copy a `(y, x)` plane to be resized, because its rounded sides stay the same."""
+    return any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale))
+
+
+def _covered(count: int, side: int, scale: float) -> np.ndarray:
+    """Return `(count, side)` float32: the share that each old voxel along an axis has in the mean of each new one."""
+    ends, voxels = np.arange(count + 1)[:, None] / scale, np.arange(side)
+    inside = np.minimum(ends[1:], voxels + 1) - np.maximum(ends[:-1], voxels)
+    return (np.maximum(inside, 0) * scale).astype(np.float32)
 
 
 def _neighbours(count: int, side: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
