@@ -78,7 +78,10 @@ def resampled_planes(
 def averaged_planes(
     plane: Callable[[int], np.ndarray], shape: Shape, spacing: Spacing, target: Spacing
 ) -> tuple[Shape, Callable[[int], np.ndarray]]:
-    """Return the same as `resampled_planes`, each voxel being the mean of what it covers; no `target` may be finer."""
+    """Return the same as `resampled_planes`, each voxel being the mean of what it covers; no `target` may be finer.
+
+    OpenCV leaves out voxels of which less than a thousandth is covered: half a grey level along y and along x at most.
+    """
     scale, after = _size(shape, spacing, target)
 
     def average(k: int) -> np.ndarray:
