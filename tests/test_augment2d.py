@@ -168,6 +168,17 @@ def test_a_draw_depends_on_its_generator_alone():
     assert len(seeds) > 10 and max(seeds.values()) == 1
 
 
+def test_what_is_drawn_lightly_is_only_flipped_turned_and_placed():
+    """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
+    for k in range(50):
+        turned = augment2d.draw(np.random.default_rng(k), lightly=1.0)
+        assert turned == Draw(flips=turned.flips, rotation=turned.rotation, crop=turned.crop)
+        assert 0 < turned.rotation < 2 * np.pi
+        assert augment2d.draw(np.random.default_rng(k), lightly=0.0) == augment2d.draw(np.random.default_rng(k))
+    draws = [augment2d.draw(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
+    assert np.mean([draw.steps == () for draw in draws]) == pytest.approx(0.5 + 0.5 * 0.304, abs=0.05)
+
+
 # one map for voxels and motors
 
 

@@ -53,7 +53,7 @@ class Draw:
     crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
-def draw(rng: np.random.Generator) -> Draw:
+def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
     """Return what is done to one triplet, at random.
 
     Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
@@ -63,7 +63,11 @@ def draw(rng: np.random.Generator) -> Draw:
     Parameters
     ----------
     rng : what the draw depends on, and nothing else
+    lightly : the share of triplets that are only flipped, turned and placed; none are in the original solution
     """
+    if lightly and rng.random() < lightly:
+        flips, crop = rng.random(2) < 0.5, rng.random(3)
+        return Draw(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
     flips = tuple((rng.random(2) < 0.5).tolist())
     chosen = {group: _choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
     place = _place(rng, chosen.pop("geometry", None))

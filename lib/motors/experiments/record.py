@@ -42,7 +42,7 @@ class Experiment:
     background_from_positive: float = 0.25  # of those from tomograms with motors, per one from tomograms without
     repeats: int = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
-    lightly: float = 0.0  # 3D: share of the patches that are only turned, where there is no time to learn all the rest
+    lightly: float = 0.0  # share of the patches that are only turned, where there is no time to learn all the rest
 
     # optimisation
     batch: int = 2  # patches per micro-batch

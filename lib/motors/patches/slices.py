@@ -114,7 +114,8 @@ class Slices(Dataset):
         whole = volumes.open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
         if draw is None:
-            draw = augment2d.draw(rng) if self.experiment.augment else Draw()
+            lightly = self.experiment.lightly
+            draw = augment2d.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
         return self._make(tomo_id, whole, height, draw)
 
     def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:
