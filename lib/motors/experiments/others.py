@@ -36,6 +36,11 @@ PLANAR = {
     "swinv2_tiny": "timm/swinv2_tiny_window8_256.ms_in1k",
 }
 
+# A small 2D network whose ImageNet weights come as a package of pip: the demo can begin with them, offline.
+EFFICIENTNET_LITE0 = replace(
+    MAXVIT_TINY, name="efficientnet_lite0", family="efficientnet_lite0", encoder="timm/tf_efficientnet_lite0.in1k"
+)
+
 OTHERS: tuple[Experiment, ...] = (
     *(replace(DENSENET121, name=name, encoder=encoder) for name, encoder in (INFLATED | SLICED).items()),
     replace(X3D_M, name="x3d_m_v3", table=DENSENET121.table),

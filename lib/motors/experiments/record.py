@@ -16,7 +16,7 @@ class Experiment:
     """
 
     name: str
-    family: str  # resnext50, densenet121, x3d_m, maxvit_tiny, coat_medium: one training notebook each
+    family: str  # resnext50, densenet121, x3d_m, maxvit_tiny, coat_medium, ...: one training notebook each
 
     # the network
     encoder: str  # "smp/<name>", "x3d/<size>", "slices/<timm's name>" or, for a 2D network, "timm/<name>"
