@@ -106,8 +106,8 @@ COAT_MEDIUM_DEMO = replace(
 )
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
 
-# A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. Its shares of background and of
-# patches that are only turned were not varied: it was tried with these.
+# A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. Its shares of background and
+# of patches that are only turned were not varied: it was tried with these.
 EFFICIENTNET_LITE0_DEMO = replace(
     MAXVIT_TINY_DEMO,
     name="efficientnet_lite0_demo",
