@@ -35,6 +35,7 @@ TINY = replace(
     patch=(32, 32, 64),
     batch=2,
     accumulate=3,
+    optimiser="adamw",
     learning_rate=1e-2,
     warmup=3,
     steps=10,
@@ -132,7 +133,7 @@ def result(output):
     return (output / "weights" / "weights.safetensors").read_bytes(), [list(row.values())[:3] for row in rows(output)]
 
 
-def train_until(output, deadly_sample=None, deadly_save=False, workers=0):
+def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimiser="adamw"):
     """Train, up to a sample or the middle of writing a checkpoint, where the process is killed."""
     multiprocessing.set_start_method("fork", force=True)  # workers start as they do in a notebook
     torch.set_num_threads(1)
@@ -144,7 +145,9 @@ def train_until(output, deadly_sample=None, deadly_save=False, workers=0):
         os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = save_half if deadly_save else save
-    train(output, dataset=Samples(deadly_sample, notes=output.with_suffix(".notes")), workers=workers)
+    experiment = replace(TINY, optimiser=optimiser)
+    samples = Samples(deadly_sample, notes=output.with_suffix(".notes"), like=experiment)
+    train(output, experiment, samples, workers=workers)
 
 
 def run(function, *arguments, **options):
@@ -198,6 +201,21 @@ def test_the_optimiser_is_that_of_the_original_and_takes_those_rates(case):
         assert group["lr"] == pytest.approx(rate, rel=1e-9)
         optimiser.step()
         schedule.step()
+
+
+def test_muon_moves_a_matrix_equally_along_all_directions_of_its_gradient():
+    """By five rates along each, whether its singular value is 3 or 1; a bias moves by a rate or two, whatever it is."""
+    layer = nn.Linear(7, 5)
+    before = layer.weight.detach().clone(), layer.bias.detach().clone()
+    experiment = replace(TINY, optimiser="muon", learning_rate=0.01, warmup=0)
+    optimiser = training.Training(layer, experiment, Samples(), 0).configure_optimizers()["optimizer"]
+    layer.weight.grad = torch.diag(torch.tensor([3.0, 2.5, 2.0, 1.5, 1.0])) @ torch.eye(5, 7)
+    layer.bias.grad = torch.tensor([1e3, 1.0, -1.0, 0.1, -0.01])
+    optimiser.step()
+    matrix, bias = (old - new.detach() for old, new in zip(before, layer.parameters(), strict=True))
+    torch.testing.assert_close(matrix, 5 * 0.01 * torch.eye(5, 7), atol=0.005, rtol=0)
+    assert torch.equal(bias.sign(), layer.bias.grad.sign())
+    assert ((bias.abs() > 0.009) & (bias.abs() < 0.021)).all()
 
 
 @pytest.mark.parametrize("key", RECORDED["loss"])
@@ -304,6 +322,15 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undistu
     assert run(train_until, output, deadly_save=True) == killed  # the last checkpoint
     assert run(train_until, output, workers=1) == 0
     assert result(output) == result(undisturbed)
+
+
+def test_a_run_with_muon_ends_with_the_same_bytes_after_a_kill_too(tmp_path):
+    """Its momentum is in the checkpoint; that it is another optimiser is seen by the weights."""
+    whole, killed, adamw = tmp_path / "whole", tmp_path / "killed", tmp_path / "adamw"
+    assert run(train_until, killed, deadly_sample=2 * 3 * 5, optimiser="muon") == -signal.SIGKILL
+    for output, optimiser in ((whole, "muon"), (killed, "muon"), (adamw, "adamw")):
+        assert run(train_until, output, optimiser=optimiser) == 0
+    assert result(killed) == result(whole) != result(adamw)
 
 
 def test_a_resumed_run_takes_the_stream_up_where_its_checkpoint_left_it(tmp_path):
@@ -507,6 +534,8 @@ class Frozen(nn.Module):
 COAT = replace(
     experiments.get("coat_medium_smoke"),
     patch=(3, 64, 64),
+    optimiser="adamw",
+    learning_rate=2e-3,
     **{
         key: getattr(TINY, key)
         for key in ("batch", "accumulate", "warmup", "steps", "stop_at", "save_every", "average")

@@ -21,6 +21,8 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
         "accumulate": 1,
         "warmup": 50,
         "stop_at": None,
+        "optimiser": "muon",
+        "learning_rate": 4e-3,
         "save_every": 200,
         "seed": 0,
         "fold": 0,
@@ -54,8 +56,7 @@ RESNEXT50_DEMO = _demo(
     lightly=0.4,
     overlap=0.34,
     batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
-    learning_rate=3e-3,
-    steps=1300,
+    steps=1000,
 )
 RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
 
@@ -66,7 +67,7 @@ DENSENET121_DEMO = replace(
     family="densenet121",
     encoder="smp/tu-densenet121",
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
-    steps=1000,
+    steps=1200,
 )
 DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
 
@@ -79,7 +80,7 @@ X3D_M_DEMO = replace(
     encoder_options={"depths": [1, 2, 4, 3], "channels": [8, 24, 48, 64]},
     neck_channels=X3D_M.neck_channels,
     normalisation=X3D_M.normalisation,
-    steps=1000,
+    steps=1300,
 )
 X3D_M_SMOKE = _smoke(X3D_M_DEMO)
 
@@ -91,8 +92,7 @@ MAXVIT_TINY_DEMO = _demo(
     decoder_channels=48,
     patch=(3, 128, 128),
     spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # slices twice as thick
-    learning_rate=2e-3,
-    steps=800,
+    steps=1100,
 )
 MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
 COAT_MEDIUM_DEMO = replace(
@@ -102,7 +102,7 @@ COAT_MEDIUM_DEMO = replace(
     encoder=COAT_MEDIUM.encoder,
     encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
     normalisation=COAT_MEDIUM.normalisation,
-    steps=1800,
+    steps=1200,
 )
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
 
@@ -116,6 +116,8 @@ EFFICIENTNET_LITE0_DEMO = replace(
     encoder_options={},
     background=1.0,
     lightly=0.4,
+    optimiser="adamw",
+    learning_rate=2e-3,
     steps=600,
 )
 EFFICIENTNET_LITE0_SMOKE = _smoke(EFFICIENTNET_LITE0_DEMO)

@@ -47,6 +47,7 @@ class Experiment:
     # optimisation
     batch: int = 2  # patches per micro-batch
     accumulate: int = 2  # micro-batches per optimiser step
+    optimiser: str = "adamw"  # or "muon", with which little time teaches more; no part of the original solution
     learning_rate: float = 5e-4
     warmup: int = 3000  # optimiser steps
     steps: int = 32_000  # optimiser steps, the period of the cosine
@@ -84,6 +85,8 @@ class Experiment:
             raise ValueError(
                 f"experiment {self.name}: lightly {self.lightly} and overlap {self.overlap} are shares, from 0 to 1"
             )
+        if self.optimiser not in ("adamw", "muon"):
+            raise ValueError(f"experiment {self.name}: optimiser {self.optimiser!r} must be adamw or muon")
         if not 0 <= self.average < 1:
             raise ValueError(f"experiment {self.name}: average {self.average} must be at least 0 and below 1")
 
