@@ -164,6 +164,7 @@ def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch
         ({"warmup": -1}, "warmup -1 at least 0"),
         ({"stop_at": 32_011}, "stop within its 32010 steps, not at 32011"),
         ({"stop_at": 0}, "not at 0"),
+        ({"optimiser": "sgd"}, "optimiser 'sgd' must be adamw or muon"),
         ({"average": 1.0}, "average 1.0 must be at least 0 and below 1"),
     ],
 )

@@ -534,11 +534,10 @@ class Frozen(nn.Module):
 COAT = replace(
     experiments.get("coat_medium_smoke"),
     patch=(3, 64, 64),
-    optimiser="adamw",
     learning_rate=2e-3,
     **{
         key: getattr(TINY, key)
-        for key in ("batch", "accumulate", "warmup", "steps", "stop_at", "save_every", "average")
+        for key in ("batch", "accumulate", "optimiser", "warmup", "steps", "stop_at", "save_every", "average")
     },
 )
 ALIKE = {
