@@ -73,7 +73,7 @@ class Journal(Callback):
     ----------
     experiment : the settings
     path : the CSV file: step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by
-        the step), seconds (of training so far, stops and lost work left out)
+        the step; Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out)
     progress : what makes the progress line, see `workspace.progress`
     """
 
