@@ -106,8 +106,8 @@ COAT_MEDIUM_DEMO = replace(
 )
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
 
-# A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over the
-# last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
+# A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over
+# the last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
 # shares of background and of patches that are only turned were not varied: it was tried with these.
 EFFICIENTNET_LITE0_DEMO = replace(
     MAXVIT_TINY_DEMO,
