@@ -68,12 +68,14 @@ def test_the_full_profile_of_a_family_is_its_original_and_others_are_shrunk(name
 def test_a_shrunk_experiment_keeps_its_family(family, profile):
     """It has the block type, blob and precision of the original, cells about as wide, and fewer steps.
 
-    Its decay too, but for the EfficientNet, an extra, which stops before an average over a hundred steps is settled.
+    The decay of the five is the original's too. That of the EfficientNet, an extra, is shorter: it stops early, and no
+    average of the demo may hold weights that the training began with.
     """
     small, whole = experiments.of(family, profile), experiments.get(family)
     for name in ("family", "sigma", "normalisation", "precision", "planar", "neck"):
         assert getattr(small, name) == getattr(whole, name), name
-    assert small.average == whole.average or (family not in FINAL and small.steps * (1 - small.average) > 10)
+    assert small.average == whole.average or family not in FINAL
+    assert small.average**small.steps < 0.001 or profile == "smoke"
     assert 0.7 < small.stride * small.spacing[2] / (whole.stride * whole.spacing[2]) < 1.6
     assert (small.neck_channels == 0) == (whole.neck_channels == 0)
     assert small.encoder.split("/")[0] == whole.encoder.split("/")[0]
