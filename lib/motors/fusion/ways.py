@@ -37,7 +37,8 @@ def combine(
     way : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap of
         those that were kept, see `fuse_grids`, and take its peaks
     candidates : of all sources; those without a weight are left out
-    weights : how much each source counts
+    weights : how much each source counts, to each other: they are brought to a mean of 1 first, because a cluster with
+        more points than there are votes in all is not to exceed its own score
     spacings : ångström per voxel of every tomogram, by name
     output : where `inference.detect_all` kept the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
@@ -45,12 +46,16 @@ def combine(
     Raises
     ------
     ValueError
-        If there is no such way, or a heatmap of a source was not kept.
+        If there is no such way, all weights are 0, or a heatmap of a source was not kept.
     FileNotFoundError
         If no heatmap of a tomogram was kept.
     """
     if way not in WAYS:
         raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(WAYS)}")
+    if not sum(weights.values()) > 0:
+        raise ValueError(f"the weights {dict(weights)} leave nobody who votes: give at least one source more than 0")
+    mean = sum(weights.values()) / len(weights)
+    weights = {source: weight / mean for source, weight in weights.items()}
     if way in POINTWISE:
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
         mine = candidates[candidates["source"].isin(list(weights))]
