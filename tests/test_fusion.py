@@ -295,5 +295,18 @@ def test_only_sources_with_a_weight_take_part(ensemble):
     for way in fusion.WAYS:
         found = fusion.best(fusion.combine(way, candidates, **settings))
         np.testing.assert_allclose(found[[*POINT, "score"]], fusion.best(alone)[[*POINT, "score"]], rtol=2e-3)
+    with pytest.raises(ValueError, match="leave nobody who votes"):
+        fusion.combine("mean", candidates, **settings | {"weights": {"planar yx": 0.0}})
     with pytest.raises(ValueError, match="choose one of distance, boxes, mean, max"):
         fusion.combine("median", candidates, **settings)
+
+
+@pytest.mark.parametrize("way", ["distance", "boxes"])
+@pytest.mark.parametrize("votes", [0.2, 1.0, 5.0])
+def test_only_the_proportions_of_votes_count(way, votes):
+    """Two sources, three candidates 200 Å apart: no more than two votes, so 0.6 stays 0.6, however large votes are."""
+    places = {"z": [10.0, 10.0, 10.0], "y": [20.0, 20.0, 20.0], "x": [30.0, 32.0, 34.0]}
+    candidates = pd.DataFrame({"tomo_id": "a", **places, "score": 0.6, "source": ["one", "two", "two"]})
+    weights = {"one": votes, "two": votes}
+    fused = fusion.combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
+    np.testing.assert_allclose(fusion.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)
