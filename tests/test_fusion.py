@@ -295,10 +295,23 @@ def test_only_sources_with_a_weight_take_part(ensemble):
     for way in fusion.WAYS:
         found = fusion.best(fusion.combine(way, candidates, **settings))
         np.testing.assert_allclose(found[[*POINT, "score"]], fusion.best(alone)[[*POINT, "score"]], rtol=2e-3)
-    with pytest.raises(ValueError, match="leave nobody who votes"):
-        fusion.combine("mean", candidates, **settings | {"weights": {"planar yx": 0.0}})
+    for weights in ({"planar yx": 0.0}, {"planar yx": 2.0, "solid zyx": -1.0}, {}):
+        with pytest.raises(ValueError, match="at least one source more than 0, and none less"):
+            fusion.combine("mean", candidates, **settings | {"weights": weights})
     with pytest.raises(ValueError, match="choose one of distance, boxes, mean, max"):
         fusion.combine("median", candidates, **settings)
+
+
+@pytest.mark.parametrize("way", fusion.WAYS)
+def test_a_vote_of_nothing_is_no_vote(way, ensemble):
+    """A source with a weight of 0 changes nothing, not even through candidates it alone has."""
+    candidates, output = ensemble
+    settings = {"spacings": {"ball": 10.0, "empty": 10.0}, "output": output}
+    weights = {"planar yx": 1.0, "solid zxy": 3.0}
+    loud = candidates[candidates["source"] == "solid zyx"].assign(score=1.0, x=lambda table: table["x"] + 30)
+    without = fusion.combine(way, candidates, weights=weights, **settings)
+    with_it = fusion.combine(way, pd.concat([candidates, loud]), weights=weights | {"solid zyx": 0.0}, **settings)
+    pd.testing.assert_frame_equal(with_it, without)
 
 
 @pytest.mark.parametrize("way", ["distance", "boxes"])

@@ -36,7 +36,7 @@ def combine(
     ----------
     way : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap of
         those that were kept, see `fuse_grids`, and take its peaks
-    candidates : of all sources; those without a weight are left out
+    candidates : of all sources; those without a weight, or with one of 0, are left out
     weights : how much each source counts, to each other: they are brought to a mean of 1 first, because a cluster with
         more points than there are votes in all is not to exceed its own score
     spacings : ångström per voxel of every tomogram, by name
@@ -46,16 +46,17 @@ def combine(
     Raises
     ------
     ValueError
-        If there is no such way, all weights are 0, or a heatmap of a source was not kept.
+        If there is no such way, a weight is negative, all are 0, or a heatmap of a source was not kept.
     FileNotFoundError
         If no heatmap of a tomogram was kept.
     """
     if way not in WAYS:
         raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(WAYS)}")
-    if not sum(weights.values()) > 0:
-        raise ValueError(f"the weights {dict(weights)} leave nobody who votes: give at least one source more than 0")
-    mean = sum(weights.values()) / len(weights)
-    weights = {source: weight / mean for source, weight in weights.items()}
+    voters = {source: weight for source, weight in weights.items() if weight != 0}
+    if not voters or not min(voters.values()) > 0:
+        raise ValueError(f"the weights are {dict(weights)}: give at least one source more than 0, and none less")
+    mean = sum(voters.values()) / len(voters)
+    weights = {source: weight / mean for source, weight in voters.items()}
     if way in POINTWISE:
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
         mine = candidates[candidates["source"].isin(list(weights))]
