@@ -8,6 +8,7 @@ import logging
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from motors import experiments, networks, training
+from motors.training.callbacks import SharedNorms
 
 REFERENCE = Path(__file__).parent / "reference" / "training"
 RECORDED = json.loads((REFERENCE / "training.json").read_text())
@@ -413,6 +415,21 @@ def test_samples_made_for_another_experiment_are_refused(tmp_path):
         train(tmp_path, dataset=Samples(like=replace(TINY, seed=8)))
 
 
+def test_a_training_on_other_labels_is_not_taken_for_this_one(tmp_path):
+    """Neither its weights nor its checkpoints; samples that do not know their labels are not asked."""
+    these, those = Samples(), Samples()
+    these.fingerprint, those.fingerprint = "these", "those"
+    weights = train(tmp_path, dataset=those)
+    with pytest.raises(ValueError, match="was trained on other labels: move it elsewhere"):
+        train(tmp_path, dataset=these)
+    shutil.rmtree(weights)
+    with pytest.raises(ValueError, match="was trained on other labels: move it elsewhere"):
+        train(tmp_path, dataset=these)
+    assert train(tmp_path, dataset=those) == train(tmp_path, dataset=Samples()) == weights
+    (tmp_path / "labels.json").unlink()  # as in a folder from before they were noted
+    assert train(tmp_path, dataset=these) == weights
+
+
 # ---- what is left behind
 
 
@@ -548,9 +565,12 @@ ALIKE = {
 }
 
 
-def train_on(devices, output, kind, interactive=False):
+def train_on(devices, output, kind, interactive=False, threads=1):
     """Train one of these networks; the two processes of a notebook are forked from this one."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
+    if threads > 1:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning chooses, and on two cores it chooses one
+        torch.rand(500, 500) @ torch.rand(500, 500)  # now its threads are there, and will not be in a fork
     if interactive:
         sys.ps1 = ">>> "  # how Python says that it is a notebook or a prompt
     keep_gradients(output)
@@ -613,7 +633,7 @@ def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices
     """What Lightning is asked for; nothing is said where there is one device, or no batch norm."""
 
     def stop(**settings):
-        asked.append(settings["sync_batchnorm"])
+        asked.append(any(isinstance(plugin, SharedNorms) for plugin in settings["plugins"]))
         raise InterruptedError
 
     asked: list[bool] = []
@@ -625,6 +645,26 @@ def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices
             train("nowhere", network=Tiny(norm=norm), accelerator=accelerator, devices=devices)
         assert caplog.text.strip().endswith(expected) and bool(caplog.text) == bool(expected)
     assert asked == [shared, shared]
+
+
+@pytest.mark.parametrize("name", ["maxvit_tiny_smoke", "densenet121_smoke", "x3d_m_smoke"])
+def test_shared_batch_norms_keep_what_a_network_answers(name):
+    """Nothing is lost on the way to several GPUs, such as activations inside norms; tensors stay the same, in order."""
+    network = networks.build(experiments.get(name))
+    patch = experiments.get(name).patch
+    image = torch.randint(0, 256, (1, *patch) if len(patch) == 3 and patch[0] == 3 else (1, 1, *patch)).float()
+    before, tensors = network.eval()(image), list(network.state_dict().items())
+    shared = SharedNorms().apply(network)
+    assert any(isinstance(layer, nn.SyncBatchNorm) for layer in shared.modules())
+    torch.testing.assert_close(shared(image), before, rtol=0, atol=0)
+    for (key, tensor), (old_key, old) in zip(shared.state_dict().items(), tensors, strict=True):
+        assert key == old_key and tensor.data_ptr() == old.data_ptr()
+
+
+def test_processes_forked_from_one_with_several_threads_do_not_wait_for_them(tmp_path, one_device):
+    """As in a notebook on a machine with many cores, whose threads have been at work."""
+    assert run(train_on, 2, tmp_path, "none", interactive=True, threads=3) == 0
+    agree(tmp_path, one_device("none"))
 
 
 @pytest.mark.slow

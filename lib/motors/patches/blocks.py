@@ -16,7 +16,7 @@ from motors.augment3d import Draw
 from motors.experiments import Experiment
 from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels import POINT, Labels
-from motors.patches.epochs import START, Epoch, check_volumes, prepared, windows
+from motors.patches.epochs import START, Epoch, check_volumes, fingerprint, prepared, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class Blocks(Dataset):
         self.experiment, self.folder, self.threads = experiment, Path(folder), threads
         tomograms, motors = prepared(labels, experiment.spacing)
         check_volumes(tomograms, self.folder, experiment.spacing)
+        self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
         self.epoch = Epoch(

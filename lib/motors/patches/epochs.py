@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -41,6 +42,12 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
     points = zip(motors[POINT].to_numpy(float), motors["tomo_id"].map(before), strict=True)
     motors[POINT] = np.reshape([geometry.voxel_between(point, each, spacing) for point, each in points], (-1, 3))
     return tomograms, motors
+
+
+def fingerprint(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
+    """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
+    rows = [table.sort_values(list(table)).to_csv(index=False) for table in (tomograms, motors)]
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
 def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:

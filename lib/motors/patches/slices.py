@@ -17,7 +17,7 @@ from motors.augment2d import Draw
 from motors.experiments import Experiment
 from motors.geometry import MATCH_RADIUS
 from motors.labels import POINT, Labels
-from motors.patches.epochs import SliceEpoch, check_volumes, motor_slices, prepared
+from motors.patches.epochs import SliceEpoch, check_volumes, fingerprint, motor_slices, prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ class Slices(Dataset):
     """The training samples of a 2D network, without end: sample `k` depends on the experiment and `k` alone.
 
     A sample with motors shows a slice at most `sigma` above or below one; it is drawn from a normal distribution cut
-    off there. A sample of background shows a slice at least 1000 ångström from every motor. Where the experiment
-    resamples by the mean, several stored slices make one, as they do when it predicts.
+    off there. A sample of background shows a slice at least 1000 ångström from every motor, or the middle one where no
+    slice is. Where the experiment resamples by the mean, several stored slices make one, as they do when it predicts.
 
     Parameters
     ----------
@@ -79,6 +79,7 @@ class Slices(Dataset):
         self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
         tomograms, motors = prepared(labels, self.spacing)
         check_volumes(tomograms, self.folder, self.spacing)
+        self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
         self.epoch = SliceEpoch(

@@ -1,4 +1,4 @@
-"""What keeps the results of a training while it goes on: the averaged weights, the journal and the checkpoints."""
+"""What a training is watched and kept by: the averaged weights, the journal, the checkpoints, norms across GPUs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.layer_sync import LayerSync
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -140,6 +142,22 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             for old in _listed(self.folder)[:-2]:
                 old.unlink()
+
+
+class SharedNorms(LayerSync):
+    """Batch norms that take their statistics from the patches of all GPUs.
+
+    Lightning's own way, `torch.nn.SyncBatchNorm.convert_sync_batchnorm`, silently drops the activations that timm's
+    norms hold; timm's keeps them.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Return the model with its batch norms shared; in evaluation it answers as before."""
+        return convert_sync_batchnorm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Return the model as it is: a shared norm evaluates on one device like any other."""
+        return model
 
 
 class WholeFiles(TorchCheckpointIO):

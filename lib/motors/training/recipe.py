@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
@@ -109,6 +110,13 @@ class Training(LightningModule):
     def __init__(self, network: nn.Module, experiment: Experiment, dataset: Dataset, workers: int) -> None:
         super().__init__()
         self.network, self.experiment, self.dataset, self.workers = network, experiment, dataset, workers
+
+    def setup(self, stage: str) -> None:
+        """Leave a forked process one thread: it has lost its parent's others, and would wait for them for ever."""
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None and launcher.is_interactive_compatible:
+            torch.set_num_threads(1)
+            cv2.setNumThreads(0)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         """Return the loss of a micro-batch; what is random in the network depends on its number only."""

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from motors import networks, workspace
 from motors.experiments import Experiment
-from motors.training.callbacks import Checkpoints, Journal, WeightAverage, WholeFiles, newest
+from motors.training.callbacks import Checkpoints, Journal, SharedNorms, WeightAverage, WholeFiles, newest
 from motors.training.recipe import Stream, Training
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ def train(
     finished. However often it is killed, and with any number of workers, it takes the same samples in the same order;
     on a CPU with the same number of threads it ends with the same bytes.
 
-    Into `output` go `weights/` (see `networks.save`), `metrics.csv` (see `Journal`) and `checkpoints/`, of which the
-    last two are kept.
+    Into `output` go `weights/` (see `networks.save`), `metrics.csv` (see `Journal`), `labels.json`, a hash of the
+    labels that samples are made from, and `checkpoints/`, of which the last two are kept.
 
     With several devices, each takes its share of a micro-batch and gradients are averaged, so that their number changes
     the speed but, up to rounding and dropout, not the result. For that, batch norms on GPUs take their statistics from
@@ -58,7 +58,8 @@ def train(
     ----------
     experiment : the settings; `batch` is what all devices take together
     dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in grey levels, and
-        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`)
+        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). If it has a `fingerprint`,
+        a training on other labels is not taken for this one
     output : the folder of the run
     network : trained in place; by default `networks.build(experiment)`
     workers : processes per device that make samples
@@ -70,12 +71,12 @@ def train(
     Raises
     ------
     ValueError
-        If `output` or `dataset` is of another experiment, the devices cannot share a micro-batch, all checkpoints are
-        damaged, or the loss is not a number.
+        If `output` or `dataset` is of another experiment, `output` was trained on other labels, the devices cannot
+        share a micro-batch, all checkpoints are damaged, or the loss is not a number.
     """
     output, weights = Path(output), Path(output) / "weights"
     Stream(experiment, world=devices)  # refuses early
-    _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
+    _refuse_samples(experiment, dataset, output)
     if weights.exists():
         _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
         log.info("%s was trained before: %s", experiment.name, weights)
@@ -114,18 +115,18 @@ def _trainer(
 ) -> Trainer:
     """Lightning's trainer, without all that we have ourselves."""
     several = "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
+    shared = [SharedNorms()] if devices > 1 and accelerator != "cpu" else []
     journal = Journal(experiment, output / "metrics.csv", progress)
     return Trainer(
         accelerator=accelerator,
         devices=devices,
         strategy=several if devices > 1 else "auto",
-        sync_batchnorm=devices > 1 and accelerator != "cpu",
         precision="32-true" if accelerator == "cpu" else experiment.precision,
         benchmark=accelerator != "cpu",  # all micro-batches have one shape: cuDNN may look for the fastest way
         max_steps=experiment.optimiser_steps,
         accumulate_grad_batches=experiment.accumulate,
         callbacks=[average, journal, Checkpoints(experiment, output / "checkpoints")],
-        plugins=[WholeFiles()],
+        plugins=[WholeFiles(), *shared],
         use_distributed_sampler=False,
         default_root_dir=output,
         logger=False,
@@ -151,6 +152,22 @@ def _refuse_another(
     changed = [f"{name} is {there[name]!r} there, {here[name]!r} here" for name in here if here[name] != there[name]]
     if changed:
         raise ValueError(f"{what} is of another experiment ({'; '.join(changed)}): {ask}")
+
+
+def _refuse_samples(experiment: Experiment, dataset: Dataset, output: Path) -> None:
+    """Raise if samples are of another experiment, or of other labels than those that `output` was trained on.
+
+    The labels are noted in `output` if nothing is there yet.
+    """
+    _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
+    fingerprint = getattr(dataset, "fingerprint", None)
+    note, begun = output / "labels.json", (output / "weights").exists() or newest(output / "checkpoints") is not None
+    if begun and note.is_file():
+        if fingerprint not in (None, json.loads(note.read_text(encoding="utf-8"))["fingerprint"]):
+            raise ValueError(f"{output} was trained on other labels: move it elsewhere, or train into another folder")
+    elif not begun and fingerprint is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        workspace.write_json(note, {"fingerprint": fingerprint})
 
 
 def _write_weights(average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path) -> None:
