@@ -387,6 +387,25 @@ def test_other_weights_other_settings_or_a_newer_tomogram_are_computed_again(tom
     assert calls(Silent().eval()) == 2
 
 
+def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_path, monkeypatch):
+    """Tomograms in memory may be others of the same name, slices may be rewritten in place, code may have changed."""
+    voxels = np.load(tomograms["b"])
+    folder = volumes.write_slices(tmp_path / "slices", voxels)
+
+    def calls(given) -> int:
+        network = Silent().eval()
+        inference.detect_all(network, SOLID, given, tmp_path / "out", spacing=16.0, mend=False)
+        return network.calls
+
+    assert calls([Tomogram("memory", voxels, 16.0)]) == calls([Tomogram("memory", voxels, 16.0)]) == 2
+    assert [calls({"slices": folder}), calls({"slices": folder})] == [2, 0]
+    os.utime(folder / "slice_0003.jpg", (2e9, 2e9))
+    assert calls({"slices": folder}) == 2
+    assert [calls(tomograms), calls(tomograms)] == [6, 0]
+    monkeypatch.setattr(inference.detection, "_code", lambda: "changed")
+    assert calls(tomograms) == 6
+
+
 def test_large_tiles_go_one_by_one():
     """A full-size volume fills a GPU alone; triplets of slices and the demo's small blocks go eight at a time."""
     sizes = [inference.tiles_at_once(experiments.get(name)) for name in ("resnext50", "maxvit_tiny", "resnext50_demo")]

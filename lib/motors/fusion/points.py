@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.labels import NO_MOTOR, POINT
+from motors.labels import NO_MOTOR, POINT, need
 
 Fused = tuple[np.ndarray, np.ndarray]  # `(n, 3)` points zyx in voxels and `(n,)` scores, best first
 
@@ -137,8 +137,9 @@ def fuse(
     Raises
     ------
     ValueError
-        If a source has no weight, or as `method`.
+        If a column is missing, a source has no weight or a tomogram no radius, or as `method`.
     """
+    need(candidates, ["tomo_id", *POINT, "score", "source"], "the table of candidates")
     candidates = candidates[candidates[POINT].ne(NO_MOTOR).all(axis=1)]
     weights = dict.fromkeys(sorted(candidates["source"].unique()), 1.0) if weights is None else dict(weights)
     if strange := sorted(set(candidates["source"]) - set(weights)):
@@ -147,6 +148,8 @@ def fuse(
     points, scores = candidates[POINT].to_numpy(float), candidates["score"].to_numpy(float)
     sources = candidates["source"].map(places).to_numpy(np.int64)
     groups = dict(sorted(candidates.groupby("tomo_id").indices.items()))
+    if isinstance(radius_voxels, Mapping) and (strange := sorted(set(groups) - set(radius_voxels))):
+        raise ValueError(f"the tomograms {strange} have no radius: say how large the voxels of every tomogram are")
     found: list[Fused] = []
     for name, rows in groups.items():
         radius = radius_voxels[name] if isinstance(radius_voxels, Mapping) else radius_voxels

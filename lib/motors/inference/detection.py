@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from motors.geometry import Shape
 from motors.inference.grids import CANDIDATE, Grid, join, keep_grids
 from motors.inference.tiling import Network, cell_strides, heatmap
 from motors.volumes import Tomogram
+from motors.workspace import sources
 
 
 def detect(
@@ -79,8 +81,9 @@ def detect_all(
 ) -> pd.DataFrame:
     """Return the candidates of many tomograms; those of each are kept on disk as soon as they are found.
 
-    One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights and
-    of these settings. A tomogram whose CSV is there, and newer than the tomogram, is not computed again.
+    One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
+    these settings and of the library's code for this. A tomogram that comes by its path and whose CSV is there, newer
+    than all its files, is not computed again.
 
     Parameters
     ----------
@@ -180,6 +183,7 @@ def _folder(output: Path, network: Network, experiment: Experiment, settings: di
     settings = {
         "experiment": json.loads(experiment.to_json()),
         "weights": _fingerprint(network),
+        "code": _code(),
         **{name: value for name, value in settings.items() if name not in without},
     }
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
@@ -198,11 +202,21 @@ def _fingerprint(network: Network) -> str | None:
     return digest.hexdigest()
 
 
+@cache
+def _code() -> str:
+    """Return a hash of the code that candidates depend on."""
+    code = sources.library_behind("import motors.inference, motors.networks")
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
+
+
 def _is_done(file: Path, source: str | Path | None, keep: bool) -> bool:
     """Return whether `file`, and the heatmaps beside it if wanted, are there and no older than what they are of."""
     files = [file, file.with_suffix(".npz")] if keep else [file]
-    since = 0.0 if source is None else Path(source).stat().st_mtime
-    return all(each.is_file() and each.stat().st_mtime >= since for each in files)
+    if source is None or not all(each.is_file() for each in files):
+        return False
+    source = Path(source)
+    since = max(each.stat().st_mtime for each in (source, *(source.rglob("*") if source.is_dir() else ())))
+    return all(each.stat().st_mtime >= since for each in files)
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:

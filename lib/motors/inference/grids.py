@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy import ndimage
 from motors import geometry, heatmaps
 from motors.geometry import MATCH_RADIUS, Shape, Spacing
 from motors.labels import POINT
+from motors.volumes.store import renamed
 
 CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "source": str}
 ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
@@ -65,10 +65,8 @@ def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
     first = next(iter(grids.values()))
     about = {key: getattr(first, key) for key in ABOUT}
     arrays = {source: grid.cells.astype(np.float16) for source, grid in grids.items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **about, **arrays)
-    partial.replace(path)
+    with renamed(path) as partial:
+        np.savez_compressed(partial, **about, **arrays)
 
 
 def kept(output: str | Path, name: str) -> dict[str, Grid]:
