@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import toys
 import yaml
 
 from motors import workspace
-from motors.workspace.graph import steps
+from motors.workspace.graph import keep, steps
 
 PLAN = """
 graph: {00_first: [], 01_look: [00_first], 10_middle: [00_first], 20_last: [10_middle]}
@@ -68,6 +69,23 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         (PLAN.replace("10_middle: {", "10_midle: {"), "runs 10_midle, which the graph does not know"),
         (PLAN.replace("10_middle", "15_gone"), "names 15_gone, but there is no 15_gone.ipynb"),
         (PLAN.replace("demo:", "laptop:"), "no profile 'demo': choose one of laptop, smoke, full"),
+        (
+            PLAN.replace("01_look: [00_first]", "01_look: [00_frist]"),
+            "01_look waits for 00_frist, which the graph does",
+        ),
+        (PLAN.replace("00_first: []", "00_first: [20_last]"), "00_first waits for 20_last, which does not stand above"),
+        (
+            PLAN.replace("[10_middle]", "[20_last]"),
+            "20_last waits for 20_last, which does not stand above it: move it up",
+        ),
+        (PLAN.replace("01_look: [00_first]", "01_look: 00_first"), "01_look in graph is '00_first': make it a list"),
+        (PLAN.replace("demo: [20_last]", "demo: [20_lats]"), "demo runs alone 20_lats, which the graph does not know"),
+        (PLAN.replace("alone: {demo", "alone: {dmeo"), "alone has dmeo, which is no profile"),
+        (PLAN.replace("alone: {demo: [20_last]}\n", ""), "experiments.yaml has no table alone: write one"),
+        (PLAN.replace("smoke: {00_first: , 10_middle: }", "smoke:"), "smoke in profiles is None: make it a dict"),
+        (PLAN.replace("{STEPS: 7}", "STEPS=7"), "demo gives 10_middle no table of settings: write {NAME: value}"),
+        (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML: while parsing .* line 3"),
+        ("", "experiments.yaml has no table graph: write one"),
     ],
 )
 def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sentence):
@@ -219,6 +237,42 @@ def test_kept_notebooks_are_the_executed_ones_without_what_changes_from_run_to_r
     answer = toys.command(root, "keep")
     assert answer.returncode == 2
     assert "10_middle has not been run as it is now" in answer.stderr
+
+
+def test_a_step_whose_executed_notebook_is_gone_is_not_kept(root):
+    """One sentence, although its mark of success is still there."""
+    step = steps(workspace.find(root), "demo")["00_first"]
+    (step.run.output / "finished").touch()
+    with pytest.raises(ValueError, match="00_first has not been run as it is now, .*: reproduce demo first"):
+        keep("demo", start=root)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(("seed", "name"), [("0", "demo"), ("1", "demo-seed1")])
+def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, name):
+    """However it was run; the experiment itself runs each time, and nothing runs after a failure."""
+    python = root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (root / "lib").mkdir()
+    for file in (root / "lib" / "pyproject.toml", python.parents[1] / "installed"):
+        file.touch()
+    for notebook, status in (("00_start_here", "succeeded"), ("10_prepare_labels", "failed")):
+        workspace.write_json(root / "outputs" / notebook / name / "record.json", {"status": status, "error": None})
+    workspace.write_json(root / "outputs" / "32_review_experiment" / name / "record.json", {"status": "succeeded"})
+    line = ["make", "-f", toys.REPOSITORY / "Makefile", "review", "VENV=.venv", "PROFILE=demo", f"SEED={seed}"]
+    surroundings = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    for code, ran in (
+        (0, ["10_prepare_labels", "11_prepare_volumes", "32_review_experiment"]),
+        (1, ["10_prepare_labels"]),
+    ):
+        python.write_text(f'#!/bin/sh\necho "$@" >> {root}/calls\nexit {code}\n')
+        python.chmod(0o755)
+        answer = subprocess.run(line, cwd=root, env=surroundings, capture_output=True, text=True, check=False)
+        assert (answer.returncode == 0) == (code == 0), answer.stderr
+        calls = (root / "calls").read_text().splitlines()
+        values = f"-p PROFILE demo -p SEED {seed}"
+        assert calls == [f"-m motors.workspace run notebooks/{notebook}.ipynb {values}" for notebook in ran]
+        (root / "calls").unlink()
 
 
 def _kill_with_children(pid: int) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import toys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from motors import labels, review, volumes
+from motors import labels, review, volumes, workspace
 from motors.geometry import MATCH_RADIUS
 from motors.labels import MOTORS, POINT, TOMOGRAMS, Labels
 
@@ -434,6 +439,108 @@ def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(c
     decided = review.read_decisions(pictures / "decisions.csv", sheet)
     assert decided["decision"].tolist() == ["reject", "accept", "", "", "reject", "accept"]
     assert decided.iloc[-1][["tomo_id", "entry", *POINT]].tolist() == ["tomo_b", "new", 20, 30.5, 40]
+
+
+def test_a_motor_that_was_added_is_no_question(case, pictures):
+    """Also after the widget was opened again: going back from the last question never comes to it."""
+    _, sheet = case
+    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one.add(20, 30, 40)
+    assert one.decided["asked"].tolist() == [*sheet["asked"], False]
+    one.decided.assign(asked=True).to_csv(pictures / "decisions.csv", index=False)  # as files were once written
+    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    assert two.questions == one.questions
+    for letter in "sssbr":
+        two._keys.value = letter
+    three = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    assert three.decided["decision"].tolist() == ["", "", "", "", "reject", "accept"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("nan 1 1", "nan, 1, 1 is no position: write three numbers"),
+        ("1 inf 1", "1, inf, 1 is no position: write three numbers"),
+        ("1 1 95.6", "1, 1, 95.6 is outside this tomogram of 48x64x96 voxels"),
+        ("-1 1 1", "-1, 1, 1 is outside this tomogram of 48x64x96 voxels"),
+        ("20 30 40.0", "20, 30, 40 is within 333 Å of a motor that was added before"),
+        ("20 30 46.6", "20, 30, 46.6 is within 333 Å of a motor that was added before"),
+    ],
+    ids=["NaN", "infinite", "beyond", "before", "twice", "beside"],
+)
+def test_the_widget_says_why_a_motor_cannot_be_added(case, pictures, text, sentence):
+    """The text stays to be corrected, the file stays one that opens again and that can be applied."""
+    known, sheet = case
+    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one._point.value = "20 30 40"
+    one._point.value = text
+    assert one._text.value.startswith(sentence)
+    assert one._point.value == text
+    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    after = review.apply(known, review.corrections(two.decided, run="r", round="leaky"))
+    assert after.of("tomo_a").tolist() == [[10, 10, 10], [20, 30, 40]]
+
+
+def test_the_same_place_in_another_tomogram_is_another_motor(case, pictures):
+    """And after the last question none can be added, which is said too."""
+    one = review.Reviewer(case[1], pictures, pictures / "decisions.csv")
+    one._point.value = "20 30 40"
+    one.skip()
+    one.skip()
+    one._point.value = "20 30 40"
+    assert one.decided["tomo_id"].tolist()[-2:] == ["tomo_a", "tomo_b"]
+    one.skip()
+    one._point.value = "20 30 41"
+    assert one._text.value == "no tomogram is shown: go back to the one that has the motor"
+
+
+def decide_in_the_notebook(folder: Path, case: tuple, profile: str, decided: str = "") -> pd.DataFrame:
+    """Run the cell of the review notebook that reads what was decided; return its table."""
+    notebook = json.loads((toys.REPOSITORY / "notebooks" / "31_review_labels.ipynb").read_text())
+    sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    (source,) = (source for source in sources if "review.read_decisions" in source)
+    names = {"pd": pd, "Path": Path, "review": review, "workspace": workspace, "run": SimpleNamespace(output=folder)}
+    names |= {"known": case[0], "sheet": case[1], "PROFILE": profile, "DECIDED": decided}
+    exec(source, names)
+    return names["decided"]
+
+
+@pytest.mark.parametrize("profile", ["demo", "full"])
+def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(case, pictures, profile):
+    """Whether nobody is asked, the simulation is, or another file is given; what it makes of it has another name."""
+    known, sheet = case
+    mine = pictures / "decisions.csv"
+    nobody = decide_in_the_notebook(pictures, case, profile)
+    expected = review.answer(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
+    assert nobody["decision"].tolist() == list(expected)
+    assert not mine.exists()
+    one = review.Reviewer(sheet, pictures, mine)
+    one.reject()
+    one.add(20, 30, 40)
+    before = mine.read_bytes()
+    assert decide_in_the_notebook(pictures, case, profile)["decision"].tolist() == ["reject", "", "", "", "", "accept"]
+    (pictures / "annotations.xml").write_text(tagged(sheet, a="1"))
+    given = decide_in_the_notebook(pictures, case, profile, decided=str(pictures / "annotations.xml"))
+    assert given["decision"].tolist() == ["accept", "accept", "", "", ""]
+    assert mine.read_bytes() == before
+    other = (known, sheet.assign(x=sheet["x"] + 1))
+    with pytest.raises(ValueError, match=r"decisions.csv: .* not on the sheet .*move the file away to begin anew"):
+        decide_in_the_notebook(pictures, other, profile)
+    assert mine.read_bytes() == before
+
+
+def test_a_sheet_that_somebody_filled_in_is_not_written_over(case, tmp_path):
+    """A sheet as it was made is."""
+    _, sheet = case
+    path = tmp_path / "sheet.csv"
+    for _ in range(2):
+        assert review.write_sheet(path, sheet) == path
+    assert pd.read_csv(path)["tomo_id"].tolist() == sheet["tomo_id"].tolist()
+    decide(sheet, "reject", "", "", "", "accept").to_csv(path, index=False)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"sheet.csv holds decisions .* rename it to decisions.csv"):
+        review.write_sheet(path, sheet)
+    assert path.read_bytes() == before
 
 
 def test_a_round_is_cross_fitted_only_if_nobody_saw_the_labels():

@@ -3,7 +3,7 @@
 from motors.review.corrections import CORRECTIONS, apply, corrections, read_corrections
 from motors.review.decisions import DECISIONS, read_decisions, read_tags
 from motors.review.matching import ENTRIES, kind, match, parts, verdicts
-from motors.review.sheet import draw, sheet, write_images
+from motors.review.sheet import draw, sheet, write_images, write_sheet
 from motors.review.simulated import answer, spoil
 from motors.review.widget import Reviewer
 
@@ -26,4 +26,5 @@ __all__ = [
     "spoil",
     "verdicts",
     "write_images",
+    "write_sheet",
 ]

@@ -15,6 +15,7 @@ KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
 ANSWERS = ("accept", "reject")
 NEAR = 0.01  # voxels: coordinates nearer than this are the same
+OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin anew"
 
 
 def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
@@ -53,7 +54,7 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         new_ones, new_ones.duplicated(["tomo_id", *POINT]), path.name, "has the same new motor twice", "keep one row"
     )
     unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])
-    refuse(new_ones, unknown, path.name, "is not on the sheet", "give the sheet that was decided on")
+    refuse(new_ones, unknown, path.name, "is not on the sheet", OF_ANOTHER)
     return _joined(sheet, table[~new], new_ones, path.name)
 
 
@@ -113,8 +114,9 @@ def _joined(sheet: pd.DataFrame, decided: pd.DataFrame, new: pd.DataFrame, name:
     both = decided.merge(sheet[KEY + POINT], on=KEY, how="left", suffixes=("", "_sheet"))
     there = numbers(both, [f"{axis}_sheet" for axis in POINT])
     elsewhere = ~(np.abs(numbers(both, POINT) - there) <= NEAR).all(axis=1)  # or not at all
-    refuse(both, elsewhere, name, "has an entry that is not on the sheet", "give the sheet that was decided on")
+    refuse(both, elsewhere, name, "has an entry that is not on the sheet", OF_ANOTHER)
     whole = sheet.merge(decided[[*KEY, "decision", "why"]], on=KEY, how="left")
-    whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0)] if len(new) else [whole])
+    if len(new):
+        whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0, asked=False)])
     whole["frame"] = whole.groupby("tomo_id")["frame"].transform("first")  # of new motors, too
     return whole.fillna({"decision": "", "why": ""}).reset_index(drop=True)

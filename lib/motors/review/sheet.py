@@ -45,6 +45,20 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
     return table.sort_values("case", kind="stable", ignore_index=True)
 
 
+def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write a sheet as CSV and return the path.
+
+    Raises
+    ------
+    ValueError
+        If the file is there and somebody has added the column `decision` to it: the decisions would be lost.
+    """
+    path = Path(path)
+    if path.is_file() and "decision" in path.read_text(encoding="utf-8-sig").partition("\n")[0]:
+        raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")
+    return workspace.write_table(path, table)
+
+
 def write_images(
     table: pd.DataFrame,
     read: Callable[[str], volumes.Tomogram],

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from motors.labels import POINT
+from motors.review.corrections import SAME
 from motors.review.decisions import read_decisions, write_decisions
 
 KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip"}
@@ -74,14 +76,36 @@ class Reviewer:
         self._show()
 
     def add(self, z: float, y: float, x: float) -> None:
-        """Add a motor, in voxels of the tomogram that is shown."""
+        """Add a motor, in voxels of the tomogram that is shown.
+
+        Raises
+        ------
+        ValueError
+            If no tomogram is shown, the position is not finite or outside the tomogram, or the motor was added before.
+        """
         if self.question is None:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
-        row = self.question | dict(zip(POINT, (float(z), float(y), float(x)), strict=True))
-        row |= {"entry": "new", "number": 0, "partner": 0, "decision": "accept", "why": "seen by eye"}
+        point = np.array([z, y, x], float)
+        self._check(point)
+        row = self.question | dict(zip(POINT, point.tolist(), strict=True))
+        row |= {"entry": "new", "number": 0, "partner": 0, "decision": "accept", "why": "seen by eye", "asked": False}
         row |= {"score": float("nan"), "distance": float("nan"), "verdict": ""}
         self.decided = pd.concat([self.decided, pd.DataFrame([row])], ignore_index=True)
         self._keep()
+
+    def _check(self, point: np.ndarray) -> None:
+        """Refuse a point that cannot be a motor of the tomogram that is shown, or is one that was added to it."""
+        tomo_id, frame = self.question["tomo_id"], self.question["frame"]
+        shape, spacing = frame.split("@")
+        text = ", ".join(f"{value:g}" for value in point)
+        if not np.isfinite(point).all():
+            raise ValueError(f"{text} is no position: write three numbers, z y x, in voxels")
+        if (point < -0.5).any() or (point > np.array(shape.split("x"), int) - 0.5).any():
+            raise ValueError(f"{text} is outside this tomogram of {shape} voxels: write z y x of a voxel in it")
+        added = self.decided[(self.decided["entry"] == "new") & (self.decided["tomo_id"] == tomo_id)]
+        away = np.linalg.norm(added[POINT].to_numpy(float) - point, axis=1) * float(spacing)
+        if (away < SAME).any():
+            raise ValueError(f"{text} is within {SAME:.0f} Å of a motor that was added before: write that of another")
 
     def _decide(self, decision: str) -> None:
         if self.question is not None:
@@ -128,7 +152,11 @@ class Reviewer:
         except ValueError:
             point = []
         if len(point) == 3:
-            self.add(*point)
-            self._point.value = ""
+            try:
+                self.add(*point)
+            except ValueError as error:
+                self._text.value = str(error)
+            else:
+                self._point.value = ""
         elif change["new"]:
             self._text.value = f"{change['new']!r} is no position: write three numbers, z y x, in voxels"

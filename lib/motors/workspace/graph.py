@@ -62,14 +62,12 @@ def steps(workspace: Workspace, profile: str, seed: int = 0) -> dict[str, Step]:
     Raises
     ------
     ValueError
-        If the profile is not in `experiments.yaml`, or a notebook is named there that does not exist.
+        If `experiments.yaml` is broken, the profile is not in it, or a notebook is named there that does not exist.
     """
     plan = _read(workspace)
     if profile not in plan["profiles"]:
         raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
     settings, graph = plan["profiles"][profile], plan["graph"]
-    if unknown := sorted(set(settings) - set(graph)):
-        raise ValueError(f"{PLAN}: profile {profile} runs {', '.join(unknown)}, which the graph does not know")
 
     def before(notebook: str) -> list[str]:
         """Notebooks of this profile that `notebook` waits for."""
@@ -150,7 +148,8 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
     """
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
-        source, executed = (json.loads(p.read_text()) if p.is_file() else {} for p in (step.source, step.executed))
+        source = json.loads(step.source.read_text())
+        executed = json.loads(step.executed.read_text()) if step.executed.is_file() else {"cells": []}
         succeeded = (step.run.workspace.root / step.flag).is_file()
         if not succeeded or _sources(source) != _sources(executed):
             raise ValueError(
@@ -184,10 +183,40 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
 
 
 def _read(workspace: Workspace) -> dict[str, Any]:
-    """Return what `experiments.yaml` says."""
+    """Return what `experiments.yaml` says, once it is seen to hang together."""
     import yaml
 
-    return yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
+    try:
+        plan = yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{PLAN} is no YAML: {' '.join(str(error).split())}: correct it there") from error
+    _check(plan)
+    return plan
+
+
+def _check(plan: Any) -> None:
+    """Refuse an `experiments.yaml` that does not hang together."""
+    for table, kind in {"graph": list, "alone": list, "profiles": dict}.items():
+        if not isinstance(plan, dict) or not isinstance(plan.get(table), dict):
+            raise ValueError(f"{PLAN} has no table {table}: write one")
+        for name, entry in plan[table].items():
+            if not isinstance(entry, kind):
+                raise ValueError(f"{PLAN}: {name} in {table} is {entry!r}: make it a {kind.__name__}, such as {kind()}")
+    names = list(plan["graph"])
+    for position, name in enumerate(names):
+        for other in (other for other in plan["graph"][name] if other not in names[:position]):
+            below = "does not stand above it: move it up, or end the circle"
+            wrong = below if other in names else "the graph does not know: correct the name"
+            raise ValueError(f"{PLAN}: {name} waits for {other}, which {wrong}")
+    if lost := ", ".join(str(profile) for profile in plan["alone"] if profile not in plan["profiles"]):
+        raise ValueError(f"{PLAN}: alone has {lost}, which is no profile: correct the name")
+    for profile, chosen in plan["profiles"].items():
+        if wrong := [name for name, values in chosen.items() if not isinstance(values, dict | None)]:
+            raise ValueError(f"{PLAN}: profile {profile} gives {wrong[0]} no table of settings: write {{NAME: value}}")
+    for table, verb in (("profiles", "runs"), ("alone", "runs alone")):
+        for profile, chosen in plan[table].items():
+            if unknown := ", ".join(str(name) for name in chosen if name not in names):
+                raise ValueError(f"{PLAN}: profile {profile} {verb} {unknown}, which the graph does not know")
 
 
 def _plan(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
