@@ -1,7 +1,10 @@
 """What is packed for Kaggle, what is refused before anything is sent, and which wheels travel."""
 
+import errno
 import json
+import os
 import re
+import shutil
 import zipfile
 
 import kaggle_machine
@@ -54,6 +57,12 @@ BROKEN = {
     "a resource that is not there": ({"resources": [{"path": "gone.csv"}]}, {}, "gone.csv.* is not there"),
     "a name the client drops": ({}, {"kernel-metadata.json": 1}, "would leave out .*kernel-metadata"),
     "a folder the client drops": ({}, {".git/config": 1}, "would leave out .*git/config"),
+    "a licence that is text": ({"licenses": ["MIT"]}, {}, r'licenses is ."MIT".: make it a list of objects'),
+    "resources that are none": ({"resources": {}}, {}, "resources is {}: make it a list of objects"),
+    "keywords that are nothing": ({"keywords": None}, {}, "keywords is null: make it a list of texts"),
+    "a keyword that is a number": ({"keywords": ["em", 3]}, {}, r'keywords is ."em", 3.: make it a list of texts'),
+    "a title that is a number": ({"title": 5}, {}, "title is 5: make it a text"),
+    "a licence of no text": ({"licenses": [{"name": ["MIT"]}]}, {}, "is none of Kaggle's"),
     "an archive": ({}, {"deep/masks.tar.gz": 1}, "would unpack .*masks.tar.gz"),
     "an empty file": ({}, {"empty.csv": 0}, "empty.csv.* is empty"),
     "too much": ({}, {"large.npy": 2**37}, "has 128 GiB, more than 100"),
@@ -89,6 +98,30 @@ def test_a_notebook_that_would_run_otherwise_is_refused(run, change, sentence):
     about = metadata.read(folder / "kernel-metadata.json") | change
     with pytest.raises(ValueError, match=sentence):
         metadata.check_kernel({name: value for name, value in about.items() if value is not None}, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"code_file": None}, "notebook None cannot be sent: its code_file is null: make it a text"),
+        ({"title": 5}, "its title is 5: make it a text"),
+        ({"id": ["alice"]}, r'its id is ."alice".: make it a text'),
+        ({"model_sources": "alice/model"}, 'its model_sources is "alice/model": make it a list of texts'),
+        ({"dataset_sources": [1]}, r"its dataset_sources is .1.: make it a list of texts"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_metadata_of_another_kind_than_text_and_lists_are_refused(tmp_path, change, sentence):
+    """Before anybody counts their characters."""
+    with pytest.raises(ValueError, match=sentence):
+        metadata.check_kernel({"id": "alice/motors-submit", "title": "Motors submit", **change}, tmp_path)
+
+
+def test_metadata_that_are_no_text_are_refused_by_name(tmp_path):
+    """Such as a picture."""
+    (tmp_path / "dataset-metadata.json").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(ValueError, match=r"dataset-metadata.json is no JSON \(.*\): mend it"):
+        metadata.read(tmp_path / "dataset-metadata.json")
 
 
 def test_the_pushed_notebook_has_the_parameters_of_the_run_and_nobodys_name(run):
@@ -142,6 +175,76 @@ def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     with pytest.raises(ValueError, match="notes.txt was not put there by a packing: move it elsewhere"):
         kaggle.package("motors-labels", run)
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("packed_before", [True, False])
+def test_a_packing_that_was_interrupted_can_be_done_again_with_other_contents(run, monkeypatch, packed_before):
+    """While it hashed, or amid a copy; until then nobody takes what lies there for a package."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def half(source, target):
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    def elsewhere(*_):
+        raise OSError(errno.EXDEV, "another file system")
+
+    if packed_before:
+        kaggle.package("motors-labels", run)
+    for patches in ([(workspace, "sha256", interrupted)], [(os, "link", elsewhere), (shutil, "copy2", half)]):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            for patch in patches:
+                patched.setattr(*patch)
+            kaggle.package("motors-labels", run)
+        with pytest.raises(FileNotFoundError, match="package motors-labels first"):
+            kaggle.packed("motors-labels", run)
+    toys.outputs(run.workspace.root, "full")
+    other = run.workspace.run("50_package_for_kaggle", "full")
+    made = kaggle.package("motors-labels", other)
+    assert set(made.files) == {"README.md", "full-folds.csv", made.manifest}
+    assert kaggle.packed("motors-labels", other) == made
+    assert {path.name for path in made.folder.iterdir()} == {*made.files, "dataset-metadata.json"}
+
+
+def test_an_old_list_goes_only_when_the_new_one_is_written(run, monkeypatch):
+    """A simulated competition lies in its folder already; interrupted, its list is still there."""
+    run.competition.mkdir(parents=True, exist_ok=True)
+    (run.competition / "sample_submission.csv").write_text("tomo_id\n")
+    made = kaggle.package(run.competition_slug, run)
+    (run.competition / "sample_submission.csv").write_text("tomo_id\na\n")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(workspace, "sha256", interrupted)
+        kaggle.package(run.competition_slug, run)
+    assert (run.competition / made.manifest).is_file()
+    again = kaggle.package(run.competition_slug, run)
+    assert [path.name for path in run.competition.glob("package-*.json")] == [again.manifest]
+    assert again.manifest != made.manifest
+
+
+def test_a_card_says_where_a_network_comes_from(run):
+    """Trained here, with the losses of its training; or converted from what somebody else trained, without."""
+    folder = run.input(NETWORKS[0])
+    kaggle.package("motors-weights", run, NETWORKS)
+    card = (run.output / f"{NETWORKS[0]}.md").read_text()
+    assert "trained by `20_train_resnext50` on simulated tomograms, none of them real, 4 steps." in card
+    assert "Licence: MIT." in card
+    assert "losses in `metrics.csv`" in card
+    provenance = json.loads((folder / "provenance.json").read_text()) | {"checkpoint": "last.ckpt"}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    (folder / "metrics.csv").unlink()
+    made = kaggle.package("motors-weights", run, NETWORKS)
+    assert "20_train_resnext50/demo/metrics.csv" not in made.files
+    card = (made.folder / "20_train_resnext50" / "demo" / "README.md").read_text()
+    origin = "converted by `20_train_resnext50` from `last.ckpt`, which the original solution's author published."
+    assert origin in card
+    assert "Licence: that of the checkpoint." in card
+    assert not re.search("trained by|steps|MIT|metrics.csv", card)
 
 
 def test_missing_weights_and_changed_files_are_refused(run):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 import toys
 
-from motors import kaggle, workspace
+from motors import kaggle, labels, workspace
 from motors.kaggle import client
+from motors.kaggle.__main__ import main
 from motors.kaggle.publishing import BASE
 
 SLOW = pytest.mark.slow  # each `kaggle` command takes most of a second to start
@@ -270,14 +272,17 @@ def test_the_notebook_publishes_everything_once_and_a_change_as_a_version(home, 
     assert list(server.kernels) == ["alice/motors-submit"]
 
 
-def competition(tmp_path) -> bytes:
+SLUG = "byu-locating-bacterial-flagellar-motors-2025"
+
+
+def competition(tmp_path, compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zipped competition: one training tomogram of 3 slices, one hidden of 2."""
     path = tmp_path / "made.zip"
     slice_ = cv2.imencode(".jpg", np.zeros((4, 6), np.uint8))[1].tobytes()
-    labels = "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0)\n0,tomo_aa,-1,-1,-1,3\n"
-    with zipfile.ZipFile(path, "w") as archive:
+    columns = [*labels.MOTOR_AXES, *(f"Array shape (axis {axis})" for axis in range(3)), "Voxel spacing"]
+    with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("sample_submission.csv", "tomo_id,Motor axis 0\ntomo_bb,-1\n")
-        archive.writestr("train_labels.csv", labels)
+        archive.writestr("train_labels.csv", f"tomo_id,{','.join(columns)}\ntomo_aa,-1,-1,-1,3,4,6,13.1\n")
         for name in [f"train/tomo_aa/slice_000{k}.jpg" for k in range(3)] + ["test/tomo_bb/slice_0000.jpg"]:
             archive.writestr(name, slice_)
         archive.writestr("test/tomo_bb/slice_0001.jpg", slice_ + bytes(3 * 2**20))  # more than one piece
@@ -286,8 +291,7 @@ def competition(tmp_path) -> bytes:
 
 def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home, server, tmp_path):
     """The client resumes; what is complete is not asked for again; a missing slice is fetched again."""
-    slug = "byu-locating-bacterial-flagellar-motors-2025"
-    server.archives[slug] = competition(tmp_path)
+    server.archives[SLUG] = competition(tmp_path)
     server.fail("/storage/", "cut")
     folder = kaggle.download(home)
     assert kaggle.check_competition(folder) == 2
@@ -301,9 +305,58 @@ def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home,
     assert kaggle.download(home) == folder
     assert server.calls["DownloadDataFiles"] == asked
     (folder / "train" / "tomo_aa" / "slice_0002.jpg").unlink()
-    with pytest.raises(ValueError, match="tomo_aa has 2 slices, but its label says 3: download it again"):
+    with pytest.raises(
+        ValueError, match=r"1 of 2 tomograms are not whole.*tomo_aa is \(2, 4, 6\), its label says \(3, 4, 6"
+    ):
         kaggle.check_competition(folder)
     assert kaggle.check_competition(kaggle.download(home)) == 2
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_with_a_changed_byte_is_said_to_be_damaged(home, server, tmp_path, capsys, compression):
+    """Nothing half unpacked is left, the exit code is 2, and without that archive the data arrive."""
+    whole = competition(tmp_path, compression)
+    begin = whole.index(b"test/tomo_bb/slice_0001.jpg")
+    damaged = bytearray(whole)
+    damaged[begin + 27 : begin + 40] = bytes(255 - byte for byte in whole[begin + 27 : begin + 40])  # of its content
+    server.archives[SLUG] = bytes(damaged)
+    assert main(["download"]) == 2
+    sentence = f"{SLUG}.zip is damaged at test/tomo_bb/slice_0001.jpg: remove it and download again\n"
+    assert capsys.readouterr().err.endswith(sentence)
+    folder = home.dataset(SLUG)
+    assert [path.name for path in (folder / "test" / "tomo_bb").iterdir()] == ["slice_0000.jpg"]
+    (folder / f"{SLUG}.zip").unlink()
+    server.archives[SLUG] = whole
+    assert kaggle.check_competition(kaggle.download(home)) == 2
+
+
+def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
+    """A slice cut short, a picture of another size than the label says, no folder, a table without its columns."""
+    competition(tmp_path)
+    with zipfile.ZipFile(tmp_path / "made.zip") as archive:
+        archive.extractall(tmp_path / "whole")
+    assert kaggle.check_competition(tmp_path / "whole") == 2
+
+    def refused(sentence, change):
+        folder = shutil.copytree(tmp_path / "whole", tmp_path / "other", dirs_exist_ok=True)
+        change(folder)
+        with pytest.raises(ValueError, match=sentence):
+            kaggle.check_competition(folder)
+
+    def cut(folder):
+        path = folder / "train" / "tomo_aa" / "slice_0001.jpg"
+        path.write_bytes(path.read_bytes()[:-9])
+
+    def relabel(folder, old, new):
+        (folder / "train_labels.csv").write_text((folder / "train_labels.csv").read_text().replace(old, new))
+
+    refused(r"1 of 2 tomograms are not whole \(.*slice_0001.jpg is cut short: get it again\): download them again", cut)
+    refused(r"tomo_aa is \(3, 4, 6\), its label says \(3, 6, 4\)", lambda folder: relabel(folder, "3,4,6", "3,6,4"))
+    refused(
+        "train_labels.csv has no column Array shape .axis 0.*add it", lambda folder: relabel(folder, "axis 0)", "z)")
+    )
+    refused("sample_submission.csv is no table", lambda folder: (folder / "sample_submission.csv").write_text(""))
+    refused("tomo_bb holds no JPEG slices", lambda folder: shutil.rmtree(folder / "test" / "tomo_bb"))
 
 
 @SLOW

@@ -179,6 +179,24 @@ def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
         labels.read_wide(tmp_path / "nowhere.csv")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is no table \(No columns to parse from file\): mend it, or make the file again as CSV"),
+        (b"tomo_id,z\na,1\nb,2,3,4\n", r"is no table \(Error tokenizing data.*line 3, saw 4\): mend it"),
+        (b"tomo_id,z\na,1,\nb,2,\n", "has more values in its rows than columns in its first line: mend it"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8' codec can't decode.*\): mend it"),
+    ],
+    ids=["empty", "one row too long", "all rows too long", "a picture"],
+)
+def test_a_file_that_is_no_table_is_refused_by_name(tmp_path, content, message):
+    """In one line, whatever pandas calls it."""
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^labels.csv {message}") as error:
+        labels.read_table(tmp_path / "labels.csv", ["tomo_id"])
+    assert "\n" not in str(error.value)
+
+
 def test_a_folder_with_a_motor_of_an_unknown_tomogram_or_a_repeated_id_is_refused(three, tmp_path):
     """Both tables of a folder have to agree."""
     labels.write(tmp_path / "lost", three)

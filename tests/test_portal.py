@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import torch
 from portal_stand_in import Portal, write_zarr
 
 from motors import portal, volumes
-from motors.portal import conversion, transfer
+from motors.portal import collection, conversion, transfer
 
 SHAPE = (40, 48, 64)
 PATIENT = portal.Patience(attempts=3, wait=0.01, longest=0.02, timeout=5)
@@ -421,6 +422,37 @@ def test_a_stored_tomogram_that_was_damaged_is_found(site, tmp_path):
     assert found["run-2"].startswith("sha256 of its slices differ")
     assert "slice_0001.jpg is missing" in found["run-3"]
     assert "run-1 is there already" in collect(site, tmp_path, "run-1").loc["run-1", "remarks"]
+
+
+@pytest.mark.parametrize("error", [IndexError("list index"), AttributeError("no"), zlib.error("Error -3")], ids=repr)
+def test_what_nobody_has_thought_of_does_not_stop_the_others(site, tmp_path, monkeypatch, error):
+    """Neither in what the catalogue says nor in the files."""
+
+    def look_up(client, name, form):
+        if name == "run-1":
+            raise error
+        return collection.Source(*found[name])
+
+    for name in ("run-1", "run-2"):
+        site.add(name, noise(), 16.0)
+    row = site.tomograms[1]
+    found = {"run-2": ("run-2", SHAPE, 16.0, "mrc", row["httpsMrcFile"], None, 10139, {})}
+    monkeypatch.setattr(collection, "look_up", look_up)
+    report = collect(site, tmp_path, "run-1", "run-2")
+    assert report["status"].to_dict() == {"run-1": "failed", "run-2": "stored"}
+    assert f"what the portal has of run-1 makes no sense ({error!r}): leave" in report.loc["run-1", "remarks"]
+
+
+def test_an_image_without_levels_does_not_stop_the_others(site, tmp_path):
+    """Its metadata list none: no copy of them is better."""
+    for name in ("run-1", "run-2"):
+        site.add(name, noise(), 16.0)
+    (site.folder / "1.zarr" / ".zattrs").write_text('{"multiscales": []}')
+    report = collect(site, tmp_path, "run-1", "run-2")
+    assert report["status"].to_dict() == {"run-1": "failed", "run-2": "stored"}
+    assert "1.zarr is no OME-Zarr image (its metadata describe no" in report.loc["run-1", "remarks"]
+    with pytest.raises(ValueError, match=r"1\.zarr is no OME-Zarr image \(its metadata describe no"):
+        portal.image(site.folder / "1.zarr", tmp_path)
 
 
 def test_a_full_disk_ends_everything(site, tmp_path, monkeypatch):

@@ -238,6 +238,38 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, ending: str, c
         volumes.read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "changed"),
+    [
+        ("a.mrc.gz", 60, b"\xff" * 40),
+        ("a.mrc.bz2", 60, b"\xff" * 40),
+        ("a.tif", b"x\x9c", b"xx"),
+        ("a.ome.tif", b"</Pixels", b"<<Pixels"),
+        ("a.npy", b"}", b"{"),
+        ("a.zarr/0/0.0.0", 0, b"\xff" * 100),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_with_changed_bytes_is_refused(tmp_path: Path, name: str, place: int | bytes, changed: bytes):
+    """Each reader has its own way to stumble over them: decompressors, and parsers of headers."""
+    plain = volumes.write_mrc(tmp_path / "b.mrc", noise(), 10).read_bytes()
+    (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(plain))
+    (tmp_path / "a.mrc.bz2").write_bytes(bz2.compress(plain))
+    tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="minisblack", compression="zlib")
+    tifffile.imwrite(tmp_path / "a.ome.tif", noise(), ome=True, metadata={"axes": "ZYX"})
+    np.save(tmp_path / "a.npy", noise())
+    if ".zarr" in name:
+        zarr_image(tmp_path / "a.zarr", multiscales=[{"axes": NAMED, "datasets": SCALED}])
+    path = tmp_path / name.partition("/")[0]
+    volumes.read(path, spacing=10)
+    content = bytearray((tmp_path / name).read_bytes())
+    begin = place if isinstance(place, int) else content.index(place)
+    content[begin : begin + len(changed)] = changed
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a tomogram"):
+        volumes.read(path, spacing=10)
+
+
 def test_a_file_that_is_no_mrc_takes_no_memory(tmp_path: Path):
     """Text read as a header promises gigabytes."""
     (tmp_path / "a.mrc").write_bytes(b"not found " * 200)
@@ -323,12 +355,50 @@ def test_the_finest_level_of_an_ome_zarr_image_is_read(tmp_path: Path, version: 
     assert (found.name, found.spacing) == ("a", 10) and np.array_equal(found.voxels, volumes.to_uint8(noise() * 1.0))
 
 
-def test_a_zarr_folder_that_is_no_image_is_refused(tmp_path: Path):
-    """Without its attributes nobody knows which array to take."""
+def zarr_image(path: Path, **attributes) -> Path:
+    """Write a Zarr group with an array called 0, and whatever attributes."""
     zarr = pytest.importorskip("zarr")
-    zarr.open_group(tmp_path / "a.zarr", mode="w")
-    with pytest.raises(ValueError, match=r"a\.zarr.*lacks the attribute multiscales"):
-        volumes.read(tmp_path / "a.zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.attrs.update(attributes)
+    group.create_array("0", data=noise().astype(np.float32), chunks=(4, 16, 16))
+    return path
+
+
+SCALED = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1]}]}]
+SHIFTED = [{"path": "0", "coordinateTransformations": [{"type": "translation", "translation": [1, 1, 1]}]}]
+NAMED = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "levels"),
+    [(["z", "y", "x"], [{"path": "0"}]), (["z", "y", "x"], SCALED), (NAMED, SHIFTED)],
+    ids=["version 0.3", "axes without units", "no scale"],
+)
+def test_an_ome_zarr_image_that_states_no_lengths_has_no_spacing(tmp_path: Path, axes: list, levels: list):
+    """Before version 0.4 axes were names, and levels had no scale."""
+    path = zarr_image(tmp_path / "a.zarr", multiscales=[{"axes": axes, "datasets": levels}])
+    found = volumes.read(path)
+    assert found.spacing is None and np.array_equal(found.voxels, volumes.to_uint8(noise() * 1.0))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({}, "it lacks the attribute multiscales"),
+        ({"ome": None}, "its metadata describe no OME-Zarr image .TypeError.*: copy it again, or take MRC"),
+        ({"multiscales": []}, "its metadata describe no OME-Zarr image .IndexError"),
+        ({"multiscales": [{"axes": NAMED, "datasets": []}]}, "its metadata describe no OME-Zarr image .IndexError"),
+        ({"multiscales": [{"datasets": SCALED}]}, "its metadata describe no OME-Zarr image .KeyError"),
+        ({"multiscales": [{"axes": [1, 2, 3], "datasets": SCALED}]}, "describe no OME-Zarr image .AttributeError"),
+        ({"multiscales": [{"axes": NAMED, "datasets": [{"path": "9"}]}]}, "describe no OME-Zarr image .KeyError"),
+        ({"multiscales": [{"axes": NAMED, "datasets": [{"path": ""}]}]}, "its finest level '' is no array"),
+    ],
+    ids=["nothing", "null", "no image", "no level", "no axes", "numbers as axes", "no such level", "a group"],
+)
+def test_a_zarr_folder_that_is_no_image_is_refused(tmp_path: Path, attributes: dict, sentence: str):
+    """Without its attributes nobody knows which array to take."""
+    with pytest.raises(ValueError, match=rf"a\.zarr cannot be read as a tomogram: .*{sentence}"):
+        volumes.read(zarr_image(tmp_path / "a.zarr", **attributes))
 
 
 # grey levels
@@ -642,6 +712,8 @@ def test_stacks_that_are_not_whole_are_named(tmp_path):
     (tmp_path / "gap" / "slice_0002.jpg").unlink()
     path = tmp_path / "cut" / "slice_0002.jpg"
     path.write_bytes(path.read_bytes()[:-9])
+    path = tmp_path / "whole" / "slice_0002.jpg"
+    path.write_bytes(path.read_bytes() + bytes(100))  # as readable as without
     found = volumes.incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
     assert found.index.tolist() == ["cut", "gap", "none", "short", "size"]
     assert "slice_0002.jpg is cut short" in found["cut"]

@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> Run:
 
 
 def _download(options: argparse.Namespace) -> None:
-    _say(f"{kaggle.check_competition(kaggle.download(find(), show=_say))} tomograms, complete\n")
+    _say(f"{kaggle.download(find(), show=_say)} is complete\n")
 
 
 def _lock(options: argparse.Namespace) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
-
-from motors import volumes, workspace
+from motors import labels, volumes, workspace
 from motors.kaggle.client import KaggleError, call
 from motors.workspace import Workspace
 from motors.workspace.places import COMPETITION
@@ -25,7 +24,7 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
     Raises
     ------
     FileNotFoundError, ValueError
-        If slices are missing in the end, as `check` says.
+        If the archive is damaged, or slices are missing in the end, as `check` says.
     KaggleError
         If Kaggle wants credentials or its rules accepted, or cannot be reached.
     OSError
@@ -51,26 +50,29 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
 
 
 def check(folder: Path) -> int:
-    """Return how many tomograms a competition has, if all of them have all their slices.
+    """Return how many tomograms a competition has, if all of them are whole, as `volumes.incomplete` sees it.
+
+    Half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded.
 
     Raises
     ------
     FileNotFoundError
-        If a table, a tomogram or a slice is missing.
+        If a table is missing.
     ValueError
-        If a training tomogram has fewer or more slices than its label says.
+        If a table is none, a slice is missing or cut short, or a training tomogram has another shape than its label.
     """
     for table in ("train_labels.csv", "sample_submission.csv"):
         if not (folder / table).is_file():
             raise FileNotFoundError(f"{folder / table} is missing: download the competition")
-    slices = pd.read_csv(folder / "train_labels.csv").groupby("tomo_id")["Array shape (axis 0)"].first()
-    for name, wanted in slices.items():
-        if (found := len(volumes.slice_paths(folder / "train" / name))) != int(wanted):
-            raise ValueError(f"{name} has {found} slices, but its label says {int(wanted)}: download it again")
-    hidden = pd.read_csv(folder / "sample_submission.csv")["tomo_id"]
-    for name in hidden:
-        volumes.slice_paths(folder / "test" / name)
-    return len(slices) + len(hidden)
+    shapes = {
+        "train": labels.read_competition(folder / "train_labels.csv").shapes(),
+        "test": dict.fromkeys(labels.read_table(folder / "sample_submission.csv", ["tomo_id"])["tomo_id"]),
+    }
+    problems = [each for part, known in shapes.items() for each in volumes.incomplete(folder / part, known)["problem"]]
+    count = sum(map(len, shapes.values()))
+    if problems:
+        raise ValueError(f"{len(problems)} of {count} tomograms are not whole ({problems[0]}): download them again")
+    return count
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -87,8 +89,12 @@ def _unpack(archive: Path, folder: Path) -> None:
                 raise ValueError(f"{archive} holds {item.filename}, which would lie outside of {folder}")
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{target.name}.part")
-            with packed.open(item) as source, open(partial, "wb") as file:
-                shutil.copyfileobj(source, file, 2**20)  # the sum over the bytes is checked at the end
+            try:
+                with packed.open(item) as source, open(partial, "wb") as file:
+                    shutil.copyfileobj(source, file, 2**20)  # the sum over the bytes is checked at the end
+            except (zipfile.BadZipFile, zlib.error, EOFError):
+                partial.unlink(missing_ok=True)
+                raise ValueError(f"{archive} is damaged at {item.filename}: remove it and download again") from None
             partial.replace(target)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ LICENCES = frozenset(
     " CDLA-Sharing-1.0 CC-BY-ND-4.0 CC-BY-NC-ND-4.0 ODC-BY-1.0 LGPL-3.0 AGPL-3.0 FDL-1.3 EU-ODP-Legal-Notice"
     " apache-2.0 GPL-3.0".split()
 )
+TEXT, TEXTS, OBJECTS = "a text", "a list of texts", "a list of objects such as {...}"
+OF_DATASETS = {**dict.fromkeys(("id", "title", "subtitle"), TEXT), "licenses": OBJECTS, "resources": OBJECTS}
+OF_DATASETS |= {"keywords": TEXTS}
+SOURCES = tuple(f"{kind}_sources" for kind in ("dataset", "competition", "kernel", "model"))
+OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SOURCES, TEXTS)}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no JSON ({error}): mend it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
@@ -63,23 +68,21 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
     ValueError
         If a rule is broken; the sentence says which, and what to do.
     """
-    licences = [each.get("name") for each in about.get("licenses", [])]
-    resources = [each.get("path") for each in about.get("resources", [])]
-    keywords, subtitle = about.get("keywords", []), about.get("subtitle") or ""
+    _check_kinds(f"dataset {slug}", about, OF_DATASETS)
+    licences = [str(each.get("name")) for each in about.get("licenses", [])]
+    resources = [str(each.get("path")) for each in about.get("resources", [])]
+    keywords, subtitle = about.get("keywords", []), about.get("subtitle", "")
     gone = [path for path in resources if path not in files]
     dropped = [path for path in files if _dropped(path)]
     archives = [path for path in files if path.lower().endswith(ARCHIVES)]
     rules = (
         (_is_id(about.get("id"), slug), f"its id is {about.get('id')!r}: make it <user name>/{slug}"),
         (6 <= len(slug) <= 50, f"the slug {slug} has {len(slug)} characters: make it 6 to 50"),
-        (6 <= len(about.get("title") or "") <= 50, "its title has to have 6 to 50 characters"),
+        (6 <= len(about.get("title", "")) <= 50, "its title has to have 6 to 50 characters"),
         (not subtitle or 20 <= len(subtitle) <= 80, f"its subtitle has {len(subtitle)} characters: make it 20 to 80"),
         (len(licences) == 1, f"it has {len(licences)} licences: name exactly one"),
         (LICENCES.issuperset(licences), f"the licence {licences} is none of Kaggle's: see LICENCES, or say other"),
-        (
-            all(isinstance(word, str) and word == word.lower() for word in keywords),
-            "its keywords have to be in lower case",
-        ),
+        (all(word == word.lower() for word in keywords), "its keywords have to be in lower case"),
         (not gone, f"its resources name {gone[:1]}, which is not there"),
         (any(path != "README.md" for path in files), "there is nothing in it: package it first"),
         (not dropped, f"the client would leave out {dropped[:1]}: give it another name"),
@@ -100,10 +103,9 @@ def check_kernel(about: dict[str, Any], folder: Path) -> None:
     """
     from slugify import slugify  # the client's own
 
-    slug = str(about.get("id", "")).partition("/")[2]
-    title = about.get("title") or ""
+    _check_kinds(f"notebook {about.get('code_file')}", about, OF_NOTEBOOKS)
+    slug, title = about.get("id", "").partition("/")[2], about.get("title", "")
     datasets = about.get("dataset_sources", [])
-    lists = [about.get(f"{kind}_sources", []) for kind in ("dataset", "competition", "kernel", "model")]
     rules = (
         (_is_id(about.get("id"), slug), f"its id is {about.get('id')!r}: make it <user name>/<slug>"),
         (len(title) >= 5, "its title has to have 5 characters or more"),
@@ -113,7 +115,6 @@ def check_kernel(about: dict[str, Any], folder: Path) -> None:
         (about.get("kernel_type") == "notebook", "its kernel_type has to be notebook"),
         (about.get("enable_internet") is False, "enable_internet has to be false: the client takes silence for true"),
         (about.get("machine_shape") == "NvidiaTeslaT4", "its machine_shape has to be NvidiaTeslaT4: two T4"),
-        (all(isinstance(each, list) for each in lists), "its sources have to be lists"),
         (all(_is_id(ref, ref.partition("/")[2]) for ref in datasets), "dataset_sources have to be <user name>/<slug>"),
     )
     _refuse(f"notebook {about.get('code_file')}", rules)
@@ -124,6 +125,17 @@ def _is_id(ref: str | None, slug: str) -> bool:
     owner, _, name = (ref or "").partition("/")
     good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", owner) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
     return bool(good) and name == slug and owner != OWNER
+
+
+def _check_kinds(what: str, about: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    """Refuse fields that hold something else than they should; one that is not there is left to the rules."""
+    for name in [name for name in kinds if name in about]:
+        value, kind = about[name], kinds[name]
+        items = value if isinstance(value, list) else [None]
+        good = {TEXT: isinstance(value, str), TEXTS: all(isinstance(each, str) for each in items)}
+        good[OBJECTS] = all(isinstance(each, dict) for each in items)
+        if not good[kind]:
+            raise ValueError(f"{what} cannot be sent: its {name} is {json.dumps(value)}: make it {kind}")
 
 
 def _dropped(path: str) -> bool:

@@ -21,6 +21,7 @@ from motors.workspace.records import write_text
 LARGEST_WHEEL = 200 * 2**10  # bytes: the library is code, and nothing else
 KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
 ENSEMBLE = "40_ensemble"
+UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     """Fill the folder of a dataset from the outputs of a run and return what is in it.
 
     Files are hard links to what the notebooks wrote. What an earlier packing put there and this one does not is
-    removed; files that are neither are refused.
+    removed; files that are neither are refused. Interrupted, it can be done again, with other contents too.
 
     Parameters
     ----------
@@ -84,11 +85,11 @@ def packed(slug: str, run: Run) -> Package:
     Raises
     ------
     FileNotFoundError
-        If it has not been packed.
+        If it has not been packed, or packing was interrupted.
     """
     folder = run.workspace.dataset(slug, hint="package it first")
     found = next((path for path in folder.iterdir() if _is_manifest(path.name)), None)
-    if found is None:
+    if found is None or (folder / UNFINISHED).exists():
         raise FileNotFoundError(f"{folder} has no list of its contents: package {slug} first")
     return Package(slug, folder, _with_manifest(json.loads(found.read_text(encoding="utf-8")), found))
 
@@ -131,7 +132,9 @@ def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
     for notebook in networks or json.loads(ensemble.read_text(encoding="utf-8"))["networks"]:
         folder = run.input(notebook)
         card = write_text(run.output / f"{notebook}.md", _card(run, notebook))
-        inside = ("weights/weights.safetensors", "weights/experiment.json", "metrics.csv", "provenance.json")
+        inside = ["weights/weights.safetensors", "weights/experiment.json", "provenance.json"]
+        if (folder / "metrics.csv").is_file():  # not of a network that was converted, not trained
+            inside.append("metrics.csv")
         found |= {f"{notebook}/{run.name}/{path}": folder / path for path in inside}
         found[f"{notebook}/{run.name}/README.md"] = card
     return found
@@ -166,29 +169,38 @@ def _card(run: Run, notebook: str) -> str:
     held_out = json.loads((run.input(ENSEMBLE) / "ensemble.json").read_text(encoding="utf-8"))["held_out"]
     scores = [f"- {name}: {about['F2']:.3f}" for name, about in held_out.items() if name.startswith(settings["name"])]
     data = "the competition's tomograms" if run.profile == "full" else "simulated tomograms, none of them real"
+    origin, licence = f"trained by `{notebook}` on {data}, {settings['steps']} steps", "MIT"
+    losses = ", losses in `metrics.csv`" if (folder / "metrics.csv").is_file() else ""
+    if "checkpoint" in made:
+        origin = (
+            f"converted by `{notebook}` from `{made['checkpoint']}`, which the original solution's author published"
+        )
+        licence, losses = "that of the checkpoint", ""
     lines = [
         f"# {settings['name']}",
-        f"Finds flagellar motors in tomograms; trained by `{notebook}` on {data}, {settings['steps']} steps.",
-        f"Commit {made['commit']}, torch {made['versions']['torch']}, {made['time']}. Licence: MIT.",
+        f"Finds flagellar motors in tomograms; {origin}.",
+        f"Commit {made['commit']}, torch {made['versions']['torch']}, {made['time']}. Licence: {licence}.",
         "F2 on held-out tomograms, by orientation:",
         "\n".join(scores) or "- not validated",
-        "Load it with `motors.networks.load(folder)`. Settings are in `experiment.json`, losses in `metrics.csv`.",
+        f"Load it with `motors.networks.load(folder)`. Settings are in `experiment.json`{losses}.",
     ]
     return "\n\n".join(lines) + "\n"
 
 
 def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
-    """Make sure that all inputs are there, and remove what an earlier packing put into the folder."""
+    """Make sure that all inputs are there, note what is a packing's, and remove what an earlier one put there."""
     for path, source in contents.items():
         if not source.is_file():
             raise FileNotFoundError(
                 f"{folder.name} needs {source} for {path}, which is missing: run the notebook again"
             )
-    mine = {path for old in folder.glob("package-*.json") for path in [*json.loads(old.read_text())["files"], old.name]}
+    lists = [*folder.glob("package-*.json"), *folder.glob(UNFINISHED)]
+    mine = {path for old in lists for path in [*json.loads(old.read_text(encoding="utf-8"))["files"], old.name]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
         raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")
-    for path in sorted((mine & present) - set(contents) - set(_kept(folder))):
+    workspace.write_json(folder / UNFINISHED, {"files": sorted(mine | set(contents))})
+    for path in sorted((mine & present) - set(contents) - set(_kept(folder)) - {UNFINISHED}):
         (folder / path).unlink()
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
@@ -205,26 +217,30 @@ def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        os.link(source, partial)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copy2(source, partial)
-    partial.replace(target)
-    partial.unlink(missing_ok=True)  # renaming one link to another of the same file leaves both
+        try:
+            os.link(source, partial)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)  # renaming one link to another of the same file leaves both
 
 
 def _seal(slug: str, folder: Path) -> Package:
-    """Write the list of all that is in the folder, under a name that says what it lists."""
-    for old in folder.glob("package-*.json"):
-        old.unlink()
+    """Write the list of all that is in the folder, under a name that says what it lists; then remove older lists."""
+    lists = {*folder.glob("package-*.json"), folder / UNFINISHED}
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != metadata.DATASET)
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": workspace.sha256(path)}
         for path in paths
+        if path not in lists
     }
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
     written = workspace.write_json(folder / f"package-{digest}.json", {"files": files})
+    for old in lists - {written}:
+        old.unlink(missing_ok=True)
     return Package(slug, folder, _with_manifest({"files": files}, written))
 
 

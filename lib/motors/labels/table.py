@@ -103,11 +103,23 @@ class Labels:
 
 
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Return the table of a CSV file that has `columns`; ids stay text."""
+    """Return the table of a CSV file that has `columns`; ids stay text.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, is no table, has rows that are longer than its header, or lacks columns.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
-    table = pd.read_csv(path, dtype={"tomo_id": str})
+    try:
+        table = pd.read_csv(path, dtype={"tomo_id": str})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path.name} is no table ({reason}): mend it, or make the file again as CSV") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
+        raise ValueError(f"{path.name} has more values in its rows than columns in its first line: mend it")
     need(table, columns, path.name)
     return table
 

@@ -23,7 +23,7 @@ from motors.labels import SIZE
 from motors.portal.catalogue import PatientClient, Source, connect, look_up
 from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
-from motors.volumes.files import open_mrc
+from motors.volumes.files import DAMAGE, open_mrc
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
 HEADER_AGREES = 0.01  # relative difference between the spacings of header and catalogue that is only rounding
@@ -147,6 +147,8 @@ def _one(
         if getattr(error, "errno", None) == errno.ENOSPC:  # the others would fail too
             raise
         status, remarks = "failed", str(error)
+    except DAMAGE as error:
+        status, remarks = "failed", f"what the portal has of {name} makes no sense ({error!r}): leave its labels out"
     return {"tomo_id": name, "status": status, "remarks": remarks, "seconds": round(time.monotonic() - begin, 1)}
 
 
@@ -164,7 +166,7 @@ def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, S
     try:
         planes, (_, spacing) = Planes(path), open_mrc(path)
         _check_shape(source, planes.shape)
-    except ValueError:
+    except (ValueError, *DAMAGE):
         path.unlink()
         raise
     return path, spacing

@@ -179,7 +179,7 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
         store = Remote(LocalStore(folder), source, timeout)
     try:
         array, spacing = open_zarr(store)
-    except (KeyError, ValueError, zarr.errors.GroupNotFoundError) as error:
+    except (ValueError, zarr.errors.GroupNotFoundError) as error:
         if isinstance(store, Remote):
             store.forget_metadata()
         kind = ConnectionError if isinstance(store, Remote) else ValueError  # the next copy may be whole

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +22,9 @@ from motors.volumes.tomogram import Tomogram, check_spacing
 ANGSTROM = {"angstrom": 1, "ångström": 1, "å": 1, "a": 1, "\\u00c5": 1, "nm": 10, "nanometer": 10, "nanometre": 10}
 ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "micrometer", "micrometre"), 10_000)
 IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it says whether bytes have a sign
+# What the readers below raise, beside ValueError and OSError, where bytes of a file have changed.
+DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError)
+DAMAGE += (struct.error, zlib.error, tokenize.TokenError, ElementTree.ParseError)
 
 
 def read(path: str | Path, *, spacing: float | None = None, name: str | None = None) -> Tomogram:
@@ -55,7 +61,9 @@ def read(path: str | Path, *, spacing: float | None = None, name: str | None = N
         if spacing is None and stated is not None:
             spacing = _common(stated)
         return Tomogram(name or path.name[: -len(ending)], to_uint8(voxels), spacing)
-    except (ValueError, KeyError, OSError, EOFError, tifffile.TiffFileError) as error:
+    except DAMAGE as error:
+        raise ValueError(f"{path} cannot be read as a tomogram, it is damaged ({error!r}): copy it again") from error
+    except (ValueError, OSError, tifffile.TiffFileError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
 
 
@@ -124,21 +132,42 @@ def _read_npy(path: Path) -> tuple[np.ndarray, None]:
 
 
 def open_zarr(store: Any) -> tuple[Any, Spacing | None]:
-    """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it, and its spacing."""
+    """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it, and its spacing.
+
+    The spacing is None where the metadata have no scale with units of length, as before version 0.4.
+
+    Raises
+    ------
+    ValueError
+        If the metadata do not describe an image.
+    """
     try:
         import zarr
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
-    group = zarr.open_group(store, mode="r")
-    attributes = group.attrs.get("ome", group.attrs)  # version 0.5, or one before
-    if "multiscales" not in attributes:
-        raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
-    image = attributes["multiscales"][0]
+    try:
+        group = zarr.open_group(store, mode="r")
+        attributes = group.attrs.get("ome", group.attrs)  # version 0.5, or one before
+        if "multiscales" not in attributes:
+            raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
+        path, spacing = _finest(attributes["multiscales"][0])
+        array = group[path]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
+    return array, spacing
+
+
+def _finest(image: dict[str, Any]) -> tuple[str, Spacing | None]:
+    """Return path and spacing of the finest level that the metadata of an OME-Zarr image list."""
     level = image["datasets"][0]
-    steps = level["coordinateTransformations"] + image.get("coordinateTransformations", [])
-    scale = np.prod([step["scale"] for step in steps if step["type"] == "scale"], axis=0)
-    units = [axis.get("unit") for axis in image["axes"]]
-    return group[level["path"]], _in_angstrom(list(zip(scale, units, strict=True))[-3:])
+    steps = [step for about in (level, image) for step in about.get("coordinateTransformations", [])]
+    scales = [step["scale"] for step in steps if step["type"] == "scale"]
+    if not scales:
+        return level["path"], None
+    units = [None if isinstance(axis, str) else axis.get("unit") for axis in image["axes"]]  # version 0.3 has names
+    return level["path"], _in_angstrom(list(zip(np.prod(scales, axis=0), units, strict=True))[-3:])
 
 
 def _read_zarr(path: Path) -> tuple[np.ndarray, Spacing | None]:

@@ -49,7 +49,7 @@ def stack_shape(folder: str | Path) -> Shape:
 def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
     """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
 
-    Every slice must be there and end as a JPEG file does, and the first be of the right size; none else is decoded.
+    Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
         place, expected = folder / names[k], shapes[names[k]]
         try:
             shape = stack_shape(place)
-            cut = next((path for path in slice_paths(place) if END_OF_JPEG not in _tail(path)), None)
+            cut = next((path for path in slice_paths(place) if not _has_end(path)), None)
         except (FileNotFoundError, ValueError) as error:
             problems[names[k]] = str(error)
             return
@@ -164,11 +164,11 @@ def renamed(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _tail(path: Path, length: int = 64) -> bytes:
-    """Return the last bytes of a file."""
+def _has_end(path: Path, length: int = 64) -> bool:
+    """True if a JPEG file is not cut short; all of it is read only if its last bytes do not say so."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - length))
-        return file.read()
+        return END_OF_JPEG in file.read() or END_OF_JPEG in path.read_bytes()
 
 
 def _read_slice(path: Path) -> np.ndarray:
