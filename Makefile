@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
 REPRODUCE := $(BIN)/python -m motors.workspace reproduce $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES))
 
-.PHONY: help demo smoke review reproduce data test lab bench format
+.PHONY: help demo smoke review reproduce data pretrained test lab bench format
 
 help:
 	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
@@ -17,6 +17,7 @@ help:
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full; DRY=1 says what would run and what it takes, CORES=1 uses fewer"
 	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
+	@echo "make pretrained   the weights that the original's five networks began with, 0.5 GB; make reproduce PROFILE=full does so too"
 	@echo "make review       spoil labels, review them with networks, and see what came back: 20 minutes"
 	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
 	@echo "make bench        how fast things are on this machine"
@@ -28,18 +29,25 @@ demo: $(VENV)/installed
 smoke: $(VENV)/installed
 	@$(REPRODUCE) --profile smoke --seed $(SEED)
 
-# What it reads is made first, unless it is there; PROFILE=smoke for a look.
+# What it reads is made first, unless it has succeeded before, by whatever command; the experiment itself runs whenever
+# it is asked for. PROFILE=smoke for a look.
 review: $(VENV)/installed
 	@for notebook in 00_start_here 10_prepare_labels 11_prepare_volumes 32_review_experiment; do \
-	  test -e outputs/$$notebook/$(PROFILE)$(if $(filter-out 0,$(SEED)),-seed$(SEED))/finished || \
+	  record=outputs/$$notebook/$(PROFILE)$(if $(filter-out 0,$(SEED)),-seed$(SEED))/record.json; \
+	  test $$notebook != 32_review_experiment && grep -qs '"status": "succeeded"' $$record || \
 	  $(BIN)/python -m motors.workspace run notebooks/$$notebook.ipynb -p PROFILE $(PROFILE) -p SEED $(SEED) || exit 1; \
 	done
 
+# At full size, networks begin with published weights.
 reproduce: $(VENV)/installed
+	@$(if $(filter full,$(PROFILE)),$(if $(DRY),,$(BIN)/python -m motors.networks))
 	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED)
 
 data: $(VENV)/installed
 	@$(BIN)/python -m motors.kaggle download
+
+pretrained: $(VENV)/installed
+	@$(BIN)/python -m motors.networks
 
 test: $(VENV)/installed
 	@$(RUFF) check lib tests notebooks

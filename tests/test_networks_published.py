@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
 import re
 import zipfile
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+import toys
+import yaml
 from safetensors.torch import save_file
 
 from motors import networks
@@ -21,6 +25,7 @@ from motors.experiments import COAT_MEDIUM, RESNEXT50, X3D_M, Experiment
 from motors.networks import published
 from motors.networks.unet2d import PlanarEncoder
 
+fetching = importlib.import_module("motors.networks.__main__")  # as a program it has no other name
 REFERENCE = Path(__file__).parent / "reference" / "models"
 TINY = {"depths": [1, 2, 1, 1], "channels": [8, 8, 16, 16]}
 X3D = replace(X3D_M, encoder_options=TINY, decoder_channels=16)
@@ -76,6 +81,18 @@ def test_a_published_checkpoint_becomes_a_network_of_ours(tmp_path):
     assert experiment == X3D
     for key, tensor in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
+
+
+def test_a_conversion_overwrites_no_other_weights(tmp_path):
+    """Once more is nothing new; a trained network is not lost to a checkpoint."""
+    path = checkpoint(tmp_path / "x3d.ckpt", theirs())
+    for _ in range(2):
+        networks.convert(path, X3D, tmp_path / "ours")
+    trained = networks.save(networks.build(replace(X3D, seed=4)), X3D, tmp_path / "trained")
+    before = (trained / "weights.safetensors").read_bytes()
+    with pytest.raises(FileExistsError, match="trained holds other weights"):
+        networks.convert(path, X3D, trained)
+    assert (trained / "weights.safetensors").read_bytes() == before
 
 
 def test_a_checkpoint_of_full_size_keeps_all_its_tensors(tmp_path):
@@ -204,6 +221,33 @@ def test_kinetics_weights_fill_the_encoder_of_x3d(tmp_path):
     torch.save({"model_state": encoder | {"s6.conv.weight": torch.zeros(1)}}, tmp_path / "other.pyth")
     with pytest.raises(ValueError, match="'s6.conv.weight' has no place"):
         networks.build(X3D, tmp_path / "other.pyth")
+
+
+def test_published_weights_are_fetched_once_and_checked(tmp_path, capsys):
+    """A file that is there stays; a damaged one, and one that cannot be had, leave nothing behind."""
+    sent, folder = tmp_path / "sent", tmp_path / "here"
+    sent.mkdir()
+    content = b"weights"
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (sent / name).write_bytes(content)
+    assert fetching.fetch(folder, {name: (sent / name).as_uri()}) == [folder / name]
+    assert (folder / name).read_bytes() == content
+    assert fetching.fetch(folder, {name: "http://localhost:1/not-asked"}) == [folder / name]
+    damaged = "net-00000000.pth"
+    for url in ((sent / name).as_uri(), (sent / "missing").as_uri()):
+        with pytest.raises(OSError, match=f"cannot be had .*: fetch it otherwise and put it at .*{damaged}"):
+            fetching.fetch(folder, {damaged: url})
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_the_weights_that_the_full_profile_begins_with_are_those_that_are_fetched():
+    """The names in `experiments.yaml`, each with an address that says what it is."""
+    known = fetching.addresses()
+    assert all(url.startswith("https://") for url in known.values())
+    profiles = yaml.safe_load((toys.REPOSITORY / "notebooks" / "experiments.yaml").read_text())["profiles"]
+    named = [Path(values["WEIGHTS"]) for values in profiles["full"].values() if values and "WEIGHTS" in values]
+    assert {path.name for path in named} == set(known) and len(named) == 5
+    assert {path.parent.as_posix() for path in named} == {f"../kaggle_datasets/{fetching.DATASET}"}
 
 
 def test_slowfast_names_cover_the_whole_encoder():

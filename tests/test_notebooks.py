@@ -6,8 +6,9 @@ import shutil
 import pandas as pd
 import pytest
 import toys
+from test_networks_published import checkpoint, theirs
 
-from motors import review, workspace
+from motors import experiments, review, workspace
 from motors.workspace.graph import steps
 
 
@@ -108,3 +109,22 @@ def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(smoke, 
         assert sentence in said
     pairs = pd.read_csv(folder / "pairs.csv").set_index(["one", "other"])
     assert pairs.loc[("gt", "second_place_coordinates"), ["both", "only_one", "only_other"]].tolist() == [450, 1, 165]
+
+
+def test_a_published_checkpoint_takes_the_place_of_a_training(smoke, tmp_path):
+    """It is validated, fused and packed like a network trained here, and each says where it came from."""
+    made = smoke / "outputs" / "22_train_x3d_m" / "smoke"
+    published = checkpoint(tmp_path / "EXP16.ckpt", theirs(experiments.of("x3d_m", "smoke")))
+    refused = run(smoke, "22_train_x3d_m", f"CHECKPOINT={published}")
+    assert refused.returncode != 0 and "holds other weights, perhaps of a training" in refused.stderr
+    shutil.move(made, tmp_path / "trained")
+    answer = run(smoke, "22_train_x3d_m", f"CHECKPOINT={published}")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((made / "provenance.json").read_text())["checkpoint"] == "EXP16.ckpt"
+    assert not (made / "metrics.csv").exists()
+    for name in ("30_validate", "40_ensemble", "50_package_for_kaggle"):
+        values = ["NETWORKS=22_train_x3d_m"] if name == "30_validate" else []
+        answer = run(smoke, name, *values)
+        assert answer.returncode == 0, answer.stderr
+    card = smoke / "kaggle_datasets" / "motors-weights" / "22_train_x3d_m" / "smoke" / "README.md"
+    assert "converted by `22_train_x3d_m` from `EXP16.ckpt`" in card.read_text()

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from motors.experiments import Experiment
 from motors.labels import POINT, Labels
@@ -57,8 +58,10 @@ def slice_image(
     if bar:
         height, width = image.shape[:2]
         left, below = 0.04 * width, 0.95 * height
-        axes.plot([left, left + bar / spacing], [below, below], color="white", linewidth=3, solid_capstyle="butt")
-        axes.text(left, below - 0.02 * height, f"{bar:g} Å", color="white", fontsize=7, va="bottom")
+        style = {"color": "white", "path_effects": [withStroke(linewidth=4, foreground="black")]}
+        axes.plot([left, left + bar / spacing], [below, below], linewidth=2.5, solid_capstyle="butt", **style)
+        style["path_effects"] = [withStroke(linewidth=1.5, foreground="black")]
+        axes.text(left, below - 0.03 * height, f"{bar:g} Å", fontsize=8, va="bottom", **style)
     axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     axes.set_title(title, fontsize=9)
     return axes

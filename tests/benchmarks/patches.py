@@ -1,9 +1,10 @@
-"""How long a 3D training sample takes, and how much memory: ours beside MONAI's lazy pipeline, the original's kind.
+"""How long training samples take, and how much memory: in 3D ours beside MONAI's lazy pipeline, the original's kind.
 
     python tests/benchmarks/patches.py                 # ours and MONAI's, then samples per second
     python tests/benchmarks/patches.py --monai 0       # ours alone
 
-One sample is a patch of 224 x 448 x 448 voxels from a tomogram of 300 x 960 x 928, with all augmentations as they come.
+One sample is a patch of 224 x 448 x 448 voxels from a tomogram of 300 x 960 x 928, with all augmentations as they come;
+samples per second are counted for triplets of 896 x 896 from the same tomogram, too.
 Each way runs in its own process, so that its peak memory is its own; they take turns, so that both meet the same load.
 """
 
@@ -23,7 +24,7 @@ from motors import augment3d, experiments, patches, volumes
 from motors.labels import MOTORS, TOMOGRAMS, Labels
 
 SHAPE = (300, 960, 928)
-EXPERIMENT = experiments.get("resnext50")
+EXPERIMENT, PLANAR = experiments.get("resnext50"), experiments.get("maxvit_tiny")
 KINDS = ["plain", "zoom", "turn", "tilt"]  # what the map does; the last does not keep z apart
 
 
@@ -135,10 +136,9 @@ def compare(counts: dict[Callable, int], *shared: object) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["way", "kind", "seconds", "cpu", "peak"])
 
 
-def throughput(folder: Path, labels: Labels, workers: int, count: int) -> float:
+def throughput(samples: torch.utils.data.Dataset, workers: int, count: int) -> float:
     """Return samples per second of a data loader with one thread per worker."""
-    blocks = patches.Blocks(EXPERIMENT, labels, folder)
-    loader = torch.utils.data.DataLoader(blocks, batch_size=1, sampler=range(1, 1 + count), num_workers=workers)
+    loader = torch.utils.data.DataLoader(samples, batch_size=1, sampler=range(1, 1 + count), num_workers=workers)
     stream = iter(loader)
     next(stream)
     start = time.perf_counter()
@@ -166,7 +166,10 @@ def main() -> None:
         if options.monai:
             medians = table.groupby("way")["seconds"].median()
             print(f"ours is {medians['monai'] / medians['ours']:.1f} times as fast")
-        print(f"{throughput(Path(place), labels, options.threads, options.samples):.2f} samples per second")
+        blocks = patches.Blocks(EXPERIMENT, labels, Path(place))
+        print(f"3D: {throughput(blocks, options.threads, options.samples):.2f} samples per second")
+        slices = patches.Slices(PLANAR, labels, Path(place), spacing=EXPERIMENT.spacing)
+        print(f"2D: {throughput(slices, options.threads, 10 * options.samples):.2f} samples per second")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from motors.experiments import Experiment
 from motors.workspace.records import write_text
@@ -42,7 +43,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If there is no such encoder, the weights are not its, or the experiment asks for cells of another size.
+        If there is no such encoder, the weights or the options are not its, it cannot look at such patches, or the
+        experiment asks for cells of another size.
     """
     if experiment.stride not in (8, TARGET):
         raise ValueError(
@@ -51,11 +53,18 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     held = None if weights is None else published.pretrained(weights)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(experiment.seed)
-        encoder = _encoder(experiment, held)
+        try:
+            encoder = _encoder(experiment, held)
+        except ValueError as error:
+            if weights is None:
+                raise
+            raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
         parts = (encoder, _neck(experiment, encoder))
         settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
         planar = experiment.planar
         network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
+    if experiment.encoder.startswith(("timm/", "slices/")):
+        _try_out(network, experiment)
     return recompute(network) if experiment.recompute else network
 
 
@@ -80,7 +89,10 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
         planar = PlanarEncoder if kind == "timm" else SlicedEncoder
         return planar(name, experiment.patch[1:], weights, **experiment.encoder_options)
     if kind == "x3d":
-        encoder = X3D(name, **experiment.encoder_options)
+        try:
+            encoder = X3D(name, **experiment.encoder_options)
+        except (TypeError, LookupError) as error:
+            raise ValueError(f"X3D cannot be built ({published.complaint(error)}): correct encoder_options") from error
         if weights is not None:
             fill(encoder, published.slowfast(weights))
         return encoder
@@ -88,6 +100,21 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
         f"experiment {experiment.name} asks for the encoder {experiment.encoder!r}:"
         " it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"
     )
+
+
+@torch.no_grad()
+def _try_out(network: nn.Module, experiment: Experiment) -> None:
+    """Refuse an encoder that cannot look at the experiment's patches: their shapes pass through it, no numbers."""
+    shape = (1, *experiment.patch) if experiment.planar else (1, 1, *experiment.patch)
+    hollow = {key: tensor.to("meta") for key, tensor in (*network.named_parameters(), *network.named_buffers())}
+    try:
+        functional_call(network.eval(), hollow, torch.empty(shape, device="meta"))
+    except published.UNFIT as error:
+        raise ValueError(
+            f"experiment {experiment.name}: {experiment.encoder} cannot look at patches of {experiment.patch}: choose"
+            f" another encoder or patch ({published.complaint(error)})"
+        ) from error
+    network.train()
 
 
 def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
@@ -161,6 +188,8 @@ def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
     ------
     FileNotFoundError
         If there is no such checkpoint.
+    FileExistsError
+        If other weights are in `folder`.
     ValueError
         If it is of another network, or anything in it is unknown.
     """
@@ -170,6 +199,10 @@ def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
         fill(network, weights)
     except ValueError as error:
         raise ValueError(f"{checkpoint} is no checkpoint of {experiment.name}: {error}") from None
+    if (Path(folder) / WEIGHTS).exists():
+        there, ours = published.read(Path(folder) / WEIGHTS), _distinct(network)
+        if there.keys() != ours.keys() or not all(torch.equal(there[key], tensor) for key, tensor in ours.items()):
+            raise FileExistsError(f"{folder} holds other weights, perhaps of a training: move them elsewhere first")
     return save(network, experiment, folder)
 
 
@@ -191,9 +224,8 @@ def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     missing = [key for key, tensor in ours.items() if tensor.data_ptr() not in places]
     unknown = [key for key in weights if key not in ours]
     reshaped = [key for key, tensor in weights.items() if key in ours and tensor.shape != ours[key].shape]
-    faults = (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
-    if found := [f"{len(keys)} are {what} ({', '.join(keys[:2])}, ...)" for what, keys in faults if keys]:
-        raise ValueError(f"these are the weights of another network: of its tensors {'; '.join(found)}")
+    if found := published.differences(missing, unknown, reshaped):
+        raise ValueError(f"these are the weights of another network: {found}")
     for key, tensor in weights.items():
         ours[key].copy_(tensor)
 
