@@ -58,6 +58,7 @@ CONVNEXT = replace(COAT, name="convnext_atto", encoder="timm/convnext_atto")
 SLICES = replace(RESNEXT, name="slices", encoder="slices/convnext_atto", encoder_options={})
 PAN = replace(X3D, name="x3d_pan", neck="pan")
 PLANAR_PAN = replace(CONVNEXT, name="convnext_pan", neck="pan")
+PLANAR = {"patch": COAT.patch, "encoder_options": {}}  # makes a 2D network of a 3D one, with an encoder of timm
 SMALL = [RESNEXT, X3D, DENSENET, COAT, MAXVIT, CONVNEXT, SLICES, PAN, PLANAR_PAN]
 named = pytest.mark.parametrize("experiment", SMALL, ids=lambda experiment: experiment.name)
 
@@ -236,8 +237,24 @@ def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
         ({"encoder": "torch/resnext50"}, "it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"),
         ({"encoder": "resnext50_32x4d"}, "it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"),
         ({"encoder": "x3d/xxl", "encoder_options": {}}, "no X3D is called 'xxl'"),
-        ({"encoder": "timm/maxvit_huge", "encoder_options": {}}, "timm has no network called 'maxvit_huge'"),
-        ({"encoder": "timm/vit_tiny_patch16_224", "encoder_options": {}}, "must end in 16 and 32"),
+        (PLANAR | {"encoder": "timm/maxvit_huge"}, "timm has no network called 'maxvit_huge'"),
+        (PLANAR | {"encoder": "timm/vit_tiny_patch16_224"}, "must end in 16 and 32"),
+        (
+            PLANAR | {"encoder": "timm/maxvit_tiny_tf_512.in1k_x"},
+            "no weights 'in1k_x' .* one of .*maxvit_tiny_tf_512.in1k",
+        ),
+        (
+            {"encoder": "slices/resnet18.foo", "encoder_options": {}},
+            "no weights 'foo' of resnet18: choose one of resnet18, resnet18",
+        ),
+        (
+            {"encoder": "smp/tu-resnet18.foo", "encoder_options": {}},
+            "no weights 'foo' of resnet18: choose one of resnet18, resnet18",
+        ),
+        (
+            {"encoder": "smp/tu-tnt_s_patch16_224", "encoder_options": {}},
+            "'tu-tnt_s_patch16_224' cannot be built .*choose",
+        ),
         ({"stride": 4}, "asks for stride 4: its network can have 8 or 16"),
         ({"normalisation": "zscore"}, "no normalisation is called 'zscore'"),
         ({"neck": "bifpn"}, "asks for the neck 'bifpn': it must be fpn or pan"),
@@ -247,6 +264,40 @@ def test_an_unknown_name_is_refused_with_what_there_is(changes, message):
     """A misspelt setting stops the build, and the message says which."""
     with pytest.raises(ValueError, match=message):
         networks.build(replace(RESNEXT, **changes))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "changes"),
+    [("timm/inception_v3", PLANAR), ("timm/efficientformer_l1", PLANAR), ("slices/inception_v3", {})],
+)
+def test_an_encoder_that_cannot_look_at_the_patches_is_refused_before_it_does(encoder, changes):
+    """It is built without complaint, and could compute nothing: the sentence says which, and for which patch."""
+    experiment = replace(RESNEXT, **{"encoder_options": {}} | changes | {"encoder": encoder})
+    with pytest.raises(ValueError, match=f"{encoder} cannot look at patches of .*64, 96.*choose another") as error:
+        networks.build(experiment)
+    assert "\n" not in str(error.value)
+
+
+def test_trying_an_encoder_out_changes_nothing():
+    """Shapes pass through a copy: weights, statistics and the state of training are those of the first layers drawn."""
+    for experiment in (COAT, MAXVIT, SLICES):
+        network = networks.build(experiment)
+        assert all(module.training for module in network.modules())
+        assert all(tensor.device.type == "cpu" and tensor.isfinite().all() for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize("encoder", ["smp/tu-resnet18", "x3d/m", "slices/resnet18", "timm/resnet18"])
+def test_an_unknown_option_of_an_encoder_is_refused_by_name(encoder):
+    """Somebody's edit of `experiment.json` gives a sentence, whether there are weights or not."""
+    changes = PLANAR if encoder.startswith("timm") else {}
+    experiment = replace(RESNEXT, **changes | {"encoder": encoder, "encoder_options": {"layer": [1]}})
+    with pytest.raises(ValueError, match="cannot be built .*'layer'.*correct encoder_options"):
+        networks.build(experiment)
+
+
+def test_a_network_whose_name_begins_like_coats_is_none():
+    """CoAtNet hands on its levels as all others do."""
+    assert networks.build(replace(COAT, encoder="timm/coatnet_pico_rw_224")).encoder.strides[-2:] == (16, 32)
 
 
 def _cut(folder):

@@ -131,13 +131,15 @@ def test_an_encoder_says_what_it_hands_on(name):
         ("inceptionv4", "not square"),
         ("resnext51", "no encoder is called"),
         ("tu-resnext51", "no encoder is called"),
+        ("tu-tnt_s_patch16_224", "cannot be built .*Unsupported model downsampling pattern.*choose another"),
+        ("tu-resnet18.foo", "no weights 'foo' of resnet18: choose one of resnet18, resnet18"),
     ],
 )
 def test_what_cannot_be_made_3d_is_refused_by_name(name, why):
     """The message says which encoder, and which of its layers has no counterpart."""
     with pytest.raises(ValueError, match=why) as error:
         InflatedEncoder(name)
-    assert name in str(error.value)
+    assert name.removeprefix("tu-").partition(".")[0] in str(error.value)
 
 
 def test_an_untested_encoder_is_tried_on_its_side(monkeypatch):
@@ -197,8 +199,37 @@ def test_weights_that_do_not_fit_are_refused(name, change):
         weights["layer5.0.conv1.weight"] = torch.zeros(1)
     else:
         weights["layer3.0.conv1.weight"] = weights["layer3.0.conv1.weight"][:, :5]
-    with pytest.raises(ValueError, match=f"not the weights of the 2D network '{name}'"):
+    said = {"missing": "1 are missing", "unknown": "1 are unknown", "shape": "1 are of another shape"}[change]
+    with pytest.raises(
+        ValueError, match=rf"not the weights of the 2D network '{name}': .* {said} \(layer\d.0.conv1"
+    ) as e:
         InflatedEncoder(name, weights)
+    assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["densenet121", "tu-densenet121"])
+def test_weights_of_another_network_are_refused_in_one_line(name):
+    """Hundreds of tensors are counted, and two of them named."""
+    weights = timm.create_model("resnet18").state_dict()
+    with pytest.raises(
+        ValueError, match=r"\d+ are missing \(features\S+, \S+, ...\); \d+ are unknown \(conv1"
+    ) as error:
+        InflatedEncoder(name, weights)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tu-resnet10t"])
+def test_no_weights_at_all_are_refused_and_no_others_fetched(name):
+    """An empty dictionary is not the same as none."""
+    with pytest.raises(ValueError, match=f"the weights of the 2D network '{name}' are wanted, but nothing came"):
+        InflatedEncoder(name, {})
+
+
+def test_a_fault_that_is_not_the_weights_is_not_told_as_theirs():
+    """An option that the network does not know stays one, with weights as without."""
+    weights = timm.create_model("resnet18").state_dict()
+    with pytest.raises(ValueError, match="'tu-resnet18' cannot be built .*'layer'"):
+        InflatedEncoder("tu-resnet18", weights, layer=[1])
 
 
 def test_options_reach_timm_and_are_refused_elsewhere():

@@ -143,6 +143,11 @@ def test_weights_for_grey_levels_scaled_otherwise_are_refused():
     [
         ({"ema_state_dict": None}, "holds no weights averaged with decay 0.99"),
         ({"ema_state_dict": {0.999: {}}}, "holds no weights averaged with decay 0.99"),
+        ({"ema_state_dict": "none"}, "holds no weights averaged with decay 0.99"),
+        ({"ema_state_dict": {0.99: None}}, "holds a NoneType, but weights are tensors by name"),
+        ({"ema_state_dict": {0.99: {}}}, "holds nothing, but weights are tensors by name"),
+        ({"ema_state_dict": {0.99: {7: torch.zeros(1)}}}, r"holds 7 \(Tensor\) among its weights"),
+        ({"ema_state_dict": {0.99: {"model.mean": 127.5}}}, r"holds 'model.mean' \(float\) among its weights"),
         ({"ema_state_dict": {0.99: {"head.weight": torch.zeros(1)}}}, r"\['head.weight'\] outside its network"),
         ({"ema_state_dict": {0.99: {"model.classifier.weight": torch.zeros(1)}}}, "'classifier.weight' has no place"),
         ({"ema_state_dict": {0.99: {"model.ms_seg_heads.0.0.bias": torch.zeros(1)}}}, "are missing"),
@@ -200,11 +205,80 @@ def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
     (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:2000])
     (tmp_path / "text.pth").write_text("<html>404</html>")
     (tmp_path / "empty.ckpt").write_bytes(b"")
-    for name in ("cut.pth", "text.pth", "empty.ckpt"):
-        with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of weights, or is cut short"):
+    (tmp_path / "table.pth").write_text("tomo_id,x,y,z\n")
+    (tmp_path / "answer.pth").write_text('{"error": "not found"}')
+    for name in ("cut.pth", "text.pth", "empty.ckpt", "table.pth", "answer.pth"):
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of weights, or is cut short") as error:
             published.read(tmp_path / name)
+        assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError, match="there are no weights at .*none.pth"):
         published.read(tmp_path / "none.pth")
+
+
+def test_an_old_file_cut_anywhere_is_cut_short_and_asks_for_nothing(tmp_path):
+    """Files of torch before 1.6 begin with the pickle: its last name, cut in two, is no name that somebody asks for."""
+    path, weights = tmp_path / "old.pth", OrderedDict(kernel=torch.zeros(2, 3), bias=torch.zeros(3))
+    torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    assert published.pretrained(path).keys() == weights.keys()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match=r"old.pth is no file of weights, or is cut short"):
+            published.read(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_foreign_object_is_named_in_both_layouts(old, tmp_path):
+    """What a file asks for is said also where torch writes it in its old way."""
+    torch.save({"x": Malicious(tmp_path / "trace")}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
+    with pytest.raises(ValueError, match=r"evil.pth asks for (pathlib|builtins|getattr)\S*, which is neither"):
+        published.read(tmp_path / "evil.pth")
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_file_of_random_bytes_is_named(tmp_path):
+    """Whatever an unpickler stumbles over, the answer is the same sentence."""
+    generator = np.random.default_rng(0)
+    for _ in range(1000):
+        (tmp_path / "noise.pth").write_bytes(generator.bytes(generator.integers(1, 100)))
+        with pytest.raises(ValueError, match="noise.pth (is no file of weights|holds a|asks for)"):
+            published.read(tmp_path / "noise.pth")
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({}, "holds nothing"),
+        ({"state_dict": None}, "holds a NoneType"),
+        ({"state_dict": {}}, "holds nothing"),
+        ({"model": torch.zeros(1)}, "holds a Tensor"),
+        ({0: torch.zeros(1)}, r"holds 0 \(Tensor\) among its weights"),
+        ({"conv1.weight": torch.zeros(1), "epoch": 3}, r"holds 'epoch' \(int\) among its weights"),
+    ],
+)
+@pytest.mark.parametrize("encoder", ["smp/resnet18", "smp/tu-resnet10t", "x3d/m", "timm/maxvit_tiny_tf_512.in1k"])
+def test_a_file_without_weights_by_name_starts_no_encoder(held, message, encoder, tmp_path):
+    """An empty one neither: timm would fetch others."""
+    torch.save(held, tmp_path / "some.pth")
+    with pytest.raises(ValueError, match=f"some.pth {message}, but weights are tensors by name"):
+        networks.build(
+            replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder), tmp_path / "some.pth"
+        )
+
+
+@pytest.mark.parametrize(
+    "encoder", ["smp/resnet18", "smp/tu-resnet18", "x3d/m", "timm/coat_lite_tiny", "slices/resnet18"]
+)
+def test_weights_of_another_network_are_refused_with_their_file(encoder, tmp_path):
+    """One line, in which tensors are counted and the path can be read."""
+    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "atto.pth")
+    experiment = replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder)
+    with pytest.raises(ValueError, match=f"{encoder} cannot begin with the weights of .*atto.pth: ") as error:
+        networks.build(experiment, tmp_path / "atto.pth")
+    said = str(error.value)
+    assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 300
+    assert re.search(r"\d+ are missing \(\S+, \S+, ...\); \d+ are unknown", said) or "has no place" in said
 
 
 def test_kinetics_weights_fill_the_encoder_of_x3d(tmp_path):
@@ -286,5 +360,10 @@ def test_2d_weights_that_do_not_fit_are_refused():
     """A tensor too few is one too many."""
     weights = timm.create_model("coat_lite_tiny").state_dict()
     del weights["patch_embed2.proj.weight"]
-    with pytest.raises(ValueError, match=r"(?s)not timm's weights of coat_lite_tiny.*patch_embed2"):
+    with pytest.raises(
+        ValueError, match=r"not timm's weights of coat_lite_tiny: .* 1 are missing \(patch_embed2"
+    ) as error:
         PlanarEncoder("coat_lite_tiny", (96, 64), weights)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="timm's weights of coat_lite_tiny are wanted, but nothing came"):
+        PlanarEncoder("coat_lite_tiny", (96, 64), {})

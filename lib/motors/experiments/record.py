@@ -7,12 +7,32 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+SLICES = 3  # that a 2D network sees at once
+
+# What a setting may be, by its annotation, and how that is called.
+KINDS = {
+    "str": (str, "a text"),
+    "bool": (bool, "true or false"),
+    "int": (int, "a whole number"),
+    "int | None": ((int, type(None)), "a whole number or null"),
+    "float": ((int, float), "a number"),
+    "dict[str, Any]": (dict, "options by name"),
+    "tuple[int, int, int]": (int, "three whole numbers, z y x"),
+    "tuple[float, float, float]": ((int, float), "three numbers, z y x"),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything that decides one trained network; saved as JSON beside its weights.
 
-    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x.
+    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. `table` records which of the original's
+    label tables a network was trained on there: nothing reads it, and it chooses nothing here.
+
+    Raises
+    ------
+    ValueError
+        If a setting is of another kind than its annotation says, or makes no sense; the message names it.
     """
 
     name: str
@@ -37,7 +57,7 @@ class Experiment:
     overlap: float = 0.0  # share of a tile that its neighbour sees too, when it predicts: small patches need much
 
     # which patches, in what proportion
-    table: str = "all_gt_v3"  # the label table: official plus reviewed plus external motors
+    table: str = "all_gt_v3"  # of the original: official plus reviewed plus external motors; a record, no choice
     background: float = 0.05  # background samples per foreground sample
     background_from_positive: float = 0.25  # of those from tomograms with motors, per one from tomograms without
     repeats: int = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
@@ -59,6 +79,7 @@ class Experiment:
     fold: int = -1  # held out; minus one trains on every tomogram
 
     def __post_init__(self) -> None:
+        self._refuse_other_kinds()
         for name in ("patch", "spacing"):  # JSON gives lists back
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.patch) != 3 or len(self.spacing) != 3:
@@ -70,6 +91,11 @@ class Experiment:
             raise ValueError(
                 f"experiment {self.name}: patch {self.patch} must divide by 32, the encoder's deepest reduction;"
                 f" the nearest is {tuple(max(32, round(side / 32) * 32) for side in sides)}"
+            )
+        if self.planar and self.patch[0] != SLICES:
+            raise ValueError(
+                f"experiment {self.name}: patch {self.patch} has {self.patch[0]} slices, but a 2D network sees"
+                f" {SLICES}: make it {(SLICES, *sides)}, or choose a 3D encoder"
             )
         if min(self.spacing) <= 0:
             raise ValueError(f"experiment {self.name}: spacing {self.spacing} must be positive ångström per voxel")
@@ -89,6 +115,18 @@ class Experiment:
             raise ValueError(f"experiment {self.name}: optimiser {self.optimiser!r} must be adamw or muon")
         if not 0 <= self.average < 1:
             raise ValueError(f"experiment {self.name}: average {self.average} must be at least 0 and below 1")
+
+    def _refuse_other_kinds(self) -> None:
+        """Refuse what is not of the kind that its annotation says, as a mistyped value in JSON."""
+        for setting in fields(self):
+            kind, wanted = KINDS[setting.type]
+            value = getattr(self, setting.name)
+            several = setting.type.startswith("tuple")
+            parts = value if several else [value]
+            if not isinstance(parts, tuple | list) or not all(isinstance(part, kind) for part in parts):
+                raise ValueError(
+                    f"experiment {self.name}: {setting.name} is {value!r}, but must be {wanted}: correct it"
+                )
 
     @property
     def planar(self) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from motors.experiments import Experiment
 from motors.workspace.records import write_text
@@ -106,15 +106,13 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
 def _try_out(network: nn.Module, experiment: Experiment) -> None:
     """Refuse an encoder that cannot look at the experiment's patches: their shapes pass through it, no numbers."""
     shape = (1, *experiment.patch) if experiment.planar else (1, 1, *experiment.patch)
-    hollow = {key: tensor.to("meta") for key, tensor in (*network.named_parameters(), *network.named_buffers())}
     try:
-        functional_call(network.eval(), hollow, torch.empty(shape, device="meta"))
+        copy.deepcopy(network).eval().to("meta")(torch.empty(shape, device="meta"))
     except published.UNFIT as error:
         raise ValueError(
             f"experiment {experiment.name}: {experiment.encoder} cannot look at patches of {experiment.patch}: choose"
             f" another encoder or patch ({published.complaint(error)})"
         ) from error
-    network.train()
 
 
 def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:

@@ -16,6 +16,8 @@ from timm.layers.squeeze_excite import EffectiveSEModule, SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
+from .unet2d import made, refuse_unknown_tag
+
 STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder hands on
 
 # Layers that work on any number of axes: these, and all that are defined in these modules.
@@ -63,7 +65,7 @@ class InflatedEncoder(nn.Module):
     Raises
     ------
     ValueError
-        If there is no such encoder, it holds something that has no 3D counterpart, or the weights are not its.
+        If there is no such encoder, it holds something that has no 3D counterpart, or options or weights are not its.
     """
 
     def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
@@ -86,7 +88,7 @@ class InflatedEncoder(nn.Module):
 
 
 def _flat(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """The 2D encoder, all of whose weights come from `weights` if there are any."""
+    """The 2D encoder, all of whose weights come from `weights` if they are given."""
     of_timm = name.startswith("tu-")
     if not (timm.is_model(name[3:]) if of_timm else name in smp.encoders.encoders):
         raise ValueError(
@@ -95,19 +97,23 @@ def _flat(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any])
         )
     if options and not of_timm:
         raise ValueError(f"encoder {name!r} takes no options, but {sorted(options)} came: use its tu- counterpart")
-    source = {"weights": None}
-    try:
-        if of_timm and weights is not None:
-            given = {"pretrained_cfg_overlay": {"state_dict": weights}}
-            timm.create_model(name[3:], pretrained=True, **given, **options)  # stricter than what follows
-            source = {"weights": "given"} | given
-        flat = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
-        if not of_timm and weights is not None:
-            flat.load_state_dict(dict(weights))
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"these are not the weights of the 2D network {name!r}: {error}") from error
+    refuse_unknown_tag(name.removeprefix("tu-"))
+    flat = made(lambda held: _get(name, held, options), name, weights, f"the weights of the 2D network {name!r}")
     if len(flat.out_channels) != len(STRIDES) + 1 or 0 in flat.out_channels:
         raise ValueError(f"encoder {name!r} has no features at each of the strides {STRIDES}: choose another")
+    return flat
+
+
+def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+    """The encoder of segmentation_models_pytorch, with these weights if they are given."""
+    source = {"weights": None}
+    if name.startswith("tu-") and weights is not None:
+        given = {"pretrained_cfg_overlay": {"state_dict": weights}}
+        timm.create_model(name[3:], pretrained=True, **given, **options)  # stricter than what follows
+        source = {"weights": "given"} | given
+    flat = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
+    if not name.startswith("tu-") and weights is not None:
+        flat.load_state_dict(dict(weights))
     return flat
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,10 @@ PREFIX = "model."  # of the network inside the original's training module
 UNTRAINED = "reg_head."  # of the 2D networks: built but never trained
 CLASSIFIER = "head."  # of X3D, for actions in videos
 WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
+
+# What a network's loader raises on weights that are not its, and torch on a damaged file.
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
 
 # Names of the original solution and ours, as patterns and replacements; the first that fits is used.
 NAMES_3D = (
@@ -100,13 +106,14 @@ def read(path: Path) -> dict:
                 return {key: file.get_tensor(key) for key in file.keys()}
         with torch.serialization.safe_globals(NUMBERS):
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError) as error:
-        if foreign := re.search(r"GLOBAL (\S+)", str(error)):
+    except DAMAGED as error:
+        foreign = re.search(r"GLOBAL ([A-Za-z_]\w*(?:\.\w+)*) (?:was|whose)", str(error))
+        if foreign and not _ends_within(path, foreign[1]):
             raise ValueError(
                 f"{path} asks for {foreign[1]}, which is neither a tensor nor a plain value: it is not opened, because"
                 " such a file can run anything"
             ) from None
-        raise ValueError(f"{path} is no file of weights, or is cut short: fetch it again ({error})") from None
+        raise ValueError(f"{path} is no file of weights, or is cut short: fetch it again") from None
     if not isinstance(held, dict):
         raise ValueError(f"{path} holds a {type(held).__name__}, but weights come by name: save a state_dict")
     return held
@@ -118,12 +125,37 @@ def pretrained(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     FileNotFoundError, ValueError
-        As `read`.
+        As `read`; or if there are no weights in it, or something else lies among them.
     """
     held = read(path)
     for wrapper in WRAPPERS:
-        held = held.get(wrapper, held)
-    return dict(held)
+        held = held.get(wrapper, held) if isinstance(held, dict) else held
+    return _tensors(held, path)
+
+
+def differences(missing: list[str], unknown: list[str], reshaped: list[str]) -> str:
+    """Return in one line how weights differ from those of a network: how many tensors, and two of their names.
+
+    Parameters
+    ----------
+    missing, unknown, reshaped : names of the tensors that are not there, have no place, or are of another shape
+
+    Returns
+    -------
+    an empty text if there are none
+    """
+    faults = (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
+    found = [f"{len(keys)} are {what} ({', '.join(keys[:2])}, ...)" for what, keys in faults if keys]
+    return f"of its tensors {'; '.join(found)}" if found else ""
+
+
+def complaint(error: Exception) -> str:
+    """Return in one line what torch or timm complains about: as `differences` says it where tensors are named."""
+    text = str(error)
+    lists = [re.findall(rf"{word} key\(s\) in state_dict: (.*)", text) for word in ("Missing", "Unexpected")]
+    missing, unknown = (re.findall(r'"([^"]+)"', " ".join(lines)) for lines in lists)
+    short = f"{type(error).__name__}: {' '.join(text.split()):.200}"
+    return differences(missing, unknown, re.findall(r"size mismatch for (\S+):", text)) or short
 
 
 def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -152,10 +184,10 @@ def original(path: Path, experiment: Experiment) -> dict[str, Tensor]:
     FileNotFoundError, ValueError
         As `read`; or if the checkpoint has no averaged weights, or is of another kind of network.
     """
-    averages = read(path).get("ema_state_dict", {})
-    if DECAY not in averages:
+    averages = read(path).get("ema_state_dict")
+    if not isinstance(averages, dict) or DECAY not in averages:
         raise ValueError(f"{path} holds no weights averaged with decay {DECAY}: it is none of the original solution's")
-    weights = averages[DECAY]
+    weights = _tensors(averages[DECAY], path)
     if strange := [key for key in weights if not key.startswith(PREFIX)]:
         raise ValueError(f"{path} holds {strange[:3]} outside its network: it is none of the original solution's")
     try:
@@ -185,6 +217,28 @@ def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[st
             ours = _rename(key, NAMES_2D if experiment.planar else NAMES_3D)
             converted[ours] = tensor.permute(0, 1, 4, 2, 3).contiguous() if tensor.ndim == 5 else tensor
     return converted
+
+
+def _ends_within(path: Path, name: str) -> bool:
+    """Whether a file ends inside the line that holds the last part of `name`; torch drops the line's last byte."""
+    last = name.rpartition(".")[2].encode()
+    with path.open("rb") as file:
+        file.seek(-min(len(last) + 1, path.stat().st_size), os.SEEK_END)
+        tail = file.read()
+    return tail[:-1] == last and tail[-1:] != b"\n"
+
+
+def _tensors(held: object, path: Path) -> dict[str, Tensor]:
+    """What was read from a file, if it is weights: tensors by name, at least one, and nothing else."""
+    if not isinstance(held, dict):
+        found = f"a {type(held).__name__}"
+    elif strange := [key for key, tensor in held.items() if not (isinstance(key, str) and isinstance(tensor, Tensor))]:
+        found = f"{strange[0]!r} ({type(held[strange[0]]).__name__}) among its weights"
+    elif not held:
+        found = "nothing"
+    else:
+        return dict(held)
+    raise ValueError(f"{path} holds {found}, but weights are tensors by name: save the state_dict of a network")
 
 
 def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:

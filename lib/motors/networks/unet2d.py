@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from . import published
 from .neck import ChannelNorm
 from .scaling import Scaling
 
@@ -32,7 +34,7 @@ class PlanarEncoder(nn.Module):
     Raises
     ------
     ValueError
-        If timm has no such network, it has no levels of strides 16 and 32, or the weights are not its.
+        If timm has no such network, it has no levels of strides 16 and 32, or the options or the weights are not its.
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class PlanarEncoder(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise ValueError(f"timm has no network called {name!r}: timm.list_models() names those it has")
+        refuse_unknown_tag(name)
         if timm.get_pretrained_cfg(name).fixed_input_size:
             options = {"img_size": tuple(shape)} | options
-        if name.startswith("coat"):  # hands on its levels only when built to do so
+        if name.startswith("coat_"):  # hands on its levels only when built to do so
             options |= {"return_interm_layers": True, "out_features": [f"x{i}_nocls" for i in (1, 2, 3, 4)]}
-        self.network = _create(name, weights, options)
-        if name.startswith("coat"):
+        self.network = made(lambda held: _create(name, held, options), name, weights, f"timm's weights of {name}")
+        if name.startswith("coat_"):
             self.channels, self.strides = tuple(self.network.embed_dims), (4, 8, 16, 32)
         else:
             self.channels = tuple(level["num_chs"] for level in self.network.feature_info)
@@ -62,14 +65,57 @@ class PlanarEncoder(nn.Module):
         return self.network.forward_intermediates(slices, intermediates_only=True)
 
 
-def _create(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """The network of timm, all of whose weights come from `weights` if there are any."""
-    if weights is None:
-        return timm.create_model(name, pretrained=False, **options)
+def refuse_unknown_tag(name: str) -> None:
+    """Refuse a network of timm whose weights, behind the dot of its name, are none that timm knows.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message lists those there are.
+    """
+    kind, _, tag = name.partition(".")
     try:
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": weights}, **options)
-    except (RuntimeError, KeyError, AttributeError) as error:
-        raise ValueError(f"these are not timm's weights of {name}: {error}") from error
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = [kind, *timm.list_models(f"{kind}.*", pretrained=True)]
+        raise ValueError(f"timm has no weights {tag!r} of {kind}: choose one of {', '.join(known)}") from None
+
+
+def made(
+    make: Callable[[dict[str, Tensor] | None], nn.Module], name: str, weights: dict[str, Tensor] | None, whose: str
+) -> nn.Module:
+    """Return the 2D network that `make(weights)` makes.
+
+    Parameters
+    ----------
+    make : of timm or segmentation_models_pytorch
+    name : of the network
+    weights : by name, or None to draw them
+    whose : what they should be, in words
+
+    Raises
+    ------
+    ValueError
+        If it makes none; the message names the network, and says whether the weights or the rest is at fault.
+    """
+    if weights is not None and not weights:  # timm would fetch others
+        raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")
+    try:
+        return make(weights)
+    except published.UNFIT as error:
+        said = published.complaint(error)
+        if weights is None:
+            raise ValueError(
+                f"{name!r} cannot be built ({said}): choose another, or correct encoder_options"
+            ) from error
+        made(make, name, None, whose)  # what is wrong without the weights is no fault of theirs
+        raise ValueError(f"these are not {whose}: {said}") from None
+
+
+def _create(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+    """The network of timm, all of whose weights come from `weights` if they are given."""
+    given = {} if weights is None else {"pretrained_cfg_overlay": {"state_dict": weights}}
+    return timm.create_model(name, pretrained=weights is not None, **given, **options)
 
 
 class Unet2d(nn.Module):
