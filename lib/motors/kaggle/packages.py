@@ -171,7 +171,7 @@ def _card(run: Run, notebook: str) -> str:
     data = "the competition's tomograms" if run.profile == "full" else "simulated tomograms, none of them real"
     origin, licence = f"trained by `{notebook}` on {data}, {settings['steps']} steps", "MIT"
     losses = ", losses in `metrics.csv`" if (folder / "metrics.csv").is_file() else ""
-    if "checkpoint" in made:
+    if made.get("checkpoint"):
         origin = (
             f"converted by `{notebook}` from `{made['checkpoint']}`, which the original solution's author published"
         )
