@@ -52,6 +52,10 @@ def test_the_score_is_between_nothing_and_everything(smoke):
     """No claim on how good it is: four steps of training are none."""
     score = json.loads((smoke / "outputs" / "90_submit" / "smoke" / "score.json").read_text())
     assert 0 <= score["low"] <= score["f2"] <= score["high"] <= 1
+    parts = score["parts"]
+    assert parts["all together"]["F2"] == score["f2"]
+    trained = {name for name in steps(workspace.find(smoke), "smoke") if "_train_" in name}
+    assert set(parts) == trained | {"all together"}
 
 
 def test_a_second_run_has_nothing_to_do(smoke):

@@ -102,7 +102,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
-    columns = {path: set(pd.read_csv(path, nrows=0).columns) for path in sorted(folder.glob("*.csv"))}
+    columns = {path: set(read_table(path).columns) for path in sorted(folder.glob("*.csv"))}
     found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
     found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
     known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
