@@ -301,9 +301,11 @@ def test_published_weights_are_fetched_once_and_checked(tmp_path, capsys):
     """A file that is there stays; a damaged one, and one that cannot be had, leave nothing behind."""
     sent, folder = tmp_path / "sent", tmp_path / "here"
     sent.mkdir()
-    content = b"weights"
+    torch.save({"weight": torch.arange(200.0)}, sent / "net")
+    content = (sent / "net").read_bytes()
     name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     (sent / name).write_bytes(content)
+    (sent / "half").write_bytes(content[:600])
     assert fetching.fetch(folder, {name: (sent / name).as_uri()}) == [folder / name]
     assert (folder / name).read_bytes() == content
     assert fetching.fetch(folder, {name: "http://localhost:1/not-asked"}) == [folder / name]
@@ -311,6 +313,8 @@ def test_published_weights_are_fetched_once_and_checked(tmp_path, capsys):
     for url in ((sent / name).as_uri(), (sent / "missing").as_uri()):
         with pytest.raises(OSError, match=f"cannot be had .*: fetch it otherwise and put it at .*{damaged}"):
             fetching.fetch(folder, {damaged: url})
+    with pytest.raises(OSError, match=r"cut short.*: fetch it otherwise and put it at .*x3d\.pyth"):
+        fetching.fetch(folder, {"x3d.pyth": (sent / "half").as_uri()})
     assert [path.name for path in folder.iterdir()] == [name]
 
 

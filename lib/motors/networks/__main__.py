@@ -12,6 +12,8 @@ import torch
 from torchvision.models import DenseNet121_Weights, ResNeXt50_32X4D_Weights
 
 from motors import workspace
+from motors.networks import published
+from motors.volumes.store import renamed
 
 DATASET = "pretrained"  # where they go and `experiments.yaml` looks for them
 X3D_M = "https://dl.fbaipublicfiles.com/pyslowfast/x3d_models/x3d_m.pyth"  # SlowFast's model zoo, Kinetics-400
@@ -30,22 +32,24 @@ def addresses() -> dict[str, str]:
 def fetch(folder: Path, urls: dict[str, str]) -> list[Path]:
     """Return the files in `folder`, after fetching those that are not there; none is ever there by half.
 
-    A file whose name ends with a part of its hash, as torchvision's do, is checked against it.
+    A file whose name ends with a part of its hash, as torchvision's do, is checked against it. All have to open: a
+    server that stops in the middle would go unnoticed otherwise.
 
     Raises
     ------
     OSError
         If a file cannot be fetched, or arrives damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name, url in urls.items():
         if (folder / name).is_file():
             continue
         sys.stderr.write(f"{name} from {url}\n")
         checksum = re.search(r"-([0-9a-f]{8})\.", name)
         try:
-            torch.hub.download_url_to_file(url, str(folder / name), checksum and checksum[1])
-        except (OSError, RuntimeError) as error:
+            with renamed(folder / name) as partial:
+                torch.hub.download_url_to_file(url, str(partial), checksum and checksum[1])
+                published.read(partial)
+        except (OSError, RuntimeError, ValueError) as error:
             raise OSError(f"{url} cannot be had ({error}): fetch it otherwise and put it at {folder / name}") from None
     return [folder / name for name in urls]
 
