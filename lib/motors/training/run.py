@@ -76,7 +76,7 @@ def train(
     """
     output, weights = Path(output), Path(output) / "weights"
     Stream(experiment, world=devices)  # refuses early
-    _refuse_samples(experiment, dataset, output)
+    _admit_samples(experiment, dataset, output)
     if weights.exists():
         _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
         log.info("%s was trained before: %s", experiment.name, weights)
@@ -154,10 +154,10 @@ def _refuse_another(
         raise ValueError(f"{what} is of another experiment ({'; '.join(changed)}): {ask}")
 
 
-def _refuse_samples(experiment: Experiment, dataset: Dataset, output: Path) -> None:
-    """Raise if samples are of another experiment, or of other labels than those that `output` was trained on.
+def _admit_samples(experiment: Experiment, dataset: Dataset, output: Path) -> None:
+    """Note in `output` which labels it is trained on, if nothing is there yet.
 
-    The labels are noted in `output` if nothing is there yet.
+    Raise if samples are of another experiment, or of other labels than those noted.
     """
     _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
     fingerprint = getattr(dataset, "fingerprint", None)
