@@ -14,7 +14,8 @@ import toys
 from packaging.requirements import Requirement
 
 from motors.kaggle import wheels
-from motors.workspace import Run, sha256
+from motors.workspace.files import sha256
+from motors.workspace.paths import Run
 
 IMAGE = toys.REPOSITORY / "kaggle_datasets" / "motors-wheels" / "image.txt"
 GUARD = """

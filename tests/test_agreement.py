@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motors import labels
-from motors.labels import MOTORS, TOMOGRAMS, Labels
+from motors.labels import agreement
+from motors.labels.external import gather, read_native
+from motors.labels.formats import to_wide, write_competition
+from motors.labels.table import Labels
+from motors.tables import MOTORS, TOMOGRAMS
 
 SHAPE, SPACING = (48, 64, 96), 20.0
 
@@ -30,16 +33,16 @@ def test_motors_of_two_sources_are_paired_nearest_first_and_the_others_are_said_
     """By hand: 3 and 4 voxels of 20 Å are 100 Å; 60 voxels are too far; only tomograms that both have are compared."""
     one = some(("a", 10, 10, 10), ("a", 10, 20, 10), ("b", 10, 10, 10), ("c", 1, 1, 1), tomograms="abc")
     other = some(("a", 10, 13, 14), ("b", 10, 10, 70), tomograms="bad")
-    found = labels.compare(one, other).astype(object).where(lambda table: table.notna(), None)
+    found = agreement.compare(one, other).astype(object).where(lambda table: table.notna(), None)
     assert found.to_numpy().tolist() == [
         ["a", "both", 10.0, 10.0, 10.0, 100.0],
         ["a", "one", 10.0, 20.0, 10.0, None],
         ["b", "one", 10.0, 10.0, 10.0, None],
         ["b", "other", 10.0, 10.0, 70.0, None],
     ]
-    swapped = labels.compare(other, one)
+    swapped = agreement.compare(other, one)
     assert swapped["where"].value_counts().to_dict() == {"other": 2, "both": 1, "one": 1}
-    assert len(labels.compare(one, other, radius=99)) == 5
+    assert len(agreement.compare(one, other, radius=99)) == 5
 
 
 def test_every_two_sources_get_one_row_of_what_they_share():
@@ -50,24 +53,24 @@ def test_every_two_sources_get_one_row_of_what_they_share():
         "empty": some(tomograms="a"),
         "elsewhere": some(tomograms="z"),
     }
-    found = labels.agreement(sources).astype(object).where(lambda table: table.notna(), None)
+    found = agreement.agreement(sources).astype(object).where(lambda table: table.notna(), None)
     assert found.to_numpy().tolist() == [
         ["first", "second", 2, 1, 1, 0, 100.0, 100.0],
         ["first", "empty", 1, 0, 1, 0, None, None],
         ["second", "empty", 1, 0, 1, 0, None, None],
     ]
-    assert labels.agreement({"first": sources["first"]}).empty
+    assert agreement.agreement({"first": sources["first"]}).empty
 
 
 def test_sources_in_different_frames_are_not_compared():
     """Points of one would be somewhere else in the other."""
     with pytest.raises(ValueError, match=r"tomogram a has different shapes or spacings in two sources.*to one frame"):
-        labels.compare(some(), some(spacing=10.0))
+        agreement.compare(some(), some(spacing=10.0))
 
 
 def test_a_table_is_described_by_its_numbers():
     """Two motors in one tomogram, none in the other."""
-    found = labels.describe(some(("a", 1, 2, 3), ("a", 9, 9, 9)))
+    found = agreement.describe(some(("a", 1, 2, 3), ("a", 9, 9, 9)))
     assert found[["tomograms", "motors", "with", "without", "most"]].tolist() == [2, 2, 1, 1, 2]
     assert found[["min size_z", "mean size_y", "max size_x"]].tolist() == [48, 64, 96]
 
@@ -76,7 +79,7 @@ def test_labels_in_native_voxels_are_moved_to_the_stored_tomogram(tmp_path):
     """Centre to centre; a dataset's number is no part of the name, a motor twice is one, strangers are left out."""
     content = {"10139__run-1": [[10, 20, 31], [10, 20, 31], [95.5, 0, 0]], "run-2": [[1, 2, 3]]}
     (tmp_path / "coordinates.json").write_text(json.dumps(content))
-    found = labels.read_native(tmp_path / "coordinates.json", stored())
+    found = read_native(tmp_path / "coordinates.json", stored())
     assert found.of("run-1").tolist() == [[4.75, 20.0, 15.25], [47.5, 0.0, -0.25]]
     assert found.counts().to_dict() == {"run-1": 2}
 
@@ -97,24 +100,24 @@ def test_native_labels_that_cannot_be_are_refused(tmp_path, text, message):
     """One sentence with the name of the file."""
     (tmp_path / "coordinates.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        labels.read_native(tmp_path / "coordinates.json", stored())
+        read_native(tmp_path / "coordinates.json", stored())
 
 
 def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
     """By name; labels in other frames are read for tomograms that were stored as they came, not for those at 16 Å."""
     with pytest.raises(FileNotFoundError, match="none is no folder: name one"):
-        labels.gather(tmp_path / "none")
-    assert labels.gather(tmp_path) == {}
+        gather(tmp_path / "none")
+    assert gather(tmp_path) == {}
     table = Labels(
         pd.concat([some().tomograms, some(tomograms="c", spacing=16.0).tomograms]), some(("a", 1, 2, 3)).motors
     )
-    labels.to_wide(table).to_csv(tmp_path / "wide.csv")
-    labels.write_competition(tmp_path / "rows.csv", table)
+    to_wide(table).to_csv(tmp_path / "wide.csv")
+    write_competition(tmp_path / "rows.csv", table)
     frame = "z,y,x,tomo_id\n" + "".join(f"127,511.5,-0.5,{name}\n" for name in "abc")
     for name, text in (("frame.csv", frame), ("other.csv", "tomo_id,z\na,3\n"), ("notes.txt", "")):
         (tmp_path / name).write_text(text)
     (tmp_path / "some_coordinates.json").write_text('{"a": [[1, 2, 3]], "c": [[1, 2, 3]]}')
-    found = labels.gather(tmp_path)
+    found = gather(tmp_path)
     assert sorted(found) == ["frame", "rows", "some_coordinates", "wide"]
     assert found["wide"].counts().to_dict() == found["rows"].counts().to_dict() == {"a": 1, "b": 0, "c": 0}
     assert found["frame"].of("a").tolist() == [[47, 63.5, -0.5]]
@@ -126,12 +129,12 @@ def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
 @pytest.fixture(scope="module")
 def sources(real) -> dict[str, Labels]:
     """All label tables there are."""
-    return labels.gather(real / "labels")
+    return gather(real / "labels")
 
 
 def test_the_tables_hold_what_is_known_of_them(sources):
     """Sizes on average and at the ends, motors per tomogram, spacings: official labels, then external ones."""
-    gt, external = (labels.describe(sources[name]) for name in ("gt", "external_gt"))
+    gt, external = (agreement.describe(sources[name]) for name in ("gt", "external_gt"))
     sizes = [f"{how} size_{axis}" for axis in "zyx" for how in ("min", "mean", "max")]
     assert gt[sizes].round(1).tolist() == [300, 415.4, 800, 924, 953.4, 1912, 924, 954.8, 1847]
     assert external[sizes].round(1).tolist() == [77, 362.7, 800, 59, 550.5, 1024, 97, 566.4, 1120]
@@ -152,7 +155,7 @@ def test_the_tables_hold_what_is_known_of_them(sources):
 
 def test_independent_sources_agree_about_nearly_all_motors(sources):
     """Both reviews, the external labels, and those of the competition's second place."""
-    pairs = labels.agreement(sources).set_index(["one", "other"])
+    pairs = agreement.agreement(sources).set_index(["one", "other"])
     table = pairs[["tomograms", "both", "only_one", "only_other"]]
     assert table.loc["gt", "gt_v2"].tolist() == [648, 451, 0, 72]
     assert table.loc["gt_v2", "gt_v3"].tolist() == [648, 523, 0, 54]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from motors import augment2d
-from motors.augment2d import Draw
+from motors.patches.augment import intensity
+from motors.patches.augment import slices as augment_slices
+from motors.patches.augment.slices import FILL, RESIZINGS, Draw, canvas, crop, move, view
 
 SHAPE = (70, 96)  # slices
 PATCH = (64, 80)
@@ -40,7 +41,7 @@ def ball(point_yx: np.ndarray, std: float, shape: tuple[int, int] = SHAPE) -> np
 
 def look(slices: np.ndarray, draw: Draw, points=NONE[0], covariances=NONE[1], patch: tuple[int, int] = PATCH):
     """Return `view` of slices."""
-    return augment2d.view(slices, patch, np.asarray(points), np.asarray(covariances), draw, spacing=WIDE)
+    return view(slices, patch, np.asarray(points), np.asarray(covariances), draw, spacing=WIDE)
 
 
 # chance
@@ -50,7 +51,7 @@ def look(slices: np.ndarray, draw: Draw, points=NONE[0], covariances=NONE[1], pa
 def draws() -> list[Draw]:
     """Many random draws."""
     rng = np.random.default_rng(0)
-    return [augment2d.draw(rng) for _ in range(DRAWS)]
+    return [augment_slices.draw(rng) for _ in range(DRAWS)]
 
 
 def step(*beginning):
@@ -162,7 +163,7 @@ def test_tone_curves_and_corners_are_drawn_from_normal_distributions(draws: list
 
 def test_a_draw_depends_on_its_generator_alone():
     """The same seed, the same draw; and seeds of noise never repeat."""
-    first, again = ([augment2d.draw(np.random.default_rng(k)) for k in range(300)] for _ in range(2))
+    first, again = ([augment_slices.draw(np.random.default_rng(k)) for k in range(300)] for _ in range(2))
     assert first == again
     seeds = Counter(step[-1] for draw in first for step in draw.steps if step[0] in ("gauss", "speckle"))
     assert len(seeds) > 10 and max(seeds.values()) == 1
@@ -171,11 +172,13 @@ def test_a_draw_depends_on_its_generator_alone():
 def test_what_is_drawn_lightly_is_only_flipped_turned_and_placed():
     """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
     for k in range(50):
-        turned = augment2d.draw(np.random.default_rng(k), lightly=1.0)
+        turned = augment_slices.draw(np.random.default_rng(k), lightly=1.0)
         assert turned == Draw(flips=turned.flips, rotation=turned.rotation, crop=turned.crop)
         assert 0 < turned.rotation < 2 * np.pi
-        assert augment2d.draw(np.random.default_rng(k), lightly=0.0) == augment2d.draw(np.random.default_rng(k))
-    draws = [augment2d.draw(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
+        assert augment_slices.draw(np.random.default_rng(k), lightly=0.0) == augment_slices.draw(
+            np.random.default_rng(k)
+        )
+    draws = [augment_slices.draw(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
     assert np.mean([draw.steps == () for draw in draws]) == pytest.approx(0.5 + 0.5 * 0.304, abs=0.05)
 
 
@@ -198,13 +201,13 @@ def test_flips_and_quarter_turns_are_exact():
     assert np.array_equal(look(slices, Draw(flips=(True, True)), patch=SHAPE)[0], slices[:, ::-1, ::-1])
     turned = look(slices, Draw(rotation=np.pi / 2), patch=tall)[0]
     assert np.array_equal(turned, np.rot90(slices, 1, (1, 2)))
-    assert augment2d.canvas(Draw(rotation=np.pi / 2), SHAPE)[1] == tall
+    assert canvas(Draw(rotation=np.pi / 2), SHAPE)[1] == tall
 
 
 @pytest.mark.parametrize("zoom", [(0.5, 1.0), (1.0, 2.0), (0.75, 1.25)])
 def test_the_axes_are_magnified_apart(zoom: tuple[float, float]):
     """The canvas has as many voxels as the far ends are apart, and the centre stays the centre."""
-    matrix, size = augment2d.canvas(Draw(zoom=zoom), SHAPE)
+    matrix, size = canvas(Draw(zoom=zoom), SHAPE)
     assert size == tuple(int(np.ceil((side - 1) * z + 1)) for side, z in zip(SHAPE, zoom, strict=True))
     assert np.allclose(np.diag(matrix), (*zoom[::-1], 1))
     assert np.allclose(matrix @ (47.5, 34.5, 1), (47.5 * zoom[1], 34.5 * zoom[0], 1))
@@ -213,8 +216,8 @@ def test_the_axes_are_magnified_apart(zoom: tuple[float, float]):
 def test_a_canvas_holds_the_slices_and_no_more():
     """Whatever is drawn, the four corners lie on it and touch each of its sides."""
     rng = np.random.default_rng(1)
-    for draw in (augment2d.draw(rng) for _ in range(300)):
-        matrix, size = augment2d.canvas(draw, SHAPE)
+    for draw in (augment_slices.draw(rng) for _ in range(300)):
+        matrix, size = canvas(draw, SHAPE)
         corners = np.array([[0, 0, 1], [95, 0, 1], [95, 69, 1], [0, 69, 1]]) @ matrix.T
         assert corners[:, 2].min() > 0  # nothing is turned inside out
         yx = (corners[:, :2] / corners[:, 2:])[:, ::-1]
@@ -224,7 +227,7 @@ def test_a_canvas_holds_the_slices_and_no_more():
 
 def test_a_perspective_makes_a_rectangle_of_its_four_points():
     """As wide as the longer of its two horizontal sides, as high as the longer of the vertical ones."""
-    matrix, _ = augment2d.canvas(Draw(corners=CORNERS), SHAPE)
+    matrix, _ = canvas(Draw(corners=CORNERS), SHAPE)
     y, x = np.array(CORNERS).T * np.array(SHAPE)[:, None]
     found = np.array([[x[0], y[0]], [95 - x[1], y[1]], [95 - x[2], 69 - y[2]], [x[3], 69 - y[3]]])
     moved = np.column_stack([found, np.ones(4)]) @ matrix.T
@@ -238,12 +241,12 @@ def test_a_perspective_makes_a_rectangle_of_its_four_points():
 def test_the_crop_is_composed_into_the_one_interpolation(name: str):
     """The patch is what would be cut out of the whole canvas, and grey outside of it."""
     draw, slices, point = MAPS[name], noise(), [[30.0, 50.0]]
-    _, size = augment2d.canvas(draw, SHAPE)
+    _, size = canvas(draw, SHAPE)
     whole, place, _ = look(slices, draw, point, np.eye(2)[None], patch=size)
     found, moved, _ = look(slices, draw, point, np.eye(2)[None])
     start = tuple((place - moved)[0].round().astype(int))
     inside = whole[:, start[0] : start[0] + PATCH[0], start[1] : start[1] + PATCH[1]]
-    part = np.full(found.shape, augment2d.FILL)
+    part = np.full(found.shape, FILL)
     part[:, : inside.shape[1], : inside.shape[2]] = inside
     assert np.abs(found - part).max() <= 9  # OpenCV rounds positions to a 32nd of a voxel
     assert np.mean(found != part) < 0.1
@@ -270,11 +273,11 @@ def test_a_motor_stays_round_and_grows_with_the_more_magnified_axis():
 def test_in_a_perspective_a_motor_grows_with_the_longer_row_of_the_matrix():
     """Computed by hand from the matrix; a row whose diagonal element is negative counts as negative."""
     draw = Draw(corners=CORNERS)
-    matrix, _ = augment2d.canvas(draw, SHAPE)
+    matrix, _ = canvas(draw, SHAPE)
     rows = [np.hypot(*matrix[0, :2]), np.hypot(*matrix[1, :2])]
-    assert np.allclose(augment2d.move(np.zeros((1, 2)), np.eye(2)[None], matrix, draw)[1], max(rows) ** 2 * np.eye(2))
+    assert np.allclose(move(np.zeros((1, 2)), np.eye(2)[None], matrix, draw)[1], max(rows) ** 2 * np.eye(2))
     signed = np.array([[-9.0, 0, 0], [0, 2, 0], [0, 0, 1]])
-    assert augment2d.move(np.zeros((1, 2)), np.eye(2)[None], signed, draw)[2] == 2
+    assert move(np.zeros((1, 2)), np.eye(2)[None], signed, draw)[2] == 2
 
 
 # the crop
@@ -284,16 +287,14 @@ def test_a_crop_lies_anywhere_that_keeps_the_motor():
     """Counted by hand: a motor at 40 with 10 around it needs the voxels 30.5 to 50.5 of corners."""
     size, patch, motor = (100, 90), (32, 64), np.array([[40.0, 30.0]])
     chances = [(0.5, u, v) for u in np.linspace(0, 1, 101) for v in np.linspace(0, 1, 101)]
-    starts = {tuple(augment2d.crop(size, patch, motor, 10, each).tolist()) for each in chances}
+    starts = {tuple(crop(size, patch, motor, 10, each).tolist()) for each in chances}
     assert starts == {(y, x) for y in range(19, 31) for x in range(21)}
 
 
 def test_every_motor_gets_its_turn():
     """The first number chooses one of three motors, each for a third of its range."""
     motors = np.array([[20.0, 20.0], [50.0, 60.0], [80.0, 100.0]])
-    starts = [
-        augment2d.crop((100, 120), (24, 24), motors, 10, (u, 0.5, 0.5)).tolist() for u in (0, 0.32, 0.34, 0.67, 1)
-    ]
+    starts = [crop((100, 120), (24, 24), motors, 10, (u, 0.5, 0.5)).tolist() for u in (0, 0.32, 0.34, 0.67, 1)]
     assert starts[0] == starts[1] == [9, 9] and starts[2] == [39, 49] and starts[3] == starts[4] == [69, 89]
 
 
@@ -308,7 +309,7 @@ def test_every_motor_gets_its_turn():
 def test_where_a_motor_cannot_be_kept_the_crop_lies_anywhere(size: tuple, motor: list, last: tuple):
     """From the first to the last place on the canvas; where that is smaller than the patch, at its beginning."""
     for motors in (np.array([motor]), NONE[0]):
-        ends = [augment2d.crop(size, (32, 64), motors, 10, (0.5, u, u)).tolist() for u in (0, 1)]
+        ends = [crop(size, (32, 64), motors, 10, (0.5, u, u)).tolist() for u in (0, 1)]
         assert ends == [[0, 0], list(last)]
 
 
@@ -316,11 +317,11 @@ def test_where_a_motor_cannot_be_kept_the_crop_lies_anywhere(size: tuple, motor:
 @given(st.integers(0, 10**6), st.tuples(st.floats(15, 54), st.floats(15, 80)))
 def test_a_motor_that_can_be_kept_is_in_the_patch(seed: int, point: tuple[float, float]):
     """Together with its surroundings, whatever is drawn, as long as the canvas is large enough."""
-    draw = augment2d.draw(np.random.default_rng(seed))
-    matrix, size = augment2d.canvas(draw, SHAPE)
-    moved, _, scale = augment2d.move(np.array([point]), np.eye(2)[None], matrix, draw)
+    draw = augment_slices.draw(np.random.default_rng(seed))
+    matrix, size = canvas(draw, SHAPE)
+    moved, _, scale = move(np.array([point]), np.eye(2)[None], matrix, draw)
     reach, patch = 5 * scale, np.array([40, 48])
-    start = augment2d.crop(size, tuple(patch), moved, reach, draw.crop)
+    start = crop(size, tuple(patch), moved, reach, draw.crop)
     fits = np.all(moved[0] + 0.5 >= reach) and np.all(moved[0] + 0.5 <= np.subtract(size, reach))
     if fits and np.all(patch <= size) and 2 * reach + 1 <= patch.min():
         assert np.all(moved[0] + 0.5 - reach >= start) and np.all(moved[0] + 0.5 + reach <= start + patch)
@@ -339,7 +340,7 @@ def test_small_slices_lie_at_the_upper_left_on_grey():
 
 def changed(slices: np.ndarray, *step) -> np.ndarray:
     """Return slices after one step."""
-    return augment2d.change(slices, (step,))
+    return intensity.change(slices, (step,))
 
 
 LEVEL = np.full((3, *SHAPE), 100, np.uint8)
@@ -360,7 +361,7 @@ def test_noise_has_its_deviation_and_is_the_same_for_all_slices():
 def test_lost_resolution_is_that_of_two_interpolations():
     """A finer pattern than the smaller grid can hold is gone; what is level stays so."""
     stripes = np.tile(np.array([0, 200], np.uint8), (3, 70, 48))
-    for how in augment2d.RESIZINGS:
+    for how in RESIZINGS:
         assert np.array_equal(changed(LEVEL, "downscale", 0.6, *how), LEVEL)
         found = changed(stripes, "downscale", 0.5, *how)
         assert found.shape == stripes.shape and np.abs(found.astype(int) - 100).max() <= 1
@@ -414,7 +415,7 @@ def test_steps_follow_each_other_before_the_map():
     draw = Draw(steps=(("posterise", 4), ("gamma", 2.0)), zoom=(0.5, 0.5))
     found = look(LEVEL, draw)[0]
     assert found[0, 10, 10] == 36  # 255 (96 / 255) ** 2
-    assert found[0, -1, -1] == augment2d.FILL
+    assert found[0, -1, -1] == FILL
 
 
 def test_an_unknown_step_is_refused():

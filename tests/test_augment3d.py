@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from motors import augment3d
-from motors.augment3d import Draw
+from motors.patches.augment import blocks
+from motors.patches.augment.blocks import Draw, source_map
+from motors.patches.augment.intensity import coarsen, drop_boxes, grey_table, regrade
+from motors.patches.augment.warp import warp, warp_blocks
 
 SHAPE = (48, 70, 96)  # a tomogram
 PATCH = (32, 40, 64)  # a window in it
@@ -38,12 +40,12 @@ def look(voxels: np.ndarray, draw: Draw, points: np.ndarray = NONE[0], covarianc
     """Return `view` of the window."""
     options = {"start": START, "patch": PATCH, "spacing": 16.0} | options
     start, patch = options.pop("start"), options.pop("patch")
-    return augment3d.view(voxels, start, patch, points, covariances, draw, **options)
+    return blocks.view(voxels, start, patch, points, covariances, draw, **options)
 
 
 def exact(voxels: np.ndarray, draw: Draw, start: tuple = START, shape: tuple = PATCH) -> np.ndarray:
     """Return what SciPy makes of the same map, truncated."""
-    matrix, offset = augment3d.source_map(draw, start, shape)
+    matrix, offset = source_map(draw, start, shape)
     found = ndimage.affine_transform(voxels.astype(float), matrix, offset, shape, order=1, mode="grid-constant")
     return np.floor(found + 1e-9)
 
@@ -60,7 +62,7 @@ def centre_of_mass(voxels: np.ndarray, above: float = 60) -> np.ndarray:
 def draws() -> list[Draw]:
     """Many random draws."""
     rng = np.random.default_rng(0)
-    return [augment3d.draw(rng) for _ in range(DRAWS)]
+    return [blocks.draw(rng) for _ in range(DRAWS)]
 
 
 def step(name: str, low: float = -np.inf, high: float = np.inf):
@@ -155,16 +157,16 @@ def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[
 def test_what_is_drawn_lightly_is_only_turned_about_z():
     """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
     for k in range(50):
-        turned = augment3d.draw(np.random.default_rng(k), lightly=1.0)
+        turned = blocks.draw(np.random.default_rng(k), lightly=1.0)
         assert turned == Draw(rotation=(turned.rotation[0], 0.0, 0.0)) and 0 < turned.rotation[0] < 2 * np.pi
-        assert augment3d.draw(np.random.default_rng(k), lightly=0.0) == augment3d.draw(np.random.default_rng(k))
-    share = np.mean([augment3d.draw(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)])
+        assert blocks.draw(np.random.default_rng(k), lightly=0.0) == blocks.draw(np.random.default_rng(k))
+    share = np.mean([blocks.draw(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)])
     assert share == pytest.approx(0.3 + 0.7 * 0.5, abs=0.05)  # half of all other patches keep their grey levels
 
 
 def test_a_draw_depends_on_its_generator_only():
     """The same seed gives the same draw, another seed another."""
-    one, two, other = (augment3d.draw(np.random.default_rng(seed)) for seed in ([5, 1], [5, 1], [5, 2]))
+    one, two, other = (blocks.draw(np.random.default_rng(seed)) for seed in ([5, 1], [5, 1], [5, 2]))
     assert one == two != other
 
 
@@ -193,12 +195,12 @@ def test_a_view_is_what_scipy_makes_of_the_same_map(name: str):
 @given(st.integers(0, 2**32), st.tuples(st.integers(-9, 30), st.integers(-9, 30), st.integers(-9, 40)))
 def test_the_two_ways_to_warp_agree(seed: int, start: tuple[int, int, int]):
     """Slice by slice or by blocks: equal within one level for every map that keeps z apart, at every place."""
-    draw = augment3d.draw(np.random.default_rng(seed))
+    draw = blocks.draw(np.random.default_rng(seed))
     draw = replace(draw, rotation=(draw.rotation[0], 0, 0), shear=(0, 0, 0))
-    matrix, offset = augment3d.source_map(draw, start, PATCH)
+    matrix, offset = source_map(draw, start, PATCH)
     voxels = noise()
-    one = augment3d.warp(voxels, matrix, offset, PATCH)
-    two = augment3d.warp_blocks(voxels, matrix, offset, PATCH)
+    one = warp(voxels, matrix, offset, PATCH)
+    two = warp_blocks(voxels, matrix, offset, PATCH)
     assert np.abs(one.astype(int) - two).max() <= 1
 
 
@@ -229,7 +231,7 @@ GREY = {name: Draw(steps=(step,)) for name, step in {
     "add": ("add", -20.0), "add deviations": ("add_deviations", 0.7), "contrast": ("contrast", 0.4),
     "multiply": ("multiply", -0.3), "gamma": ("gamma", 0.6), "histogram": ("histogram", (0.0, 0.2, 0.6, 0.7, 1.0)),
 }.items()}  # fmt: skip
-QUALITY = {f"{a}, {b}": Draw(quality=(0.7, a, b)) for a, b in augment3d.RESAMPLINGS}
+QUALITY = {f"{a}, {b}": Draw(quality=(0.7, a, b)) for a, b in blocks.RESAMPLINGS}
 
 
 @pytest.mark.parametrize("name", [*MAPS, *GREY, *QUALITY, "everything"])
@@ -248,7 +250,7 @@ def test_motors_move_with_the_voxels(name: str):
 @given(st.integers(0, 2**32), st.tuples(st.floats(20, 27), st.floats(28, 38), st.floats(42, 62)))
 def test_motors_move_with_the_voxels_under_random_maps(seed: int, point: tuple[float, float, float]):
     """Whatever is drawn, as long as the ball stays in view."""
-    draw = replace(augment3d.draw(np.random.default_rng(seed)), steps=(), quality=None, dropout=None)
+    draw = replace(blocks.draw(np.random.default_rng(seed)), steps=(), quality=None, dropout=None)
     found, points, _ = look(blob(point, 4 * np.eye(3)), draw, np.array([point]), 4 * np.eye(3)[None])
     if len(points) and np.all((points > 8) & (points < np.subtract(PATCH, 9))):
         assert np.abs(centre_of_mass(found) - points[0]).max() < 0.5
@@ -290,7 +292,7 @@ def test_only_what_lies_outside_the_tomogram_is_zero(name: str):
     """A corner window of a bright tomogram: dark exactly where its map leaves the tomogram by a voxel or more."""
     draw = replace(MAPS[name], scale=(1.3, 1.3, 1.3))
     found, _, _ = look(np.full(SHAPE, 255, np.uint8), draw, start=(0, 0, 0))
-    matrix, offset = augment3d.source_map(draw, (0, 0, 0), PATCH)
+    matrix, offset = source_map(draw, (0, 0, 0), PATCH)
     source = np.moveaxis(np.indices(PATCH), 0, -1) @ matrix.T + offset
     beyond = np.maximum(-source, source - np.subtract(SHAPE, 1)).max(axis=-1)
     assert np.all(found[beyond >= 1] == 0)
@@ -306,7 +308,7 @@ def test_a_window_larger_than_the_tomogram_is_padded_before_it():
     found, points, _ = look(voxels, draw, point, extent, start=(-12, 13, 20))
     assert not found[:12].any()
     assert found[12:].min() > 120
-    matrix, offset = augment3d.source_map(draw, (0, 13, 20), (20, 40, 64))
+    matrix, offset = source_map(draw, (0, 13, 20), (20, 40, 64))
     assert np.allclose(points - [12, 0, 0], np.linalg.solve(matrix, (point - offset).T).T)
 
 
@@ -314,18 +316,18 @@ def test_the_middle_of_a_window_stays_where_it_is():
     """Every map is about the centre of the window."""
     centre = np.subtract(PATCH, 1) / 2
     for draw in MAPS.values():
-        matrix, offset = augment3d.source_map(draw, START, PATCH)
+        matrix, offset = source_map(draw, START, PATCH)
         assert np.allclose(matrix @ centre + offset, START + centre)
 
 
 def test_zoom_above_one_magnifies_and_scale_above_one_shows_more():
     """The two have opposite senses, as in the original solution; a turn keeps lengths."""
     along = {
-        "zoom": augment3d.source_map(Draw(zoom=(1.2, 1, 1)), START, PATCH)[0][0, 0],
-        "scale": augment3d.source_map(Draw(scale=(1.2, 1, 1)), START, PATCH)[0][0, 0],
+        "zoom": source_map(Draw(zoom=(1.2, 1, 1)), START, PATCH)[0][0, 0],
+        "scale": source_map(Draw(scale=(1.2, 1, 1)), START, PATCH)[0][0, 0],
     }
     assert along == {"zoom": pytest.approx(1 / 1.2), "scale": pytest.approx(1.2)}
-    turn = augment3d.source_map(Draw(rotation=(1.0, 0.2, -0.1)), START, PATCH)[0]
+    turn = source_map(Draw(rotation=(1.0, 0.2, -0.1)), START, PATCH)[0]
     assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) > 0
 
 
@@ -336,13 +338,13 @@ def test_turns_and_scales_are_monais():
     z, y, x = draw.rotation
     theirs = spatial.Affine(rotate_params=(-x, y, -z), scale_params=draw.scale[::-1], lazy=True)
     moved, _ = theirs(np.zeros((1, *PATCH[::-1]), np.float32))
-    ours, _ = augment3d.source_map(draw, START, PATCH)
+    ours, _ = source_map(draw, START, PATCH)
     assert np.allclose(np.asarray(moved.peek_pending_affine())[:3, :3], ours[::-1, ::-1], atol=1e-6)
 
 
 def test_shear_moves_x_with_y_and_z_and_y_with_x():
     """As in the MONAI of the original solution: one matrix with the three numbers beside its diagonal."""
-    matrix, _ = augment3d.source_map(Draw(shear=(0.1, 0.2, 0.3)), START, PATCH)
+    matrix, _ = source_map(Draw(shear=(0.1, 0.2, 0.3)), START, PATCH)
     assert np.allclose(matrix @ [1, 0, 0], [1, 0, 0.2])
     assert np.allclose(matrix @ [0, 1, 0], [0, 1, 0.1])
     assert np.allclose(matrix @ [0, 0, 1], [0, 0.3, 1])
@@ -357,7 +359,7 @@ def test_steps_do_what_they_say():
     counts[[10, 20, 30, 40]] = 1
 
     def after(*steps: tuple) -> list[int]:
-        return augment3d.grey_table(steps, counts)[[10, 20, 30, 40]].tolist()
+        return grey_table(steps, counts)[[10, 20, 30, 40]].tolist()
 
     assert after() == [10, 20, 30, 40]
     assert after(("add", 5.0)) == [15, 25, 35, 45]
@@ -391,21 +393,21 @@ def test_steps_are_those_of_monai(name: str):
             "multiply": lambda: intensity.ScaleIntensity(minv=None, maxv=None, factor=amount)(values),
             "gamma": lambda: intensity.AdjustContrast(amount)(values),
         }[kind]()
-    augment3d.regrade(levels, GREY[name].steps)
+    regrade(levels, GREY[name].steps)
     assert np.abs(levels - np.clip(np.asarray(wanted), 0, 255).astype(int)).max() <= 1
 
 
 def test_an_unknown_step_is_refused():
     """The message names it."""
     with pytest.raises(ValueError, match="'sharpen'"):
-        augment3d.grey_table((("sharpen", 1.0),), np.ones(256))
+        grey_table((("sharpen", 1.0),), np.ones(256))
 
 
 def test_a_patch_of_one_level_survives_every_step():
     """An empty background has neither range nor deviation."""
     for draw in GREY.values():
         voxels = np.full((4, 5, 6), 90, np.uint8)
-        augment3d.regrade(voxels, draw.steps)
+        regrade(voxels, draw.steps)
         assert len(np.unique(voxels)) == 1
 
 
@@ -416,7 +418,7 @@ def test_losing_quality_is_monais_simulated_low_resolution(name: str):
     factor, down, up = QUALITY[name].quality
     theirs = spatial.RandSimulateLowResolution(1.0, down, up, zoom_range=(factor, factor))
     wanted = np.asarray(theirs(noise(PATCH)[None].astype(np.float32)))[0]
-    found = augment3d.coarsen(noise(PATCH), factor, down, up)
+    found = coarsen(noise(PATCH), factor, down, up)
     assert np.abs(found - np.floor(wanted)).max() <= 1
     assert found.astype(float).std() < noise(PATCH).std() + 1
 
@@ -429,7 +431,7 @@ def test_boxes_are_as_many_and_as_large_as_they_should_be():
     sizes, numbers = [], Counter()
     for seed in range(60):
         rng = Spy(seed)
-        augment3d.drop_boxes(np.zeros((130, 140, 150), np.uint8), *NONE, 16.0, rng)
+        drop_boxes(np.zeros((130, 140, 150), np.uint8), *NONE, 16.0, rng)
         numbers[len(rng.boxes)] += 1
         sizes += rng.boxes
     assert set(numbers) == set(range(3, 9))
@@ -452,7 +454,7 @@ class Spy:
 def test_boxes_are_filled_with_noise_and_the_rest_stays():
     """Inside a box all levels are equally frequent."""
     voxels = np.full((130, 140, 150), 255, np.uint8)
-    augment3d.drop_boxes(voxels, *NONE, 16.0, np.random.default_rng(1))
+    drop_boxes(voxels, *NONE, 16.0, np.random.default_rng(1))
     inside = voxels[voxels < 255]
     assert 31**3 <= len(inside) < voxels.size
     assert abs(inside.mean() - 127) < 2 and abs(inside.std() - 73.6) < 2
@@ -465,7 +467,7 @@ def test_boxes_spare_motors():
     touched = np.zeros(SHAPE, bool)
     for seed in range(100):
         voxels = np.full(SHAPE, 255, np.uint8)
-        augment3d.drop_boxes(voxels, points, covariances, 32.0, np.random.default_rng(seed))
+        drop_boxes(voxels, points, covariances, 32.0, np.random.default_rng(seed))
         touched |= voxels < 255
     where = np.argwhere(touched)
     for point in points:
@@ -477,7 +479,7 @@ def test_no_box_is_forced_where_there_is_no_room():
     """A motor that fills the patch keeps it whole."""
     voxels = np.full(PATCH, 255, np.uint8)
     centre = np.subtract(PATCH, 1)[None] / 2
-    augment3d.drop_boxes(voxels, centre, 900 * np.eye(3)[None], 16.0, np.random.default_rng(0))
+    drop_boxes(voxels, centre, 900 * np.eye(3)[None], 16.0, np.random.default_rng(0))
     assert voxels.min() == 255
 
 

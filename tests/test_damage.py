@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from motors import volumes
-from motors.volumes.damage import LIMITS
+from motors.volumes import levels, quality_control
+from motors.volumes.levels import to_uint8
+from motors.volumes.quality_control import LIMITS, Finding, examine_histogram
+from motors.volumes.tomogram import Tomogram
 
 LISTED = "08bf73 24a095 37c426 3a0914 3b8291 5b359d 648adf 67ff4e 692081 6b1fd3 774aae 9f918e ac4f0d b18127 d8c917"
 KNOWN = {f"tomo_{code}" for code in LISTED.split()}  # that the original solution mends by adding 127
@@ -27,7 +29,7 @@ def made_up(seed: int = 0, *, fine: float = 0.8, dots: int = 60) -> np.ndarray:
     points = np.zeros(density.shape)
     points.ravel()[rng.integers(points.size, size=dots)] = 1
     spread = density.std()
-    return volumes.to_uint8((density - 600 * spread * ndimage.gaussian_filter(points, 2)).astype(np.float32))
+    return to_uint8((density - 600 * spread * ndimage.gaussian_filter(points, 2)).astype(np.float32))
 
 
 def through_jpeg(voxels: np.ndarray) -> np.ndarray:
@@ -36,7 +38,7 @@ def through_jpeg(voxels: np.ndarray) -> np.ndarray:
     return np.stack([cv2.imdecode(plane, cv2.IMREAD_UNCHANGED) for plane in slices])
 
 
-def names(found: list[volumes.Finding]) -> list[str]:
+def names(found: list[Finding]) -> list[str]:
     """The names of findings."""
     return [finding.name for finding in found]
 
@@ -53,7 +55,7 @@ def test_a_healthy_tomogram_is_returned_untouched(fine):
     """The very array: nothing is copied, nothing is found, before and after JPEG."""
     voxels = made_up(fine=fine)
     for healthy in (voxels, through_jpeg(voxels)):
-        mended, found = volumes.repair(healthy, compressed=True, shift_dark=True)
+        mended, found = quality_control.repair(healthy, compressed=True, shift_dark=True)
         assert mended is healthy
         assert found == []
 
@@ -63,7 +65,7 @@ def test_a_healthy_tomogram_is_returned_untouched(fine):
 def test_a_wrapped_tomogram_is_mended_exactly(offset, seed):
     """Whatever the levels were moved by, it is found and taken back."""
     voxels = made_up(seed)
-    mended, found = volumes.repair(volumes.unwrap(voxels, offset))
+    mended, found = quality_control.repair(levels.unwrap(voxels, offset))
     assert names(found) == ["wrapped"]
     assert found[0].offset == offset
     assert found[0].margin > 0
@@ -74,18 +76,18 @@ def test_a_wrapped_tomogram_is_mended_exactly(offset, seed):
 def test_after_jpeg_at_most_one_voxel_in_two_hundred_is_off(offset):
     """Compression pushes levels over the seam, which neighbours mostly put right again."""
     voxels = made_up()
-    squeezed = through_jpeg(volumes.unwrap(voxels, offset))
-    mended, found = volumes.repair(squeezed, compressed=True)
+    squeezed = through_jpeg(levels.unwrap(voxels, offset))
+    mended, found = quality_control.repair(squeezed, compressed=True)
     assert names(found) == ["wrapped"]
     assert np.mean(np.abs(mended.astype(int) - voxels) > 16) <= 0.005
-    careless, _ = volumes.repair(squeezed)
+    careless, _ = quality_control.repair(squeezed)
     assert np.mean(np.abs(careless.astype(int) - voxels) > 16) > 0.005, "this test needs a harder tomogram"
 
 
 def test_levels_that_never_reach_the_ends_are_centred():
     """With a gap in the circle of levels nobody knows where in it the seam was: it goes to the middle of the gap."""
     voxels = (made_up() // 2 + 90).astype(np.uint8)  # 90 to 217
-    mended, found = volumes.repair(volumes.unwrap(voxels, 100))
+    mended, found = quality_control.repair(levels.unwrap(voxels, 100))
     assert names(found) == ["wrapped"]
     assert np.ptp(mended.astype(int) - voxels) == 0
     assert abs((int(mended.min()) + int(mended.max())) / 2 - 127.5) <= 1
@@ -93,25 +95,25 @@ def test_levels_that_never_reach_the_ends_are_centred():
 
 def test_wrapped_levels_are_judged_as_they_were_before():
     """Wrapping by 190 crowds the levels near black; that is no second finding."""
-    wrapped = volumes.unwrap((made_up() // 3 + 80).astype(np.uint8), 140)
-    assert "dark-shifted" in names(volumes.examine_histogram(volumes.histogram(wrapped)))
-    assert names(volumes.examine(wrapped)) == ["wrapped"]
+    wrapped = levels.unwrap((made_up() // 3 + 80).astype(np.uint8), 140)
+    assert "dark-shifted" in names(examine_histogram(quality_control.histogram(wrapped)))
+    assert names(quality_control.examine(wrapped)) == ["wrapped"]
 
 
 def test_a_dark_shifted_tomogram_is_named_and_shifted_only_when_asked():
     """Adding 127 is what the original solution did, and no repair."""
     dark = (4 + 250 * (made_up() / 255.0) ** 4).astype(np.uint8)
-    mended, found = volumes.repair(dark)
+    mended, found = quality_control.repair(dark)
     assert names(found) == ["dark-shifted"]
     assert mended is dark
-    shifted, _ = volumes.repair(dark, shift_dark=True)
-    assert np.array_equal(shifted, volumes.unwrap(dark, 127))
+    shifted, _ = quality_control.repair(dark, shift_dark=True)
+    assert np.array_equal(shifted, levels.unwrap(dark, 127))
 
 
 def test_clipped_levels_in_two_heaps_are_saturated_and_bimodal_but_not_wrapped():
     """The levels of one training tomogram: two heaps at the ends, cut off there, and nothing in between."""
     far = np.where(made_up() > 90, 300, -45) + (made_up(1) - 127.5) * 0.7
-    found = volumes.examine(far.clip(0, 255).astype(np.uint8))
+    found = quality_control.examine(far.clip(0, 255).astype(np.uint8))
     assert names(found) == ["saturated", "bimodal"]
 
 
@@ -119,7 +121,7 @@ def test_constant_slices_are_counted_and_named():
     """A tomogram may be padded, or have lost slices."""
     voxels = made_up()
     voxels[[3, 40]] = 128
-    found = volumes.examine(voxels)
+    found = quality_control.examine(voxels)
     assert names(found) == ["constant slices"]
     assert found[0].statistic == 2
     assert "3, 40" in found[0].about
@@ -127,48 +129,46 @@ def test_constant_slices_are_counted_and_named():
 
 def test_inverted_contrast_is_named():
     """Dense things are few and small, and dark: where details are bright, black and white were exchanged."""
-    assert names(volumes.examine(255 - made_up())) == ["inverted"]
+    assert names(quality_control.examine(255 - made_up())) == ["inverted"]
 
 
 def test_a_tomogram_of_one_level_is_no_reason_to_fail():
     """It is damaged in two ways, and cannot be mended."""
-    mended, found = volumes.repair(np.full((4, 6, 8), 7, np.uint8))
+    mended, found = quality_control.repair(np.full((4, 6, 8), 7, np.uint8))
     assert names(found) == ["dark-shifted", "constant slices"]
     assert (mended == 7).all()
 
 
 def test_what_was_found_is_noted_by_name_until_the_tomogram_is_another_one(tmp_path):
     """A wrapped tomogram is mended, a dark one is only named, and a healthy one leaves no note."""
-    healthy = volumes.Tomogram("001", made_up(), 13.1)
+    healthy = Tomogram("001", made_up(), 13.1)
     dark = replace(healthy, name="dark", voxels=(4 + 250 * (healthy.voxels / 255.0) ** 4).astype(np.uint8))
-    assert volumes.mend(healthy, tmp_path) is healthy
-    assert volumes.findings(tmp_path).empty
-    assert volumes.mend(dark, tmp_path) is dark
-    mended = volumes.mend(replace(healthy, voxels=volumes.unwrap(healthy.voxels, 100)), tmp_path)
+    assert quality_control.mend(healthy, tmp_path) is healthy
+    assert quality_control.findings(tmp_path).empty
+    assert quality_control.mend(dark, tmp_path) is dark
+    mended = quality_control.mend(replace(healthy, voxels=levels.unwrap(healthy.voxels, 100)), tmp_path)
     assert (mended.name, mended.spacing) == ("001", 13.1)
     assert np.array_equal(mended.voxels, healthy.voxels)
-    noted = volumes.findings(tmp_path)
+    noted = quality_control.findings(tmp_path)
     assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [
         ["001", "wrapped", True],
         ["dark", "dark-shifted", False],
     ]
     assert (noted["statistic"] > noted["limit"]).all()
-    volumes.mend(healthy, tmp_path)
-    assert volumes.findings(tmp_path)["tomo_id"].tolist() == ["dark"]
+    quality_control.mend(healthy, tmp_path)
+    assert quality_control.findings(tmp_path)["tomo_id"].tolist() == ["dark"]
 
 
 @pytest.mark.parametrize("counts", [np.zeros(256), np.ones(255), -np.ones(256)], ids=["empty", "short", "negative"])
 def test_what_is_no_histogram_is_refused(counts):
     """One sentence."""
     with pytest.raises(ValueError, match="no histogram of grey levels: give 256 counts"):
-        volumes.examine_histogram(counts)
+        examine_histogram(counts)
 
 
 def test_the_known_tomograms_and_no_others_are_dark_shifted(histograms):
     """The 15 of the original solution's list, and none of the other 633."""
-    found = {
-        tomo_id for tomo_id, counts in histograms.items() if "dark-shifted" in names(volumes.examine_histogram(counts))
-    }
+    found = {tomo_id for tomo_id, counts in histograms.items() if "dark-shifted" in names(examine_histogram(counts))}
     assert len(histograms) == 648
     assert found == KNOWN
 
@@ -187,7 +187,7 @@ def test_a_limit_chosen_on_one_half_separates_the_other_half(histograms, half):
 
 def test_the_saturated_and_bimodal_training_tomogram_is_named(histograms):
     """tomo_f672c0, which is not on the list, is both; one that is on the list is saturated, too."""
-    found = {tomo_id: names(volumes.examine_histogram(counts)) for tomo_id, counts in histograms.items()}
+    found = {tomo_id: names(examine_histogram(counts)) for tomo_id, counts in histograms.items()}
     assert found["tomo_f672c0"] == ["saturated", "bimodal"]
     assert found["tomo_d8c917"] == ["dark-shifted", "saturated"]
     others = [tomo_id for tomo_id, each in found.items() if set(each) & {"saturated", "bimodal"}]
@@ -198,12 +198,12 @@ def test_real_tomograms_are_not_wrapped_and_mended_if_they_are(real):
     """Coarse renderings of real tomograms; where few levels are unused, the levels come back but for a few."""
     for path in sorted((real / "volumes").glob("*.npz")):
         voxels = np.load(path)["volume"]
-        if (volumes.histogram(voxels) > 0).sum() < 64:
+        if (quality_control.histogram(voxels) > 0).sum() < 64:
             continue  # a picture of sixteen grey levels only
-        assert "wrapped" not in names(volumes.examine(voxels)), path.name
+        assert "wrapped" not in names(quality_control.examine(voxels)), path.name
         for offset in OFFSETS:
             crossed = min((voxels >= 256 - offset).mean(), (voxels < 256 - offset).mean())
-            mended, found = volumes.repair(volumes.unwrap(voxels, offset))
+            mended, found = quality_control.repair(levels.unwrap(voxels, offset))
             if crossed > 0.02:
                 assert names(found)[:1] == ["wrapped"], (path.name, offset)
                 moved = (mended.astype(int) - voxels + 128) % 256 - 128

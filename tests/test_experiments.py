@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motors import experiments
-from motors.experiments import Experiment
+from motors.experiments import catalogue, others
+from motors.experiments.catalogue import EXPERIMENTS
+from motors.experiments.config import Experiment
 
-OTHERS = experiments.OTHERS
+OTHERS = others.OTHERS
 OF_A_NETWORK = ("name", "encoder", "neck", "normalisation", "table")
 FINAL = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "coat_medium")
 
@@ -82,33 +83,31 @@ def test_every_row_of_the_original_is_a_setting_or_none_on_purpose():
 @pytest.mark.parametrize("row", TABLE)
 def test_the_five_final_experiments_are_those_of_the_original(row):
     """One row of the table of the original's settings."""
-    assert tuple(getattr(experiments.get(name), row) for name in FINAL) == TABLE[row]
+    assert tuple(getattr(catalogue.get(name), row) for name in FINAL) == TABLE[row]
 
 
 def test_the_3d_experiments_take_the_original_share_of_background_from_tomograms_with_motors():
     """A row that 2D networks do not have."""
-    shares = [experiments.get(name).background_from_positive for name in FINAL[:3]]
+    shares = [catalogue.get(name).background_from_positive for name in FINAL[:3]]
     assert shares == [0.25, 0.25, 0.10]
 
 
 @pytest.mark.parametrize("name", FINAL)
 def test_the_full_profile_of_a_family_is_its_original_and_others_are_shrunk(name):
     """`of` finds experiments by family and profile."""
-    assert experiments.of(name, "full") is experiments.get(name)
-    assert experiments.get(name).family == name
+    assert catalogue.of(name, "full") is catalogue.get(name)
+    assert catalogue.get(name).family == name
 
 
 @pytest.mark.parametrize("profile", ["demo", "smoke"])
-@pytest.mark.parametrize(
-    "family", sorted({name.rsplit("_", 1)[0] for name in experiments.EXPERIMENTS if "_demo" in name})
-)
+@pytest.mark.parametrize("family", sorted({name.rsplit("_", 1)[0] for name in EXPERIMENTS if "_demo" in name}))
 def test_a_shrunk_experiment_keeps_its_family(family, profile):
     """It has the block type, blob and precision of the original, cells about as wide, and fewer steps.
 
     The decay of the five is the original's too. That of the EfficientNet, an extra, is shorter: it stops early, and no
     average of the demo may hold weights that the training began with.
     """
-    small, whole = experiments.of(family, profile), experiments.get(family)
+    small, whole = catalogue.of(family, profile), catalogue.get(family)
     for name in ("family", "sigma", "normalisation", "precision", "planar", "neck"):
         assert getattr(small, name) == getattr(whole, name), name
     assert small.average == whole.average or family not in FINAL
@@ -121,7 +120,7 @@ def test_a_shrunk_experiment_keeps_its_family(family, profile):
 
 def test_all_networks_of_the_demo_can_share_their_volumes_and_their_held_out_part():
     """One spacing in y and x, a whole multiple along z, and the same tomograms left out."""
-    demos = [experiments.of(family, "demo") for family in FINAL]
+    demos = [catalogue.of(family, "demo") for family in FINAL]
     for demo in demos:
         assert demo.spacing[1:] == demos[0].spacing[1:]
         assert demo.spacing[0] % demos[0].spacing[0] == 0
@@ -131,15 +130,15 @@ def test_all_networks_of_the_demo_can_share_their_volumes_and_their_held_out_par
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.name)
 def test_other_networks_are_trained_as_the_one_of_their_family(other):
     """Only the network differs, or the table it learns from."""
-    alike = replace(experiments.get(other.family), **{name: getattr(other, name) for name in OF_A_NETWORK})
+    alike = replace(catalogue.get(other.family), **{name: getattr(other, name) for name in OF_A_NETWORK})
     assert alike == other
-    assert other.name not in FINAL and other != experiments.get(other.family)
+    assert other.name not in FINAL and other != catalogue.get(other.family)
 
 
-@pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
 def test_an_experiment_survives_json(name, tmp_path):
     """Written and read back it is the same, tuples included, from text and from a file."""
-    experiment = experiments.get(name)
+    experiment = catalogue.get(name)
     assert experiment.name == name
     assert Experiment.from_json(experiment.to_json()) == experiment
     (tmp_path / "experiment.json").write_text(experiment.to_json())
@@ -156,13 +155,13 @@ def test_an_experiment_survives_json(name, tmp_path):
 )
 def test_any_variant_survives_json(**changes):
     """Numbers come back to the last bit."""
-    variant = replace(experiments.get("resnext50"), stop_at=None, name="variant", **changes)
+    variant = replace(catalogue.get("resnext50"), stop_at=None, name="variant", **changes)
     assert Experiment.from_json(variant.to_json()) == variant
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else():
     """The original is frozen and stays as it is."""
-    original = experiments.get("x3d_m")
+    original = catalogue.get("x3d_m")
     variant = replace(original, name="x3d_m_large", encoder="x3d/l")
     before, after = json.loads(original.to_json()), json.loads(variant.to_json())
     assert {key for key in before if before[key] != after[key]} == {"name", "encoder"}
@@ -173,16 +172,16 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
 
 def test_strides_and_grid_follow_from_the_patch():
     """A 3D network answers every 16 voxels along each axis, a 2D network for its three slices at once."""
-    block = replace(experiments.get("resnext50"), patch=(32, 64, 96))
+    block = replace(catalogue.get("resnext50"), patch=(32, 64, 96))
     assert (block.strides, block.grid) == ((16, 16, 16), (2, 4, 6))
-    slices = replace(experiments.get("coat_medium"), patch=(3, 64, 96))
+    slices = replace(catalogue.get("coat_medium"), patch=(3, 64, 96))
     assert (slices.strides, slices.grid) == ((3, 16, 16), (1, 4, 6))
 
 
 def test_an_unknown_name_is_answered_with_those_there_are():
     """One sentence that helps."""
     with pytest.raises(ValueError, match="no experiment is called 'resnet': choose one of coat_medium, .*densenet121"):
-        experiments.get("resnet")
+        catalogue.get("resnet")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_an_unknown_name_is_answered_with_those_there_are():
 def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch, nearest):
     """Every side must divide by 32, but for the three slices of a 2D network; the sentence offers the nearest."""
     with pytest.raises(ValueError, match=rf"{name}: patch .* must divide by 32, .* the nearest is {nearest}"):
-        replace(experiments.get(name), patch=patch)
+        replace(catalogue.get(name), patch=patch)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +217,7 @@ def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch
 def test_settings_that_make_no_sense_are_refused(changes, sentence):
     """Each with a sentence that names the experiment."""
     with pytest.raises(ValueError, match=f"experiment resnext50: .*{sentence}"):
-        replace(experiments.get("resnext50"), **changes)
+        replace(catalogue.get("resnext50"), **changes)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +246,7 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
 def test_a_file_with_other_settings_is_refused_by_name(change, sentence, tmp_path):
     """An unknown setting is not dropped, a missing one not guessed."""
     path = tmp_path / "experiment.json"
-    path.write_text(json.dumps(change(json.loads(experiments.get("resnext50").to_json()))))
+    path.write_text(json.dumps(change(json.loads(catalogue.get("resnext50").to_json()))))
     with pytest.raises(ValueError, match=rf"experiment\.json holds no experiment .*{sentence}"):
         Experiment.read(path)
 

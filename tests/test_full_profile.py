@@ -14,13 +14,20 @@ import pandas as pd
 import pytest
 import toys
 
-from motors import experiments, labels, simulate, volumes, workspace
-from motors.labels import MOTORS, TOMOGRAMS, Labels
-from motors.workspace.graph import steps
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.labels.formats import write_competition
+from motors.labels.table import Labels
+from motors.pipeline.graph import steps
+from motors.simulate import competition
+from motors.simulate.recipe import RECIPES
+from motors.tables import MOTORS, TOMOGRAMS
+from motors.volumes.slices import write_slices
+from motors.workspace import paths
 
 pytestmark = pytest.mark.slow
 
-FULL = list(steps(workspace.find(toys.REPOSITORY), "full"))
+FULL = list(steps(paths.find(toys.REPOSITORY), "full"))
 PREPARE = ["10_prepare_labels", "11_prepare_volumes"]
 WHOLE = [name for name in FULL if name < "20" and name not in PREPARE]
 TRAIN = [name for name in FULL if "_train_" in name]
@@ -39,20 +46,20 @@ def root(tmp_path_factory) -> Path:
     """A workspace whose competition is two simulated tomograms of real size, one with a motor, each several times."""
     root = toys.workspace(tmp_path_factory.mktemp("full") / "clone")
     shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks", dirs_exist_ok=True)
-    folder = root / "kaggle_datasets" / workspace.find(root).run(FULL[0], "full").competition_slug
-    recipe = replace(simulate.RECIPES["real"], train=2, test=0, motors=((0, 1), (1, 1)))
+    folder = root / "kaggle_datasets" / paths.find(root).run(FULL[0], "full").competition_slug
+    recipe = replace(RECIPES["real"], train=2, test=0, motors=((0, 1), (1, 1)))
     (folder / "train").mkdir(parents=True)
     tomograms, motors = [], []
     for k in range(2):
-        tomogram, points_zyx = simulate.tomogram(recipe, k=k)
-        simulated = volumes.write_slices(root / "simulated" / tomogram.name, tomogram.voxels)
+        tomogram, points_zyx = competition.tomogram(recipe, k=k)
+        simulated = write_slices(root / "simulated" / tomogram.name, tomogram.voxels)
         for copy in range(COPIES):
             name = f"{tomogram.name[:-2]}{copy}{k}"
             os.symlink(simulated, folder / "train" / name)
             tomograms.append([name, *tomogram.voxels.shape, tomogram.spacing])
             motors += [[name, *point] for point in points_zyx]
     known = Labels(pd.DataFrame(tomograms, columns=TOMOGRAMS), pd.DataFrame(motors, columns=MOTORS))
-    labels.write_competition(folder / "train_labels.csv", known)
+    write_competition(folder / "train_labels.csv", known)
     for notebook in PREPARE:
         run(root, notebook)
     return root
@@ -88,10 +95,10 @@ def test_a_training_notebook_gets_to_its_first_step(notebook, root):
     """With the network, the patch and the samples of the full size; one patch a step, activations recomputed."""
     parameters = shorten(root / "notebooks" / f"{notebook}.ipynb")
     run(root, notebook, "-p", "WORKERS", "0", *(["-p", "RECOMPUTE", "True"] if "RECOMPUTE:" in parameters else []))
-    output = workspace.find(root).run(notebook, "full").folder
+    output = paths.find(root).run(notebook, "full").folder
     (row,) = pd.read_csv(output / "metrics.csv").itertuples()
-    trained = experiments.Experiment.read(output / "weights" / "experiment.json")
-    original = experiments.get(trained.family)
+    trained = Experiment.read(output / "weights" / "experiment.json")
+    original = catalogue.get(trained.family)
     assert row.step == 1 and math.isfinite(row.loss)
     assert (trained.patch, trained.encoder, trained.spacing) == (original.patch, original.encoder, original.spacing)
     assert trained.encoder_options == original.encoder_options == {}

@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from motors import experiments
+from motors.experiments.catalogue import EXPERIMENTS
 
 GIBIBYTE = 2**30
 LIMIT = 16 * GIBIBYTE
-FULL = sorted(name for name, each in experiments.EXPERIMENTS.items() if name == each.family)
+FULL = sorted(name for name, each in EXPERIMENTS.items() if name == each.family)
 
 STEP = """
 import json, resource, sys, tempfile, time

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from motors import experiments, fusion
-from motors.inference import Grid, detect_all
-from motors.volumes import Tomogram
+from motors import matching
+from motors.detection.heatmap import Grid
+from motors.detection.queue import detect_all
+from motors.ensemble import select, wbf
+from motors.ensemble.combine import WAYS, combine, fuse_grids
+from motors.ensemble.wbf import fuse_boxes, fuse_points
+from motors.experiments.original import MAXVIT_TINY, RESNEXT50
+from motors.volumes.tomogram import Tomogram
 
 REFERENCE = Path(__file__).parent / "reference"
 POINT = ["z", "y", "x"]
@@ -47,7 +52,7 @@ def test_fused_points_are_those_of_the_original_solution(case):
     fused = []
     for rows in flat(case).values():
         rows = np.array(rows)
-        points, scores = fusion.fuse_points(
+        points, scores = fuse_points(
             rows[:, :3],
             rows[:, 3],
             rows[:, 4],
@@ -78,17 +83,17 @@ def test_a_whole_submission_is_that_of_the_original_solution(name):
     spacings = {tomogram["id"]: tomogram["spacing"] for tomogram in recorded["tomograms"]}
     final = recorded["final"]["postprocess_py"]
     radii = {tomogram: 1000 / spacing for tomogram, spacing in spacings.items()}
-    fused = fusion.fuse(table(*rows), radius_voxels=radii)
-    best = fusion.answer(fused, spacings, quantile=0)
+    fused = wbf.fuse(table(*rows), radius_voxels=radii)
+    best = select.answer(fused, spacings, quantile=0)
     np.testing.assert_allclose(best[[*POINT, "score"]], [row[1:] for row in final["rows"]], rtol=1e-4)
-    answer = fusion.answer(fused, spacings, quantile=0.55)
+    answer = select.answer(fused, spacings, quantile=0.55)
     assert answer["tomo_id"].tolist() == [row[0] for row in final["submission"]]
     np.testing.assert_allclose(answer[POINT], [row[1:] for row in final["submission"]], rtol=1e-4)
 
 
 def test_a_missing_vote_counts_as_zero():
     """By hand: of four sources two see a motor with 0.9 and 0.5, so it is worth a quarter of their sum."""
-    points, scores = fusion.fuse_points([[0, 0, 0], [14, 0, 0]], [0.9, 0.5], [0, 3], np.ones(4), radius=20)
+    points, scores = fuse_points([[0, 0, 0], [14, 0, 0]], [0.9, 0.5], [0, 3], np.ones(4), radius=20)
     np.testing.assert_allclose(points, [[5, 0, 0]])
     np.testing.assert_allclose(scores, [0.35])
 
@@ -107,7 +112,7 @@ def test_the_order_of_the_input_does_not_matter(rows, random, rescale):
     for each in (rows, shuffled):
         each = np.array(each, dtype=np.float64).reshape(-1, 5)
         settings = {"radius": 15, "skip": 0.1, "rescale": rescale}
-        results.append(fusion.fuse_points(each[:, :3], each[:, 3], each[:, 4], np.array([1, 2, 0.5]), **settings))
+        results.append(fuse_points(each[:, :3], each[:, 3], each[:, 4], np.array([1, 2, 0.5]), **settings))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
@@ -119,7 +124,7 @@ def test_one_source_alone_stays_as_it_is_if_its_points_are_apart(rows):
     rows = np.unique(np.array(rows, dtype=np.float64).reshape(-1, 5)[:, :4] * [100, 100, 100, 1], axis=0)
     rows = rows[np.unique(rows[:, :3], axis=0, return_index=True)[1]]
     rows = rows[rows[:, 3] >= 0.2]
-    points, scores = fusion.fuse_points(rows[:, :3], rows[:, 3], np.zeros(len(rows)), [2.0], radius=99)
+    points, scores = fuse_points(rows[:, :3], rows[:, 3], np.zeros(len(rows)), [2.0], radius=99)
     expected = rows[np.lexsort((*rows.T[2::-1], -rows[:, 3]))]
     np.testing.assert_allclose(np.c_[points, scores], expected)
 
@@ -130,9 +135,7 @@ def test_fused_boxes_agree_with_fused_points_where_both_see_one_motor():
     generator = np.random.default_rng(0)
     points = np.repeat([[50.0, 80, 120], [200, 300, 90]], 3, axis=0) + generator.normal(0, 3, (6, 3))
     arguments = points, generator.uniform(0.3, 1, 6), np.tile([0, 1, 2], 2), np.array([1.0, 0.5, 2.0])
-    for boxes, expected in zip(
-        fusion.fuse_boxes(*arguments, radius=60), fusion.fuse_points(*arguments, radius=60), strict=True
-    ):
+    for boxes, expected in zip(fuse_boxes(*arguments, radius=60), fuse_points(*arguments, radius=60), strict=True):
         np.testing.assert_allclose(boxes, expected, rtol=1e-3)
 
 
@@ -141,11 +144,11 @@ def test_fused_boxes_of_nothing_are_nothing():
     pytest.importorskip("ensemble_boxes")
     for scores, weights in (([], [1.0, 1.0]), ([0.1], [1.0, 1.0]), ([0.9], [0.0, 1.0])):
         points = np.zeros((len(scores), 3))
-        fused = fusion.fuse_boxes(points, scores, np.zeros(len(scores)), weights, radius=60)
+        fused = fuse_boxes(points, scores, np.zeros(len(scores)), weights, radius=60)
         assert [len(part) for part in fused] == [0, 0]
 
 
-@pytest.mark.parametrize("method", [fusion.fuse_points, fusion.fuse_boxes])
+@pytest.mark.parametrize("method", [fuse_points, fuse_boxes])
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -167,7 +170,7 @@ def test_settings_that_make_no_sense_are_refused(method, change, sentence):
 def test_an_unknown_way_to_rescale_is_refused():
     """The message lists the known ones."""
     with pytest.raises(ValueError, match="choose linear, poly, clipping or None"):
-        fusion.fuse_points(np.zeros((1, 3)), [0.5], [0], [1], radius=5, rescale="cubic")
+        fuse_points(np.zeros((1, 3)), [0.5], [0], [1], radius=5, rescale="cubic")
 
 
 def test_tables_are_fused_tomogram_by_tomogram():
@@ -180,7 +183,7 @@ def test_tables_are_fused_tomogram_by_tomogram():
         ("c", -1, -1, -1, 0.0, "one"),
     )
     weights = {"one": 1.0, "two": 1.0, "silent": 2.0}
-    fused = fusion.fuse(candidates, radius_voxels={"a": 10, "b": 50}, weights=weights)
+    fused = wbf.fuse(candidates, radius_voxels={"a": 10, "b": 50}, weights=weights)
     expected = [("a", 10, 10, 10, 0.2), ("a", 30, 10, 10, 0.2), ("b", 20, 10, 10, 0.4)]
     assert fused.columns.tolist() == candidates.columns.tolist()
     assert fused["source"].unique().tolist() == ["fused"]
@@ -190,14 +193,14 @@ def test_tables_are_fused_tomogram_by_tomogram():
 
 def test_an_empty_table_fuses_to_an_empty_table():
     """With the same columns."""
-    fused = fusion.fuse(table(), radius_voxels=5, weights={"one": 1.0})
+    fused = wbf.fuse(table(), radius_voxels=5, weights={"one": 1.0})
     assert len(fused) == 0 and fused.columns.tolist() == table().columns.tolist()
 
 
 def test_a_source_without_a_weight_is_refused():
     """A misspelt source would lose its vote."""
     with pytest.raises(ValueError, match=r"\['two'\] have no weight"):
-        fusion.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={"one": 1.0})
+        wbf.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={"one": 1.0})
 
 
 def test_the_best_candidate_of_each_tomogram_is_kept():
@@ -205,17 +208,17 @@ def test_the_best_candidate_of_each_tomogram_is_kept():
     candidates = table(
         ("b", 9, 1, 1, 0.5, "s"), ("a", 1, 1, 1, 0.2, "s"), ("b", 2, 1, 1, 0.5, "s"), ("b", 1, 1, 1, 0.4, "s")
     )
-    assert fusion.best(candidates)[["tomo_id", "z"]].to_numpy().tolist() == [["a", 1], ["b", 2]]
+    assert matching.best(candidates)[["tomo_id", "z"]].to_numpy().tolist() == [["a", 1], ["b", 2]]
 
 
 def test_the_least_confident_share_of_all_tomograms_is_answered_with_none():
     """By hand: of four scores 0, 0.2, 0.4, 0.8 the 55 % quantile is 0.33, so two are answered."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"), ("b", 4, 5, 6, 0.4, "s"), ("c", 7, 8, 9, 0.2, "s"))
-    answer = fusion.answer(candidates, ["d", "c", "b", "a"])
+    answer = select.answer(candidates, ["d", "c", "b", "a"])
     assert answer["tomo_id"].tolist() == ["d", "c", "b", "a"]
     assert answer[POINT].to_numpy().tolist() == [[-1, -1, -1], [-1, -1, -1], [4, 5, 6], [1, 2, 3]]
     assert answer["score"].tolist() == [0, 0.2, 0.4, 0.8]
-    answered = fusion.answer(candidates, list("abcd"), threshold=0.2)["z"].tolist()
+    answered = select.answer(candidates, list("abcd"), threshold=0.2)["z"].tolist()
     assert answered == [1, 4, 7, -1]
 
 
@@ -223,11 +226,11 @@ def test_answers_need_to_know_all_tomograms_and_where_to_cut():
     """A quantile of the wrong tomograms would be another quantile."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"))
     with pytest.raises(ValueError, match="candidates of a came"):
-        fusion.answer(candidates, ["b"])
+        select.answer(candidates, ["b"])
     with pytest.raises(ValueError, match="listed twice"):
-        fusion.answer(candidates, ["a", "a"])
+        select.answer(candidates, ["a", "a"])
     with pytest.raises(ValueError, match="neither"):
-        fusion.answer(candidates, ["a"], quantile=None)
+        select.answer(candidates, ["a"], quantile=None)
 
 
 def grid(cells, size=(128.0, 128.0, 128.0)) -> Grid:
@@ -241,12 +244,12 @@ def test_heatmaps_are_fused_cell_by_cell_on_the_finest_grid():
     """By hand: of two cells and one twice as long, once averaged with weights 3 and 1, once the larger product."""
     grids = {"fine": grid([[[0.2, 0.6]]]), "coarse": grid([[[0.4]]], (128.0, 128.0, 256.0)), "third": grid([[[1, 1]]])}
     weights = {"coarse": 1.0, "fine": 3.0}
-    mean, largest = (fusion.fuse_grids(grids, weights, how=how) for how in ("mean", "max"))
+    mean, largest = (fuse_grids(grids, weights, how=how) for how in ("mean", "max"))
     np.testing.assert_allclose(mean.cells, [[[0.25, 0.55]]], rtol=1e-6)
     np.testing.assert_allclose(largest.cells, [[[0.6, 1.8]]], rtol=1e-6)
     assert mean.size == largest.size == (128, 128, 128)
     with pytest.raises(ValueError, match=r"\['silent'\] have no heatmap"):
-        fusion.fuse_grids(grids, weights | {"silent": 1.0})
+        fuse_grids(grids, weights | {"silent": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -255,8 +258,8 @@ def ensemble(tmp_path_factory):
 
     The networks answer with brightness; the 2D one sees every other slice.
     """
-    solid = replace(experiments.RESNEXT50, name="solid", patch=(32, 64, 96))
-    planar = replace(experiments.MAXVIT_TINY, name="planar", patch=(3, 64, 96))
+    solid = replace(RESNEXT50, name="solid", patch=(32, 64, 96))
+    planar = replace(MAXVIT_TINY, name="planar", patch=(3, 64, 96))
     axes = np.ogrid[:60, :80, :130]
     squares = sum((axis - c) ** 2 for axis, c in zip(axes, BALL, strict=True))
     ball = (255 * np.exp(-squares / (2 * 18**2))).astype(np.uint8)
@@ -274,16 +277,16 @@ BALL = (33, 41, 72)
 SOURCES = ("solid zyx", "solid zxy", "planar yx")
 
 
-@pytest.mark.parametrize("way", fusion.WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way):
     """Within a cell, once, with a score between the lowest and the highest of the sources, nothing in the empty one."""
     candidates, output = ensemble
     weights, spacings = dict.fromkeys(SOURCES, 1.0), {"ball": 10.0, "empty": 10.0}
-    fused = fusion.combine(way, candidates, weights=weights, spacings=spacings, output=output)
-    found = fusion.best(fused)
+    fused = combine(way, candidates, weights=weights, spacings=spacings, output=output)
+    found = matching.best(fused)
     assert found["tomo_id"].tolist() == ["ball"] and found["source"].tolist() == ["fused"]
     assert np.abs(found[POINT].to_numpy() - BALL).max() * 10 <= 128
-    scores = fusion.best(candidates.assign(tomo_id=candidates["source"]))["score"]
+    scores = matching.best(candidates.assign(tomo_id=candidates["source"]))["score"]
     assert len(scores) == 3 and scores.min() - 1e-3 <= found["score"].item() <= scores.max() + 1e-3
 
 
@@ -292,25 +295,25 @@ def test_only_sources_with_a_weight_take_part(ensemble):
     candidates, output = ensemble
     settings = {"weights": {"planar yx": 1.0}, "spacings": {"ball": 10.0}, "output": output}
     alone = candidates[candidates["source"] == "planar yx"]
-    for way in fusion.WAYS:
-        found = fusion.best(fusion.combine(way, candidates, **settings))
-        np.testing.assert_allclose(found[[*POINT, "score"]], fusion.best(alone)[[*POINT, "score"]], rtol=2e-3)
+    for way in WAYS:
+        found = matching.best(combine(way, candidates, **settings))
+        np.testing.assert_allclose(found[[*POINT, "score"]], matching.best(alone)[[*POINT, "score"]], rtol=2e-3)
     for weights in ({"planar yx": 0.0}, {"planar yx": 2.0, "solid zyx": -1.0}, {}):
         with pytest.raises(ValueError, match="at least one source more than 0, and none less"):
-            fusion.combine("mean", candidates, **settings | {"weights": weights})
+            combine("mean", candidates, **settings | {"weights": weights})
     with pytest.raises(ValueError, match="choose one of distance, boxes, mean, max"):
-        fusion.combine("median", candidates, **settings)
+        combine("median", candidates, **settings)
 
 
-@pytest.mark.parametrize("way", fusion.WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_vote_of_nothing_is_no_vote(way, ensemble):
     """A source with a weight of 0 changes nothing, not even through candidates it alone has."""
     candidates, output = ensemble
     settings = {"spacings": {"ball": 10.0, "empty": 10.0}, "output": output}
     weights = {"planar yx": 1.0, "solid zxy": 3.0}
     loud = candidates[candidates["source"] == "solid zyx"].assign(score=1.0, x=lambda table: table["x"] + 30)
-    without = fusion.combine(way, candidates, weights=weights, **settings)
-    with_it = fusion.combine(way, pd.concat([candidates, loud]), weights=weights | {"solid zyx": 0.0}, **settings)
+    without = combine(way, candidates, weights=weights, **settings)
+    with_it = combine(way, pd.concat([candidates, loud]), weights=weights | {"solid zyx": 0.0}, **settings)
     pd.testing.assert_frame_equal(with_it, without)
 
 
@@ -321,5 +324,5 @@ def test_only_the_proportions_of_votes_count(way, votes):
     places = {"z": [10.0, 10.0, 10.0], "y": [20.0, 20.0, 20.0], "x": [30.0, 32.0, 34.0]}
     candidates = pd.DataFrame({"tomo_id": "a", **places, "score": 0.6, "source": ["one", "two", "two"]})
     weights = {"one": votes, "two": votes}
-    fused = fusion.combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
-    np.testing.assert_allclose(fusion.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)
+    fused = combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
+    np.testing.assert_allclose(matching.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)

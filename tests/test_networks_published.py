@@ -20,12 +20,14 @@ import toys
 import yaml
 from safetensors.torch import save_file
 
-from motors import networks
-from motors.experiments import COAT_MEDIUM, RESNEXT50, X3D_M, Experiment
-from motors.networks import published
-from motors.networks.unet2d import PlanarEncoder
+from motors.experiments.config import Experiment
+from motors.experiments.original import COAT_MEDIUM, RESNEXT50, X3D_M
+from motors.networks import checkpoints, key_mapping
+from motors.networks.build import build
+from motors.networks.encoders.planar import PlanarEncoder
+from motors.networks.weights import pretrained, read
 
-fetching = importlib.import_module("motors.networks.__main__")  # as a program it has no other name
+fetching = importlib.import_module("motors.networks.pretrained")
 REFERENCE = Path(__file__).parent / "reference" / "models"
 TINY = {"depths": [1, 2, 1, 1], "channels": [8, 8, 16, 16]}
 X3D = replace(X3D_M, encoder_options=TINY, decoder_channels=16)
@@ -35,7 +37,7 @@ def theirs(experiment: Experiment = X3D) -> dict[str, torch.Tensor]:
     """Weights of a small X3D network under the original's names, its kernels in the original's order of axes."""
     names = {ours: old for old, ours in _renamed().items()}
     weights = {}
-    for key, tensor in networks.build(replace(experiment, seed=3)).state_dict().items():
+    for key, tensor in build(replace(experiment, seed=3)).state_dict().items():
         turned = tensor.ndim == 5 and not key.startswith("encoder.")
         weights[names[key]] = tensor.permute(0, 1, 3, 4, 2) if turned else tensor
     return weights
@@ -44,7 +46,7 @@ def theirs(experiment: Experiment = X3D) -> dict[str, torch.Tensor]:
 def _renamed() -> dict[str, str]:
     """The original's names of X3D-M and ours."""
     listed = json.loads((REFERENCE / "x3dm.manifest.json").read_text())["state_dict"]
-    return {key: next(iter(published.from_original({key: torch.zeros(1)}, X3D_M))) for key, *_ in listed}
+    return {key: next(iter(key_mapping.from_original({key: torch.zeros(1)}, X3D_M))) for key, *_ in listed}
 
 
 def checkpoint(path: Path, weights: dict[str, torch.Tensor], **changes) -> Path:
@@ -74,10 +76,10 @@ def checkpoint(path: Path, weights: dict[str, torch.Tensor], **changes) -> Path:
 
 def test_a_published_checkpoint_becomes_a_network_of_ours(tmp_path):
     """The averaged weights are taken, and after loading they are where they belong."""
-    network = networks.build(replace(X3D, seed=3))
+    network = build(replace(X3D, seed=3))
     path = checkpoint(tmp_path / "x3d.ckpt", theirs())
-    networks.convert(path, X3D, tmp_path / "ours")
-    loaded, experiment = networks.load(tmp_path / "ours")
+    checkpoints.convert(path, X3D, tmp_path / "ours")
+    loaded, experiment = checkpoints.load(tmp_path / "ours")
     assert experiment == X3D
     for key, tensor in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], tensor), key
@@ -87,11 +89,11 @@ def test_a_conversion_overwrites_no_other_weights(tmp_path):
     """Once more is nothing new; a trained network is not lost to a checkpoint."""
     path = checkpoint(tmp_path / "x3d.ckpt", theirs())
     for _ in range(2):
-        networks.convert(path, X3D, tmp_path / "ours")
-    trained = networks.save(networks.build(replace(X3D, seed=4)), X3D, tmp_path / "trained")
+        checkpoints.convert(path, X3D, tmp_path / "ours")
+    trained = checkpoints.save(build(replace(X3D, seed=4)), X3D, tmp_path / "trained")
     before = (trained / "weights.safetensors").read_bytes()
     with pytest.raises(FileExistsError, match="trained holds other weights"):
-        networks.convert(path, X3D, trained)
+        checkpoints.convert(path, X3D, trained)
     assert (trained / "weights.safetensors").read_bytes() == before
 
 
@@ -99,8 +101,8 @@ def test_a_checkpoint_of_full_size_keeps_all_its_tensors(tmp_path):
     """The original's own list of tensors of X3D-M, in a file of its own layout, becomes our X3D-M."""
     manifest = json.loads((REFERENCE / "x3dm.manifest.json").read_text())
     weights = deterministic_weights.weights(manifest)
-    networks.convert(checkpoint(tmp_path / "x3d.ckpt", weights), X3D_M, tmp_path)
-    loaded, _ = networks.load(tmp_path)
+    checkpoints.convert(checkpoint(tmp_path / "x3d.ckpt", weights), X3D_M, tmp_path)
+    loaded, _ = checkpoints.load(tmp_path)
     state = loaded.state_dict()
     assert len(state) == len(weights) == 609
     kernel = weights["decoder.blocks.0.conv2.0.weight"]  # y, x, z
@@ -114,10 +116,10 @@ def test_kernels_are_turned_to_z_y_x_but_those_of_x3d():
     kernel = torch.arange(2.0 * 3 * 5).reshape(1, 1, 2, 3, 5)  # y, x, z
     turned = kernel.permute(0, 1, 4, 2, 3)
     three = {"encoder.encoder.conv1.weight": kernel, "neck.convs.0.0.weight": kernel, "ms_seg_heads.0.0.weight": kernel}
-    ours = published.from_original(three, RESNEXT50)
+    ours = key_mapping.from_original(three, RESNEXT50)
     assert all(torch.equal(tensor, turned) for tensor in ours.values()) and len(ours) == 3
     x3d = {"encoder.encoder.s1.pathway0_stem.conv_xy.weight": kernel, "neck.convs.0.0.weight": kernel}
-    ours = published.from_original(x3d, X3D_M)
+    ours = key_mapping.from_original(x3d, X3D_M)
     assert torch.equal(ours["encoder.stem.0.weight"], kernel)
     assert torch.equal(ours["neck.branches.0.0.weight"], turned)
 
@@ -125,17 +127,17 @@ def test_kernels_are_turned_to_z_y_x_but_those_of_x3d():
 def test_the_heads_that_were_never_trained_are_left_out_of_2d_networks_only():
     """A regression head is ignored by its name; in a 3D checkpoint it has no place."""
     head = {"reg_head.norm.weight": torch.ones(3), "seg_head.3.bias": torch.ones(1)}
-    assert list(published.from_original(head, COAT_MEDIUM)) == ["head.3.bias"]
+    assert list(key_mapping.from_original(head, COAT_MEDIUM)) == ["head.3.bias"]
     with pytest.raises(ValueError, match="'reg_head.norm.weight' has no place"):
-        published.from_original(head, RESNEXT50)
+        key_mapping.from_original(head, RESNEXT50)
 
 
 def test_weights_for_grey_levels_scaled_otherwise_are_refused():
     """The constants in a checkpoint must be those of the experiment."""
     mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
-    assert published.from_original({"mean": mean}, COAT_MEDIUM) == {}
+    assert key_mapping.from_original({"mean": mean}, COAT_MEDIUM) == {}
     with pytest.raises(ValueError, match=r"scale grey levels with mean .*127.5.*\(imagenet\)"):
-        published.from_original({"mean": torch.full((1, 3, 1, 1), 127.5)}, COAT_MEDIUM)
+        key_mapping.from_original({"mean": torch.full((1, 3, 1, 1), 127.5)}, COAT_MEDIUM)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_a_checkpoint_with_anything_else_in_it_is_refused(changes, message, tmp_
     """Nothing is guessed: what is missing or unknown stops the conversion, and nothing is written."""
     path = checkpoint(tmp_path / "some.ckpt", {}, **changes)
     with pytest.raises(ValueError, match=f"some.ckpt.*{message}"):
-        networks.convert(path, X3D, tmp_path / "ours")
+        checkpoints.convert(path, X3D, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
@@ -165,7 +167,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     """X3D's checkpoint does not become a ResNeXt, and says so."""
     path = checkpoint(tmp_path / "x3d.ckpt", theirs())
     with pytest.raises(ValueError, match="x3d.ckpt is no checkpoint of resnext50"):
-        networks.convert(path, replace(RESNEXT50, encoder="smp/resnet18"), tmp_path / "ours")
+        checkpoints.convert(path, replace(RESNEXT50, encoder="smp/resnet18"), tmp_path / "ours")
 
 
 def test_numbers_are_read_under_the_names_of_both_numpys(tmp_path):
@@ -178,7 +180,7 @@ def test_numbers_are_read_under_the_names_of_both_numpys(tmp_path):
             old.writestr(name, content)
     assert b"numpy.core.multiarray" in (tmp_path / "one.ckpt").read_bytes()
     for file in ("one.ckpt", "two.ckpt"):
-        assert published.read(tmp_path / file)["score"] == number
+        assert read(tmp_path / file)["score"] == number
 
 
 class Malicious:
@@ -195,7 +197,7 @@ def test_a_checkpoint_that_wants_to_run_something_is_not_opened(tmp_path):
     """Only tensors and plain values are read; the message names what was asked for."""
     path = checkpoint(tmp_path / "evil.ckpt", {}, callbacks={"x": Malicious(tmp_path / "trace")})
     with pytest.raises(ValueError, match="evil.ckpt asks for .*, which is neither a tensor nor a plain value"):
-        networks.convert(path, X3D, tmp_path / "ours")
+        checkpoints.convert(path, X3D, tmp_path / "ours")
     assert not (tmp_path / "trace").exists()
 
 
@@ -209,10 +211,10 @@ def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
     (tmp_path / "answer.pth").write_text('{"error": "not found"}')
     for name in ("cut.pth", "text.pth", "empty.ckpt", "table.pth", "answer.pth"):
         with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of weights, or is cut short") as error:
-            published.read(tmp_path / name)
+            read(tmp_path / name)
         assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError, match="there are no weights at .*none.pth"):
-        published.read(tmp_path / "none.pth")
+        read(tmp_path / "none.pth")
 
 
 def test_an_old_file_cut_anywhere_is_cut_short_and_asks_for_nothing(tmp_path):
@@ -220,11 +222,11 @@ def test_an_old_file_cut_anywhere_is_cut_short_and_asks_for_nothing(tmp_path):
     path, weights = tmp_path / "old.pth", OrderedDict(kernel=torch.zeros(2, 3), bias=torch.zeros(3))
     torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
     whole = path.read_bytes()
-    assert published.pretrained(path).keys() == weights.keys()
+    assert pretrained(path).keys() == weights.keys()
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
         with pytest.raises(ValueError, match=r"old.pth is no file of weights, or is cut short"):
-            published.read(path)
+            read(path)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -232,7 +234,7 @@ def test_a_foreign_object_is_named_in_both_layouts(old, tmp_path):
     """What a file asks for is said also where torch writes it in its old way."""
     torch.save({"x": Malicious(tmp_path / "trace")}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
     with pytest.raises(ValueError, match=r"evil.pth asks for (pathlib|builtins|getattr)\S*, which is neither"):
-        published.read(tmp_path / "evil.pth")
+        read(tmp_path / "evil.pth")
     assert not (tmp_path / "trace").exists()
 
 
@@ -243,7 +245,7 @@ def test_a_file_of_random_bytes_is_named(tmp_path):
     for _ in range(1000):
         (tmp_path / "noise.pth").write_bytes(generator.bytes(generator.integers(1, 100)))
         with pytest.raises(ValueError, match="noise.pth (is no file of weights|holds a|asks for)"):
-            published.read(tmp_path / "noise.pth")
+            read(tmp_path / "noise.pth")
 
 
 @pytest.mark.parametrize(
@@ -262,9 +264,7 @@ def test_a_file_without_weights_by_name_starts_no_encoder(held, message, encoder
     """An empty one neither: timm would fetch others."""
     torch.save(held, tmp_path / "some.pth")
     with pytest.raises(ValueError, match=f"some.pth {message}, but weights are tensors by name"):
-        networks.build(
-            replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder), tmp_path / "some.pth"
-        )
+        build(replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder), tmp_path / "some.pth")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_weights_of_another_network_are_refused_with_their_file(encoder, tmp_pat
     torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "atto.pth")
     experiment = replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder)
     with pytest.raises(ValueError, match=f"{encoder} cannot begin with the weights of .*atto.pth: ") as error:
-        networks.build(experiment, tmp_path / "atto.pth")
+        build(experiment, tmp_path / "atto.pth")
     said = str(error.value)
     assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 300
     assert re.search(r"\d+ are missing \(\S+, \S+, ...\); \d+ are unknown", said) or "has no place" in said
@@ -284,17 +284,17 @@ def test_weights_of_another_network_are_refused_with_their_file(encoder, tmp_pat
 def test_kinetics_weights_fill_the_encoder_of_x3d(tmp_path):
     """SlowFast's file: the classifier is left out by name, everything else has its place in our encoder."""
     encoder = {
-        key.removeprefix(published.ENCODER): t for key, t in theirs().items() if key.startswith(published.ENCODER)
+        key.removeprefix(key_mapping.ENCODER): t for key, t in theirs().items() if key.startswith(key_mapping.ENCODER)
     }
     classifier = {"head.conv_5.weight": torch.zeros(4, 2, 1, 1, 1), "head.projection.bias": torch.zeros(400)}
     torch.save({"epoch": 1, "model_state": encoder | classifier, "cfg": "TRAIN:"}, tmp_path / "x3d_m.pyth")
-    network = networks.build(X3D, tmp_path / "x3d_m.pyth")
-    expected = networks.build(replace(X3D, seed=3)).encoder.state_dict()
+    network = build(X3D, tmp_path / "x3d_m.pyth")
+    expected = build(replace(X3D, seed=3)).encoder.state_dict()
     for key, tensor in network.encoder.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
     torch.save({"model_state": encoder | {"s6.conv.weight": torch.zeros(1)}}, tmp_path / "other.pyth")
     with pytest.raises(ValueError, match="'s6.conv.weight' has no place"):
-        networks.build(X3D, tmp_path / "other.pyth")
+        build(X3D, tmp_path / "other.pyth")
 
 
 def test_published_weights_are_fetched_once_and_checked(tmp_path, capsys):
@@ -331,9 +331,9 @@ def test_the_weights_that_the_full_profile_begins_with_are_those_that_are_fetche
 def test_slowfast_names_cover_the_whole_encoder():
     """Every tensor of the original's X3D-M has a name of ours, and no two the same."""
     listed = json.loads((REFERENCE / "x3dm.manifest.json").read_text())["state_dict"]
-    names = [key.removeprefix(published.ENCODER) for key, *_ in listed if key.startswith(published.ENCODER)]
-    renamed = published.slowfast(dict.fromkeys(names, torch.zeros(1)))
-    assert len(renamed) == len(names) and set(renamed) == set(networks.build(X3D_M).encoder.state_dict())
+    names = [key.removeprefix(key_mapping.ENCODER) for key, *_ in listed if key.startswith(key_mapping.ENCODER)]
+    renamed = key_mapping.slowfast(dict.fromkeys(names, torch.zeros(1)))
+    assert len(renamed) == len(names) and set(renamed) == set(build(X3D_M).encoder.state_dict())
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -342,7 +342,7 @@ def test_imagenet_weights_start_a_3d_network_from_a_local_file(suffix, tmp_path)
     weights = timm.create_model("resnet18").state_dict()
     path = tmp_path / f"resnet18{suffix}"
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
-    network = networks.build(replace(RESNEXT50, encoder="smp/resnet18", decoder_channels=16), path)
+    network = build(replace(RESNEXT50, encoder="smp/resnet18", decoder_channels=16), path)
     kernel = network.encoder.network.layer2[0].conv1.weight
     for k in range(3):
         torch.testing.assert_close(kernel[:, :, k], weights["layer2.0.conv1.weight"] / 3)

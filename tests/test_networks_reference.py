@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from motors import networks
-from motors.experiments import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M, Experiment
-from motors.networks import published
+from motors.experiments.config import Experiment
+from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
+from motors.networks import key_mapping
+from motors.networks.build import build
+from motors.networks.weights import fill
 
 REFERENCE = Path(__file__).parent / "reference" / "models"
 EXPERIMENTS = {
@@ -48,13 +50,13 @@ def manifest(name: str) -> dict:
 def fitted(name: str, experiment: Experiment) -> nn.Module:
     """Our network with the reference network's deterministic weights."""
     listed = manifest(name)
-    tensors = [row for row in listed["state_dict"] if not row[0].startswith(published.UNTRAINED)]
+    tensors = [row for row in listed["state_dict"] if not row[0].startswith(key_mapping.UNTRAINED)]
     if experiment.planar:  # tables of relative positions are as large as the patch: one window has 1/32 of it
         table = [side // 32 * 2 - 1 for side in experiment.patch[1:]]
         tensors = [[k, [s[0], *table] if k.endswith("position_bias_table") else s, *rest] for k, s, *rest in tensors]
     weights = deterministic_weights.weights(listed | {"state_dict": tensors})
-    network = networks.build(experiment)
-    networks.fill(network, published.from_original(weights, experiment))
+    network = build(experiment)
+    fill(network, key_mapping.from_original(weights, experiment))
     return network.eval()
 
 
@@ -131,7 +133,7 @@ def _same(part: str, tensor: torch.Tensor, recorded: dict) -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_networks_are_as_large_as_the_originals_and_begin_with_its_bias(name):
     """Parameters are counted once each, part by part; the head starts from one motor in about twenty thousand cells."""
-    network = networks.build(EXPERIMENTS[name])
+    network = build(EXPERIMENTS[name])
     for part, expected in PARAMETERS[name].items():
         assert sum(p.numel() for p in network.get_submodule(part).parameters()) == expected, part
     recorded = manifest(name)

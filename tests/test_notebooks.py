@@ -8,8 +8,10 @@ import pytest
 import toys
 from test_networks_published import checkpoint, theirs
 
-from motors import experiments, review, workspace
-from motors.workspace.graph import steps
+from motors.experiments import catalogue
+from motors.pipeline.graph import steps
+from motors.review.corrections import CORRECTIONS
+from motors.workspace import files, paths
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +31,18 @@ def smoke(tmp_path_factory):
 
 def test_every_notebook_succeeds_and_its_record_is_true(smoke):
     """Status, parameters and hashes are those of what lies there."""
-    for name, step in steps(workspace.find(smoke), "smoke").items():
+    for name, step in steps(paths.find(smoke), "smoke").items():
         record = toys.record(smoke, name, "smoke")
         assert (record["status"], record["error"], record["notebook"]) == ("succeeded", None, name)
         assert record["parameters"].items() >= step.parameters.items()
-        assert record["executed"]["sha256"] == workspace.sha256(step.executed)
+        assert record["executed"]["sha256"] == files.sha256(step.executed)
         for file, about in record["outputs"].items():
-            assert about["sha256"] in (workspace.sha256(step.run.folder / file), None)
+            assert about["sha256"] in (files.sha256(step.run.folder / file), None)
 
 
 def test_the_submission_answers_for_every_tomogram_once(smoke):
     """The ids of the sample submission, and three finite numbers each."""
-    competition = workspace.find(smoke).run("90_submit", "smoke").competition
+    competition = paths.find(smoke).run("90_submit", "smoke").competition
     sample = pd.read_csv(competition / "sample_submission.csv")
     answer = pd.read_csv(smoke / "outputs" / "90_submit" / "smoke" / "submission.csv")
     assert list(answer.columns) == ["tomo_id", "Motor axis 0", "Motor axis 1", "Motor axis 2"]
@@ -54,7 +56,7 @@ def test_the_score_is_between_nothing_and_everything(smoke):
     assert 0 <= score["low"] <= score["f2"] <= score["high"] <= 1
     parts = score["parts"]
     assert parts["all together"]["F2"] == score["f2"]
-    trained = {name for name in steps(workspace.find(smoke), "smoke") if "_train_" in name}
+    trained = {name for name in steps(paths.find(smoke), "smoke") if "_train_" in name}
     assert set(parts) == trained | {"all together"}
 
 
@@ -62,7 +64,7 @@ def test_a_second_run_has_nothing_to_do(smoke):
     """Everything is current."""
     answer = toys.command(smoke, "reproduce", "--profile", "smoke", "--dry-run")
     assert "will run" not in answer.stderr
-    assert answer.stderr.count("skipped: current") == len(steps(workspace.find(smoke), "smoke"))
+    assert answer.stderr.count("skipped: current") == len(steps(paths.find(smoke), "smoke"))
 
 
 def run(root, name: str, *values: str):
@@ -75,7 +77,7 @@ def test_external_tomograms_and_corrections_reach_the_prepared_volumes(smoke):
     """Also corrections of external labels; what was decided in another frame is refused, and nothing is made."""
     made = smoke / "outputs" / "13_external_data" / "smoke"
     motor = pd.read_csv(made / "motors.csv").iloc[0].to_dict() | {"action": "remove", "run": "30", "round": "leaky"}
-    table, path = pd.DataFrame([motor]).reindex(columns=review.CORRECTIONS), smoke / "corrections.csv"
+    table, path = pd.DataFrame([motor]).reindex(columns=CORRECTIONS), smoke / "corrections.csv"
     settings = ("EXTERNAL=true", f"CORRECTIONS={path}")
     table.assign(frame="1x2x3@13.1").to_csv(path, index=False)
     refused = run(smoke, "10_prepare_labels", *settings)
@@ -90,8 +92,8 @@ def test_external_tomograms_and_corrections_reach_the_prepared_volumes(smoke):
     assert len(motors) == len(pd.read_csv(made / "motors.csv")) - 1
     assert (motors["source"] == "external").all()
     hashes = json.loads((prepared / "provenance.json").read_text())["inputs"]
-    assert hashes["13_external_data/smoke/motors.csv"] == workspace.sha256(made / "motors.csv")
-    assert workspace.sha256(path) in hashes.values()
+    assert hashes["13_external_data/smoke/motors.csv"] == files.sha256(made / "motors.csv")
+    assert files.sha256(path) in hashes.values()
     assert "wrapped" in set(pd.read_csv(smoke / "outputs" / "11_prepare_volumes" / "smoke" / "volumes.csv").tomo_id)
 
 
@@ -118,7 +120,7 @@ def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(smoke, 
 def test_a_published_checkpoint_takes_the_place_of_a_training(smoke, tmp_path):
     """It is validated, fused and packed like a network trained here, and each says where it came from."""
     made = smoke / "outputs" / "22_train_x3d_m" / "smoke"
-    published = checkpoint(tmp_path / "EXP16.ckpt", theirs(experiments.of("x3d_m", "smoke")))
+    published = checkpoint(tmp_path / "EXP16.ckpt", theirs(catalogue.of("x3d_m", "smoke")))
     refused = run(smoke, "22_train_x3d_m", f"CHECKPOINT={published}")
     assert refused.returncode != 0 and "holds other weights, perhaps of a training" in refused.stderr
     shutil.move(made, tmp_path / "trained")

@@ -10,14 +10,22 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from motors import experiments, heatmaps, labels, patches, volumes
-from motors.augment3d import Draw
+from motors import heatmaps
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES
-from motors.labels import MOTORS, POINT, SIZE, TOMOGRAMS, Labels
+from motors.labels.formats import read_wide
+from motors.labels.table import Labels, prepared
+from motors.patches import epochs as patches_epochs
+from motors.patches.augment.blocks import Draw
+from motors.patches.blocks import Blocks
+from motors.patches.epochs import START, Epoch, shuffled
+from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS
+from motors.volumes.prepared import write_prepared
 
 PATCH = (32, 64, 64)
 SMALL = replace(
-    experiments.get("resnext50_smoke"),
+    catalogue.get("resnext50_smoke"),
     name="small",
     patch=PATCH,
     spacing=(16.0, 16.0, 16.0),
@@ -48,14 +56,14 @@ def folder(tmp_path: Path) -> Path:
         for point in POINTS.get(name, []):
             squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
             voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
-        volumes.write_prepared(tmp_path, name, voxels.astype(np.uint8))
+        write_prepared(tmp_path, name, voxels.astype(np.uint8))
     return tmp_path
 
 
 @pytest.fixture
-def blocks(folder: Path) -> patches.Blocks:
+def blocks(folder: Path) -> Blocks:
     """Samples of the three tomograms."""
-    return patches.Blocks(SMALL, table(SHAPES, POINTS), folder)
+    return Blocks(SMALL, table(SHAPES, POINTS), folder)
 
 
 # windows and epochs
@@ -83,22 +91,22 @@ def test_the_real_tables_give_the_epochs_of_the_original_solution(real: Path, na
     Ours differ by two windows: we keep motors half a voxel from where the original's corner-to-corner map put them, and
     floor the sizes that it rounded.
     """
-    experiment = experiments.get(name)
-    known = labels.read_wide(real / "labels" / f"{experiment.table}.csv")
-    for found, expected in ((original(known), theirs), (patches.prepared(known, experiment.spacing), ours)):
-        epoch = make_epoch(patches.windows(*found, experiment.patch), experiment)
+    experiment = catalogue.get(name)
+    known = read_wide(real / "labels" / f"{experiment.table}.csv")
+    for found, expected in ((original(known), theirs), (prepared(known, experiment.spacing), ours)):
+        epoch = make_epoch(patches_epochs.windows(*found, experiment.patch), experiment)
         assert (len(epoch.foreground), *map(len, epoch.backgrounds), len(epoch)) == expected
 
 
-def make_epoch(windows: pd.DataFrame, experiment: experiments.Experiment = SMALL) -> patches.Epoch:
+def make_epoch(windows: pd.DataFrame, experiment: Experiment = SMALL) -> Epoch:
     """Return the epoch of an experiment."""
     share = experiment.background_from_positive
-    return patches.Epoch(windows, experiment.background, share, experiment.repeats, experiment.seed)
+    return Epoch(windows, experiment.background, share, experiment.repeats, experiment.seed)
 
 
 def test_windows_cover_the_tomograms_and_know_their_motors():
     """Counted by hand: 2 x 2 x 2, 2 x 2 x 2 and 1 x 1 x 3 windows; the shared middle of a belongs to several."""
-    found = patches.windows(*patches.prepared(table(SHAPES, POINTS), (16.0,) * 3), PATCH)
+    found = patches_epochs.windows(*prepared(table(SHAPES, POINTS), (16.0,) * 3), PATCH)
     assert found["tomo_id"].value_counts(sort=False).to_dict() == {"a": 8, "b": 8, "c": 3}
     seen = {tuple(row) for row in found[found["motors"] > 0].drop(columns=["positive"]).itertuples(index=False)}
     first = {("a", z, y, 0, 1) for z in (0, 16) for y in (0, 6)}  # 20 is in 0-31 and in 16-47, 30 in 0-63 and in 6-69
@@ -110,12 +118,12 @@ def test_windows_cover_the_tomograms_and_know_their_motors():
 def test_prepared_tables_are_those_of_the_prepared_volumes():
     """Sizes are floored, points keep their place between the corners."""
     found = table({"a": (100, 120, 140)}, {"a": [[9.5, 49.5, 99.5]]}, spacing=13.1)
-    tomograms, motors = patches.prepared(found, (32.0, 16.0, 16.0))
+    tomograms, motors = prepared(found, (32.0, 16.0, 16.0))
     assert tomograms.to_numpy().tolist() == [["a", 40, 98, 114]]
     assert np.allclose(motors[POINT], [[10 * 13.1 / 32 - 0.5, 50 * 13.1 / 16 - 0.5, 100 * 13.1 / 16 - 0.5]])
 
 
-def test_an_epoch_shows_every_window_with_a_motor_in_every_orientation_once(blocks: patches.Blocks):
+def test_an_epoch_shows_every_window_with_a_motor_in_every_orientation_once(blocks: Blocks):
     """And as much background on top as the experiment wants, in every epoch, each in another order."""
     length, orders = len(blocks), []
     for start in (0, length):
@@ -130,8 +138,8 @@ def test_an_epoch_shows_every_window_with_a_motor_in_every_orientation_once(bloc
 def test_background_comes_from_either_kind_of_tomogram_as_often_as_it_should():
     """One from tomograms with motors per four from tomograms without, whatever the numbers of windows."""
     rows = [("p", 0, 0, 0, 1, True)] * 50 + [("p", 0, 0, 64, 0, True)] * 70 + [("n", 0, 0, 0, 0, False)] * 5
-    windows = pd.DataFrame(rows, columns=["tomo_id", *patches.START, "motors", "positive"])
-    epoch = patches.Epoch(windows, background=4.0, background_from_positive=0.25, repeats=16, seed=1)
+    windows = pd.DataFrame(rows, columns=["tomo_id", *START, "motors", "positive"])
+    epoch = Epoch(windows, background=4.0, background_from_positive=0.25, repeats=16, seed=1)
     picked = [epoch.pick(k)[:2] for k in range(len(epoch))]
     counts = Counter(row["tomo_id"] for row, _ in picked if not row["motors"])
     total = counts.total()
@@ -143,7 +151,7 @@ def test_background_comes_from_either_kind_of_tomogram_as_often_as_it_should():
 
 def test_the_order_is_a_permutation_of_every_epoch():
     """Each item once per epoch; another seed, another order."""
-    epochs = [[patches.shuffled(k, 10, seed) for k in range(10 * e, 10 * e + 10)] for seed in (0, 1) for e in (0, 1)]
+    epochs = [[shuffled(k, 10, seed) for k in range(10 * e, 10 * e + 10)] for seed in (0, 1) for e in (0, 1)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 4
 
@@ -151,7 +159,7 @@ def test_the_order_is_a_permutation_of_every_epoch():
 # samples
 
 
-def test_a_sample_is_what_training_expects(blocks: patches.Blocks):
+def test_a_sample_is_what_training_expects(blocks: Blocks):
     """Shapes and types of image and target."""
     sample = blocks[3]
     assert (sample["image"].shape, sample["image"].dtype) == ((1, *PATCH), torch.uint8)
@@ -159,28 +167,28 @@ def test_a_sample_is_what_training_expects(blocks: patches.Blocks):
     assert sample["image"].is_contiguous() and sample["target"].is_contiguous()
 
 
-def test_a_sample_depends_on_its_number_only(folder: Path, blocks: patches.Blocks):
+def test_a_sample_depends_on_its_number_only(folder: Path, blocks: Blocks):
     """Not on what was made before it, on the object, or on the threads; another seed gives another one."""
     numbers = [5, 0, len(blocks) + 5, 17]
     one = [blocks.block(k) for k in numbers]
-    again = patches.Blocks(SMALL, table(SHAPES, POINTS), folder, threads=2)
+    again = Blocks(SMALL, table(SHAPES, POINTS), folder, threads=2)
     for first, k in reversed(list(zip(one, numbers, strict=True))):
         second = again.block(k)
         assert (first.draw, first.symmetry, first.start) == (second.draw, second.symmetry, second.start)
         assert np.array_equal(first.voxels, second.voxels)
         assert np.array_equal(first.heatmap, second.heatmap)
     assert one[0].draw != one[2].draw
-    other = patches.Blocks(replace(SMALL, seed=8), table(SHAPES, POINTS), folder)
+    other = Blocks(replace(SMALL, seed=8), table(SHAPES, POINTS), folder)
     assert other.block(5).draw != one[0].draw
 
 
-def test_randomness_never_repeats(blocks: patches.Blocks):
+def test_randomness_never_repeats(blocks: Blocks):
     """Neither within an epoch nor in the next one."""
     numbers = [blocks.epoch.pick(k)[2].bytes(8) for k in range(2 * len(blocks))]
     assert len(set(numbers)) == len(numbers)
 
 
-def test_any_number_of_workers_gives_the_same_stream(blocks: patches.Blocks):
+def test_any_number_of_workers_gives_the_same_stream(blocks: Blocks):
     """None, one or two processes, also after this process has used its own threads."""
     numbers = list(range(40, 52))
     blocks.block(0)
@@ -205,7 +213,7 @@ FORCED = {
 
 
 @pytest.mark.parametrize("name", FORCED)
-def test_the_ball_at_a_motor_is_where_the_target_is(blocks: patches.Blocks, name: str):
+def test_the_ball_at_a_motor_is_where_the_target_is(blocks: Blocks, name: str):
     """In six orientations the bright ball is centred at the point, within half a voxel, and the target peaks there."""
     seen = set()
     for k in range(len(blocks)):
@@ -227,7 +235,7 @@ def test_the_ball_at_a_motor_is_where_the_target_is(blocks: patches.Blocks, name
     assert len(seen) == 6
 
 
-def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: patches.Blocks):
+def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: Blocks):
     """Zoomed by 0.8 along x, a blob of 200 Å = 12.5 voxels is drawn with 10."""
     draw = Draw(zoom=(1.2, 1.0, 0.8))
     block = next(b for b in (blocks.block(k, draw) for k in range(len(blocks))) if len(b.points_zyx) == 1)
@@ -238,7 +246,7 @@ def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: patc
 
 def test_without_augmentation_windows_come_as_they_are(folder: Path):
     """Neither turned nor changed, with zeros before the tomogram."""
-    plain = patches.Blocks(replace(SMALL, augment=False), table(SHAPES, POINTS), folder)
+    plain = Blocks(replace(SMALL, augment=False), table(SHAPES, POINTS), folder)
     for k in range(0, len(plain), 7):
         block, whole = plain.block(k), np.load(folder / f"{plain.block(k).tomo_id}.npy")
         before = np.maximum(0, -np.array(block.start))
@@ -250,7 +258,7 @@ def test_without_augmentation_windows_come_as_they_are(folder: Path):
         assert np.allclose(block.points_zyx, points[inside])
 
 
-def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: patches.Blocks):
+def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: Blocks):
     """Undone, a sample without a draw is the plain window."""
     for k in range(20):
         block = blocks.block(k, Draw())
@@ -267,7 +275,7 @@ def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: patches.
         )
 
 
-def test_all_sixteen_orientations_are_used(blocks: patches.Blocks):
+def test_all_sixteen_orientations_are_used(blocks: Blocks):
     """No symmetry is forgotten."""
     assert {blocks.epoch.pick(k)[1] for k in range(len(blocks))} == set(SYMMETRIES)
 
@@ -278,27 +286,27 @@ def test_all_sixteen_orientations_are_used(blocks: patches.Blocks):
 def test_a_motor_outside_its_tomogram_is_refused(folder: Path):
     """The message names the tomogram."""
     with pytest.raises(ValueError, match="b has a motor outside its shape"):
-        patches.Blocks(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder)
+        Blocks(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder)
 
 
 def test_a_missing_volume_is_refused(folder: Path):
     """Before training starts, by name."""
     with pytest.raises(FileNotFoundError, match="d.npy"):
-        patches.Blocks(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder)
+        Blocks(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder)
 
 
 def test_a_volume_at_another_spacing_is_refused(folder: Path):
     """Its shape gives it away."""
     with pytest.raises(ValueError, match=r"a.npy has shape \(48, 70, 128\), its labels mean \(39, 57, 104\)"):
-        patches.Blocks(SMALL, table(SHAPES, POINTS, spacing=13.1), folder)
+        Blocks(SMALL, table(SHAPES, POINTS, spacing=13.1), folder)
 
 
 def test_patches_that_cannot_be_turned_are_refused(folder: Path):
     """A quarter turn exchanges y and x; without quarter turns any patch will do."""
     long = replace(SMALL, patch=(32, 64, 96))
     with pytest.raises(ValueError, match="cannot make quarter turns"):
-        patches.Blocks(long, table(SHAPES, POINTS), folder)
-    assert patches.Blocks(replace(long, repeats=8), table(SHAPES, POINTS), folder).block(0).voxels.shape == (32, 64, 96)
+        Blocks(long, table(SHAPES, POINTS), folder)
+    assert Blocks(replace(long, repeats=8), table(SHAPES, POINTS), folder).block(0).voxels.shape == (32, 64, 96)
 
 
 @pytest.mark.parametrize(
@@ -312,10 +320,10 @@ def test_patches_that_cannot_be_turned_are_refused(folder: Path):
 def test_proportions_that_cannot_be_had_are_refused(folder: Path, change: dict, kept: str, message: str):
     """One sentence says what is missing."""
     with pytest.raises(ValueError, match=message):
-        patches.Blocks(replace(SMALL, **change), table(SHAPES, POINTS).select(list(kept)), folder)
+        Blocks(replace(SMALL, **change), table(SHAPES, POINTS).select(list(kept)), folder)
 
 
-def test_samples_are_counted_from_zero(blocks: patches.Blocks):
+def test_samples_are_counted_from_zero(blocks: Blocks):
     """A negative number is no sample."""
     with pytest.raises(ValueError, match="sample -1 does not exist"):
         blocks[-1]

@@ -11,8 +11,13 @@ import pytest
 from torch import Tensor
 from torch.nn import functional
 
-from motors import experiments, geometry, plots, volumes
-from motors.labels import MOTORS, TOMOGRAMS, Labels
+from motors import geometry
+from motors.detection import preview
+from motors.experiments.original import MAXVIT_TINY, RESNEXT50
+from motors.labels.table import Labels
+from motors.tables import MOTORS, TOMOGRAMS
+from motors.visualization import plots
+from motors.volumes.prepared import write_prepared
 
 STORED = (25.0, 25.0, 25.0)  # the prepared volumes, in ångström
 SHAPES = {"p": (64, 128, 100), "n": (64, 80, 90), "q": (40, 70, 64)}  # of the tomograms, voxels of 50 ångström
@@ -20,8 +25,8 @@ KNOWN = Labels(
     pd.DataFrame([[name, *shape, 50.0] for name, shape in SHAPES.items()], columns=TOMOGRAMS),
     pd.DataFrame([["p", 40.0, 90.0, 30.0], ["q", 8.0, 20.0, 50.0]], columns=MOTORS),
 )
-SOLID = replace(experiments.RESNEXT50, name="solid", patch=(32, 64, 96), spacing=STORED, batch=2)
-PLANAR = replace(experiments.MAXVIT_TINY, name="planar", patch=(3, 64, 96), spacing=(50.0, *STORED[1:]))
+SOLID = replace(RESNEXT50, name="solid", patch=(32, 64, 96), spacing=STORED, batch=2)
+PLANAR = replace(MAXVIT_TINY, name="planar", patch=(3, 64, 96), spacing=(50.0, *STORED[1:]))
 
 
 def brightness(tiles: Tensor) -> Tensor:
@@ -40,7 +45,7 @@ def folder(tmp_path):
         if name in heights:
             middle = geometry.voxel_between((heights[name], 0, 0), 50.0, STORED)[0]
             voxels[round(middle - 16) : round(middle + 16)] = 255
-        volumes.write_prepared(tmp_path, name, voxels)
+        write_prepared(tmp_path, name, voxels)
     return tmp_path
 
 
@@ -54,7 +59,7 @@ def closed():
 @pytest.mark.parametrize("experiment", [SOLID, PLANAR], ids=lambda experiment: experiment.name)
 def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(experiment, folder):
     """Tomograms without a motor are left out; 2D networks see volumes that were prepared for 3D ones."""
-    figure = plots.answers(brightness, experiment, KNOWN, folder, spacing=STORED)
+    figure = preview.answers(brightness, experiment, KNOWN, folder, spacing=STORED)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     titles = {axes.get_title().split(": ")[0]: float(axes.get_title().split(": ")[1]) for axes in shown}
     assert list(titles) == ["p", "q"]
@@ -70,9 +75,9 @@ def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(exp
 
 def test_no_more_answers_are_drawn_than_wanted_and_none_without_motors(folder):
     """The first ones."""
-    one = plots.answers(brightness, SOLID, KNOWN, folder, count=1)
+    one = preview.answers(brightness, SOLID, KNOWN, folder, count=1)
     assert [axes.get_title()[0] for axes in one.axes if axes.get_visible()] == ["p"]
-    none = plots.answers(brightness, SOLID, KNOWN.select(["n"]), folder)
+    none = preview.answers(brightness, SOLID, KNOWN.select(["n"]), folder)
     assert not [axes for axes in none.axes if axes.get_visible()]
 
 

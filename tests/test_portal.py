@@ -16,12 +16,13 @@ import pytest
 import torch
 from portal_stand_in import Portal, write_zarr
 
-from motors import portal, volumes
-from motors.portal import collection, conversion, transfer
+from motors.portal import catalogue, collection, conversion, transfer
+from motors.portal.transfer import Patience
+from motors.volumes import formats, slices
 
 SHAPE = (40, 48, 64)
-PATIENT = portal.Patience(attempts=3, wait=0.01, longest=0.02, timeout=5)
-HASTY = portal.Patience(attempts=3, wait=0.01, longest=0.02, timeout=0.3)
+PATIENT = Patience(attempts=3, wait=0.01, longest=0.02, timeout=5)
+HASTY = Patience(attempts=3, wait=0.01, longest=0.02, timeout=0.3)
 NUMBER = {"zarr": ".zarr/0/1/1/1", "mrc": ".mrc"}  # a file of each form
 
 
@@ -47,7 +48,7 @@ def site(server):
 def exact(monkeypatch):
     """Slices as they are before they become JPEG, by their number."""
     found = {}
-    write = conversion.write_slice
+    write = slices.write_slice
     monkeypatch.setattr(conversion, "write_slice", lambda *given: (found.update({given[1]: given[2]}), write(*given)))
     return found
 
@@ -64,7 +65,7 @@ def smooth_bytes(mean: float = 128, spread: float = 30) -> np.ndarray:
 
 def collect(site, folder, *names: str, patience=PATIENT, **settings) -> pd.DataFrame:
     """Collect runs from the stand-in and return the report by name."""
-    return portal.collect(names, folder, url=site.url, patience=patience, **settings).set_index("tomo_id")
+    return collection.collect(names, folder, url=site.url, patience=patience, **settings).set_index("tomo_id")
 
 
 def record(folder, name: str) -> dict:
@@ -88,7 +89,7 @@ def test_a_run_becomes_a_stack_at_16_angstrom_or_coarser(site, tmp_path, exact, 
     stack = np.stack([exact[k] for k in range(len(exact))]).astype(int)
     assert stack.shape == tuple(int(side * scale) for side in SHAPE)
     assert np.abs(stack - np.floor(wanted.numpy() * 255)).max() <= 1
-    read = volumes.read(tmp_path / "run-1").voxels.astype(int)
+    read = formats.read(tmp_path / "run-1").voxels.astype(int)
     assert read.shape == stack.shape
     assert np.abs(read - stack).mean() < 2
 
@@ -112,7 +113,7 @@ def test_the_record_describes_what_came_and_what_is_stored(site, tmp_path, form)
     assert (found["PORTAL__reconstruction_software"], found["form"]) == ("made up", form)
     assert found["made"] == {"notebook": "13_external_data"}
     assert (found["slices"]["count"], len(found["slices"]["sha256"]), len(found["ori_sha256"])) == (25, 64, 64)
-    stored = portal.table(tmp_path).iloc[0]
+    stored = collection.table(tmp_path).iloc[0]
     assert stored[["tomo_id", "size_z", "size_y", "size_x", "spacing"]].tolist() == ["run-1", 25, 30, 40, 16.0]
     assert stored[["native_z", "native_y", "native_x", "native_spacing"]].tolist() == [*SHAPE, 10.0]
 
@@ -205,20 +206,20 @@ def test_a_spacing_that_cannot_be_trusted_is_flagged(site, tmp_path):
         contradiction,
         f"dataset 10211 states a wrong spacing; {contradiction}",
     ]
-    assert portal.table(tmp_path)["remarks"].tolist() == report
+    assert collection.table(tmp_path)["remarks"].tolist() == report
 
 
 def test_a_survey_says_what_there_is_and_what_it_will_take(site):
     """Without downloading any of it."""
     site.add("run-1", noise(), 8.0, dataset=10210)
     site.add_run("run-2")
-    found = portal.survey(["run-2", "run-1", "run-3", "run-1"], url=site.url, patience=PATIENT).set_index("tomo_id")
+    found = catalogue.survey(["run-2", "run-1", "run-3", "run-1"], url=site.url, patience=PATIENT).set_index("tomo_id")
     assert found.loc["run-1"].tolist() == [
         10210, *SHAPE, 8.0, "zarr", 1, "dataset 10210 states a wrong spacing",
     ]  # fmt: skip
     assert found.loc["run-2", "remarks"] == "run run-2 has no tomogram on the portal: leave its labels out"
     assert found.loc["run-3", "remarks"].startswith("the portal has no run called run-3: check the name")
-    cost = portal.estimate(found.reset_index())
+    cost = catalogue.estimate(found.reset_index())
     assert cost.to_numpy().tolist() == [["run-1", 16.0, 20, 24, 32, 4 * 40 * 48 * 64, round(0.71 * 20 * 24 * 32)]]
     assert set(site.asked) == {"/graphql"}
 
@@ -234,7 +235,7 @@ def test_a_server_that_fails_now_and_then_is_asked_again(site, tmp_path, form, f
     report = collect(site, tmp_path, "run-1", form=form, patience=patience)
     assert report.loc["run-1", "status"] == "stored", report.loc["run-1", "remarks"]
     assert site.asked[f"/files/1{NUMBER[form]}"] >= 3
-    assert portal.verify(tmp_path).empty
+    assert collection.verify(tmp_path).empty
 
 
 def test_a_chunk_that_is_something_else_is_asked_for_again(site, tmp_path):
@@ -287,7 +288,7 @@ def test_what_fails_for_good_is_reported_in_one_sentence_and_the_rest_is_stored(
     site.faults.clear()
     report = collect(site, tmp_path, "run-1", "run-2")
     assert report["status"].value_counts().to_dict() == {"stored": 1, "already there": 1}
-    assert portal.verify(tmp_path).empty
+    assert collection.verify(tmp_path).empty
     assert list((tmp_path / ".raw").iterdir()) == []
 
 
@@ -313,7 +314,7 @@ def test_everything_comes_over_tls_from_a_server_that_is_trusted(tmp_path, monke
         row = site.add("run-1", noise(), 16.0)
         assert row["httpsMrcFile"].startswith("https://")
         with pytest.raises(ConnectionError, match="1.mrc has a certificate that this machine does not trust"):
-            portal.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
+            transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
         for form in ("zarr", "mrc"):
             report = collect(site, tmp_path / form, "run-1", form=form)
@@ -328,12 +329,12 @@ def test_a_broken_download_goes_on_where_it_broke(site, tmp_path):
     site.faults[".mrc"] = ["cut"]
     path = tmp_path / "run-1.mrc"
     with pytest.raises(ConnectionError, match="broke off"):
-        portal.fetch(row["httpsMrcFile"], path)
+        transfer.fetch(row["httpsMrcFile"], path)
     part = path.with_name(".run-1.mrc.part")
     assert not path.exists()
     assert 0 < part.stat().st_size < row["fileSizeMrc"]
     part.write_bytes(bytes(part.stat().st_size))  # only the rest comes
-    portal.fetch(row["httpsMrcFile"], path)
+    transfer.fetch(row["httpsMrcFile"], path)
     assert path.stat().st_size == row["fileSizeMrc"]
     assert not any(path.read_bytes()[:1024])
     site.faults[".zarr/0/1/1/1"] = ["404"]
@@ -348,11 +349,11 @@ def test_a_download_that_was_whole_but_not_renamed_is_not_repeated(site, tmp_pat
     row = site.add("run-1", noise(), 13.1)
     content = (site.folder / "1.mrc").read_bytes()
     (tmp_path / ".run-1.mrc.part").write_bytes(content)
-    assert portal.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc").read_bytes() == content
+    assert transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc").read_bytes() == content
     (tmp_path / ".run-2.mrc.part").write_bytes(content + b"more")
     with pytest.raises(ConnectionError, match="is shorter than what has come of it: run this again"):
-        portal.fetch(row["httpsMrcFile"], tmp_path / "run-2.mrc")
-    assert portal.fetch(row["httpsMrcFile"], tmp_path / "run-2.mrc").read_bytes() == content
+        transfer.fetch(row["httpsMrcFile"], tmp_path / "run-2.mrc")
+    assert transfer.fetch(row["httpsMrcFile"], tmp_path / "run-2.mrc").read_bytes() == content
 
 
 KILL = """
@@ -392,14 +393,14 @@ def test_killed_at_any_point_it_goes_on_and_nothing_half_written_is_taken_for_wh
     line = [sys.executable, "-c", KILL, site.url, str(tmp_path), "11"]
     answer = subprocess.run(line, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["-9"] * 11
-    calm = portal.table(tmp_path / "calm")
+    calm = collection.table(tmp_path / "calm")
     for fatal in range(11):
         folder = tmp_path / str(fatal)
         visible = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        assert all(portal.stored(folder, name) for name in visible)
-        assert portal.verify(folder).empty
+        assert all(collection.stored(folder, name) for name in visible)
+        assert collection.verify(folder).empty
         collect(site, folder, "run-1", "run-2")
-        pd.testing.assert_frame_equal(portal.table(folder), calm)
+        pd.testing.assert_frame_equal(collection.table(folder), calm)
         assert sorted(path.name for path in folder.iterdir()) == [".raw", "run-1", "run-2"]
         assert list((folder / ".raw").iterdir()) == []
 
@@ -409,15 +410,15 @@ def test_a_stored_tomogram_that_was_damaged_is_found(site, tmp_path):
     for name in ("run-1", "run-2", "run-3"):
         site.add(name, noise(), 16.0)
     collect(site, tmp_path, "run-1", "run-2", "run-3")
-    assert portal.verify(tmp_path).empty
+    assert collection.verify(tmp_path).empty
     (tmp_path / "run-1" / "slice_0039.jpg").unlink()
     path = tmp_path / "run-2" / "slice_0001.jpg"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     (tmp_path / "run-3" / "slice_0001.jpg").unlink()
-    assert portal.stored(tmp_path, "run-1") is None
-    found = portal.verify(tmp_path).set_index("tomo_id")["problem"]
+    assert collection.stored(tmp_path, "run-1") is None
+    found = collection.verify(tmp_path).set_index("tomo_id")["problem"]
     assert found["run-1"].startswith("count, bytes, sha256 of its slices differ from its record: remove it")
     assert found["run-2"].startswith("sha256 of its slices differ")
     assert "slice_0001.jpg is missing" in found["run-3"]
@@ -431,7 +432,7 @@ def test_what_nobody_has_thought_of_does_not_stop_the_others(site, tmp_path, mon
     def look_up(client, name, form):
         if name == "run-1":
             raise error
-        return collection.Source(*found[name])
+        return catalogue.Source(*found[name])
 
     for name in ("run-1", "run-2"):
         site.add(name, noise(), 16.0)
@@ -452,7 +453,7 @@ def test_an_image_without_levels_does_not_stop_the_others(site, tmp_path):
     assert report["status"].to_dict() == {"run-1": "failed", "run-2": "stored"}
     assert "1.zarr is no OME-Zarr image (its metadata describe no" in report.loc["run-1", "remarks"]
     with pytest.raises(ValueError, match=r"1\.zarr is no OME-Zarr image \(its metadata describe no"):
-        portal.image(site.folder / "1.zarr", tmp_path)
+        transfer.image(site.folder / "1.zarr", tmp_path)
 
 
 def test_a_full_disk_ends_everything(site, tmp_path, monkeypatch):
@@ -496,11 +497,11 @@ def test_patience_waits_longer_each_time_and_only_for_what_may_pass(monkeypatch)
         raise error
 
     with pytest.raises(ConnectionError, match="busy"):
-        portal.Patience(attempts=5, wait=1, longest=6)(work, ConnectionError("busy"))
+        Patience(attempts=5, wait=1, longest=6)(work, ConnectionError("busy"))
     assert len(calls) == 5
     assert all(low <= wait <= low + 1 for low, wait in zip((1, 2, 4, 6), waits, strict=True))
     with pytest.raises(ValueError, match="wrong"):
-        portal.Patience()(work, ValueError("wrong"))
+        Patience()(work, ValueError("wrong"))
     assert len(calls) == 6
 
 
@@ -517,11 +518,11 @@ def test_an_image_on_this_disk_goes_the_same_way(tmp_path):
     """Into one array, whatever the chunks; and a damaged chunk is named."""
     voxels = noise((33, 40, 70))
     write_zarr(tmp_path / "image.zarr", voxels, 8.0)
-    array, spacing = portal.image(tmp_path / "image.zarr", tmp_path)
-    path = portal.flatten(array, tmp_path / "voxels.npy")
+    array, spacing = transfer.image(tmp_path / "image.zarr", tmp_path)
+    path = transfer.flatten(array, tmp_path / "voxels.npy")
     assert spacing == (8.0, 8.0, 8.0)
     assert (np.load(path) == voxels).all()
     (tmp_path / "image.zarr" / "0" / "1" / "0" / "2").write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"0/1/0/2 of .+image.zarr is damaged"):
-        portal.flatten(array, tmp_path / "other.npy")
+        transfer.flatten(array, tmp_path / "other.npy")
     assert not (tmp_path / "other.npy").exists()

@@ -14,10 +14,17 @@ import yaml
 from toys import REPOSITORY
 
 LIBRARY = REPOSITORY / "lib" / "motors"
-ORDER = (
-    "workspace geometry volumes labels scoring simulate portal heatmaps augment3d augment2d experiments patches"
-    " networks training inference fusion submission plots review kaggle"
-).split()  # a module imports only those before it
+FLOORS = (  # a room imports only rooms of lower floors
+    "geometry tables workspace experiments",
+    "matching heatmaps volumes picks networks pipeline",
+    "labels portal",
+    "patches detection evaluation simulate kaggle",
+    "training ensemble visualization",
+    "review detect",
+    "cli",
+    "__main__",
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, start=1) for room in rooms.split()}
 MODULES = sorted(LIBRARY.rglob("*.py"))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MEBIBYTE = 2**20
@@ -36,35 +43,46 @@ def tracked() -> list[Path]:
     return [path for name in answer.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
-def owner(path: Path) -> str:
-    """The module of the list that a file belongs to."""
+def room(path: Path) -> str:
+    """The room of the house that a file of the library belongs to."""
     return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The modules of the list that a file imports from outside its own."""
+def imports(path: Path) -> list[tuple[str, str]]:
+    """What a file imports of the library: full name of the module and the name taken from it."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not any(node.level for node in nodes), "relative import: write the module's full name"
+    return [(node.module, alias.name) for node in nodes if node.module.startswith("motors") for alias in node.names]
+
+
+def defined(path: Path) -> set[str]:
+    """The names that a file gives a value itself, rather than importing them."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            above = path.relative_to(LIBRARY).parent.parts
-            names = [
-                ".".join(("motors", *above[: len(above) - node.level + 1], node.module or alias.name))
-                for alias in node.names
-            ]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        found |= {name.split(".")[1] for name in names if name.startswith("motors.")}
-    return found - {owner(path)}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
 
 
 @each_module
-def test_imports_go_one_way(path):
-    """Up the list only: a reader who has read what is above knows everything that is used."""
-    if owner(path) != "__init__":
-        assert owner(path) in ORDER
-        assert {name for name in imported_modules(path) if ORDER.index(name) > ORDER.index(owner(path))} == set()
+def test_a_room_imports_only_rooms_of_lower_floors(path):
+    """Who has read the floors below knows everything that is used."""
+    if room(path) != "__init__":
+        taken = {name if module == "motors" else module.split(".")[1] for module, name in imports(path)}
+        assert {other for other in taken - {room(path)} if FLOOR[other] >= FLOOR[room(path)]} == set()
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.stem)
+def test_everything_is_imported_from_the_module_that_defines_it(path):
+    """Never through a package's face, nor by a name that begins with an underscore inside the library."""
+    for module, name in imports(path):
+        home = LIBRARY.joinpath(*module.split(".")[1:])
+        if not any((home / name).with_suffix(suffix).exists() for suffix in ("", ".py")):
+            source = home.with_suffix(".py") if home.with_suffix(".py").exists() else home / "__init__.py"
+            assert name in defined(source), f"{name} is not defined in {module}"
+            assert not name.startswith("_") or path.is_relative_to(Path(__file__).parent), f"{module}.{name} is private"
 
 
 @each_module
@@ -113,7 +131,7 @@ import sys
 for name in ("lightning", "snakemake", "jupyterlab", "monai", "sklearn", "papermill"):
     sys.modules[name] = None
 from importlib import import_module
-for name in "workspace volumes geometry heatmaps experiments networks inference fusion submission".split():
+for name in "detection.queue networks.checkpoints ensemble.combine ensemble.select kaggle.submission".split():
     import_module(f"motors.{name}")
 """
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -13,8 +13,10 @@ import pytest
 import toys
 import yaml
 
-from motors import workspace
-from motors.workspace.graph import keep, steps
+from motors.pipeline.graph import steps
+from motors.pipeline.reproduce import keep, reproduce
+from motors.workspace import paths
+from motors.workspace.files import write_json
 
 PLAN = """
 graph: {00_first: [], 01_look: [00_first], 10_middle: [00_first], 20_last: [10_middle]}
@@ -54,7 +56,7 @@ def plan_of(lines: list[str]) -> dict[str, str]:
 
 def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
     """A profile that leaves a notebook out keeps the order of the others."""
-    found = workspace.find(root)
+    found = paths.find(root)
     waiting = {name: [s.run.notebook for s in step.after] for name, step in steps(found, "demo").items()}
     assert waiting == {"00_first": [], "10_middle": ["00_first"], "20_last": ["10_middle"]}
     assert [s.run.notebook for s in steps(found, "full")["20_last"].after] == []
@@ -92,7 +94,7 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
     """Before anything runs."""
     toys.graph(root, plan)
     with pytest.raises(ValueError, match=sentence):
-        workspace.reproduce("demo", start=root)
+        reproduce("demo", start=root)
 
 
 def test_a_dry_run_says_what_waits_for_what_and_what_it_takes(root):
@@ -121,7 +123,7 @@ expect:
 def test_the_full_profile_says_what_each_of_its_steps_takes():
     """All have hours, those that train or predict a GPU; data come first, with their 70 and 180 GB."""
     expected = yaml.safe_load((toys.REPOSITORY / "notebooks" / "experiments.yaml").read_text())["expect"]["full"]
-    plan = steps(workspace.find(toys.REPOSITORY), "full")
+    plan = steps(paths.find(toys.REPOSITORY), "full")
     assert {name for name in plan if "hours" not in expected.get(name, {})} == set()
     assert {name for name in plan if "gpu" not in expected[name] and ("train" in name or name[0] == "9")} == set()
     assert list(expected.items())[:2] == [("make data", {"disk": 70}), ("13_external_data", {"disk": 180})]
@@ -241,7 +243,7 @@ def test_kept_notebooks_are_the_executed_ones_without_what_changes_from_run_to_r
 
 def test_a_step_whose_executed_notebook_is_gone_is_not_kept(root):
     """One sentence, although its mark of success is still there."""
-    step = steps(workspace.find(root), "demo")["00_first"]
+    step = steps(paths.find(root), "demo")["00_first"]
     (step.run.output / "finished").touch()
     with pytest.raises(ValueError, match="00_first has not been run as it is now, .*: reproduce demo first"):
         keep("demo", start=root)
@@ -257,8 +259,8 @@ def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, nam
     for file in (root / "lib" / "pyproject.toml", python.parents[1] / "installed"):
         file.touch()
     for notebook, status in (("00_start_here", "succeeded"), ("10_prepare_labels", "failed")):
-        workspace.write_json(root / "outputs" / notebook / name / "record.json", {"status": status, "error": None})
-    workspace.write_json(root / "outputs" / "32_review_experiment" / name / "record.json", {"status": "succeeded"})
+        write_json(root / "outputs" / notebook / name / "record.json", {"status": status, "error": None})
+    write_json(root / "outputs" / "32_review_experiment" / name / "record.json", {"status": "succeeded"})
     line = ["make", "-f", toys.REPOSITORY / "Makefile", "review", "VENV=.venv", "PROFILE=demo", f"SEED={seed}"]
     surroundings = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     for code, ran in (
@@ -271,7 +273,7 @@ def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, nam
         assert (answer.returncode == 0) == (code == 0), answer.stderr
         calls = (root / "calls").read_text().splitlines()
         values = f"-p PROFILE demo -p SEED {seed}"
-        assert calls == [f"-m motors.workspace run notebooks/{notebook}.ipynb {values}" for notebook in ran]
+        assert calls == [f"-m motors run notebooks/{notebook}.ipynb {values}" for notebook in ran]
         (root / "calls").unlink()
 
 

@@ -13,9 +13,20 @@ import toys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from motors import labels, review, volumes, workspace
 from motors.geometry import MATCH_RADIUS
-from motors.labels import MOTORS, POINT, TOMOGRAMS, Labels
+from motors.labels import formats
+from motors.labels.folds import kind, parts
+from motors.labels.formats import read_wide
+from motors.labels.table import Labels
+from motors.review import corrections, disagreements, simulated
+from motors.review import sheet as review_sheet
+from motors.review.corrections import CORRECTIONS, read_corrections
+from motors.review.decisions import read_decisions, read_tags
+from motors.review.sheet import write_images, write_sheet
+from motors.review.widget import Reviewer
+from motors.tables import MOTORS, POINT, TOMOGRAMS
+from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import write_table
 
 SHAPE = (48, 64, 96)
 SPACING = 50.0  # ångström per voxel: 1000 ångström are 20 voxels
@@ -40,7 +51,7 @@ def corrected(*rows: tuple) -> pd.DataFrame:
         [f"tomo_{name}", action, *point, *([np.nan] * (6 - len(point))), "seen", "run 1", "cross-fitted", ""]
         for action, name, *point in rows
     ]
-    return pd.DataFrame(filled, columns=review.CORRECTIONS)
+    return pd.DataFrame(filled, columns=CORRECTIONS)
 
 
 def same(one: Labels, other: Labels) -> bool:
@@ -54,7 +65,7 @@ def case() -> tuple[Labels, pd.DataFrame]:
     """A sheet of two tomograms: in a, a label nobody finds and a candidate; in b, a motor that is found and another."""
     known = some(("a", 10, 10, 10), ("b", 24, 30, 30))
     found = candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", 24, 60, 90, 0.3), ("b", 4, 4, 4, 0.01))
-    return known, review.sheet(known, review.match(known, found))
+    return known, review_sheet.sheet(known, disagreements.match(known, found))
 
 
 def decide(sheet: pd.DataFrame, *answers: str) -> pd.DataFrame:
@@ -65,7 +76,9 @@ def decide(sheet: pd.DataFrame, *answers: str) -> pd.DataFrame:
 def test_labels_and_candidates_get_the_four_verdicts(case):
     """Hand-made: a label alone, a candidate alone, a pair, and a tomogram with neither."""
     known, _ = case
-    rows = review.match(known, candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", -1, -1, -1, 0.5)))
+    rows = disagreements.match(
+        known, candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", -1, -1, -1, 0.5))
+    )
     got = rows[["tomo_id", "entry", "number", "partner", "verdict"]].to_numpy().tolist()
     assert got == [
         ["tomo_a", "label", 1, 0, "FN"],
@@ -75,12 +88,12 @@ def test_labels_and_candidates_get_the_four_verdicts(case):
         ["tomo_c", "nothing", 0, 0, "TN"],
     ]
     assert rows["distance"].dropna().tolist() == pytest.approx([50 * np.sqrt(10)] * 2)
-    assert review.verdicts(rows).to_dict() == {"tomo_a": "FN", "tomo_b": "TP", "tomo_c": "TN"}
+    assert disagreements.verdicts(rows).to_dict() == {"tomo_a": "FN", "tomo_b": "TP", "tomo_c": "TN"}
 
 
 def test_the_nearest_pairs_are_made_first_and_each_point_is_used_once():
     """Two labels and one candidate between them: the nearer label gets it, although the other comes first."""
-    rows = review.match(some(("a", 20, 20, 10), ("a", 20, 20, 40)), candidates(("a", 20, 20, 28, 0.5)))
+    rows = disagreements.match(some(("a", 20, 20, 10), ("a", 20, 20, 40)), candidates(("a", 20, 20, 28, 0.5)))
     assert rows["verdict"].tolist() == ["FN", "TP", "TP", "TN", "TN"]
     assert rows["partner"].tolist() == [0, 1, 2, 0, 0]
 
@@ -89,13 +102,13 @@ def test_partners_are_at_most_1000_angstrom_apart():
     """20 voxels of 50 ångström are, a little more is not."""
     known = some(("a", 20, 20, 10))
     for x, verdict in ((30.0, "TP"), (30.01, "FP")):
-        assert review.match(known, candidates(("a", 20, 20, x, 0.5))).loc[1, "verdict"] == verdict
+        assert disagreements.match(known, candidates(("a", 20, 20, x, 0.5))).loc[1, "verdict"] == verdict
 
 
 def test_weak_candidates_and_all_beyond_the_best_few_are_left_out():
     """The numbers count those that are left, the best first."""
     found = candidates(*(("a", 4, 4, 3 * k, 0.02 + 0.1 * k) for k in range(8)))
-    rows = review.match(some(), found, threshold=0.05, most=5).query("entry == 'candidate'")
+    rows = disagreements.match(some(), found, threshold=0.05, most=5).query("entry == 'candidate'")
     assert rows["number"].tolist() == [1, 2, 3, 4, 5]
     assert rows["score"].tolist() == pytest.approx([0.72, 0.62, 0.52, 0.42, 0.32])
 
@@ -112,9 +125,9 @@ def test_weak_candidates_and_all_beyond_the_best_few_are_left_out():
 def test_candidates_that_cannot_be_are_refused(rows, message):
     """One sentence names the tomogram."""
     with pytest.raises(ValueError, match=message):
-        review.match(some(), candidates(*rows))
+        disagreements.match(some(), candidates(*rows))
     with pytest.raises(ValueError, match="no column score"):
-        review.match(some(), candidates(*rows).drop(columns="score"))
+        disagreements.match(some(), candidates(*rows).drop(columns="score"))
 
 
 def test_the_sheet_holds_disagreements_in_the_order_of_the_original(case):
@@ -132,27 +145,28 @@ def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doub
     """After those that stand alone, and by the widget too; those that they are sure of stay off the sheet."""
     known = some(("a", 10, 10, 10), ("b", 10, 10, 10), ("c", 10, 10, 10), tomograms="abcd")
     found = candidates(("a", 10, 10, 12, 0.9), ("b", 10, 10, 12, 0.3), ("c", 10, 10, 12, 0.4), ("d", 9, 9, 9, 0.2))
-    matches = review.match(known, found)
-    sheet = review.sheet(known, matches, doubt=0.5)
+    matches = disagreements.match(known, found)
+    sheet = review_sheet.sheet(known, matches, doubt=0.5)
     assert sheet[["tomo_id", "entry"]][sheet["asked"]].to_numpy().tolist() == [
         ["tomo_d", "candidate"],
         ["tomo_c", "label"],
         ["tomo_b", "label"],
     ]
     assert sheet["image"].str[:7].drop_duplicates().tolist() == ["FP-0000", "TP-0001", "TP-0002"]
-    assert review.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
+    assert review_sheet.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
     for image in set(sheet["image"]):
         (tmp_path / image).write_bytes(b"picture")
-    assert len(review.Reviewer(sheet, tmp_path, tmp_path / "decisions.csv").questions) == 3
+    assert len(Reviewer(sheet, tmp_path, tmp_path / "decisions.csv").questions) == 3
 
 
 def test_where_all_agree_the_sheet_is_empty():
     """Nothing to decide, nothing to correct."""
     known = some(("a", 10, 10, 10))
-    sheet = review.sheet(known, review.match(known, candidates(("a", 10, 10, 12, 0.5))))
+    sheet = review_sheet.sheet(known, disagreements.match(known, candidates(("a", 10, 10, 12, 0.5))))
     assert len(sheet) == 0
     assert same(
-        review.apply(known, review.corrections(decide(sheet), run="r", round="leaky")), review.apply(known, corrected())
+        corrections.apply(known, corrections.corrections(decide(sheet), run="r", round="leaky")),
+        corrections.apply(known, corrected()),
     )
 
 
@@ -161,15 +175,15 @@ def test_every_case_gets_its_picture(case, tmp_path):
     _, sheet = case
     rng = np.random.default_rng(0)
     voxels = rng.integers(0, 256, SHAPE, np.uint8)
-    paths = review.write_images(
+    paths = write_images(
         sheet,
-        lambda name: volumes.Tomogram(name, voxels, SPACING),
+        lambda name: Tomogram(name, voxels, SPACING),
         tmp_path,
         heatmap=lambda tomogram: rng.random((6, 8, 12)).astype(np.float32),
     )
     assert [path.name for path in paths] == list(dict.fromkeys(sheet["image"]))
     assert all(path.read_bytes()[:3] == b"\xff\xd8\xff" for path in paths)
-    figure = review.draw(sheet[sheet["tomo_id"] == "tomo_b"], volumes.Tomogram("tomo_b", voxels, SPACING))
+    figure = review_sheet.draw(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 9
     assert titles[::3] == [
@@ -183,11 +197,13 @@ def test_every_case_gets_its_picture(case, tmp_path):
 def test_decisions_become_corrections(case):
     """A rejected label goes, an accepted candidate comes; a candidate that confirms a label changes nothing."""
     known, sheet = case
-    table = review.corrections(decide(sheet, "reject", "accept", "accept", "accept", "reject"), run="30", round="leaky")
+    table = corrections.corrections(
+        decide(sheet, "reject", "accept", "accept", "accept", "reject"), run="30", round="leaky"
+    )
     assert table["action"].tolist() == ["remove", "add", "keep", "ignore", "ignore"]
     assert set(table["run"]) == {"30"} and set(table["round"]) == {"leaky"}
     assert table["why"].tolist()[:2] == ["label, nothing found", "candidate of score 0.90, no label"]
-    after = review.apply(known, table)
+    after = corrections.apply(known, table)
     assert after.of("tomo_a").tolist() == [[40, 50, 80]]
     assert after.of("tomo_b").tolist() == [[24, 30, 30]]
     assert after.motors["source"].tolist() == ["official", "added, 30, leaky"]
@@ -196,18 +212,18 @@ def test_decisions_become_corrections(case):
 def test_an_official_label_moves_only_if_told_twice(case):
     """Confirmed labels stay; moves have to be asked for and let through."""
     known, sheet = case
-    table = review.corrections(decide(sheet, "", "", "", "accept", ""), run="30", round="leaky", move=True)
+    table = corrections.corrections(decide(sheet, "", "", "", "accept", ""), run="30", round="leaky", move=True)
     assert table[["action", *POINT]].to_numpy().tolist() == [["move", 24.0, 30.0, 30.0]]
     with pytest.raises(ValueError, match="tomo_b has a label that would move: apply them with move=True"):
-        review.apply(known, table)
-    assert review.apply(known, table, move=True).of("tomo_b").tolist() == [[25, 30, 33]]
+        corrections.apply(known, table)
+    assert corrections.apply(known, table, move=True).of("tomo_b").tolist() == [[25, 30, 33]]
 
 
 def test_a_candidate_beside_a_rejected_label_replaces_it(case):
     """The label was elsewhere: it goes, the candidate comes."""
     known, sheet = case
-    table = review.corrections(decide(sheet, "", "", "reject", "accept", ""), run="30", round="leaky")
-    assert review.apply(known, table).of("tomo_b").tolist() == [[25, 30, 33]]
+    table = corrections.corrections(decide(sheet, "", "", "reject", "accept", ""), run="30", round="leaky")
+    assert corrections.apply(known, table).of("tomo_b").tolist() == [[25, 30, 33]]
 
 
 @st.composite
@@ -234,41 +250,41 @@ def test_corrections_may_come_in_any_order_again_and_in_parts(given_round, rando
     """Shuffled, applied twice, or some now and the others later: the same labels, and the first ones untouched."""
     known, table = given_round
     before = known.motors.copy()
-    once = review.apply(known, table, move=True)
+    once = corrections.apply(known, table, move=True)
     order = random.sample(range(len(table)), len(table))
     half = random.randrange(len(table) + 1)
-    assert same(review.apply(known, table.iloc[order], move=True), once)
-    assert same(review.apply(once, table, move=True), once)
-    first = review.apply(known, table.iloc[order[:half]], move=True)
-    assert same(review.apply(first, table.iloc[order[half:]], move=True), once)
-    assert same(review.apply(first, table, move=True), once)
+    assert same(corrections.apply(known, table.iloc[order], move=True), once)
+    assert same(corrections.apply(once, table, move=True), once)
+    first = corrections.apply(known, table.iloc[order[:half]], move=True)
+    assert same(corrections.apply(first, table.iloc[order[half:]], move=True), once)
+    assert same(corrections.apply(first, table, move=True), once)
     pd.testing.assert_frame_equal(known.motors, before)
 
 
 def test_corrected_labels_remember_after_they_were_files(tmp_path):
     """Read again, they still know what was applied."""
     table = corrected(("add", "a", 10, 10, 10.123456789), ("remove", "b", 20, 20, 20))
-    once = review.apply(some(("b", 20, 20, 20)), table)
-    labels.write(tmp_path, once)
+    once = corrections.apply(some(("b", 20, 20, 20)), table)
+    formats.write(tmp_path, once)
     table.to_csv(tmp_path / "corrections.csv", index=False)
-    again = review.apply(labels.read(tmp_path), review.read_corrections(tmp_path / "corrections.csv"))
+    again = corrections.apply(formats.read(tmp_path), read_corrections(tmp_path / "corrections.csv"))
     assert same(again, once)
 
 
 def test_rounds_that_changed_nothing_can_be_joined_and_kept(tmp_path):
     """The same label may be kept, and the same candidate ignored, as often as somebody looks."""
     known, table = some(("a", 10, 10, 10)), corrected(("keep", "a", 10, 10, 10), ("ignore", "b", 10, 10, 10))
-    once = review.apply(known, pd.concat([table, table]))
+    once = corrections.apply(known, pd.concat([table, table]))
     assert once.motors[MOTORS].equals(known.motors)
-    labels.write(tmp_path, once)
-    assert same(review.apply(labels.read(tmp_path), table), once)
+    formats.write(tmp_path, once)
+    assert same(corrections.apply(formats.read(tmp_path), table), once)
 
 
 def test_a_later_round_may_take_back_what_an_earlier_one_added():
     """In one table or after the other."""
     one, two = corrected(("add", "a", 10, 10, 10)), corrected(("remove", "a", 10, 10, 10))
-    assert review.apply(some(), pd.concat([two, one])).of("tomo_a").tolist() == []
-    assert review.apply(review.apply(some(), one), two).of("tomo_a").tolist() == []
+    assert corrections.apply(some(), pd.concat([two, one])).of("tomo_a").tolist() == []
+    assert corrections.apply(corrections.apply(some(), one), two).of("tomo_a").tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -290,27 +306,27 @@ def test_a_later_round_may_take_back_what_an_earlier_one_added():
 def test_corrections_that_do_not_fit_are_refused(rows, message):
     """One sentence each, which names the tomogram."""
     with pytest.raises(ValueError, match=message):
-        review.apply(some(("a", 10, 10, 10)), corrected(*rows), move=True)
+        corrections.apply(some(("a", 10, 10, 10)), corrected(*rows), move=True)
 
 
 def test_corrections_made_in_another_frame_are_refused(case):
     """Of another shape or spacing, also if every position lies inside; a motor that was seen by eye knows its frame."""
     known, sheet = case
     new = sheet[:1].assign(entry="new", number=0, decision="accept", why="", partner=0, z=20.0)
-    table = review.corrections(pd.concat([decide(sheet, "", "accept", "", "", ""), new]), run="r", round="leaky")
+    table = corrections.corrections(pd.concat([decide(sheet, "", "accept", "", "", ""), new]), run="r", round="leaky")
     assert table["frame"].tolist() == ["48x64x96@50"] * 2
-    assert len(review.apply(known, table).motors) == 4
+    assert len(corrections.apply(known, table).motors) == 4
     for change in ({"spacing": 25.0}, {"size_x": 97}):
         other = Labels(known.tomograms.assign(**change), known.motors)
         with pytest.raises(ValueError, match=r"tomo_a was reviewed in another frame.*labels of that shape and spacing"):
-            review.apply(other, table)
+            corrections.apply(other, table)
 
 
 def test_labels_that_were_close_before_a_review_do_not_stop_it():
     """External tables have motors 200 Å apart; only what a review adds or moves has to keep away."""
     known = some(("a", 10, 10, 10), ("a", 10, 10, 14))
     known = Labels(known.tomograms, known.motors.assign(source="external"))
-    after = review.apply(known, corrected(("add", "a", 40, 40, 40)))
+    after = corrections.apply(known, corrected(("add", "a", 40, 40, 40)))
     assert after.motors["source"].tolist() == ["external", "external", "added, run 1, cross-fitted"]
 
 
@@ -318,9 +334,9 @@ def test_a_table_that_is_none_of_corrections_is_refused(tmp_path):
     """Wrong columns, or no file."""
     (tmp_path / "corrections.csv").write_text("tomo_id,z,y,x\ntomo_a,1,2,3\n")
     with pytest.raises(ValueError, match=r"corrections.csv has no column action, to_z, .*: add it"):
-        review.read_corrections(tmp_path / "corrections.csv")
+        read_corrections(tmp_path / "corrections.csv")
     with pytest.raises(FileNotFoundError, match="none.csv is not there"):
-        review.read_corrections(tmp_path / "none.csv")
+        read_corrections(tmp_path / "none.csv")
 
 
 def test_decisions_are_read_from_the_sheet_filled_in(case, tmp_path):
@@ -329,9 +345,9 @@ def test_decisions_are_read_from_the_sheet_filled_in(case, tmp_path):
     filled = decide(sheet, "reject", "", "", "", "accept")
     new = {"tomo_id": "tomo_a", "entry": "new", "z": 20.0, "y": 30.0, "x": 40.0, "decision": "accept"}
     pd.concat([filled, pd.DataFrame([new])]).to_csv(tmp_path / "decisions.csv", index=False)
-    decided = review.read_decisions(tmp_path / "decisions.csv", sheet)
+    decided = read_decisions(tmp_path / "decisions.csv", sheet)
     assert decided["decision"].tolist() == ["reject", "", "", "", "accept", "accept"]
-    table = review.corrections(decided, run="r", round="leaky")
+    table = corrections.corrections(decided, run="r", round="leaky")
     assert table["action"].tolist() == ["remove", "add", "add"]
     assert table.loc[2, ["tomo_id", *POINT, "why"]].tolist() == ["tomo_a", 20, 30, 40, "seen by eye"]
 
@@ -355,7 +371,7 @@ def test_decisions_about_something_else_are_refused(case, tmp_path, change, mess
     _, sheet = case
     change(decide(sheet, "reject", "", "", "", "accept")).to_csv(tmp_path / "decisions.csv", index=False)
     with pytest.raises(ValueError, match=message):
-        review.read_decisions(tmp_path / "decisions.csv", sheet)
+        read_decisions(tmp_path / "decisions.csv", sheet)
 
 
 def tagged(sheet: pd.DataFrame, **tags: str) -> str:
@@ -378,7 +394,7 @@ def test_tags_of_cvat_are_decisions(case, tmp_path):
     }
     for (a, b), decisions in expected.items():
         (tmp_path / "annotations.xml").write_text(tagged(sheet, a=a, b=b))
-        assert review.read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
+        assert read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
 
 
 @pytest.mark.parametrize(
@@ -395,7 +411,7 @@ def test_annotations_of_another_project_are_refused(case, tmp_path, text, messag
     """One sentence each."""
     (tmp_path / "annotations.xml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        review.read_tags(tmp_path / "annotations.xml", case[1])
+        read_tags(tmp_path / "annotations.xml", case[1])
 
 
 def test_a_tag_that_means_nothing_in_its_picture_is_refused(case, tmp_path):
@@ -403,9 +419,9 @@ def test_a_tag_that_means_nothing_in_its_picture_is_refused(case, tmp_path):
     sheet = case[1]
     (tmp_path / "annotations.xml").write_text(tagged(sheet, b="3"))
     with pytest.raises(ValueError, match=r"tomo_b-.*has the tag '3': it may have 0, 1, 2, -1"):
-        review.read_tags(tmp_path / "annotations.xml", sheet)
+        read_tags(tmp_path / "annotations.xml", sheet)
     with pytest.raises(FileNotFoundError, match="export the task from CVAT"):
-        review.read_tags(tmp_path / "none.xml", sheet)
+        read_tags(tmp_path / "none.xml", sheet)
 
 
 @pytest.fixture
@@ -419,13 +435,13 @@ def pictures(case, tmp_path):
 def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(case, pictures):
     """Three questions; buttons and letters decide; a second widget opens at the first open one."""
     _, sheet = case
-    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
     assert (one.question["entry"], one.question["tomo_id"]) == ("label", "tomo_a")
     assert one._picture.value == one.question["image"].encode()
     one.buttons["reject"].click()
     one._keys.value = "a"
     assert one._keys.value == ""
-    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
     assert (two.question["tomo_id"], two.question["number"]) == ("tomo_b", 2)
     two._keys.value = "b"
     assert two.question["decision"] == "accept"
@@ -436,7 +452,7 @@ def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(c
     two._keys.value = "r"
     assert two.question is None
     assert "3 of 3 decided" in two._text.value
-    decided = review.read_decisions(pictures / "decisions.csv", sheet)
+    decided = read_decisions(pictures / "decisions.csv", sheet)
     assert decided["decision"].tolist() == ["reject", "accept", "", "", "reject", "accept"]
     assert decided.iloc[-1][["tomo_id", "entry", *POINT]].tolist() == ["tomo_b", "new", 20, 30.5, 40]
 
@@ -444,15 +460,15 @@ def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(c
 def test_a_motor_that_was_added_is_no_question(case, pictures):
     """Also after the widget was opened again: going back from the last question never comes to it."""
     _, sheet = case
-    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
     one.add(20, 30, 40)
     assert one.decided["asked"].tolist() == [*sheet["asked"], False]
     one.decided.assign(asked=True).to_csv(pictures / "decisions.csv", index=False)  # as files were once written
-    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
     assert two.questions == one.questions
     for letter in "sssbr":
         two._keys.value = letter
-    three = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    three = Reviewer(sheet, pictures, pictures / "decisions.csv")
     assert three.decided["decision"].tolist() == ["", "", "", "", "reject", "accept"]
 
 
@@ -471,19 +487,19 @@ def test_a_motor_that_was_added_is_no_question(case, pictures):
 def test_the_widget_says_why_a_motor_cannot_be_added(case, pictures, text, sentence):
     """The text stays to be corrected, the file stays one that opens again and that can be applied."""
     known, sheet = case
-    one = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
     one._point.value = "20 30 40"
     one._point.value = text
     assert one._text.value.startswith(sentence)
     assert one._point.value == text
-    two = review.Reviewer(sheet, pictures, pictures / "decisions.csv")
-    after = review.apply(known, review.corrections(two.decided, run="r", round="leaky"))
+    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    after = corrections.apply(known, corrections.corrections(two.decided, run="r", round="leaky"))
     assert after.of("tomo_a").tolist() == [[10, 10, 10], [20, 30, 40]]
 
 
 def test_the_same_place_in_another_tomogram_is_another_motor(case, pictures):
     """And after the last question none can be added, which is said too."""
-    one = review.Reviewer(case[1], pictures, pictures / "decisions.csv")
+    one = Reviewer(case[1], pictures, pictures / "decisions.csv")
     one._point.value = "20 30 40"
     one.skip()
     one.skip()
@@ -498,8 +514,9 @@ def decide_in_the_notebook(folder: Path, case: tuple, profile: str, decided: str
     """Run the cell of the review notebook that reads what was decided; return its table."""
     notebook = json.loads((toys.REPOSITORY / "notebooks" / "31_review_labels.ipynb").read_text())
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    (source,) = (source for source in sources if "review.read_decisions" in source)
-    names = {"pd": pd, "Path": Path, "review": review, "workspace": workspace, "run": SimpleNamespace(output=folder)}
+    (source,) = (source for source in sources if "read_decisions(" in source)
+    names = {"pd": pd, "Path": Path, "run": SimpleNamespace(output=folder), "read_decisions": read_decisions}
+    names |= {"read_tags": read_tags, "simulated": simulated, "write_table": write_table}
     names |= {"known": case[0], "sheet": case[1], "PROFILE": profile, "DECIDED": decided}
     exec(source, names)
     return names["decided"]
@@ -511,10 +528,10 @@ def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(cas
     known, sheet = case
     mine = pictures / "decisions.csv"
     nobody = decide_in_the_notebook(pictures, case, profile)
-    expected = review.answer(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
+    expected = simulated.answer(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
     assert nobody["decision"].tolist() == list(expected)
     assert not mine.exists()
-    one = review.Reviewer(sheet, pictures, mine)
+    one = Reviewer(sheet, pictures, mine)
     one.reject()
     one.add(20, 30, 40)
     before = mine.read_bytes()
@@ -534,12 +551,12 @@ def test_a_sheet_that_somebody_filled_in_is_not_written_over(case, tmp_path):
     _, sheet = case
     path = tmp_path / "sheet.csv"
     for _ in range(2):
-        assert review.write_sheet(path, sheet) == path
+        assert write_sheet(path, sheet) == path
     assert pd.read_csv(path)["tomo_id"].tolist() == sheet["tomo_id"].tolist()
     decide(sheet, "reject", "", "", "", "accept").to_csv(path, index=False)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"sheet.csv holds decisions .* rename it to decisions.csv"):
-        review.write_sheet(path, sheet)
+        write_sheet(path, sheet)
     assert path.read_bytes() == before
 
 
@@ -547,17 +564,17 @@ def test_a_round_is_cross_fitted_only_if_nobody_saw_the_labels():
     """One candidate of a network that trained on its tomogram makes it leaky."""
     folds = pd.DataFrame({"tomo_id": ["tomo_a", "tomo_b", "tomo_c"], "fold": [0, 1, -1]})
     fitted = pd.DataFrame({"tomo_id": ["tomo_a", "tomo_b"], "fold": [0, 1]})
-    assert review.kind(fitted, folds) == "cross-fitted"
+    assert kind(fitted, folds) == "cross-fitted"
     for row in (["tomo_a", 1], ["tomo_c", -1], ["tomo_a", -1]):
-        assert review.kind(pd.concat([fitted, pd.DataFrame([row], columns=fitted.columns)]), folds) == "leaky"
+        assert kind(pd.concat([fitted, pd.DataFrame([row], columns=fitted.columns)]), folds) == "leaky"
     with pytest.raises(ValueError, match="tomo_q is in no fold"):
-        review.kind(pd.DataFrame({"tomo_id": ["tomo_q"], "fold": [0]}), folds)
+        kind(pd.DataFrame({"tomo_id": ["tomo_q"], "fold": [0]}), folds)
 
 
 def test_for_review_every_tomogram_is_held_out_once():
     """Also those with several motors, spread evenly."""
     known = some(*(("abcdefgh"[k], 5 * k, 8, 8 + 9 * j) for k in range(8) for j in range(k // 2)), tomograms="abcdefgh")
-    table = review.parts(known, splits=2, seed=1)
+    table = parts(known, splits=2, seed=1)
     assert sorted(table["tomo_id"]) == sorted(known.tomograms["tomo_id"])
     assert table["fold"].value_counts().to_dict() == {0: 4, 1: 4}
     by_motors = table.assign(motors=known.counts().to_numpy()).groupby("motors")["fold"].nunique()
@@ -568,15 +585,15 @@ def test_spoiled_labels_come_back_through_a_reviewer_who_knows_the_truth():
     """With candidates at all true motors, every removed label returns, every false one goes, and none is lost."""
     points = [(name, z, y, x) for name in "abcdefgh" for z, y, x in [(24, 10, 10)] + [(24, 50, 80)] * (name < "e")]
     truth = some(*points, tomograms="abcdefghij")
-    spoiled, removed, false = review.spoil(truth, remove=0.25, add=0.2, seed=3)
+    spoiled, removed, false = simulated.spoil(truth, remove=0.25, add=0.2, seed=3)
     assert (len(removed), len(false), len(spoiled.motors)) == (3, 2, 11)
     for row in false.itertuples():
         assert (np.linalg.norm(truth.of(row.tomo_id) - [row.z, row.y, row.x], axis=1) * SPACING > MATCH_RADIUS).all()
     found = truth.motors.assign(z=lambda table: table["z"] + 3, score=0.5)
     found = pd.concat([found, pd.DataFrame([["tomo_i", 3, 3, 3, 0.4]], columns=found.columns)])
-    sheet = review.sheet(spoiled, review.match(spoiled, found))
-    decided = review.answer(sheet, truth)
-    after = review.apply(spoiled, review.corrections(decided, run="r", round="cross-fitted"))
+    sheet = review_sheet.sheet(spoiled, disagreements.match(spoiled, found))
+    decided = simulated.answer(sheet, truth)
+    after = corrections.apply(spoiled, corrections.corrections(decided, run="r", round="cross-fitted"))
     assert after.counts().equals(truth.counts())
     for tomo_id in truth.counts().index:
         assert np.abs(np.sort(after.of(tomo_id), axis=0) - np.sort(truth.of(tomo_id), axis=0)).max(initial=0) <= 3
@@ -586,40 +603,40 @@ def test_the_reviewer_adds_what_is_in_a_picture_and_nothing_else():
     """At 50 Å per voxel the circle is 20 wide, and slices and half a motor reach 12 deep; what has a label is left."""
     beside, below, far, labelled = ("a", 20, 30, 45), ("a", 33, 30, 30), ("a", 20, 30, 51), ("a", 40, 60, 90)
     truth = some(beside, below, far, labelled)
-    sheet = review.sheet(some(labelled), review.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
-    decided = review.answer(sheet, truth)
+    sheet = review_sheet.sheet(some(labelled), disagreements.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
+    decided = simulated.answer(sheet, truth)
     assert decided[["entry", "decision"]].to_numpy().tolist() == [
         ["label", "accept"],
         ["candidate", "reject"],
         ["new", "accept"],
     ]
-    table = review.corrections(decided, run="r", round="leaky")
+    table = corrections.corrections(decided, run="r", round="leaky")
     assert table.loc[table["action"] == "add", MOTORS].to_numpy().tolist() == [["tomo_a", 20, 30, 45]]
     assert table["frame"].nunique() == 1
-    assert len(review.apply(some(labelled), table).motors) == 2
+    assert len(corrections.apply(some(labelled), table).motors) == 2
 
 
 def test_spoiling_is_the_same_again_with_the_same_seed_only():
     """And what cannot be done is refused."""
     truth = some(*((name, 24, 32, 48) for name in "abcde"), tomograms="abcdef")
-    one, again, other = (review.spoil(truth, remove=0.4, add=0.2, seed=seed)[0] for seed in (1, 1, 2))
+    one, again, other = (simulated.spoil(truth, remove=0.4, add=0.2, seed=seed)[0] for seed in (1, 1, 2))
     assert one.motors.equals(again.motors)
     assert not one.motors.equals(other.motors)
     with pytest.raises(ValueError, match="too full for false motors"):
-        review.spoil(Labels(truth.tomograms[:1].assign(spacing=10.0), truth.motors[:1]), add=1.0)  # 960 Å long
+        simulated.spoil(Labels(truth.tomograms[:1].assign(spacing=10.0), truth.motors[:1]), add=1.0)  # 960 Å long
 
 
 def test_the_rounds_of_the_original_solution_are_corrections(real):
     """Additions only, 72 in 59 tomograms and 54 in 46: replayed in any order they give its label tables."""
-    gt, second, third = (labels.read_wide(real / "labels" / f"{name}.csv") for name in ("gt", "gt_v2", "gt_v3"))
+    gt, second, third = (read_wide(real / "labels" / f"{name}.csv") for name in ("gt", "gt_v2", "gt_v3"))
     tables = []
     for old, new, number, tomograms in ((gt, second, 72, 59), (second, third, 54, 46)):
         both = new.motors.merge(old.motors, on=MOTORS, how="left", indicator=True)
         added = both[both["_merge"] == "left_only"]
         assert (len(added), added["tomo_id"].nunique()) == (number, tomograms)
-        table = pd.DataFrame(columns=review.CORRECTIONS).assign(**{name: added[name] for name in MOTORS})
+        table = pd.DataFrame(columns=CORRECTIONS).assign(**{name: added[name] for name in MOTORS})
         tables.append(table.assign(action="add", why="review", run="original", round="round"))
-    after = review.apply(gt, pd.concat(tables).sample(frac=1, random_state=0))
+    after = corrections.apply(gt, pd.concat(tables).sample(frac=1, random_state=0))
     left, right = (each.motors[MOTORS].sort_values(MOTORS, ignore_index=True) for each in (after, third))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)
-    assert same(review.apply(review.apply(gt, tables[0]), tables[1]), after)
+    assert same(corrections.apply(corrections.apply(gt, tables[0]), tables[1]), after)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import toys
 
-from motors import workspace
+from motors.pipeline import runner
+from motors.pipeline.runner import Refused
+from motors.workspace import files
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,8 @@ def executed(root: Path, name: str, run: str = "demo") -> dict:
 def test_an_unknown_parameter_is_refused_before_anything_runs(root):
     """papermill would carry on with the default; the sentence lists what there is."""
     path = toys.notebook(root, "refused")
-    with pytest.raises(workspace.Refused, match="no parameter WIDTH: it knows PROFILE, SEED, STEPS"):
-        workspace.run(path, {"WIDTH": 3})
+    with pytest.raises(Refused, match="no parameter WIDTH: it knows PROFILE, SEED, STEPS"):
+        runner.run(path, {"WIDTH": 3})
     assert not (root / "outputs" / "refused").exists()
 
 
@@ -53,8 +55,8 @@ def test_a_misspelt_parameter_is_refused_with_the_one_that_was_meant(root):
 )
 def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sentence):
     """Text is not a number, and half a step is no step."""
-    with pytest.raises(workspace.Refused, match=sentence):
-        workspace.run(toys.notebook(root, "typed"), values)
+    with pytest.raises(Refused, match=sentence):
+        runner.run(toys.notebook(root, "typed"), values)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +69,19 @@ def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sente
 )
 def test_a_notebook_whose_parameters_cannot_be_seen_is_refused(root, how, sentence):
     """The tag was lost, or the cell says more than names and values."""
-    with pytest.raises(workspace.Refused, match=sentence):
-        workspace.run(toys.notebook(root, "unseen", **how))
+    with pytest.raises(Refused, match=sentence):
+        runner.run(toys.notebook(root, "unseen", **how))
 
 
 def test_what_is_no_notebook_is_refused(root):
     """The sentence names it."""
-    with pytest.raises(workspace.Refused, match="no notebook nowhere.ipynb in"):
-        workspace.run(root / "notebooks" / "nowhere.ipynb")
+    with pytest.raises(Refused, match="no notebook nowhere.ipynb in"):
+        runner.run(root / "notebooks" / "nowhere.ipynb")
     broken = root / "notebooks" / "broken.ipynb"
     for text in ("", "{}", '{"cells": []', '{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'):
         broken.write_text(text)
-        with pytest.raises(workspace.Refused, match="broken.ipynb is not a notebook of Python"):
-            workspace.run(broken)
+        with pytest.raises(Refused, match="broken.ipynb is not a notebook of Python"):
+            runner.run(broken)
 
 
 def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
@@ -90,13 +92,13 @@ def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
         "import sys; print(sys.executable)\nassert 'MOTORS_PROGRESS' in __import__('os').environ",
     ]
     shown = []
-    record = workspace.run(toys.notebook(root, "works", *cells), {"STEPS": "5", "SEED": 1}, show=shown.append)
+    record = runner.run(toys.notebook(root, "works", *cells), {"STEPS": "5", "SEED": 1}, show=shown.append)
     assert (record["status"], record["error"], record["seed"]) == ("succeeded", None, 1)
     assert record["parameters"] == {"PROFILE": "demo", "SEED": 1, "STEPS": 5}
     assert record == toys.record(root, "works", "demo-seed1")
     folder = root / "outputs" / "works" / "demo-seed1"
-    assert record["outputs"] == {"sub/a.json": {"bytes": 2, "sha256": workspace.sha256(folder / "sub" / "a.json")}}
-    assert record["executed"] == {"name": "works.ipynb", "sha256": workspace.sha256(folder / "works.ipynb")}
+    assert record["outputs"] == {"sub/a.json": {"bytes": 2, "sha256": files.sha256(folder / "sub" / "a.json")}}
+    assert record["executed"] == {"name": "works.ipynb", "sha256": files.sha256(folder / "works.ipynb")}
     assert record["seconds"] >= 2.5
     assert record["versions"]["papermill"]
     outputs = [
@@ -116,13 +118,13 @@ def test_the_kernel_is_this_environment_whatever_the_user_has_installed(root, tm
     spec = {"argv": ["/bin/false", "{connection_file}"], "display_name": "Another", "language": "python"}
     (hijack / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    assert workspace.run(toys.notebook(root, "hijacked"))["status"] == "succeeded"
+    assert runner.run(toys.notebook(root, "hijacked"))["status"] == "succeeded"
 
 
 def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):
     """What an earlier success said is gone; the error is one sentence without this machine's folders."""
     path = toys.notebook(root, "fails", "1")
-    assert workspace.run(path)["status"] == "succeeded"
+    assert runner.run(path)["status"] == "succeeded"
     (root / "outputs" / "fails" / "demo" / "finished").touch()
     toys.notebook(root, "fails", "print('got here')\nraise FileNotFoundError(f'{run.output}/a is missing')", "2")
     answer = toys.command(root, "run", path)
@@ -138,7 +140,7 @@ def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):
 def test_a_killed_kernel_fails_the_run(root):
     """papermill calls every cell completed then; here those that were not reached are pending."""
     path = toys.notebook(root, "dies", "import os\nos.kill(os.getpid(), 9)", "2")
-    record = workspace.run(path)
+    record = runner.run(path)
     assert (record["status"], record["error"]) == ("failed", "the kernel died (out of memory?)")
     assert toys.record(root, "dies") == record
     notebook = executed(root, "dies")
@@ -149,14 +151,14 @@ def test_a_killed_kernel_fails_the_run(root):
 
 def test_a_notebook_that_leaves_early_has_not_succeeded(root):
     """papermill takes `sys.exit()` for a success."""
-    record = workspace.run(toys.notebook(root, "leaves", "import sys\nsys.exit()", "2"))
+    record = runner.run(toys.notebook(root, "leaves", "import sys\nsys.exit()", "2"))
     assert record["status"] == "failed"
     assert record["error"] == "the notebook ended before its cell at position 5 was executed"
 
 
 def test_the_executed_notebook_and_the_record_name_no_folder_of_this_machine(root):
     """papermill writes its absolute paths into the notebook."""
-    workspace.run(toys.notebook(root, "private"), {"STEPS": 4})
+    runner.run(toys.notebook(root, "private"), {"STEPS": 4})
     folder = root / "outputs" / "private" / "demo"
     for path in (folder / "private.ipynb", folder / "record.json"):
         assert str(root.parent) not in path.read_text()
@@ -193,18 +195,18 @@ def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):
     while toys.alive(kernel) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not toys.alive(kernel)
-    assert workspace.run(path, {"STEPS": 1})["status"] == "succeeded"
+    assert runner.run(path, {"STEPS": 1})["status"] == "succeeded"
 
 
 def test_the_same_run_is_not_written_twice_at_once(root, monkeypatch):
     """The second waits a little and is refused."""
-    monkeypatch.setattr("motors.workspace.runner.PATIENCE", 0.3)
+    monkeypatch.setattr("motors.pipeline.runner.PATIENCE", 0.3)
     slow = "import os, time\n(run.output / 'pid').write_text(str(os.getpid()))\ntime.sleep(60)"
     path = toys.notebook(root, "twice", slow)
     process = toys.start(root, "run", path)
     _number_in(root / "outputs" / "twice" / "demo" / "pid")
-    with pytest.raises(workspace.Refused, match="twice \\(demo\\) is already running"):
-        workspace.run(path)
+    with pytest.raises(Refused, match="twice \\(demo\\) is already running"):
+        runner.run(path)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=20)
 
@@ -223,7 +225,7 @@ def test_a_reply_whose_signal_was_lost_is_found_all_the_same(monkeypatch):
     """The socket says nothing while it is waited for; looked at again, the message is there. Time limits still hold."""
     from queue import Empty
 
-    from motors.workspace.kernel import PatientChannel
+    from motors.pipeline.kernel import PatientChannel
 
     class Socket:
         looks = 0

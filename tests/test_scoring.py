@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motors import labels, scoring
+from motors.evaluation import curves as evaluation_curves
+from motors.evaluation import metrics
+from motors.evaluation.curves import (
+    average_precision,
+    choose_quantile,
+    f2_by_quantile,
+    mean_average_precision,
+    partial_average_precision,
+    precision_recall,
+)
+from motors.labels import table as labels_table
+from motors.labels.table import Labels
+from motors.tables import MOTORS, SOLUTION, TOMOGRAMS
 
 RECORDED = json.loads((Path(__file__).parent / "reference" / "metric" / "cases.json").read_text())["cases"]
 CASES = {case["name"]: case for case in RECORDED}
@@ -32,7 +44,7 @@ def recorded(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def truth(rows: list[tuple]) -> pd.DataFrame:
     """Return a solution from (tomo_id, point or None); one voxel is ten ångström."""
     points = [[tomo_id, *(point or (-1, -1, -1)), 10.0, point is not None] for tomo_id, point in rows]
-    return pd.DataFrame(points, columns=scoring.SOLUTION)
+    return pd.DataFrame(points, columns=SOLUTION)
 
 
 def answers(rows: dict) -> pd.DataFrame:
@@ -74,15 +86,15 @@ def test_the_score_and_its_counts_are_the_recorded_ones(name):
     """F2, and how many tomograms are right and wrong in each way."""
     solution, answer = recorded(name)
     expected = CASES[name]["kaggle_score"]
-    assert scoring.f2(solution, answer) == pytest.approx(expected["fbeta"], abs=EXACT)
-    counts = scoring.verdicts(solution, answer.drop(columns="score"))["verdict"].value_counts()
+    assert metrics.f2(solution, answer) == pytest.approx(expected["fbeta"], abs=EXACT)
+    counts = metrics.verdicts(solution, answer.drop(columns="score"))["verdict"].value_counts()
     assert [counts.get(verdict, 0) for verdict in ("TN", "FP", "FN", "TP")] == expected["tn_fp_fn_tp"]
 
 
 def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[str, float]:
     """Return every number that the original solution computed, under its names."""
     options = {"mode": mode, "absent": 0.0 if mode == "kaggle" else None}
-    curve = scoring.curve(solution, table, **options)
+    curve = evaluation_curves.curve(solution, table, **options)
     best = curve.loc[curve["f2"].idxmax()]
     kept = table.assign(**{axis: table[axis].where(table["score"] >= best["threshold"], -1.0) for axis in "zyx"})
     return {
@@ -90,12 +102,12 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
         "Precision": best["precision"],
         "Recall": best["recall"],
         "thres": best["threshold"],
-        "AP": scoring.average_precision(curve),
-        "PAP": scoring.partial_average_precision(curve),
+        "AP": average_precision(curve),
+        "PAP": partial_average_precision(curve),
         "bestR": curve["recall"].max(),
-        "mAP": scoring.mean_average_precision(solution, table, **options),
-        "mPAP": scoring.mean_average_precision(solution, table, partial=True, **options),
-        "kaggleFbeta": scoring.f2(solution, kept),
+        "mAP": mean_average_precision(solution, table, **options),
+        "mPAP": mean_average_precision(solution, table, partial=True, **options),
+        "kaggleFbeta": metrics.f2(solution, kept),
     }
 
 
@@ -110,49 +122,53 @@ def test_the_score_of_an_answer_of_which_one_coordinate_is_minus_one_counts_for_
     """Such a row answers that there is no motor; the original took its score for that of a hit."""
     solution, answer = recorded("minus_one_in_any_column")
     expected = CASES["minus_one_in_any_column"]["compute_metrics_kaggle"]
-    theirs = scoring.precision_recall(solution["has_motor"].to_numpy(), answer["score"].to_numpy())
-    assert scoring.average_precision(theirs) == pytest.approx(expected["AP"], abs=EXACT)
-    ours = scoring.curve(solution, answer)
+    theirs = precision_recall(solution["has_motor"].to_numpy(), answer["score"].to_numpy())
+    assert average_precision(theirs) == pytest.approx(expected["AP"], abs=EXACT)
+    ours = evaluation_curves.curve(solution, answer)
     assert ours["threshold"].tolist() == [0.8, np.inf]  # the one row with a position
-    assert scoring.average_precision(ours) == pytest.approx(1 / 3)
+    assert average_precision(ours) == pytest.approx(1 / 3)
 
 
 def test_a_tomogram_nothing_was_found_in_is_no_hit_at_threshold_zero():
     """The original counted it as one; its numbers are had by saying so."""
     solution, answer = recorded("no_detection_at_conf_zero")
     expected = CASES["no_detection_at_conf_zero"]["compute_metrics_kaggle"]
-    assert scoring.curve(solution, answer, absent=0.0)["f2"].max() == pytest.approx(expected["Fbeta"], abs=EXACT)
-    assert scoring.curve(solution, answer)["f2"].max() == pytest.approx(expected["kaggleFbeta"] + 1 / 21, abs=EXACT)
-    assert scoring.curve(solution, answer)["recall"].max() == pytest.approx(2 / 3)
+    assert evaluation_curves.curve(solution, answer, absent=0.0)["f2"].max() == pytest.approx(
+        expected["Fbeta"], abs=EXACT
+    )
+    assert evaluation_curves.curve(solution, answer)["f2"].max() == pytest.approx(
+        expected["kaggleFbeta"] + 1 / 21, abs=EXACT
+    )
+    assert evaluation_curves.curve(solution, answer)["recall"].max() == pytest.approx(2 / 3)
 
 
 def test_a_solution_without_a_motor_has_a_score_only_if_something_was_answered():
     """Like the original, no motor and no answer is refused; false alarms alone are worth nothing."""
     with pytest.raises(ValueError, match="F2 is 0/0: score some that have a motor"):
-        scoring.f2(*recorded("no_positives_no_predictions"))
+        metrics.f2(*recorded("no_positives_no_predictions"))
     solution, answer = recorded("no_positives_one_fp")
-    assert scoring.f2(solution, answer) == CASES["no_positives_one_fp"]["kaggle_score"]["fbeta"] == 0
-    for measure in (scoring.curve, scoring.f2_by_quantile):
+    assert metrics.f2(solution, answer) == CASES["no_positives_one_fp"]["kaggle_score"]["fbeta"] == 0
+    for measure in (evaluation_curves.curve, f2_by_quantile):
         with pytest.raises(ValueError, match="no tomogram of the solution has a motor, so recall is 0/0"):
             measure(solution, answer)
 
 
 def test_a_solution_of_motors_alone_can_be_answered_perfectly():
     """The original raises an error when there is one class only."""
-    assert scoring.f2(truth([("a", HERE)]), answers({"a": HERE})) == 1
+    assert metrics.f2(truth([("a", HERE)]), answers({"a": HERE})) == 1
 
 
 def test_a_far_answer_is_one_miss_and_a_false_alarm_only_counts_where_there_is_no_motor():
     """One hit, one answer a little beyond 1000 ångström, one false alarm: 5 / (5 + 4 + 1)."""
-    assert scoring.f2(FOUR, answers({"a": NEAR, "b": FAR, "c": HERE, "d": None})) == pytest.approx(0.5)
-    assert scoring.f2(FOUR, answers({"a": NEAR, "b": None, "c": HERE, "d": None})) == pytest.approx(0.5)
+    assert metrics.f2(FOUR, answers({"a": NEAR, "b": FAR, "c": HERE, "d": None})) == pytest.approx(0.5)
+    assert metrics.f2(FOUR, answers({"a": NEAR, "b": None, "c": HERE, "d": None})) == pytest.approx(0.5)
 
 
 def test_an_answer_may_come_in_the_columns_of_a_submission():
     """What is handed in can be scored as it is."""
     answer = answers({"a": HERE, "b": None, "c": None, "d": None})
     submitted = answer.set_axis(["tomo_id", "Motor axis 0", "Motor axis 1", "Motor axis 2"], axis=1)
-    assert scoring.f2(FOUR, submitted) == scoring.f2(FOUR, answer) == pytest.approx(5 / 9)
+    assert metrics.f2(FOUR, submitted) == metrics.f2(FOUR, answer) == pytest.approx(5 / 9)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, None, "far"])
@@ -161,18 +177,18 @@ def test_a_coordinate_that_is_no_number_is_refused(value):
     answer = answers({"a": HERE, "b": HERE, "c": None, "d": None}).astype(object)
     answer.loc[1, "y"] = value
     with pytest.raises(ValueError, match="the answer: tomogram b has a coordinate that is NaN or infinite: write"):
-        scoring.f2(FOUR, answer)
+        metrics.f2(FOUR, answer)
 
 
 def test_every_tomogram_is_to_be_answered_exactly_once():
     """Missing, repeated and unknown tomograms are named."""
     answer = answers({"a": HERE, "b": HERE, "c": None, "d": None})
     with pytest.raises(ValueError, match="the answer: tomogram d is missing: give it a row, -1 -1 -1"):
-        scoring.f2(FOUR, answer[:3])
+        metrics.f2(FOUR, answer[:3])
     with pytest.raises(ValueError, match="the answer: tomogram a is answered twice: keep one row"):
-        scoring.f2(FOUR, pd.concat([answer, answer[:1]]))
+        metrics.f2(FOUR, pd.concat([answer, answer[:1]]))
     with pytest.raises(ValueError, match="the answer: tomogram zz is not in the solution"):
-        scoring.f2(*recorded("id_mismatch"))
+        metrics.f2(*recorded("id_mismatch"))
 
 
 def test_a_solution_that_contradicts_itself_is_refused():
@@ -180,11 +196,11 @@ def test_a_solution_that_contradicts_itself_is_refused():
     answer = answers({"a": HERE, "b": HERE, "c": None, "d": None})
     both = pd.concat([FOUR, truth([("a", None)])])
     with pytest.raises(ValueError, match="the solution: tomogram a has a row without a motor among others"):
-        scoring.f2(both, answer)
+        metrics.f2(both, answer)
     with pytest.raises(ValueError, match=r"the solution: tomogram a has the same motor twice"):
-        scoring.f2(pd.concat([FOUR, FOUR[:1]]), answer)
+        metrics.f2(pd.concat([FOUR, FOUR[:1]]), answer)
     with pytest.raises(ValueError, match=r"the solution: tomogram a has a position or spacing that cannot be"):
-        scoring.f2(FOUR.assign(spacing=0.0), answer)
+        metrics.f2(FOUR.assign(spacing=0.0), answer)
 
 
 @settings(max_examples=25, deadline=None)
@@ -194,7 +210,7 @@ def test_the_order_of_rows_does_not_matter(case, seed):
     solution, table = case
     answer = answered(solution, table, 0)
     shuffled = (frame.sample(frac=1, random_state=seed + k) for k, frame in enumerate((solution, answer)))
-    assert scoring.f2(*shuffled) == scoring.f2(solution, answer)
+    assert metrics.f2(*shuffled) == metrics.f2(solution, answer)
 
 
 # --- what happened in each tomogram
@@ -203,7 +219,7 @@ def test_the_order_of_rows_does_not_matter(case, seed):
 def test_verdicts_say_what_happened_and_how_far_away():
     """Three voxels of ten ångström each and four more make fifty ångström."""
     solution = truth([("a", HERE), ("b", HERE), ("c", None), ("d", None), ("e", HERE)])
-    table = scoring.verdicts(solution, answers({"e": None, "a": (20, 33, 44), "b": FAR, "c": HERE, "d": None}))
+    table = metrics.verdicts(solution, answers({"e": None, "a": (20, 33, 44), "b": FAR, "c": HERE, "d": None}))
     assert table["tomo_id"].tolist() == list("abcde")
     assert table["verdict"].tolist() == ["TP", "FN", "FP", "TN", "FN"]
     assert table["far"].tolist() == [False, True, False, False, False]
@@ -213,23 +229,23 @@ def test_verdicts_say_what_happened_and_how_far_away():
 def test_of_several_motors_the_nearest_counts():
     """The competition has one motor at most, reviewed labels have more."""
     solution = truth([("a", (20, 500, 500)), ("a", HERE), ("a", FAR)])
-    table = scoring.verdicts(solution, answers({"a": (20, 30, 43)}))
+    table = metrics.verdicts(solution, answers({"a": (20, 30, 43)}))
     assert table.to_numpy().tolist() == [["a", "TP", False, 30.0]]
-    assert scoring.f2(solution, answers({"a": (20, 30, 43)})) == 1
+    assert metrics.f2(solution, answers({"a": (20, 30, 43)})) == 1
 
 
 def test_of_several_candidates_the_best_counts_and_a_tomogram_may_have_none():
     """A table of candidates, told by its scores, need not mention every tomogram."""
     table = pd.concat([SOME, candidates([("b", HERE, 0.85), ("a", FAR, 0.1), ("d", (-1, -1, -1), 0.0)])])
-    assert scoring.verdicts(FOUR, table)["verdict"].tolist() == ["TP", "TP", "FP", "TN"]
-    assert scoring.verdicts(FOUR, table[:0])["verdict"].tolist() == ["FN", "FN", "TN", "TN"]
+    assert metrics.verdicts(FOUR, table)["verdict"].tolist() == ["TP", "TP", "FP", "TN"]
+    assert metrics.verdicts(FOUR, table[:0])["verdict"].tolist() == ["FN", "FN", "TN", "TN"]
 
 
 def test_labels_make_a_solution_with_one_row_per_motor():
     """A tomogram without a motor has one row, of -1."""
-    tomograms = pd.DataFrame([["a", 48, 64, 96, 13.1], ["b", 64, 48, 96, 15.6]], columns=labels.TOMOGRAMS)
-    motors = pd.DataFrame([["b", 1.0, 2.0, 3.0], ["b", 4.0, 5.0, 6.0]], columns=labels.MOTORS)
-    assert scoring.solution(labels.Labels(tomograms, motors)).to_numpy().tolist() == [
+    tomograms = pd.DataFrame([["a", 48, 64, 96, 13.1], ["b", 64, 48, 96, 15.6]], columns=TOMOGRAMS)
+    motors = pd.DataFrame([["b", 1.0, 2.0, 3.0], ["b", 4.0, 5.0, 6.0]], columns=MOTORS)
+    assert labels_table.solution(Labels(tomograms, motors)).to_numpy().tolist() == [
         ["a", -1.0, -1.0, -1.0, 13.1, False],
         ["b", 1.0, 2.0, 3.0, 15.6, True],
         ["b", 4.0, 5.0, 6.0, 15.6, True],
@@ -241,13 +257,13 @@ def test_labels_make_a_solution_with_one_row_per_motor():
 
 def test_the_curve_of_three_candidates_is_as_counted_by_hand():
     """A hit at 0.9, a miss at 0.8 that is a false alarm for a detector, a false alarm at 0.7; two motors."""
-    kaggle = scoring.curve(FOUR, SOME)
+    kaggle = evaluation_curves.curve(FOUR, SOME)
     assert kaggle.to_numpy().tolist() == [
         [0.7, 1 / 2, 1 / 2, pytest.approx(5 / 10)],
         [0.9, 1, 1 / 2, pytest.approx(5 / 9)],
         [np.inf, 1, 0, 0],
     ]
-    detection = scoring.curve(FOUR, SOME, mode="detection")
+    detection = evaluation_curves.curve(FOUR, SOME, mode="detection")
     assert detection[["threshold", "precision", "recall"]].to_numpy().tolist() == [
         [0.7, pytest.approx(1 / 3), 1 / 2],
         [0.8, 1 / 2, 1 / 2],
@@ -255,7 +271,7 @@ def test_the_curve_of_three_candidates_is_as_counted_by_hand():
         [np.inf, 1, 0],
     ]
     with pytest.raises(ValueError, match="mode is 'coco': choose kaggle or detection"):
-        scoring.curve(FOUR, SOME, mode="coco")
+        evaluation_curves.curve(FOUR, SOME, mode="coco")
 
 
 @settings(max_examples=12, deadline=None)
@@ -263,12 +279,12 @@ def test_the_curve_of_three_candidates_is_as_counted_by_hand():
 def test_the_curve_at_each_threshold_is_the_score_of_the_answer_made_with_it(case):
     """Up to far answers, which the curve leaves out of the precision and the competition does not count either."""
     solution, table = case
-    for row in scoring.curve(solution, table).itertuples():
+    for row in evaluation_curves.curve(solution, table).itertuples():
         answer = answered(solution, table, row.threshold)
-        count = scoring.verdicts(solution, answer)["verdict"].value_counts()
+        count = metrics.verdicts(solution, answer)["verdict"].value_counts()
         hits, misses = count.get("TP", 0), count.get("FN", 0)
         assert row.recall == pytest.approx(hits / (hits + misses))
-        assert row.f2 == pytest.approx(scoring.f2(solution, answer))
+        assert row.f2 == pytest.approx(metrics.f2(solution, answer))
 
 
 @settings(max_examples=25, deadline=None)
@@ -277,7 +293,7 @@ def test_only_the_order_of_scores_matters_for_a_curve(case, mode):
     """Squaring the scores moves the thresholds and nothing else."""
     solution, table = case
     columns = ["precision", "recall", "f2"]
-    curves = [scoring.curve(solution, t, mode=mode) for t in (table, table.assign(score=table["score"] ** 2))]
+    curves = [evaluation_curves.curve(solution, t, mode=mode) for t in (table, table.assign(score=table["score"] ** 2))]
     pd.testing.assert_frame_equal(curves[0][columns], curves[1][columns])
 
 
@@ -285,7 +301,7 @@ def test_a_score_below_zero_or_none_is_refused():
     """A tomogram without a candidate has the score 0, nothing may be worse."""
     for score in (-0.1, np.nan):
         with pytest.raises(ValueError, match="tomogram a has a score below 0 or none: give a number from 0 up"):
-            scoring.curve(FOUR, candidates([("a", HERE, score)]))
+            evaluation_curves.curve(FOUR, candidates([("a", HERE, score)]))
 
 
 # --- how many tomograms to answer
@@ -293,7 +309,7 @@ def test_a_score_below_zero_or_none_is_refused():
 
 def test_f2_by_quantile_answers_what_reaches_the_quantile_of_all_scores():
     """Scores 0, 0.7, 0.8, 0.9: a third of the way up lies 0.7; the tomogram without a candidate is never answered."""
-    table = scoring.f2_by_quantile(FOUR, SOME, [0, 1 / 3, 0.5, 1])
+    table = f2_by_quantile(FOUR, SOME, [0, 1 / 3, 0.5, 1])
     assert table["quantile"].tolist() == [0, 1 / 3, 0.5, 1]
     assert table["threshold"].tolist() == pytest.approx([0, 0.7, 0.75, 0.9])
     assert table["answered"].tolist() == [3, 3, 2, 1]
@@ -305,10 +321,10 @@ def test_f2_by_quantile_answers_what_reaches_the_quantile_of_all_scores():
 def test_f2_at_each_quantile_is_the_score_of_the_answer_made_with_its_threshold(case):
     """The table and the score of the competition agree everywhere."""
     solution, table = case
-    found = scoring.f2_by_quantile(solution, table, np.linspace(0, 1, 5))
+    found = f2_by_quantile(solution, table, np.linspace(0, 1, 5))
     for row in found.itertuples():
         answer = answered(solution, table, row.threshold)
-        assert row.f2 == pytest.approx(scoring.f2(solution, answer))
+        assert row.f2 == pytest.approx(metrics.f2(solution, answer))
         assert row.answered == (answer["z"] != -1).sum()
 
 
@@ -325,14 +341,14 @@ def test_f2_at_each_quantile_is_the_score_of_the_answer_made_with_its_threshold(
 def test_the_chosen_quantile_is_the_middle_of_the_widest_best_stretch(f2, quantile):
     """An edge of a stretch is one tomogram from the next stair."""
     table = pd.DataFrame({"quantile": np.arange(7) / 10, "f2": f2})
-    assert scoring.choose_quantile(table) == pytest.approx(quantile / 10)
+    assert choose_quantile(table) == pytest.approx(quantile / 10)
 
 
 def test_a_tolerance_joins_stretches_that_are_almost_as_good():
     """A lone spike of little height gives way to a wide shoulder."""
     table = pd.DataFrame({"quantile": np.arange(7) / 10, "f2": [0.91, 0.5, 0.9, 0.9, 0.9, 0.5, 0.5]})
-    assert scoring.choose_quantile(table) == 0
-    assert scoring.choose_quantile(table, tolerance=0.02) == pytest.approx(0.3)
+    assert choose_quantile(table) == 0
+    assert choose_quantile(table, tolerance=0.02) == pytest.approx(0.3)
 
 
 # --- how sure the score is
@@ -341,40 +357,40 @@ def test_a_tolerance_joins_stretches_that_are_almost_as_good():
 def test_the_interval_is_that_of_tomograms_drawn_again_one_by_one():
     """Drawing the numbers of verdicts is the same as drawing tomograms, up to chance."""
     solution, answer = recorded("rand00")
-    verdicts = scoring.verdicts(solution, answer.drop(columns="score"))["verdict"].to_numpy()
+    verdicts = metrics.verdicts(solution, answer.drop(columns="score"))["verdict"].to_numpy()
     rng = np.random.default_rng(3)
     drawn = rng.choice(verdicts, size=(4000, len(verdicts)))
     tp, fp, fn = ((drawn == name).sum(axis=1) for name in ("TP", "FP", "FN"))
     expected = np.quantile(5 * tp / (5 * tp + fp + 4 * fn), [0.025, 0.975])
-    found = scoring.bootstrap(solution, answer, n=4000)
+    found = metrics.bootstrap(solution, answer, n=4000)
     assert found == pytest.approx(expected, abs=0.02)
-    assert found[0] < scoring.f2(solution, answer) < found[1]
+    assert found[0] < metrics.f2(solution, answer) < found[1]
 
 
 def test_an_interval_is_repeated_by_its_seed_and_shrinks_to_a_perfect_score():
     """Nothing depends on a global state; a perfect answer stays perfect, whatever is drawn."""
     solution, answer = recorded("rand01")
-    assert scoring.bootstrap(solution, answer, seed=1) == scoring.bootstrap(solution, answer, seed=1)
-    assert scoring.bootstrap(solution, answer, seed=1) != scoring.bootstrap(solution, answer, seed=2)
-    assert scoring.bootstrap(*recorded("perfect")) == (1, 1)
+    assert metrics.bootstrap(solution, answer, seed=1) == metrics.bootstrap(solution, answer, seed=1)
+    assert metrics.bootstrap(solution, answer, seed=1) != metrics.bootstrap(solution, answer, seed=2)
+    assert metrics.bootstrap(*recorded("perfect")) == (1, 1)
 
 
 def test_two_answers_are_compared_on_the_same_draws():
     """By hand: of two motors one answer finds both and the other the first; 0, 1 or 2 draws of the second decide."""
     solution = truth([("a", HERE), ("b", HERE)])
     both, one = answers({"a": HERE, "b": HERE}), answers({"a": HERE, "b": None})
-    assert scoring.bootstrap(solution, both, one, n=400) == (0, 1)
-    assert scoring.bootstrap(solution, one, both, n=400) == (-1, 0)
-    assert scoring.bootstrap(*recorded("rand01"), recorded("rand01")[1]) == (0, 0)
+    assert metrics.bootstrap(solution, both, one, n=400) == (0, 1)
+    assert metrics.bootstrap(solution, one, both, n=400) == (-1, 0)
+    assert metrics.bootstrap(*recorded("rand01"), recorded("rand01")[1]) == (0, 0)
     many = [f"c{k}" for k in range(100)]  # one miss in a hundred is drawn up to three times in 97.5 % of the draws
     solution, hits = truth([(name, HERE) for name in many]), dict.fromkeys(many, HERE)
-    found = scoring.bootstrap(solution, answers(hits), answers(hits | {"c7": None}), n=4000)
+    found = metrics.bootstrap(solution, answers(hits), answers(hits | {"c7": None}), n=4000)
     assert found == pytest.approx((0, 1 - 5 * 97 / (5 * 97 + 4 * 3)))
 
 
 def test_draws_without_a_score_are_left_out():
     """Of one hit and one empty tomogram a quarter of the draws have neither motor nor answer."""
     solution = truth([("a", HERE), ("b", None)])
-    assert scoring.bootstrap(solution, answers({"a": HERE, "b": None})) == (1, 1)
+    assert metrics.bootstrap(solution, answers({"a": HERE, "b": None})) == (1, 1)
     with pytest.raises(ValueError, match="F2 is 0/0"):
-        scoring.bootstrap(solution[1:], answers({"b": None}))
+        metrics.bootstrap(solution[1:], answers({"b": None}))

@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motors import labels, simulate, volumes
-from motors.simulate import RECIPES, competition, imaging, paint
+from motors.labels.formats import read_competition, wrong_counts
+from motors.simulate import density as simulate_density
+from motors.simulate import imaging
+from motors.simulate import recipe as simulate_recipe
 from motors.simulate.cell import GAP, Capsule
-from motors.simulate.recipe import REAL_SPACINGS
+from motors.simulate.competition import competition
+from motors.simulate.recipe import REAL_SPACINGS, RECIPES
+from motors.volumes import formats
 
 TINY = replace(RECIPES["smoke"], name="tiny", train=4, test=2)
 SHAPE = (48, 64, 96)
@@ -46,17 +50,17 @@ def test_the_labels_are_a_table_of_the_real_competition(tiny):
     empty = table["Number of motors"] == 0
     assert (table.loc[empty].filter(like="Motor axis") == -1).all(axis=None)
     assert table.loc[empty, "tomo_id"].is_unique and empty.sum() == 2
-    read = labels.read_competition(tiny / "train_labels.csv")
+    read = read_competition(tiny / "train_labels.csv")
     assert read.counts().to_dict() == table.groupby("tomo_id")["Number of motors"].first().to_dict()
-    assert labels.wrong_counts(tiny / "train_labels.csv").empty
+    assert wrong_counts(tiny / "train_labels.csv").empty
 
 
 def test_the_slices_have_the_shapes_of_the_table(tiny):
     """Every training tomogram is a folder of grey JPEG slices of three different sides."""
-    table = labels.read_competition(tiny / "train_labels.csv").tomograms
+    table = read_competition(tiny / "train_labels.csv").tomograms
     assert sorted(path.name for path in (tiny / "train").iterdir()) == table["tomo_id"].tolist()
     for row in table.itertuples():
-        shape = volumes.read(tiny / "train" / row.tomo_id).voxels.shape
+        shape = formats.read(tiny / "train" / row.tomo_id).voxels.shape
         assert shape == (row.size_z, row.size_y, row.size_x) and len(set(shape)) == 3
 
 
@@ -86,7 +90,7 @@ def test_the_solution_knows_the_hidden_half_and_nothing_else(tiny):
 
 def test_motors_are_whole_voxels_inside_of_their_tomogram(tiny):
     """A motor is where there are voxels, as in the real labels."""
-    known = labels.read_competition(tiny / "train_labels.csv")
+    known = read_competition(tiny / "train_labels.csv")
     points = known.motors.merge(known.tomograms, on="tomo_id")
     assert len(points) >= 2
     for axis in "zyx":
@@ -103,18 +107,18 @@ def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tiny, tmp_path
 
 def test_one_tomogram_is_the_one_of_the_competition(tiny):
     """Tomogram k is a function of the recipe, the seed and k, whoever asks for it."""
-    plan = simulate.plans(TINY, 3)[5]
-    tomogram, points = simulate.tomogram(TINY, 3, 5)
+    plan = simulate_recipe.plans(TINY, 3)[5]
+    tomogram, points = competition.tomogram(TINY, 3, 5)
     assert (tomogram.name, tomogram.spacing) == (plan.name, plan.spacing) and len(points) == plan.motors
-    stored = volumes.read(tiny / "test" / plan.name).voxels.astype(int)
+    stored = formats.read(tiny / "test" / plan.name).voxels.astype(int)
     assert stored.shape == tomogram.voxels.shape and np.abs(stored - tomogram.voxels).mean() < 4  # JPEG
     with pytest.raises(ValueError, match="makes 6 tomograms"):
-        simulate.tomogram(TINY, 3, 6)
+        competition.tomogram(TINY, 3, 6)
 
 
 def test_a_competition_that_is_there_is_reused(tiny, monkeypatch):
     """Running a notebook again costs nothing."""
-    monkeypatch.setattr("motors.simulate.disk.render", None)
+    monkeypatch.setattr("motors.simulate.competition.render", None)
     before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
     assert competition(tiny, TINY, seed=3) == tiny
     assert before == {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
@@ -127,13 +131,13 @@ def test_an_interrupted_simulation_is_completed(tiny, tmp_path, monkeypatch):
     def stop_at_the_third(recipe, scene, seed, k):
         if k == 2:
             raise KeyboardInterrupt
-        return simulate.render(recipe, scene, seed, k)
+        return competition.render(recipe, scene, seed, k)
 
     with monkeypatch.context() as patched:
-        patched.setattr("motors.simulate.disk.render", stop_at_the_third)
+        patched.setattr("motors.simulate.competition.render", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             competition(folder, TINY, seed=3)
-    names = [plan.name for plan in simulate.plans(TINY, 3)]
+    names = [plan.name for plan in simulate_recipe.plans(TINY, 3)]
     assert sorted(path.name for path in (folder / "train").iterdir()) == names[:2]
     assert not (folder / "train_labels.csv").exists()
     shutil.copytree(folder / "train" / names[0], folder / "train" / f".1-{names[3]}")  # as a kill while writing leaves
@@ -153,7 +157,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tiny, tmp_path):
 
 def test_half_of_the_tomograms_hold_no_motor_and_hidden_ones_at_most_one():
     """The shares of the recipe hold in both halves; several motors occur in training only, as in the real one."""
-    plans = simulate.plans(RECIPES["demo"], seed=0)
+    plans = simulate_recipe.plans(RECIPES["demo"], seed=0)
     motors = {split: np.array([plan.motors for plan in plans if plan.split == split]) for split in ("train", "test")}
     assert len(motors["train"]) == 80 and len(motors["test"]) == 40
     for counts in motors.values():
@@ -166,7 +170,7 @@ def test_half_of_the_tomograms_hold_no_motor_and_hidden_ones_at_most_one():
 
 def test_hidden_spacings_can_be_unknown():
     """A parameter draws the spacings of the hidden tomograms from a list; the solution remembers them."""
-    plans = simulate.plans(replace(RECIPES["demo"], test_spacings=((13.1, 1), (19.7, 1))), seed=0)
+    plans = simulate_recipe.plans(replace(RECIPES["demo"], test_spacings=((13.1, 1), (19.7, 1))), seed=0)
     hidden = [plan.spacing for plan in plans if plan.split == "test"]
     assert set(hidden) == {13.1, 19.7} and hidden.count(19.7) == 20
 
@@ -182,10 +186,10 @@ def test_a_recipe_of_nonsense_is_refused(wrong):
 @given(seed=st.integers(0, 10_000), k=st.integers(0, 103))
 def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
     """The centre is on the inner membrane; the normal leads straight to the outer one and away from the cell's axis."""
-    scene = simulate.specimen(RECIPES["demo"], seed, k)
+    scene = competition.specimen(RECIPES["demo"], seed, k)
     envelope = scene.envelope
     assert len(set(scene.grid.shape)) == 3
-    assert len(scene.motors) <= simulate.plans(RECIPES["demo"], seed)[k].motors
+    assert len(scene.motors) <= simulate_recipe.plans(RECIPES["demo"], seed)[k].motors
     for motor in scene.motors:
         centre, normal = motor.seat.centre, motor.seat.normal
         across = envelope.inner.at(centre + np.array([[-150.0], [0.0], [150.0]]) * normal)
@@ -202,20 +206,20 @@ def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
 
 def test_every_motor_that_is_planned_finds_a_seat():
     """Labels keep the shares of the recipe because no planned motor is left out."""
-    plans = [plan for plan in simulate.plans(RECIPES["demo"], 0) if plan.motors][::4]
-    assert [len(simulate.specimen(RECIPES["demo"], 0, plan.k).motors) for plan in plans] == [
+    plans = [plan for plan in simulate_recipe.plans(RECIPES["demo"], 0) if plan.motors][::4]
+    assert [len(competition.specimen(RECIPES["demo"], 0, plan.k).motors) for plan in plans] == [
         plan.motors for plan in plans
     ]
 
 
 def test_a_motor_has_a_ring_inside_of_the_inner_membrane():
     """What a motor adds to the density lies around its axis: below its centre at the radius of the C ring."""
-    k = next(plan.k for plan in simulate.plans(TINY, 3) if plan.motors == 1)
-    scene = simulate.specimen(TINY, 3, k)
+    k = next(plan.k for plan in simulate_recipe.plans(TINY, 3) if plan.motors == 1)
+    scene = competition.specimen(TINY, 3, k)
     with_motor, without = (np.zeros(scene.grid.shape, np.float32) for _ in range(2))
-    paint.density(replace(scene, threads=[]), 3, k, with_motor)
+    simulate_density.density(replace(scene, threads=[]), 3, k, with_motor)
     others = [machine for machine in scene.machines if machine.kind != "motor"]
-    paint.density(replace(scene, threads=[], machines=others), 3, k, without)
+    simulate_density.density(replace(scene, threads=[], machines=others), 3, k, without)
     added, seat = with_motor - without, scene.motors[0].seat
     offset = np.moveaxis(np.indices(added.shape), 0, -1) * scene.grid.spacing - seat.centre
     height = offset @ seat.normal
@@ -230,8 +234,8 @@ def test_a_motor_has_a_ring_inside_of_the_inner_membrane():
 
 def test_the_knob_of_contrast_moves_motors_only():
     """Twice the contrast is the same scene with motors twice as dense."""
-    k = next(plan.k for plan in simulate.plans(TINY, 3) if plan.motors)
-    usual, strong = (simulate.specimen(replace(TINY, contrast=contrast), 3, k) for contrast in (1.0, 2.0))
+    k = next(plan.k for plan in simulate_recipe.plans(TINY, 3) if plan.motors)
+    usual, strong = (competition.specimen(replace(TINY, contrast=contrast), 3, k) for contrast in (1.0, 2.0))
     assert np.array_equal(usual.points_zyx, strong.points_zyx) and np.array_equal(usual.ribosomes, strong.ribosomes)
     for one, two in zip(usual.machines, strong.machines, strict=True):
         assert np.isclose(two.density, one.density * (2 if one.kind == "motor" else 1))
@@ -282,7 +286,7 @@ def test_grey_levels_are_like_the_real_ones():
     """Mean, deviation and share of 0 and 255 lie in the ranges of the real tomograms, at 13.1 Å and at others."""
     few = replace(TINY, spacings=((13.1, 1), (16.8, 1)), train=4, test=0)
     for k in range(4):
-        tomogram, _ = simulate.tomogram(few, 1, k)
+        tomogram, _ = competition.tomogram(few, 1, k)
         voxels, ends = tomogram.voxels, np.isin(tomogram.voxels, (0, 255)).mean() / 2
         assert 85 < voxels.mean() < 155 and 33 < voxels.std() < 62
         assert 0.005 < ends < 0.02 if tomogram.spacing == 13.1 else ends < 0.003
@@ -290,7 +294,7 @@ def test_grey_levels_are_like_the_real_ones():
 
 def test_smooth_fields_are_the_same_by_plane_and_by_point():
     """A field drawn out plane by plane has the values that it has when asked point by point."""
-    field = simulate.specimen(TINY, 3, 0).envelope.outer
+    field = competition.specimen(TINY, 3, 0).envelope.outer
     grid = field.grid
     plane = field.plane(30)
     y, x = np.mgrid[10 : grid.shape[1] - 10 : 7, 10 : grid.shape[2] - 10 : 5].reshape(2, -1)

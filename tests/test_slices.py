@@ -10,13 +10,25 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from motors import experiments, heatmaps, inference, labels, networks, patches, training, volumes
-from motors.augment2d import Draw
-from motors.labels import MOTORS, TOMOGRAMS, Labels
+from motors import heatmaps
+from motors.detection import engine
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.labels import folds as labels_folds
+from motors.labels.formats import read_wide
+from motors.labels.table import Labels
+from motors.networks import checkpoints
+from motors.patches.augment.slices import Draw
+from motors.patches.epochs import SliceEpoch, motor_slices
+from motors.patches.slices import Slices
+from motors.tables import MOTORS, TOMOGRAMS
+from motors.training import run
+from motors.volumes import prepared, resampling
+from motors.volumes.prepared import write_prepared
 
 PATCH = (64, 96)
 SMALL = replace(
-    experiments.get("maxvit_tiny_smoke"),
+    catalogue.get("maxvit_tiny_smoke"),
     name="small",
     patch=(3, *PATCH),
     spacing=(100.0, 50.0, 50.0),
@@ -46,14 +58,14 @@ def folder(tmp_path: Path) -> Path:
         for point in POINTS.get(name, []):
             squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
             voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
-        volumes.write_prepared(tmp_path, name, voxels.astype(np.uint8))
+        write_prepared(tmp_path, name, voxels.astype(np.uint8))
     return tmp_path
 
 
 @pytest.fixture
-def slices(folder: Path) -> patches.Slices:
+def slices(folder: Path) -> Slices:
     """Samples of the three tomograms."""
-    return patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
+    return Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
 
 
 # slices and epochs
@@ -67,29 +79,29 @@ def test_the_real_tables_give_the_epochs_of_the_original_solution(
     real: Path, name: str, tomograms: int, found: int, length: int
 ):
     """Slices with motors, and samples per epoch; CoaT trains without the tomograms of fold 0."""
-    experiment, known = experiments.get(name), real / "labels"
-    second, third = (labels.read_wide(known / f"gt_{version}.csv") for version in ("v2", "v3"))
-    folds = labels.folds(second, reviewed=third).set_index("tomo_id")["fold"]
-    every = labels.read_wide(known / f"{experiment.table}.csv")
+    experiment, known = catalogue.get(name), real / "labels"
+    second, third = (read_wide(known / f"gt_{version}.csv") for version in ("v2", "v3"))
+    folds = labels_folds.folds(second, reviewed=third).set_index("tomo_id")["fold"]
+    every = read_wide(known / f"{experiment.table}.csv")
     ids = every.tomograms["tomo_id"]
     trained = every.select(ids[ids.map(folds).ne(experiment.fold) | (experiment.fold < 0)])
     assert len(trained.tomograms) == tomograms
-    epoch = make_epoch(patches.motor_slices(trained, experiment.spacing), experiment)
+    epoch = make_epoch(motor_slices(trained, experiment.spacing), experiment)
     assert (len(epoch.slices), len(epoch)) == (found, length)
 
 
-def make_epoch(found: pd.DataFrame, experiment: experiments.Experiment = SMALL) -> patches.SliceEpoch:
+def make_epoch(found: pd.DataFrame, experiment: Experiment = SMALL) -> SliceEpoch:
     """Return the epoch of an experiment with tomograms p and n."""
-    return patches.SliceEpoch(found, ("p", "n"), experiment.background, experiment.repeats, experiment.seed)
+    return SliceEpoch(found, ("p", "n"), experiment.background, experiment.repeats, experiment.seed)
 
 
 def test_a_slice_counts_once_however_many_motors_it_holds():
     """Rounded in original voxels: 20 and 20.2 are one slice, though the prepared volume has others."""
-    found = patches.motor_slices(table(SHAPES, POINTS), (25.0, 50.0, 50.0))
+    found = motor_slices(table(SHAPES, POINTS), (25.0, 50.0, 50.0))
     assert found.to_numpy().tolist() == [["a", 40.5], ["a", 48.5], ["b", 60.5]]
 
 
-def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: patches.Slices):
+def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: Slices):
     """Six times each, in every epoch in another order, and half as much background of all tomograms."""
     orders = []
     for start in (0, len(slices)):
@@ -113,7 +125,7 @@ def test_background_comes_from_all_tomograms_alike():
 # samples
 
 
-def test_a_sample_is_what_training_expects(slices: patches.Slices):
+def test_a_sample_is_what_training_expects(slices: Slices):
     """Shapes and types of image and target."""
     sample = slices[3]
     assert (sample["image"].shape, sample["image"].dtype) == ((3, *PATCH), torch.uint8)
@@ -121,22 +133,22 @@ def test_a_sample_is_what_training_expects(slices: patches.Slices):
     assert sample["image"].is_contiguous() and sample["target"].is_contiguous()
 
 
-def test_a_sample_depends_on_its_number_only(folder: Path, slices: patches.Slices):
+def test_a_sample_depends_on_its_number_only(folder: Path, slices: Slices):
     """Not on what was made before it or on the object; another seed gives another one."""
     numbers = [5, 0, len(slices) + 5, 17]
     one = [slices.triplet(k) for k in numbers]
-    again = patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
+    again = Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
     for first, k in reversed(list(zip(one, numbers, strict=True))):
         second = again.triplet(k)
         assert (first.draw, first.tomo_id, first.heights) == (second.draw, second.tomo_id, second.heights)
         assert np.array_equal(first.voxels, second.voxels)
         assert np.array_equal(first.heatmap, second.heatmap)
     assert one[0].draw != one[2].draw
-    other = patches.Slices(replace(SMALL, seed=8), table(SHAPES, POINTS), folder, spacing=STORED)
+    other = Slices(replace(SMALL, seed=8), table(SHAPES, POINTS), folder, spacing=STORED)
     assert other.triplet(5).draw != one[0].draw
 
 
-def test_any_number_of_workers_gives_the_same_stream(slices: patches.Slices):
+def test_any_number_of_workers_gives_the_same_stream(slices: Slices):
     """None or two processes, also after this process has used its own threads."""
     numbers = list(range(40, 64))
     slices.triplet(0)
@@ -149,7 +161,7 @@ def test_any_number_of_workers_gives_the_same_stream(slices: patches.Slices):
         assert one["tomo_id"] == two["tomo_id"]
 
 
-def middle(slices: patches.Slices, count: int) -> list[tuple[str, float | None, int]]:
+def middle(slices: Slices, count: int) -> list[tuple[str, float | None, int]]:
     """Return tomogram, height of the motors or None, and middle slice of the first samples."""
     found = []
     for k in range(count):
@@ -158,7 +170,7 @@ def middle(slices: patches.Slices, count: int) -> list[tuple[str, float | None, 
     return found
 
 
-def test_slices_with_motors_are_within_one_standard_deviation(slices: patches.Slices):
+def test_slices_with_motors_are_within_one_standard_deviation(slices: Slices):
     """200 Å are four voxels; nearer ones are more frequent, as in a normal distribution cut off there."""
     away = np.array([height - z for _, z, height in middle(slices, 6000) if z is not None])
     share = {-4: 0.0451, 0: 0.1457, 3: 0.1100}  # of the normal distribution between half voxels, over 0.6827
@@ -167,16 +179,14 @@ def test_slices_with_motors_are_within_one_standard_deviation(slices: patches.Sl
         assert abs(np.mean(away == each) - chance) < 4 * np.sqrt(chance * (1 - chance) / len(away))
 
 
-def test_background_is_far_from_every_motor_or_in_the_middle(slices: patches.Slices):
+def test_background_is_far_from_every_motor_or_in_the_middle(slices: Slices):
     """20 voxels are 1000 Å: of a only the last slices are left, of b both ends, of c all."""
     free = {"a": range(44, 48), "b": [*range(10), *range(50, 60)], "c": range(20)}
     counts = Counter((name, height) for name, z, height in middle(slices, 6000) if z is None)
     assert set(counts) == {(name, height) for name, heights in free.items() for height in heights}
     inner = [counts["c", height] for height in free["c"]]
     assert min(inner) > 0.5 * np.mean(inner)
-    wide = patches.Slices(
-        SMALL, table({"a": SHAPES["a"]}, {"a": [[2.0, 5, 5], [40.0, 5, 5]]}), slices.folder, spacing=STORED
-    )
+    wide = Slices(SMALL, table({"a": SHAPES["a"]}, {"a": [[2.0, 5, 5], [40.0, 5, 5]]}), slices.folder, spacing=STORED)
     assert wide._height("a", 48, None, np.random.default_rng(0)) == 24
 
 
@@ -187,8 +197,8 @@ def test_a_triplet_is_three_slices_in_ascending_order(folder: Path, spacing: tup
     known = table({"c": SHAPES["c"]}, {"c": [[10.0, 20.0, 25.0]]})
     known.tomograms["spacing"] = 50.0
     if stored[0] == 100.0:  # every other slice is stored
-        volumes.write_prepared(folder, "c", volumes.resample(np.load(folder / "c.npy"), 50.0, stored))
-    samples, whole = patches.Slices(experiment, known, folder, spacing=stored), np.load(folder / "c.npy")
+        write_prepared(folder, "c", resampling.resample(np.load(folder / "c.npy"), 50.0, stored))
+    samples, whole = Slices(experiment, known, folder, spacing=stored), np.load(folder / "c.npy")
     for k in range(len(samples)):
         found = samples.triplet(k)
         centre = found.heights[1]
@@ -199,9 +209,9 @@ def test_a_triplet_is_three_slices_in_ascending_order(folder: Path, spacing: tup
 def test_where_prediction_averages_so_do_the_samples(folder: Path):
     """Two stored slices make one, exactly as in the resampled volume; the target knows the height of their middle."""
     experiment = replace(SMALL, patch=(3, 128, 96), resampling="mean", augment=False)
-    samples = patches.Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
+    samples = Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
     whole = np.load(folder / "b.npy")  # of 60 x 128 x 96 voxels, with a motor at 30
-    means = volumes.resample(whole, STORED, experiment.spacing, by="mean")
+    means = resampling.resample(whole, STORED, experiment.spacing, by="mean")
     heights = set()
     for found in map(samples.triplet, range(len(samples))):
         height = found.heights[1]
@@ -213,7 +223,7 @@ def test_where_prediction_averages_so_do_the_samples(folder: Path):
     assert heights
 
 
-def test_only_three_slices_are_read(slices: patches.Slices, monkeypatch: pytest.MonkeyPatch):
+def test_only_three_slices_are_read(slices: Slices, monkeypatch: pytest.MonkeyPatch):
     """The volume stays on the disk but for them."""
     asked = []
 
@@ -230,8 +240,8 @@ def test_only_three_slices_are_read(slices: patches.Slices, monkeypatch: pytest.
             asked.append(np.asarray(key).tolist())
             return self.voxels[key]
 
-    open_prepared = volumes.open_prepared
-    monkeypatch.setattr(volumes, "open_prepared", lambda *where: Watched(open_prepared(*where)))
+    open_prepared = prepared.open_prepared
+    monkeypatch.setattr("motors.patches.slices.open_prepared", lambda *where: Watched(open_prepared(*where)))
     heights = [list(slices.triplet(k).heights) for k in range(10)]
     assert asked == heights
 
@@ -246,7 +256,7 @@ FORCED = {
 
 
 @pytest.mark.parametrize("name", FORCED)
-def test_the_ball_at_a_motor_is_where_the_target_is(slices: patches.Slices, name: str):
+def test_the_ball_at_a_motor_is_where_the_target_is(slices: Slices, name: str):
     """The bright ball is centred at the point, within half a voxel, and the target peaks there."""
     seen = 0
     for k in range(len(slices)):
@@ -266,7 +276,7 @@ def test_the_ball_at_a_motor_is_where_the_target_is(slices: patches.Slices, name
     assert seen
 
 
-def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_magnified(slices: patches.Slices):
+def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_magnified(slices: Slices):
     """Drawn by hand: zoomed by 0.7 and 1.2, a blob of 200 Å = 4 voxels is drawn with 4.8."""
     seen = set()
     for k in range(2 * len(slices)):
@@ -279,7 +289,7 @@ def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_
     assert len(seen) > 2
 
 
-def test_motors_just_above_or_below_count(slices: patches.Slices):
+def test_motors_just_above_or_below_count(slices: Slices):
     """Up to one slice more than a standard deviation, five voxels: at 24 both of a's heights are seen, at 19 one is."""
     seen = {}
     for k in range(3 * len(slices)):
@@ -293,7 +303,7 @@ def test_motors_just_above_or_below_count(slices: patches.Slices):
 
 def test_without_augmentation_patches_come_as_they_are(folder: Path):
     """The motor's surroundings if they fit, else the middle; grey beyond the slices."""
-    plain = patches.Slices(replace(SMALL, augment=False), table(SHAPES, POINTS), folder, spacing=STORED)
+    plain = Slices(replace(SMALL, augment=False), table(SHAPES, POINTS), folder, spacing=STORED)
     for k in range(0, len(plain), 3):
         found = plain.triplet(k)
         whole = np.load(folder / f"{found.tomo_id}.npy")[list(found.heights)]
@@ -312,15 +322,15 @@ def test_without_augmentation_patches_come_as_they_are(folder: Path):
 def test_a_2d_network_trains_and_predicts(folder: Path, tmp_path: Path, family: str):
     """Four steps on the CPU; then it answers for a whole tomogram."""
     experiment = replace(
-        experiments.of(family, "smoke"), patch=(3, 64, 96), spacing=SMALL.spacing, batch=2, neck_channels=4
+        catalogue.of(family, "smoke"), patch=(3, 64, 96), spacing=SMALL.spacing, batch=2, neck_channels=4
     )
-    samples = patches.Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
-    weights = training.train(experiment, samples, tmp_path / "run", workers=0, accelerator="cpu")
+    samples = Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
+    weights = run.train(experiment, samples, tmp_path / "run", workers=0, accelerator="cpu")
     assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 4
-    network, again = networks.load(weights)
+    network, again = checkpoints.load(weights)
     assert again == experiment
-    voxels = volumes.resample(np.load(folder / "a.npy"), STORED, experiment.spacing)
-    found = inference.heatmap(network, experiment, voxels, batch=4)
+    voxels = resampling.resample(np.load(folder / "a.npy"), STORED, experiment.spacing)
+    found = engine.heatmap(network, experiment, voxels, batch=4)
     assert found.shape == (6, 9, 16) and 0 < found.min() <= found.max() < 0.5
 
 
@@ -330,22 +340,22 @@ def test_a_2d_network_trains_and_predicts(folder: Path, tmp_path: Path, family: 
 def test_a_motor_outside_its_tomogram_is_refused(folder: Path):
     """The message names the tomogram."""
     with pytest.raises(ValueError, match="b has a motor outside its shape"):
-        patches.Slices(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder, spacing=STORED)
+        Slices(SMALL, table(SHAPES, POINTS | {"b": [[30.0, 128.0, 80.0]]}), folder, spacing=STORED)
 
 
 def test_a_missing_volume_and_one_at_another_spacing_are_refused(folder: Path):
     """Before training starts, by name."""
     with pytest.raises(FileNotFoundError, match="d.npy"):
-        patches.Slices(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder, spacing=STORED)
+        Slices(SMALL, table(SHAPES | {"d": (48, 64, 96)}, POINTS), folder, spacing=STORED)
     with pytest.raises(ValueError, match=r"a.npy has shape \(48, 70, 128\), its labels mean \(24, 70, 128\)"):
-        patches.Slices(SMALL, table(SHAPES, POINTS), folder)
+        Slices(SMALL, table(SHAPES, POINTS), folder)
 
 
 @pytest.mark.parametrize("stored", [(50.0, 25.0, 50.0), (150.0, 50.0, 50.0)])
 def test_volumes_that_do_not_serve_the_experiment_are_refused(folder: Path, stored: tuple):
     """Other voxels in the plane, or slices too far apart."""
     with pytest.raises(ValueError, match=r"do not serve small, which wants \(100.0, 50.0, 50.0\)"):
-        patches.Slices(SMALL, table(SHAPES, POINTS), folder, spacing=stored)
+        Slices(SMALL, table(SHAPES, POINTS), folder, spacing=stored)
 
 
 @pytest.mark.parametrize(
@@ -356,10 +366,10 @@ def test_proportions_that_cannot_be_had_are_refused(folder: Path, change: dict, 
     """One sentence says what is missing."""
     with pytest.raises(ValueError, match=message):
         known = table(SHAPES, POINTS).select(list(kept))
-        patches.Slices(replace(SMALL, **change), known, folder, spacing=STORED)
+        Slices(replace(SMALL, **change), known, folder, spacing=STORED)
 
 
-def test_samples_are_counted_from_zero(slices: patches.Slices):
+def test_samples_are_counted_from_zero(slices: Slices):
     """A negative number is no sample."""
     with pytest.raises(ValueError, match="sample -1 does not exist"):
         slices[-1]

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motors import experiments, fusion, inference, networks, submission, volumes
-from motors.workspace import Workspace
+from motors import matching
+from motors.detection.queue import detect_all
+from motors.ensemble import select
+from motors.experiments import catalogue
+from motors.kaggle import submission
+from motors.networks.build import build
+from motors.volumes import formats
+from motors.volumes.formats import write_mrc
+from motors.volumes.slices import write_slices
+from motors.workspace.paths import Workspace
 
 IDS = ["tomo_a", "tomo_b", "tomo_c"]
 SHAPES = {"tomo_a": (48, 64, 96), "tomo_b": (64, 96, 48)}
@@ -152,17 +160,17 @@ def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tm
     """
     files = sorted((real / "volumes").iterdir())
     stacks = {
-        path.stem: np.load(path)["volume"] if path.suffix == ".npz" else volumes.read(path, spacing=10.52).voxels
+        path.stem: np.load(path)["volume"] if path.suffix == ".npz" else formats.read(path, spacing=10.52).voxels
         for path in files
     }
-    paths = {name: volumes.write_slices(tmp_path / name, stack) for name, stack in stacks.items()}
-    paths["as_mrc"] = volumes.write_mrc(tmp_path / "as_mrc.mrc", stacks["13pf_MT"], 10.52)
-    assert volumes.read(paths["as_mrc"]).spacing == pytest.approx(10.52, abs=1e-3)
+    paths = {name: write_slices(tmp_path / name, stack) for name, stack in stacks.items()}
+    paths["as_mrc"] = write_mrc(tmp_path / "as_mrc.mrc", stacks["13pf_MT"], 10.52)
+    assert formats.read(paths["as_mrc"]).spacing == pytest.approx(10.52, abs=1e-3)
     shapes = {name: stacks.get(name, stacks["13pf_MT"]).shape for name in paths}
-    experiment = experiments.of("resnext50", "demo")
-    network, nominal = networks.build(experiment).eval(), dict.fromkeys(stacks, 13.1)
-    found = inference.detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
-    table = submission.frame(fusion.answer(fusion.best(found), list(paths), quantile=0.0), list(paths))
+    experiment = catalogue.of("resnext50", "demo")
+    network, nominal = build(experiment).eval(), dict.fromkeys(stacks, 13.1)
+    found = detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
+    table = submission.frame(select.answer(matching.best(found), list(paths), quantile=0.0), list(paths))
     path = submission.write(tmp_path / "submission.csv", table, list(paths), shapes)
     handed = submission.read_and_validate(path, list(paths), shapes)
     assert len(handed) == 8

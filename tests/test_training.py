@@ -25,14 +25,20 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from motors import experiments, networks, training
-from motors.training.callbacks import SharedNorms
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.networks import checkpoints
+from motors.networks.build import build, channels_last
+from motors.training import callbacks
+from motors.training import run as training_run
+from motors.training.callbacks import SharedNorms, WeightAverage
+from motors.training.module import Stream, Training, learning_rate, loss
 
 REFERENCE = Path(__file__).parent / "reference" / "training"
 RECORDED = json.loads((REFERENCE / "training.json").read_text())
 # 8 optimiser steps of 3 micro-batches of 2 patches: samples 0 to 47; checkpoints after 3, 6 and 8 steps
 TINY = replace(
-    experiments.get("resnext50_smoke"),
+    catalogue.get("resnext50_smoke"),
     name="tiny",
     patch=(32, 32, 64),
     batch=2,
@@ -121,7 +127,7 @@ def one_thread():
 def train(output, experiment=TINY, dataset=None, network=None, **options):
     """Train the tiny network."""
     options = {"workers": 0, "accelerator": "cpu", "progress": Silent} | options
-    return training.train(experiment, dataset or Samples(), output, network=network or Tiny(), **options)
+    return training_run.train(experiment, dataset or Samples(), output, network=network or Tiny(), **options)
 
 
 def rows(output):
@@ -179,15 +185,15 @@ def undisturbed(tmp_path_factory):
 )
 def test_the_learning_rate_is_that_of_the_original_at_every_recorded_step(case):
     """Warm-up and cosine of the five final networks agree to a relative 1e-9."""
-    experiment = experiments.get(case["experiment"])
-    rates = [training.learning_rate(experiment, step) for step in case["steps"]]
+    experiment = catalogue.get(case["experiment"])
+    rates = [learning_rate(experiment, step) for step in case["steps"]]
     np.testing.assert_allclose(rates, case["lr"], rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("case", RECORDED["learning_rate"][::2], ids=lambda case: case["experiment"])
 def test_the_optimiser_is_that_of_the_original_and_takes_those_rates(case):
     """AdamW in one group, and its rate before each of the first steps is the recorded one."""
-    module = training.Training(Tiny(), experiments.get(case["experiment"]), Samples(), 0)
+    module = Training(Tiny(), catalogue.get(case["experiment"]), Samples(), 0)
     made = module.configure_optimizers()
     optimiser, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
     (group,) = optimiser.param_groups
@@ -210,7 +216,7 @@ def test_muon_moves_a_matrix_equally_along_all_directions_of_its_gradient():
     layer = nn.Linear(7, 5)
     before = layer.weight.detach().clone(), layer.bias.detach().clone()
     experiment = replace(TINY, optimiser="muon", learning_rate=0.01, warmup=0)
-    optimiser = training.Training(layer, experiment, Samples(), 0).configure_optimizers()["optimizer"]
+    optimiser = Training(layer, experiment, Samples(), 0).configure_optimizers()["optimizer"]
     layer.weight.grad = torch.diag(torch.tensor([3.0, 2.5, 2.0, 1.5, 1.0])) @ torch.eye(5, 7)
     layer.bias.grad = torch.tensor([1e3, 1.0, -1.0, 0.1, -0.01])
     optimiser.step()
@@ -226,7 +232,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_original(key):
     with np.load(REFERENCE / "loss.npz") as arrays:
         logits, target, gradient = (torch.from_numpy(arrays[f"{key}_{part}"]) for part in ("pred", "target", "grad"))
     logits.requires_grad_()
-    value = training.loss(logits, target)
+    value = loss(logits, target)
     value.backward()
     assert value.item() == pytest.approx(RECORDED["loss"][key], abs=1e-6)
     np.testing.assert_allclose(logits.grad, gradient, atol=1e-6)
@@ -234,7 +240,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_original(key):
 
 def test_the_loss_is_counted_in_float32():
     """Half-precision logits and targets give a float32 loss: softplus(2) - 2 * 0.5 by hand."""
-    value = training.loss(torch.full((1, 1, 2, 3, 4), 2.0).half(), torch.full((1, 1, 2, 3, 4), 0.5).half())
+    value = loss(torch.full((1, 1, 2, 3, 4), 2.0).half(), torch.full((1, 1, 2, 3, 4), 0.5).half())
     assert value.dtype == torch.float32
     assert float(value) == pytest.approx(math.log(1 + math.e**2) - 1, rel=1e-6)
 
@@ -248,7 +254,7 @@ def test_all_devices_together_take_every_sample_once_in_order(share, world, accu
     batch = share * world
     experiment = replace(TINY, batch=batch, accumulate=accumulate, steps=steps, stop_at=None)
     start = data.draw(st.integers(0, steps * accumulate))
-    streams = [training.Stream(experiment, start=start, rank=rank, world=world) for rank in range(world)]
+    streams = [Stream(experiment, start=start, rank=rank, world=world) for rank in range(world)]
     taken = [sorted(sum(parts, [])) for parts in zip(*streams, strict=True)]
     assert sum(taken, []) == list(range(start * batch, steps * accumulate * batch))
     assert all(len(part) == batch for part in taken)
@@ -264,7 +270,7 @@ def test_devices_that_cannot_share_a_batch_are_refused(tmp_path):
 def test_the_average_starts_with_the_initial_weights_and_copies_whole_numbers():
     """By hand: 1 moves to 0.9 + 0.1 * 11 = 2, then to 1.8 + 0.1 * 11 = 2.9; so do running means; a count is copied."""
     network = nn.BatchNorm1d(1)
-    average = training.WeightAverage(network, 0.9)
+    average = WeightAverage(network, 0.9)
     nn.init.constant_(network.weight, 11.0)
     network.running_mean.fill_(10.0)
     network.num_batches_tracked.fill_(5)
@@ -279,12 +285,12 @@ def test_the_average_starts_with_the_initial_weights_and_copies_whole_numbers():
 def test_training_is_the_plain_loop_with_an_average_after_every_micro_batch(tmp_path):
     """The saved weights are those of twenty lines of torch: the average, not the last weights."""
     train(tmp_path, network=Tiny(dropout=0.0))
-    network, samples = networks.channels_last(Tiny(dropout=0.0)), Samples()
+    network, samples = channels_last(Tiny(dropout=0.0)), Samples()
     average = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, fused=True)
     losses = []
     for step in range(8):
-        optimiser.param_groups[0]["lr"] = training.learning_rate(TINY, step)
+        optimiser.param_groups[0]["lr"] = learning_rate(TINY, step)
         for micro in range(3):
             numbers = [2 * (3 * step + micro), 2 * (3 * step + micro) + 1]
             image = torch.stack([torch.from_numpy(samples[k]["image"]) for k in numbers]).float()
@@ -314,13 +320,13 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undistu
     """SIGKILL inside a window of accumulation, between two, while a checkpoint is written; at last with a worker."""
     output, killed = tmp_path / "run", -signal.SIGKILL
     assert run(train_until, output, deadly_sample=2 * 4) == killed  # step 2, second micro-batch
-    assert training.newest(output / "checkpoints") is None
+    assert callbacks.newest(output / "checkpoints") is None
     assert run(train_until, output, deadly_sample=2 * (3 * 4)) == killed  # after step 4, between two optimiser steps
-    assert training.newest(output / "checkpoints").name == "step_0000003.ckpt"
+    assert callbacks.newest(output / "checkpoints").name == "step_0000003.ckpt"
     assert run(train_until, output, deadly_save=True) == killed  # the checkpoint of step 6, half written
     assert [path.name for path in output.glob("checkpoints/*.ckpt")] == ["step_0000003.ckpt"]
     assert run(train_until, output, deadly_sample=2 * (3 * 6 + 2)) == killed  # after step 6, third micro-batch
-    assert training.newest(output / "checkpoints").name == "step_0000006.ckpt"
+    assert callbacks.newest(output / "checkpoints").name == "step_0000006.ckpt"
     assert run(train_until, output, deadly_save=True) == killed  # the last checkpoint
     assert run(train_until, output, workers=1) == 0
     assert result(output) == result(undisturbed)
@@ -354,7 +360,7 @@ def test_any_number_of_workers_gives_the_same_bytes(workers, tmp_path, undisturb
 def test_a_run_killed_before_its_weights_were_written_writes_them_without_training(tmp_path, undisturbed, monkeypatch):
     """The last checkpoint is enough."""
     with monkeypatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr(networks, "save", lambda *_: {}["killed"])
+        patch.setattr(checkpoints, "save", lambda *_: {}["killed"])
         train(tmp_path)
     assert not (tmp_path / "weights").exists()
     train(tmp_path, dataset=Samples(deadly=0))
@@ -381,7 +387,7 @@ def test_a_damaged_checkpoint_is_left_aside(tmp_path, undisturbed, caplog):
     for k in range(len(content) // 2, len(content) // 2 + 128):
         content[k] ^= 255
     newer.write_bytes(content)
-    assert training.newest(tmp_path / "checkpoints") == older
+    assert callbacks.newest(tmp_path / "checkpoints") == older
     newer.write_bytes(content[:-100])
     train(tmp_path)
     assert "step_0000008.ckpt is damaged" in caplog.text
@@ -440,23 +446,23 @@ def test_the_last_two_checkpoints_and_a_row_per_step_are_kept(undisturbed):
     table = rows(undisturbed)
     assert list(table[0]) == ["step", "loss", "learning_rate", "seconds"]
     assert [int(row["step"]) for row in table] == list(range(1, 9))
-    rates = [training.learning_rate(TINY, step) for step in range(8)]
+    rates = [learning_rate(TINY, step) for step in range(8)]
     assert [float(row["learning_rate"]) for row in table] == pytest.approx(rates, rel=1e-8)
     seconds = [float(row["seconds"]) for row in table]
     assert seconds == sorted(seconds) and 0 <= seconds[-1] < 100
-    experiment = experiments.Experiment.read(undisturbed / "weights" / "experiment.json")
+    experiment = Experiment.read(undisturbed / "weights" / "experiment.json")
     assert experiment == TINY
 
 
 def test_a_network_of_the_project_is_built_trained_saved_and_loaded_back(tmp_path):
     """The smallest experiment, two steps: what `train` returns is what `networks.load` takes."""
-    experiment = replace(experiments.get("resnext50_smoke"), steps=2, save_every=1)
-    folder = training.train(
+    experiment = replace(catalogue.get("resnext50_smoke"), steps=2, save_every=1)
+    folder = training_run.train(
         experiment, Samples(like=experiment), tmp_path, workers=0, accelerator="cpu", progress=Silent
     )
-    network, again = networks.load(folder)
+    network, again = checkpoints.load(folder)
     assert (folder, again, network.training) == (tmp_path / "weights", experiment, False)
-    initial = networks.build(experiment).state_dict()
+    initial = build(experiment).state_dict()
     moved = [name for name, value in network.state_dict().items() if not torch.equal(value, initial[name])]
     assert {name for name, _ in network.named_parameters()} <= set(moved)
     assert network(torch.full((1, 1, *experiment.patch), 127.0)).shape == (1, 1, *experiment.grid)
@@ -531,7 +537,7 @@ def keep_gradients(output):
             torch.save(gradients, output / f"gradients_{module.trainer.global_step}.pt")
 
     output.mkdir(exist_ok=True)
-    training.Training.on_before_optimizer_step = keep
+    Training.on_before_optimizer_step = keep
 
 
 class Frozen(nn.Module):
@@ -549,7 +555,7 @@ class Frozen(nn.Module):
 
 # Without dropout, which draws for each device on its own. CoaT is the project's, on slices, with layer norms.
 COAT = replace(
-    experiments.get("coat_medium_smoke"),
+    catalogue.get("coat_medium_smoke"),
     patch=(3, 64, 64),
     learning_rate=2e-3,
     **{
@@ -561,7 +567,7 @@ ALIKE = {
     "none": (TINY, lambda: Tiny(norm=nn.Identity(), dropout=0.0)),
     "frozen": (TINY, lambda: Tiny(norm=Frozen(6), dropout=0.0)),
     "batch norm": (TINY, lambda: Tiny(dropout=0.0)),
-    "CoaT": (COAT, lambda: networks.build(COAT)),
+    "CoaT": (COAT, lambda: build(COAT)),
 }
 
 
@@ -650,8 +656,8 @@ def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices
 @pytest.mark.parametrize("name", ["maxvit_tiny_smoke", "densenet121_smoke", "x3d_m_smoke"])
 def test_shared_batch_norms_keep_what_a_network_answers(name):
     """Nothing is lost on the way to several GPUs, such as activations inside norms; tensors stay the same, in order."""
-    network = networks.build(experiments.get(name))
-    patch = experiments.get(name).patch
+    network = build(catalogue.get(name))
+    patch = catalogue.get(name).patch
     image = torch.randint(0, 256, (1, *patch) if len(patch) == 3 and patch[0] == 3 else (1, 1, *patch)).float()
     before, tensors = network.eval()(image), list(network.state_dict().items())
     shared = SharedNorms().apply(network)

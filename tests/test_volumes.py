@@ -14,8 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from motors import geometry, volumes
-from motors.volumes import levels, tomogram
+from motors import geometry
+from motors.volumes import formats, resampling, slices, tomogram
+from motors.volumes.formats import open_mrc, write_mrc
+from motors.volumes.levels import percentiles, to_uint8, unwrap
+from motors.volumes.prepared import open_prepared, write_prepared
+from motors.volumes.slices import slice_paths, stack_shape, write_slices
+from motors.volumes.tomogram import Tomogram
 
 REFERENCE = Path(__file__).parent / "reference" / "resample"
 CASES = json.loads((REFERENCE / "cases.json").read_text())
@@ -37,7 +42,7 @@ def smooth(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
 @pytest.fixture
 def stack(tmp_path: Path) -> Path:
     """A folder of five slices."""
-    return volumes.write_slices(tmp_path / "tomo_000001", np.asfortranarray(smooth()))
+    return write_slices(tmp_path / "tomo_000001", np.asfortranarray(smooth()))
 
 
 # slices
@@ -45,47 +50,47 @@ def stack(tmp_path: Path) -> Path:
 
 def test_slices_come_back_nearly_as_written(stack: Path):
     """JPEG changes a smooth picture by two grey levels at most, and neither order nor shape."""
-    found = volumes.read(stack, spacing=13.1)
+    found = formats.read(stack, spacing=13.1)
     assert (found.name, found.spacing, found.voxels.shape, found.voxels.dtype) == ("tomo_000001", 13.1, SHAPE, np.uint8)
     assert np.abs(found.voxels.astype(int) - smooth()).max() <= 2
 
 
 def test_slices_are_numbered_from_zero_without_a_gap(stack: Path):
     """The names are those of the competition."""
-    assert [path.name for path in volumes.slice_paths(stack)] == [f"slice_000{k}.jpg" for k in range(5)]
+    assert [path.name for path in slice_paths(stack)] == [f"slice_000{k}.jpg" for k in range(5)]
 
 
 def test_a_stack_of_more_than_ten_thousand_slices_stays_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Numbers decide, not the alphabet."""
     paths = [tmp_path / f"slice_{k:04d}.jpg" for k in range(10_002)]
     monkeypatch.setattr(Path, "glob", lambda *_: reversed(paths))
-    assert volumes.slice_paths(tmp_path) == paths
+    assert slice_paths(tmp_path) == paths
 
 
 def test_the_shape_of_a_stack_is_known_from_its_first_slice(stack: Path):
     """The others are counted, not opened."""
     (stack / "slice_0004.jpg").write_bytes(b"")
-    assert volumes.stack_shape(stack) == SHAPE
+    assert stack_shape(stack) == SHAPE
 
 
 def test_a_missing_slice_is_named(stack: Path):
     """A gap in the numbers is a copy that went wrong."""
     (stack / "slice_0002.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"slice_0002\.jpg is missing among 4 JPEG files"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 def test_a_jpeg_of_another_name_is_refused(stack: Path):
     """Nobody knows where it belongs."""
     (stack / "slice_0001.jpg").rename(stack / "slice_1.jpg")
     with pytest.raises(FileNotFoundError, match=r"slice_0001\.jpg is missing"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 def test_a_folder_without_slices_is_refused(tmp_path: Path):
     """An empty folder is no tomogram."""
     with pytest.raises(FileNotFoundError, match="holds no JPEG slices"):
-        volumes.read(tmp_path)
+        formats.read(tmp_path)
 
 
 @pytest.mark.parametrize("lost", [1, 20, 300])
@@ -95,7 +100,7 @@ def test_a_slice_that_is_cut_short_is_refused(stack: Path, lost: int, monkeypatc
     path = stack / "slice_0003.jpg"
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(ValueError, match=r"slice_0003\.jpg is cut short or no JPEG file"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x00\x01\xff\xd9"])
@@ -103,27 +108,27 @@ def test_a_slice_that_is_no_jpeg_is_refused(stack: Path, content: bytes):
     """Whatever the file holds instead, its name is said."""
     (stack / "slice_0000.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"slice_0000\.jpg is cut short or no JPEG file"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 def test_a_slice_of_another_size_is_refused(stack: Path):
     """All slices of a volume have one size."""
     cv2.imwrite(str(stack / "slice_0004.jpg"), smooth()[0, :-1])
     with pytest.raises(ValueError, match=r"slice_0004\.jpg is \(23, 40\), but slice_0000\.jpg is \(24, 40\)"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 def test_a_slice_in_colour_is_refused(stack: Path):
     """Three channels are no grey levels."""
     cv2.imwrite(str(stack / "slice_0001.jpg"), np.zeros((24, 40, 3), np.uint8))
     with pytest.raises(ValueError, match=r"slice_0001\.jpg is a colour picture"):
-        volumes.read(stack)
+        formats.read(stack)
 
 
 def test_slices_are_not_written_over_others(stack: Path):
     """Slices of two tomograms must not mix."""
     with pytest.raises(FileExistsError, match="is not empty"):
-        volumes.write_slices(stack, smooth())
+        write_slices(stack, smooth())
 
 
 # files of other programs
@@ -133,8 +138,8 @@ def test_slices_are_not_written_over_others(stack: Path):
 @settings(max_examples=25)
 def test_an_mrc_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, voxels, spacing: float):
     """Grey levels and spacing survive, although the format has no unsigned bytes."""
-    path = volumes.write_mrc(tmp_path_factory.mktemp("mrc") / "a.mrc", voxels, spacing)
-    found = volumes.read(path)
+    path = write_mrc(tmp_path_factory.mktemp("mrc") / "a.mrc", voxels, spacing)
+    found = formats.read(path)
     assert np.array_equal(found.voxels, voxels) and found.spacing == pytest.approx(spacing, abs=2e-4)
 
 
@@ -143,26 +148,26 @@ def test_an_mrc_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPa
 def test_every_real_mode_of_mrc_is_read(tmp_path: Path, ending: str, dtype: type):
     """What is not grey levels already is stretched between the two percentiles."""
     voxels = (noise().astype(np.float32) - 128).astype(dtype) if dtype is not np.uint16 else noise().astype(dtype) * 9
-    found = volumes.read(volumes.write_mrc(tmp_path / f"a.b{ending}", voxels, 10.5))
+    found = formats.read(write_mrc(tmp_path / f"a.b{ending}", voxels, 10.5))
     assert (found.name, found.spacing) == ("a.b", 10.5)
-    assert np.array_equal(found.voxels, volumes.to_uint8(voxels))
+    assert np.array_equal(found.voxels, to_uint8(voxels))
 
 
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
 def test_a_compressed_mrc_file_reads_like_the_plain_one(tmp_path: Path, ending: str, pack):
     """Compression changes nothing, and is noticed even where the name hides it."""
-    plain = volumes.write_mrc(tmp_path / "a.mrc", noise(), 10.5)
+    plain = write_mrc(tmp_path / "a.mrc", noise(), 10.5)
     for name in (f"b.mrc{ending}", "c.map"):
         (tmp_path / name).write_bytes(pack(plain.read_bytes()))
-        found = volumes.read(tmp_path / name)
+        found = formats.read(tmp_path / name)
         assert found.name == name[0] and found.spacing == 10.5
         assert np.array_equal(found.voxels, noise())
 
 
 def test_a_plain_mrc_file_stays_on_disk(tmp_path: Path):
     """Only what is looked at is read."""
-    path = volumes.write_mrc(tmp_path / "a.mrc", noise().astype(np.float32), 10.5)
-    voxels, _ = volumes.files.open_mrc(path)
+    path = write_mrc(tmp_path / "a.mrc", noise().astype(np.float32), 10.5)
+    voxels, _ = open_mrc(path)
     assert isinstance(voxels, np.memmap)
 
 
@@ -180,39 +185,39 @@ def imod_bytes(path: Path, flags: int) -> Path:
 
 def test_bytes_without_sign_are_read_as_imod_means_them(tmp_path: Path):
     """Read as signed they would wrap around at the middle grey."""
-    voxels = volumes.read(imod_bytes(tmp_path / "a.rec", flags=0)).voxels
+    voxels = formats.read(imod_bytes(tmp_path / "a.rec", flags=0)).voxels
     assert voxels[0, 0, 0] == 0 and set(voxels.ravel()[1:]) == {200}
 
 
 def test_bytes_with_sign_are_read_as_imod_means_them(tmp_path: Path):
     """Here the same bytes mean -56 and once zero, which is no contrast between the percentiles."""
     with pytest.raises(ValueError, match="nearly all voxels are -56"):
-        volumes.read(imod_bytes(tmp_path / "a.rec", flags=1))
+        formats.read(imod_bytes(tmp_path / "a.rec", flags=1))
 
 
 @pytest.mark.parametrize("size", [(0, 0, 0), (10, 0, 10), (np.nan, 10, 10)])
 def test_an_mrc_header_without_spacing_is_refused_unless_one_is_given(tmp_path: Path, size):
     """Zero is what some programs write when they do not know."""
-    path = volumes.write_mrc(tmp_path / "a.mrc", noise(), 10)
+    path = write_mrc(tmp_path / "a.mrc", noise(), 10)
     with mrcfile.open(path, "r+") as file:
         file.voxel_size = size
     with pytest.raises(ValueError, match=r"a\.mrc.*states a spacing of .* give the true one as spacing="):
-        volumes.read(path)
-    assert volumes.read(path, spacing=13.1).spacing == 13.1
+        formats.read(path)
+    assert formats.read(path, spacing=13.1).spacing == 13.1
 
 
 def test_an_mrc_header_with_two_spacings_is_refused_unless_one_is_given(tmp_path: Path):
     """One per cent between axes is rounding, more is another volume than the networks know."""
-    path = volumes.write_mrc(tmp_path / "a.mrc", noise(), 10)
+    path = write_mrc(tmp_path / "a.mrc", noise(), 10)
     for z, accepted in ((10.05, True), (10.2, False)):
         with mrcfile.open(path, "r+") as file:
             file.voxel_size = (10, 10, z)
         if accepted:
-            assert volumes.read(path).spacing == pytest.approx(10.0167, abs=1e-4)
+            assert formats.read(path).spacing == pytest.approx(10.0167, abs=1e-4)
             continue
         with pytest.raises(ValueError, match="which differ: give one as spacing="):
-            volumes.read(path)
-        assert volumes.read(path, spacing=10).spacing == 10
+            formats.read(path)
+        assert formats.read(path, spacing=10).spacing == 10
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -220,11 +225,11 @@ def test_an_mrc_header_with_two_spacings_is_refused_unless_one_is_given(tmp_path
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_an_mrc_file_that_is_cut_short_is_refused(tmp_path: Path, kept: int, ending: str):
     """Half a volume is no volume."""
-    content = volumes.write_mrc(tmp_path / "a.mrc", noise(), 10).read_bytes()
+    content = write_mrc(tmp_path / "a.mrc", noise(), 10).read_bytes()
     path = tmp_path / f"b.mrc{ending}"
     path.write_bytes(content[:kept] if not ending else gzip.compress(content)[: kept // 2])
     with pytest.raises(ValueError, match=r"b\.mrc.* cannot be read as a tomogram"):
-        volumes.read(path)
+        formats.read(path)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -235,7 +240,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, ending: str, c
     path = tmp_path / f"a{ending}"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\..* cannot be read as a tomogram"):
-        volumes.read(path)
+        formats.read(path)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +257,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, ending: str, c
 )
 def test_a_file_with_changed_bytes_is_refused(tmp_path: Path, name: str, place: int | bytes, changed: bytes):
     """Each reader has its own way to stumble over them: decompressors, and parsers of headers."""
-    plain = volumes.write_mrc(tmp_path / "b.mrc", noise(), 10).read_bytes()
+    plain = write_mrc(tmp_path / "b.mrc", noise(), 10).read_bytes()
     (tmp_path / "a.mrc.gz").write_bytes(gzip.compress(plain))
     (tmp_path / "a.mrc.bz2").write_bytes(bz2.compress(plain))
     tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="minisblack", compression="zlib")
@@ -261,29 +266,29 @@ def test_a_file_with_changed_bytes_is_refused(tmp_path: Path, name: str, place: 
     if ".zarr" in name:
         zarr_image(tmp_path / "a.zarr", multiscales=[{"axes": NAMED, "datasets": SCALED}])
     path = tmp_path / name.partition("/")[0]
-    volumes.read(path, spacing=10)
+    formats.read(path, spacing=10)
     content = bytearray((tmp_path / name).read_bytes())
     begin = place if isinstance(place, int) else content.index(place)
     content[begin : begin + len(changed)] = changed
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="cannot be read as a tomogram"):
-        volumes.read(path, spacing=10)
+        formats.read(path, spacing=10)
 
 
 def test_a_file_that_is_no_mrc_takes_no_memory(tmp_path: Path):
     """Text read as a header promises gigabytes."""
     (tmp_path / "a.mrc").write_bytes(b"not found " * 200)
     with pytest.raises(ValueError, match="it is no MRC file, or damaged: copy it again"):
-        volumes.read(tmp_path / "a.mrc")
+        formats.read(tmp_path / "a.mrc")
 
 
 def test_a_file_of_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path):
     """The sentence says what would do."""
     (tmp_path / "a.hdf5").touch()
     with pytest.raises(ValueError, match=r"a\.hdf5 is of an unknown kind.*\.mrc .*\.tif"):
-        volumes.read(tmp_path / "a.hdf5")
+        formats.read(tmp_path / "a.hdf5")
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        volumes.read(tmp_path / "b.mrc")
+        formats.read(tmp_path / "b.mrc")
 
 
 @pytest.mark.parametrize("shape", [(24, 40), (2, 5, 24, 40), (0, 24, 40)])
@@ -291,18 +296,18 @@ def test_what_is_no_volume_is_refused(tmp_path: Path, shape):
     """A picture, a film and nothing are no tomogram."""
     np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
     with pytest.raises(ValueError, match=r"a\.npy.*is no volume"):
-        volumes.read(tmp_path / "a.npy")
+        formats.read(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros(SHAPE, np.complex64))
     with pytest.raises(ValueError, match=r"complex64 is no volume"):
-        volumes.read(tmp_path / "b.npy")
+        formats.read(tmp_path / "b.npy")
 
 
 def test_a_tiff_file_without_metadata_has_no_spacing(tmp_path: Path):
     """Nothing is made up; the caller may know."""
     tifffile.imwrite(tmp_path / "a.tif", noise(), photometric="minisblack")
-    found = volumes.read(tmp_path / "a.tif")
+    found = formats.read(tmp_path / "a.tif")
     assert found.spacing is None and np.array_equal(found.voxels, noise()) and isinstance(found.voxels, np.memmap)
-    assert volumes.read(tmp_path / "a.tif", spacing=12, name="b").spacing == 12
+    assert formats.read(tmp_path / "a.tif", spacing=12, name="b").spacing == 12
 
 
 @pytest.mark.parametrize(("unit", "angstrom"), [("nm", 10), ("\\u00c5", 1), ("micron", 10_000), ("pixel", None)])
@@ -310,7 +315,7 @@ def test_a_tiff_file_of_imagej_states_its_spacing(tmp_path: Path, unit: str, ang
     """Resolution counts pixels per unit in the plane, and the planes have a distance."""
     metadata = {"spacing": 1.25, "unit": unit, "axes": "ZYX"}
     tifffile.imwrite(tmp_path / "a.tiff", noise(), imagej=True, resolution=(0.8, 0.8), metadata=metadata)
-    found = volumes.read(tmp_path / "a.tiff")
+    found = formats.read(tmp_path / "a.tiff")
     assert np.array_equal(found.voxels, noise())
     assert found.spacing == (None if angstrom is None else pytest.approx(1.25 * angstrom))
 
@@ -323,14 +328,14 @@ def test_an_ome_tiff_file_states_its_spacing(tmp_path: Path, compression: str | 
     for axis in "XYZ":
         metadata |= {f"PhysicalSize{axis}": size} | ({f"PhysicalSize{axis}Unit": unit} if unit else {})
     tifffile.imwrite(tmp_path / "a.ome.tif", noise(), ome=True, metadata=metadata, compression=compression)
-    found = volumes.read(tmp_path / "a.ome.tif")
+    found = formats.read(tmp_path / "a.ome.tif")
     assert found.spacing == pytest.approx(13.1) and np.array_equal(found.voxels, noise())
 
 
 def test_an_array_stays_on_disk_and_has_no_spacing(tmp_path: Path):
     """Grey levels need no copy."""
     np.save(tmp_path / "a.npy", noise())
-    found = volumes.read(tmp_path / "a.npy")
+    found = formats.read(tmp_path / "a.npy")
     assert found.spacing is None and isinstance(found.voxels, np.memmap) and np.array_equal(found.voxels, noise())
 
 
@@ -351,8 +356,8 @@ def test_the_finest_level_of_an_ome_zarr_image_is_read(tmp_path: Path, version: 
     group.attrs.update(image if version == "0.4" else {"ome": image})
     for path, voxels in (("0", noise()), ("1", noise()[::2, ::2, ::2])):
         group.create_array(path, data=np.ascontiguousarray(voxels[None], np.float32), chunks=(1, 4, 16, 16))
-    found = volumes.read(tmp_path / "a.zarr")
-    assert (found.name, found.spacing) == ("a", 10) and np.array_equal(found.voxels, volumes.to_uint8(noise() * 1.0))
+    found = formats.read(tmp_path / "a.zarr")
+    assert (found.name, found.spacing) == ("a", 10) and np.array_equal(found.voxels, to_uint8(noise() * 1.0))
 
 
 def zarr_image(path: Path, **attributes) -> Path:
@@ -377,8 +382,8 @@ NAMED = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
 def test_an_ome_zarr_image_that_states_no_lengths_has_no_spacing(tmp_path: Path, axes: list, levels: list):
     """Before version 0.4 axes were names, and levels had no scale."""
     path = zarr_image(tmp_path / "a.zarr", multiscales=[{"axes": axes, "datasets": levels}])
-    found = volumes.read(path)
-    assert found.spacing is None and np.array_equal(found.voxels, volumes.to_uint8(noise() * 1.0))
+    found = formats.read(path)
+    assert found.spacing is None and np.array_equal(found.voxels, to_uint8(noise() * 1.0))
 
 
 @pytest.mark.parametrize(
@@ -398,7 +403,7 @@ def test_an_ome_zarr_image_that_states_no_lengths_has_no_spacing(tmp_path: Path,
 def test_a_zarr_folder_that_is_no_image_is_refused(tmp_path: Path, attributes: dict, sentence: str):
     """Without its attributes nobody knows which array to take."""
     with pytest.raises(ValueError, match=rf"a\.zarr cannot be read as a tomogram: .*{sentence}"):
-        volumes.read(zarr_image(tmp_path / "a.zarr", **attributes))
+        formats.read(zarr_image(tmp_path / "a.zarr", **attributes))
 
 
 # grey levels
@@ -410,7 +415,7 @@ def test_percentiles_become_black_and_white(dtype):
     voxels = np.random.default_rng(0).normal(1000, 300, SHAPE).astype(dtype)
     low, high = np.percentile(voxels.astype(np.float64), (0.87910068792905, 99.06423106440042))
     expected = (np.clip(voxels, low, high) - low) / (high - low) * 255
-    found = volumes.to_uint8(voxels)
+    found = to_uint8(voxels)
     assert found.dtype == np.uint8 and (found.min(), found.max()) == (0, 255)
     assert np.abs(found - np.trunc(expected)).max() <= 1 and (found != np.trunc(expected)).mean() < 1e-3
 
@@ -424,19 +429,19 @@ def test_counting_gives_the_percentiles_that_sorting_gives(voxels: np.ndarray, p
     """For any distribution, with zeros of both signs and repeated numbers."""
     expected = np.percentile(voxels.astype(np.float64), percent)
     reach = np.abs(voxels).max().astype(np.float64)
-    assert np.isclose(levels.percentiles(voxels, (percent,))[0], expected, rtol=1e-6, atol=1e-6 * reach)
+    assert np.isclose(percentiles(voxels, (percent,))[0], expected, rtol=1e-6, atol=1e-6 * reach)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
 def test_integers_that_are_grey_levels_stay_as_they_are(dtype):
     """A program without unsigned bytes stored them wider."""
-    assert np.array_equal(volumes.to_uint8(noise().astype(dtype)), noise())
+    assert np.array_equal(to_uint8(noise().astype(dtype)), noise())
 
 
 def test_uint8_is_not_copied():
     """Grey levels are what was wanted."""
     voxels = noise()
-    assert volumes.to_uint8(voxels) is voxels
+    assert to_uint8(voxels) is voxels
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
@@ -446,7 +451,7 @@ def test_one_voxel_that_is_not_finite_is_noticed(tmp_path: Path, bad: float):
     voxels[3, 7, 11] = bad
     np.save(tmp_path / "a.npy", voxels)
     with pytest.raises(ValueError, match=r"a\.npy.*some voxels are NaN or infinite"):
-        volumes.read(tmp_path / "a.npy")
+        formats.read(tmp_path / "a.npy")
 
 
 def test_the_largest_numbers_are_finite():
@@ -454,26 +459,26 @@ def test_the_largest_numbers_are_finite():
     ends = np.finfo(np.float32)
     voxels = np.linspace(-1, 1, 240, dtype=np.float32).reshape(4, 6, 10)
     voxels[0, 0, 0], voxels[0, 0, 1] = ends.min, ends.max
-    assert volumes.to_uint8(voxels).max() == 255
+    assert to_uint8(voxels).max() == 255
 
 
 def test_a_volume_without_contrast_is_refused():
     """There is nothing to stretch."""
     with pytest.raises(ValueError, match="nearly all voxels are 3, so there is no contrast"):
-        volumes.to_uint8(np.full(SHAPE, 3.0))
+        to_uint8(np.full(SHAPE, 3.0))
 
 
 def test_unwrapping_adds_modulo_256():
     """127 and 1 make 128; 200 and 127 make 71."""
     voxels = np.array([0, 1, 128, 129, 200, 255], np.uint8).reshape(1, 2, 3)
-    assert volumes.unwrap(voxels).ravel().tolist() == [127, 128, 255, 0, 71, 126]
+    assert unwrap(voxels).ravel().tolist() == [127, 128, 255, 0, 71, 126]
 
 
 @given(GREY, st.integers(0, 255))
 @settings(max_examples=25)
 def test_unwrapping_back_undoes_unwrapping(voxels: np.ndarray, offset: int):
     """Modulo 256 nothing is lost."""
-    assert np.array_equal(volumes.unwrap(volumes.unwrap(voxels, offset), -offset), voxels)
+    assert np.array_equal(unwrap(unwrap(voxels, offset), -offset), voxels)
 
 
 # resampling
@@ -493,7 +498,7 @@ def test_resampling_is_that_of_the_original_solution(case: dict):
     """Equal but for rounding before truncation, which may move one voxel in a thousand by one."""
     golden = np.load(REFERENCE / "cases.npz")
     voxels, expected = golden[case["volume"]], golden[f"{case['key']}_infer"]
-    found = volumes.resample(voxels, tuple(case["spacing"]), tuple(case["target"]))
+    found = resampling.resample(voxels, tuple(case["spacing"]), tuple(case["target"]))
     assert found.shape == expected.shape and found.dtype == np.uint8
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert (found != expected).sum() <= max(1, 1e-3 * expected.size)
@@ -505,7 +510,7 @@ def test_training_of_the_original_solution_sampled_half_a_voxel_of_difference_el
     case = next(case for case in CASES["cases"] if case["key"] == key)
     golden = np.load(REFERENCE / "cases.npz")
     voxels, step = golden[case["volume"]], np.divide(case["target"], case["spacing"])
-    monai, ours = golden[f"{key}_monai"], volumes.resample(voxels, tuple(case["spacing"]), tuple(case["target"]))
+    monai, ours = golden[f"{key}_monai"], resampling.resample(voxels, tuple(case["spacing"]), tuple(case["target"]))
     inside = tuple(slice(0, int((n - 1) // s) + 1) for n, s in zip(voxels.shape, step, strict=True))
     assert np.abs(sampled(voxels, monai.shape, step, shift=0) - monai)[inside].max() < 2e-3
     assert np.abs(np.trunc(sampled(voxels, ours.shape, step, shift=0.5) + 1e-4) - ours).mean() < 1e-3
@@ -518,7 +523,7 @@ SPACINGS = st.tuples(*[st.floats(5, 30) | st.sampled_from([8, 15.9, 16, 16.1, 32
 @settings(max_examples=30)
 def test_resampling_interpolates_along_each_axis(voxels: np.ndarray, spacing, target):
     """Any spacings, one per axis: what `numpy.interp` gives, up to truncation."""
-    found = volumes.resample(voxels, spacing, target)
+    found = resampling.resample(voxels, spacing, target)
     expected = sampled(voxels, found.shape, np.divide(target, spacing), shift=0.5)
     assert found.shape == geometry.resampled_shape(voxels.shape, spacing, target)
     assert (found - expected).max() < 1e-3 and (expected - found).max() < 1 + 1e-3
@@ -528,20 +533,20 @@ def test_resampling_interpolates_along_each_axis(voxels: np.ndarray, spacing, ta
 @settings(max_examples=30)
 def test_a_volume_of_one_grey_level_keeps_it(level: int, spacing: float, target: float):
     """Truncation takes nothing from whole numbers."""
-    assert set(np.unique(volumes.resample(np.full((7, 9, 12), level, np.uint8), spacing, target))) == {level}
+    assert set(np.unique(resampling.resample(np.full((7, 9, 12), level, np.uint8), spacing, target))) == {level}
 
 
 def test_halving_the_spacing_and_doubling_it():
     """By hand: at half the spacing voxels lie a quarter inside; at twice the spacing they are means of pairs."""
     voxels = np.array([0, 100, 40, 60], np.uint8).reshape(1, 1, 4)
-    assert volumes.resample(voxels, (1, 1, 2), (1, 1, 1)).ravel().tolist() == [0, 25, 75, 85, 55, 45, 55, 60]
-    assert volumes.resample(voxels, (1, 1, 1), (1, 1, 2)).ravel().tolist() == [50, 50]
+    assert resampling.resample(voxels, (1, 1, 2), (1, 1, 1)).ravel().tolist() == [0, 25, 75, 85, 55, 45, 55, 60]
+    assert resampling.resample(voxels, (1, 1, 1), (1, 1, 2)).ravel().tolist() == [50, 50]
 
 
 def test_a_spacing_that_is_almost_the_same_still_moves_voxels():
     """OpenCV would copy a plane whose sides stay the same after rounding."""
     voxels = noise((6, 24, 40))
-    found = volumes.resample(voxels, 16.0, (16.0, 16.1, 16.2))
+    found = resampling.resample(voxels, 16.0, (16.0, 16.1, 16.2))
     expected = sampled(voxels, (6, 23, 39), (1, 16.1 / 16, 16.2 / 16), shift=0.5)
     assert found.shape == expected.shape and np.abs(found - expected + 0.5).max() < 0.501
 
@@ -551,7 +556,7 @@ def test_a_point_moves_as_the_volume_does():
     z, y, x = np.indices((48, 64, 96))
     centre = np.array([[20, 40, 30]])
     ball = np.clip(255 - 4 * ((z - 20) ** 2 + (y - 40) ** 2 + (x - 30) ** 2), 0, 255).astype(np.uint8)
-    found = volumes.resample(ball, 13.1, 16.0).astype(np.float64)
+    found = resampling.resample(ball, 13.1, 16.0).astype(np.float64)
     middle = [(np.indices(found.shape)[axis] * found).sum() / found.sum() for axis in range(3)]
     assert np.abs(middle - geometry.voxel_between(centre, 13.1, 16.0)).max() < 0.05
 
@@ -564,7 +569,7 @@ def test_a_coarser_voxel_can_be_the_mean_of_what_it_covers(voxels: np.ndarray, f
 
     OpenCV leaves out, at either end of a new voxel, less than a thousandth of an old one.
     """
-    found = volumes.resample(voxels, 1.0, factors, by="mean")
+    found = resampling.resample(voxels, 1.0, factors, by="mean")
     expected, left_out = voxels.astype(np.float64), 0.02
     for axis, factor in enumerate(factors):
         total = np.insert(np.moveaxis(expected, axis, 0).cumsum(0), 0, 0, axis=0)
@@ -579,39 +584,39 @@ def test_a_coarser_voxel_can_be_the_mean_of_what_it_covers(voxels: np.ndarray, f
 def test_means_let_less_noise_through_than_interpolation():
     """White noise of standard deviation 1 keeps 0.30 of it at 1.83 times the spacing, and 0.54 when interpolated."""
     voxels = np.random.default_rng(0).normal(128, 20, (66, 88, 110)).clip(0, 255).astype(np.uint8)
-    spread = {by: volumes.resample(voxels, 13.1, 24.0, by=by).std() / voxels.std() for by in ("linear", "mean")}
+    spread = {by: resampling.resample(voxels, 13.1, 24.0, by=by).std() / voxels.std() for by in ("linear", "mean")}
     assert spread == pytest.approx({"linear": (2 / 3) ** 1.5, "mean": 0.30}, rel=0.05)
 
 
 def test_an_unknown_way_of_resampling_is_refused():
     """The sentence names the two there are."""
     with pytest.raises(ValueError, match="by linear or mean, not by 'cubic'"):
-        volumes.resample(noise(), 13.1, 16.0, by="cubic")
+        resampling.resample(noise(), 13.1, 16.0, by="cubic")
 
 
 def test_equal_spacings_leave_the_volume_alone():
     """Not even a copy is made."""
     voxels = noise()
-    assert volumes.resample(voxels, 16, (16.0, 16.0, 16.0)) is voxels
+    assert resampling.resample(voxels, 16, (16.0, 16.0, 16.0)) is voxels
 
 
 def test_resampling_does_not_depend_on_how_many_planes_are_in_work(monkeypatch: pytest.MonkeyPatch):
     """The same bytes from one thread and from many, and from any part of the planes in z."""
     voxels = noise((31, 48, 64))
-    whole = volumes.resample(voxels, 13.1, 16.0)
+    whole = resampling.resample(voxels, 13.1, 16.0)
     monkeypatch.setattr(tomogram, "THREADS", 1)
-    assert np.array_equal(volumes.resample(voxels, 13.1, 16.0), whole)
-    part = volumes.resample(voxels[10:], (16, 13.1, 13.1), 16.0)
-    assert np.array_equal(part, volumes.resample(voxels, (16, 13.1, 13.1), 16.0)[10:])
+    assert np.array_equal(resampling.resample(voxels, 13.1, 16.0), whole)
+    part = resampling.resample(voxels[10:], (16, 13.1, 13.1), 16.0)
+    assert np.array_equal(part, resampling.resample(voxels, (16, 13.1, 13.1), 16.0)[10:])
 
 
 def test_views_and_volumes_on_disk_are_resampled_like_copies(tmp_path: Path):
     """Strides and read-only memory do not matter."""
     voxels = noise((12, 24, 40))
-    volumes.write_prepared(tmp_path, "a", voxels)
-    expected = volumes.resample(voxels[::-1, ::2, ::-1].copy(), 13.1, 16.0)
-    assert np.array_equal(volumes.resample(voxels[::-1, ::2, ::-1], 13.1, 16.0), expected)
-    assert np.array_equal(volumes.resample(volumes.open_prepared(tmp_path, "a")[::-1, ::2, ::-1], 13.1, 16), expected)
+    write_prepared(tmp_path, "a", voxels)
+    expected = resampling.resample(voxels[::-1, ::2, ::-1].copy(), 13.1, 16.0)
+    assert np.array_equal(resampling.resample(voxels[::-1, ::2, ::-1], 13.1, 16.0), expected)
+    assert np.array_equal(resampling.resample(open_prepared(tmp_path, "a")[::-1, ::2, ::-1], 13.1, 16), expected)
 
 
 @pytest.mark.parametrize("bad", [0, -13.1, np.nan, np.inf, (13.1, 0, 13.1)])
@@ -619,22 +624,22 @@ def test_a_spacing_that_is_no_length_is_refused(bad):
     """On either side, and in a tomogram."""
     for spacing, target in ((bad, 16.0), (13.1, bad)):
         with pytest.raises(ValueError, match="is not above zero throughout: give ångström per voxel"):
-            volumes.resample(noise(), spacing, target)
+            resampling.resample(noise(), spacing, target)
     if not isinstance(bad, tuple):
         with pytest.raises(ValueError, match="is not above zero throughout"):
-            volumes.Tomogram("a", noise(), bad)
+            Tomogram("a", noise(), bad)
 
 
 def test_resampling_to_less_than_a_voxel_is_refused():
     """Five planes of 13 Å are not one of 100 Å."""
     with pytest.raises(ValueError, match=r"nothing is left of \(5, 24, 40\) voxels"):
-        volumes.resample(noise(), 13.0, 100.0)
+        resampling.resample(noise(), 13.0, 100.0)
 
 
 def test_only_grey_levels_are_resampled():
     """Anything else goes through `to_uint8` first."""
     with pytest.raises(ValueError, match="convert them with to_uint8"):
-        volumes.resample(noise().astype(np.float32), 13.1, 16.0)
+        resampling.resample(noise().astype(np.float32), 13.1, 16.0)
 
 
 # the prepared store
@@ -645,8 +650,8 @@ def test_only_grey_levels_are_resampled():
 def test_prepared_voxels_come_back_read_only(tmp_path_factory: pytest.TempPathFactory, voxels: np.ndarray):
     """What was written, still on disk, in C order whatever came."""
     folder = tmp_path_factory.mktemp("prepared") / "new"
-    assert volumes.write_prepared(folder, "a", np.asfortranarray(voxels)) == folder / "a.npy"
-    found = volumes.open_prepared(folder, "a")
+    assert write_prepared(folder, "a", np.asfortranarray(voxels)) == folder / "a.npy"
+    found = open_prepared(folder, "a")
     assert isinstance(found, np.memmap) and np.array_equal(found, voxels)
     assert found.flags.c_contiguous and not found.flags.writeable
     assert [path.name for path in folder.iterdir()] == ["a.npy"]
@@ -655,12 +660,12 @@ def test_prepared_voxels_come_back_read_only(tmp_path_factory: pytest.TempPathFa
 def test_a_tomogram_that_was_not_prepared_is_named(tmp_path: Path):
     """The sentence says what to run first."""
     with pytest.raises(FileNotFoundError, match="prepare tomogram a first"):
-        volumes.open_prepared(tmp_path, "a")
+        open_prepared(tmp_path, "a")
 
 
 def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Neither half a file nor a temporary one; a second try works."""
-    volumes.write_prepared(tmp_path, "a", noise())
+    write_prepared(tmp_path, "a", noise())
 
     def fail(where, *_):
         if isinstance(where, Path):
@@ -671,12 +676,12 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Pa
         broken.setattr(np, "save", fail)
         broken.setattr(cv2, "imencode", fail)
         with pytest.raises(OSError, match="no space left"):
-            volumes.write_prepared(tmp_path, "a", noise(seed=1))
+            write_prepared(tmp_path, "a", noise(seed=1))
         with pytest.raises(OSError, match="no space left"):
-            volumes.write_slices(tmp_path / "b", noise())
+            write_slices(tmp_path / "b", noise())
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
-    assert np.array_equal(volumes.open_prepared(tmp_path, "a"), noise())
-    volumes.write_slices(tmp_path / "b", noise())
+    assert np.array_equal(open_prepared(tmp_path, "a"), noise())
+    write_slices(tmp_path / "b", noise())
 
 
 # real tomograms
@@ -688,33 +693,33 @@ RENDERED = ["tomo_0a8f05_coarse_stack", "tomo_fd5b38_coarse_stack", "byu_weird_t
 def test_real_tomograms_survive_jpeg(real: Path, tmp_path: Path, name: str):
     """At quality 95 by less than two grey levels on average, and nowhere by more than thirty."""
     voxels = np.load(real / "volumes" / f"{name}.npz")["volume"]
-    found = volumes.read(volumes.write_slices(tmp_path / name, voxels)).voxels
+    found = formats.read(write_slices(tmp_path / name, voxels)).voxels
     error = np.abs(found.astype(int) - voxels)
     assert found.shape == voxels.shape and error.mean() < 2 and error.max() <= 30
 
 
 def test_a_real_microtubule_survives_every_format(real: Path, tmp_path: Path):
     """From TIFF to MRC and to the prepared store nothing changes, the spacing of 10.52 Å included."""
-    tubule = volumes.read(real / "volumes" / "13pf_MT.tif")
+    tubule = formats.read(real / "volumes" / "13pf_MT.tif")
     assert (tubule.name, tubule.spacing, tubule.voxels.shape) == ("13pf_MT", 10.52, (36, 206, 94))
-    found = volumes.read(volumes.write_mrc(tmp_path / "13pf_MT.mrc", tubule.voxels, tubule.spacing))
+    found = formats.read(write_mrc(tmp_path / "13pf_MT.mrc", tubule.voxels, tubule.spacing))
     assert (found.name, found.spacing) == (tubule.name, tubule.spacing) and np.array_equal(found.voxels, tubule.voxels)
-    volumes.write_prepared(tmp_path, tubule.name, tubule.voxels)
-    assert np.array_equal(volumes.open_prepared(tmp_path, tubule.name), tubule.voxels)
+    write_prepared(tmp_path, tubule.name, tubule.voxels)
+    assert np.array_equal(open_prepared(tmp_path, tubule.name), tubule.voxels)
 
 
 def test_stacks_that_are_not_whole_are_named(tmp_path):
     """A missing last slice, a gap, a slice cut short, a picture of another size, and no folder at all."""
     shapes = dict.fromkeys(("whole", "unknown", "short", "gap", "cut", "size", "none"), (4, 6, 8))
     for name in list(shapes)[:-1]:
-        volumes.write_slices(tmp_path / name, np.zeros((4, 6, 8), np.uint8))
+        write_slices(tmp_path / name, np.zeros((4, 6, 8), np.uint8))
     (tmp_path / "short" / "slice_0003.jpg").unlink()
     (tmp_path / "gap" / "slice_0002.jpg").unlink()
     path = tmp_path / "cut" / "slice_0002.jpg"
     path.write_bytes(path.read_bytes()[:-9])
     path = tmp_path / "whole" / "slice_0002.jpg"
     path.write_bytes(path.read_bytes() + bytes(100))  # as readable as without
-    found = volumes.incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
+    found = slices.incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
     assert found.index.tolist() == ["cut", "gap", "none", "short", "size"]
     assert "slice_0002.jpg is cut short" in found["cut"]
     assert "slice_0002.jpg is missing among 3" in found["gap"]

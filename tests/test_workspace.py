@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import toys
 
-from motors import workspace
-from motors.workspace import meter, sources
+from motors.workspace import code_hash, paths, progress, provenance
+from motors.workspace.files import sha256, write_json, write_table
+from motors.workspace.paths import new_dataset, open_run
 
 
 @pytest.fixture
@@ -37,38 +38,38 @@ def test_the_workspace_is_found_from_any_folder_inside_it(root):
     """A notebook, a test and a command of the Makefile start in different folders."""
     deep = root / "outputs" / "a" / "b"
     deep.mkdir(parents=True)
-    assert {workspace.find(folder).root for folder in (root, root / "notebooks", deep)} == {root}
-    assert workspace.find().outputs == root / "outputs"
+    assert {paths.find(folder).root for folder in (root, root / "notebooks", deep)} == {root}
+    assert paths.find().outputs == root / "outputs"
 
 
 def test_outside_of_a_workspace_there_is_one_sentence(tmp_path, monkeypatch):
     """It names the folder and what was looked for."""
     monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
     with pytest.raises(FileNotFoundError, match=f"{tmp_path} is not inside the workspace.*kaggle_datasets"):
-        workspace.find(tmp_path)
+        paths.find(tmp_path)
 
 
 @pytest.mark.parametrize("slug", ["plain", "owned", "contest"])
 def test_kaggle_mounts_a_dataset_in_one_of_three_places(kaggle, slug):
     """Beside the others, below its owner, or among the competitions."""
-    assert workspace.dataset(slug).is_relative_to(kaggle / "input")
-    assert workspace.dataset(slug).name == slug
+    assert paths.dataset(slug).is_relative_to(kaggle / "input")
+    assert paths.dataset(slug).name == slug
 
 
 def test_on_kaggle_outputs_and_new_datasets_go_to_the_working_folder(kaggle):
     """Inputs are read-only there."""
-    assert workspace.open_run("90_submit", "full").output == kaggle / "working" / "90_submit" / "full"
-    made = workspace.new_dataset("made-there")
+    assert open_run("90_submit", "full").output == kaggle / "working" / "90_submit" / "full"
+    made = new_dataset("made-there")
     assert made == kaggle / "working" / "made-there"
-    assert workspace.dataset("made-there") == made
+    assert paths.dataset("made-there") == made
 
 
 def test_a_clone_on_kaggle_is_at_home_and_sees_the_inputs(kaggle, monkeypatch):
     """Outputs stay in the clone; a dataset that is not in it is looked for in the machine's inputs."""
     clone = toys.workspace(kaggle / "working" / "clone")
     monkeypatch.chdir(clone)
-    assert workspace.find().outputs == clone / "outputs"
-    assert workspace.dataset("contest") == kaggle / "input" / "competitions" / "contest"
+    assert paths.find().outputs == clone / "outputs"
+    assert paths.dataset("contest") == kaggle / "input" / "competitions" / "contest"
 
 
 def test_a_missing_dataset_is_one_sentence_that_says_where_it_was_looked_for(root):
@@ -76,47 +77,47 @@ def test_a_missing_dataset_is_one_sentence_that_says_where_it_was_looked_for(roo
     with pytest.raises(
         FileNotFoundError, match=f"motors-labels is missing, looked for {root}/kaggle_datasets/motors-l"
     ):
-        workspace.dataset("motors-labels")
+        paths.dataset("motors-labels")
     with pytest.raises(FileNotFoundError, match="motors-simulated-demo is missing.*run 00_start_here first"):
-        _ = workspace.open_run("10_prepare_labels", "demo").competition
+        _ = open_run("10_prepare_labels", "demo").competition
     with pytest.raises(FileNotFoundError, match="byu-locating.*download the competition"):
-        _ = workspace.open_run("10_prepare_labels", "full").competition
+        _ = open_run("10_prepare_labels", "full").competition
 
 
 def test_a_simulated_competition_is_found_where_it_was_made(root):
     """By the run of the same profile and seed, and by no other."""
-    made = workspace.new_dataset(workspace.open_run("00_start_here", "demo", 1).competition_slug)
+    made = new_dataset(open_run("00_start_here", "demo", 1).competition_slug)
     assert made == root / "kaggle_datasets" / "motors-simulated-demo-seed1"
-    assert workspace.open_run("90_submit", "demo", 1).competition == made
+    assert open_run("90_submit", "demo", 1).competition == made
     with pytest.raises(FileNotFoundError):
-        _ = workspace.open_run("90_submit", "demo", 2).competition
+        _ = open_run("90_submit", "demo", 2).competition
 
 
 def test_profile_and_seed_name_the_run(root):
     """Seed 0 is not worth a word."""
-    names = [workspace.open_run("x", "demo", seed).name for seed in (0, 1, 12)]
+    names = [open_run("x", "demo", seed).name for seed in (0, 1, 12)]
     assert names == ["demo", "demo-seed1", "demo-seed12"]
-    assert workspace.open_run("x", "smoke").output == root / "outputs" / "x" / "smoke"
+    assert open_run("x", "smoke").output == root / "outputs" / "x" / "smoke"
 
 
 def test_a_misspelt_profile_is_refused(root):
     """It would otherwise make a run of its own, silently."""
     with pytest.raises(ValueError, match="no profile 'dmeo': choose one of smoke, demo, full"):
-        workspace.open_run("x", "dmeo")
+        open_run("x", "dmeo")
 
 
 def test_the_output_of_a_notebook_is_the_input_of_the_next(root):
     """In the run of the same name; before it was run, the sentence says what to run."""
-    later = workspace.open_run("20_train", "demo", 1)
+    later = open_run("20_train", "demo", 1)
     with pytest.raises(FileNotFoundError, match="run 11_prepare first: 20_train reads .*demo-seed1, which is missing"):
         later.input("11_prepare")
-    made = workspace.open_run("11_prepare", "demo", 1).output
+    made = open_run("11_prepare", "demo", 1).output
     assert later.input("11_prepare") == made
 
 
 def test_a_stamp_says_what_made_a_file(root):
     """Notebook, profile, seed, versions, time, and what is added; it can be written as JSON."""
-    stamp = workspace.open_run("x", "demo", 3).stamp(tomograms=5)
+    stamp = open_run("x", "demo", 3).stamp(tomograms=5)
     assert (stamp["notebook"], stamp["profile"], stamp["seed"], stamp["tomograms"]) == ("x", "demo", 3, 5)
     assert stamp["versions"]["numpy"] == np.__version__
     assert stamp["commit"] is None  # nobody keeps this clone in git
@@ -134,23 +135,23 @@ def test_a_commit_is_changed_when_the_code_is_and_not_when_outputs_are(root):
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
     (root / "outputs" / "result").write_text("2")
-    clean = workspace.commit(root)
+    clean = provenance.commit(root)
     assert len(clean["commit"]) == 40
     assert clean["changed"] is False
     (root / "notebooks" / "a.py").write_text("3")
-    assert workspace.commit(root) == {**clean, "changed": True}
+    assert provenance.commit(root) == {**clean, "changed": True}
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """What cannot be written leaves the old file as it was, and nothing beside it."""
-    path = workspace.write_json(tmp_path / "new" / "a.json", {"å": [1, 2.5]})
+    path = write_json(tmp_path / "new" / "a.json", {"å": [1, 2.5]})
     with pytest.raises(ValueError, match="JSON"):
-        workspace.write_json(path, {"a": float("nan")})
+        write_json(path, {"a": float("nan")})
     with pytest.raises(TypeError):
-        workspace.write_json(path, {"a": path})
+        write_json(path, {"a": path})
     with monkeypatch.context() as full_disk, pytest.raises(OSError, match="no space"):
         full_disk.setattr(type(path), "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
-        workspace.write_json(path, {"b": 1})
+        write_json(path, {"b": 1})
     assert json.loads(path.read_text()) == {"å": [1, 2.5]}
     assert list(path.parent.iterdir()) == [path]
 
@@ -158,15 +159,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_table_comes_back_as_it_was_written(tmp_path):
     """Without its index, numbers to the last digit."""
     frame = pd.DataFrame({"tomo_id": ["a", "b"], "score": [0.1 + 0.2, 1e-9]})
-    pd.testing.assert_frame_equal(
-        pd.read_csv(workspace.write_table(tmp_path / "t.csv", frame)), frame, check_exact=True
-    )
+    pd.testing.assert_frame_equal(pd.read_csv(write_table(tmp_path / "t.csv", frame)), frame, check_exact=True)
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):
     """The known hash of three letters."""
     (tmp_path / "a").write_bytes(b"abc")
-    assert workspace.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 @pytest.fixture
@@ -178,16 +177,16 @@ def clock(monkeypatch):
         sent: list
 
     Clock.sent = []
-    monkeypatch.setattr(meter.time, "monotonic", lambda: Clock.now)
-    monkeypatch.setattr(meter, "_in_kernel", lambda: True)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(progress, "_in_kernel", lambda: True)
     show = lambda self, line: Clock.sent.append((Clock.now, line))  # noqa: E731
-    monkeypatch.setattr(meter.Progress, "_show_in_notebook", show)
+    monkeypatch.setattr(progress.Progress, "_show_in_notebook", show)
     return Clock
 
 
 def test_progress_is_sent_once_per_second_and_at_the_end(clock):
     """Four hundred steps in ten seconds are ten lines, and the last one says that all are done."""
-    for _ in workspace.progress(range(400), title="training"):
+    for _ in progress.progress(range(400), title="training"):
         clock.now += 0.025
     times = [time for time, _ in clock.sent]
     assert len(times) <= 11
@@ -199,7 +198,7 @@ def test_progress_is_sent_once_per_second_and_at_the_end(clock):
 def test_progress_shows_numbers_and_goes_on_without_a_total(clock, tmp_path, monkeypatch):
     """The newest of each; the file that the environment names holds the newest line."""
     monkeypatch.setenv("MOTORS_PROGRESS", str(tmp_path / "line"))
-    with workspace.progress(title="tomograms") as line:
+    with progress.progress(title="tomograms") as line:
         line.advance(2, loss=0.123456)
         clock.now += 5
         line.advance(loss=0.1, found=3)
@@ -210,7 +209,7 @@ def test_progress_shows_numbers_and_goes_on_without_a_total(clock, tmp_path, mon
 
 def test_progress_is_silent_where_nobody_looks(capfd):
     """Neither a notebook nor a terminal: the library prints nothing."""
-    assert list(workspace.progress([1, 2, 3])) == [1, 2, 3]
+    assert list(progress.progress([1, 2, 3])) == [1, 2, 3]
     assert capfd.readouterr() == ("", "")
 
 
@@ -222,13 +221,13 @@ def test_a_notebook_is_known_by_its_code_its_values_and_the_library_behind_it(tm
     files |= {"deep/__init__.py": "def f():\n    from .inner import C\n", "deep/inner.py": "C = 1\n"}
     for name, text in files.items():
         (library / name).write_text(text)
-    monkeypatch.setattr(sources, "LIBRARY", library)
+    monkeypatch.setattr(code_hash, "LIBRARY", library)
     toys.workspace(tmp_path / "clone")
 
     def known(cell="from motors import a", values=None):
         path = toys.notebook(tmp_path / "clone", "n", "%matplotlib inline\n" + cell)
         path.write_text(path.read_text().replace("from motors import workspace", "pass"))
-        return sources.fingerprint(path, values or {})
+        return code_hash.fingerprint(path, values or {})
 
     first = known()
     assert known("from motors import a  # a remark") == first

@@ -39,14 +39,14 @@ def graph(root: Path, plan: str) -> None:
 
 
 def command(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run `python -m motors.workspace` with `arguments` in the workspace."""
-    line = [sys.executable, "-m", "motors.workspace", *map(str, arguments)]
+    """Run `python -m motors` with `arguments` in the workspace."""
+    line = [sys.executable, "-m", "motors", *map(str, arguments)]
     return subprocess.run(line, cwd=root, capture_output=True, text=True, check=False)
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen:
-    """Start `python -m motors.workspace` with `arguments` in the workspace, to be interrupted."""
-    line = [sys.executable, "-m", "motors.workspace", *map(str, arguments)]
+    """Start `python -m motors` with `arguments` in the workspace, to be interrupted."""
+    line = [sys.executable, "-m", "motors", *map(str, arguments)]
     return subprocess.Popen(line, cwd=root, stderr=subprocess.PIPE, text=True)
 
 

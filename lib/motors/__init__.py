@@ -1,0 +1,1 @@
+"""Find flagellar motors in cryo-electron tomograms of bacteria."""

@@ -14,8 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from motors import simulate, volumes
-from motors.volumes.damage import LIMITS
+from motors.simulate import competition
+from motors.simulate.recipe import RECIPES
+from motors.volumes import levels, quality_control
+from motors.volumes.quality_control import LIMITS, examine_histogram
 
 COUNT = 12 if len(sys.argv) < 2 else int(sys.argv[1])
 OFFSETS = range(32, 225, 32)
@@ -31,7 +33,7 @@ def through_jpeg(voxels: np.ndarray) -> np.ndarray:
 
 def seam(voxels: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the mended voxels, and the statistic by which they were found to be wrapped, 0 if they were not."""
-    mended, found = volumes.repair(voxels, compressed=True)
+    mended, found = quality_control.repair(voxels, compressed=True)
     return mended, max((finding.statistic for finding in found if finding.name == "wrapped"), default=0.0)
 
 
@@ -51,21 +53,21 @@ def histograms(path: Path) -> None:
         wrong = sum(v <= limit for v in dark[1 - half :: 2]) + sum(v > limit for v in others[1 - half :: 2])
         print(f"\nlimit from half {half}: {limit:.3f}, wrong in the other half: {wrong}")
     for name, counts in table.items():
-        for finding in volumes.examine_histogram(counts):
+        for finding in examine_histogram(counts):
             if finding.name != "dark-shifted":
                 print(f"\n{name}: {finding.name}, {finding.statistic:.2f} (limit {finding.limit:g})")
 
 
 def wraps() -> None:
     """Print how simulated tomograms are judged, healthy and wrapped, before and after JPEG."""
-    recipe, rows = simulate.RECIPES["demo"], {name: [] for name in ("as made", "after JPEG")}
+    recipe, rows = RECIPES["demo"], {name: [] for name in ("as made", "after JPEG")}
     healthy = {name: [] for name in rows}
     for k in range(COUNT):
-        voxels = simulate.tomogram(recipe, 0, k)[0].voxels
+        voxels = competition.tomogram(recipe, 0, k)[0].voxels
         for name, keep in zip(rows, (np.asarray, through_jpeg), strict=True):
             healthy[name].append(seam(keep(voxels))[1])
             for offset in OFFSETS:
-                mended, statistic = seam(keep(volumes.unwrap(voxels, offset)))
+                mended, statistic = seam(keep(levels.unwrap(voxels, offset)))
                 off = np.abs(mended.astype(np.int16) - voxels)
                 rows[name].append((statistic, (off > 0).mean(), (off > 16).mean()))
     print(f"\n{COUNT} simulated tomograms, healthy and wrapped by {', '.join(map(str, OFFSETS))}\n")

@@ -20,11 +20,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from motors import augment3d, experiments, patches, volumes
-from motors.labels import MOTORS, TOMOGRAMS, Labels
+from motors.experiments import catalogue
+from motors.labels.table import Labels
+from motors.patches.augment.blocks import RESAMPLINGS
+from motors.patches.blocks import Blocks
+from motors.patches.slices import Slices
+from motors.tables import MOTORS, TOMOGRAMS
+from motors.volumes.prepared import open_prepared, write_prepared
 
 SHAPE = (300, 960, 928)
-EXPERIMENT, PLANAR = experiments.get("resnext50"), experiments.get("maxvit_tiny")
+EXPERIMENT, PLANAR = catalogue.get("resnext50"), catalogue.get("maxvit_tiny")
 KINDS = ["plain", "zoom", "turn", "tilt"]  # what the map does; the last does not keep z apart
 
 
@@ -32,14 +37,14 @@ def write_tomogram(folder: Path) -> Labels:
     """Write a made-up tomogram, smooth noise, with one motor; return its labels."""
     rng = np.random.default_rng(0)
     slices = [cv2.GaussianBlur(rng.integers(0, 256, SHAPE[1:], np.uint8), (5, 5), 1) for _ in range(SHAPE[0])]
-    volumes.write_prepared(folder, "made_up", np.stack(slices))
+    write_prepared(folder, "made_up", np.stack(slices))
     motors = pd.DataFrame([["made_up", 120.0, 500.0, 400.0]], columns=MOTORS)
     return Labels(pd.DataFrame([["made_up", *SHAPE, 16.0]], columns=TOMOGRAMS), motors)
 
 
 def ours(folder: Path, labels: Labels, threads: int) -> Callable[[int], str]:
     """Return what makes sample k our way and says which kind it was."""
-    blocks = patches.Blocks(EXPERIMENT, labels, folder, threads=threads)
+    blocks = Blocks(EXPERIMENT, labels, folder, threads=threads)
 
     def make(k: int) -> str:
         draw = blocks.block(k).draw
@@ -85,9 +90,9 @@ def monai(folder: Path, labels: Labels, threads: int) -> Callable[[int], str]:
     grey = t.OneOf(
         [t.Compose([shift, contrast]), multiply, gamma, t.RandHistogramShift((10, 20), 0.5)], weights=[4, 2, 3, 1]
     )
-    ways = [t.RandSimulateLowResolution(0.2, down, up, (0.6, 0.9)) for down, up in augment3d.RESAMPLINGS]
-    chain = t.Compose([space, grey, t.OneOf(ways, weights=list(augment3d.RESAMPLINGS.values()))])
-    voxels = torch.from_numpy(np.array(volumes.open_prepared(folder, "made_up"))).permute(2, 1, 0)[None]
+    ways = [t.RandSimulateLowResolution(0.2, down, up, (0.6, 0.9)) for down, up in RESAMPLINGS]
+    chain = t.Compose([space, grey, t.OneOf(ways, weights=list(RESAMPLINGS.values()))])
+    voxels = torch.from_numpy(np.array(open_prepared(folder, "made_up"))).permute(2, 1, 0)[None]
 
     def make(k: int) -> str:
         chain.set_random_state(k)
@@ -166,9 +171,9 @@ def main() -> None:
         if options.monai:
             medians = table.groupby("way")["seconds"].median()
             print(f"ours is {medians['monai'] / medians['ours']:.1f} times as fast")
-        blocks = patches.Blocks(EXPERIMENT, labels, Path(place))
+        blocks = Blocks(EXPERIMENT, labels, Path(place))
         print(f"3D: {throughput(blocks, options.threads, options.samples):.2f} samples per second")
-        slices = patches.Slices(PLANAR, labels, Path(place), spacing=EXPERIMENT.spacing)
+        slices = Slices(PLANAR, labels, Path(place), spacing=EXPERIMENT.spacing)
         print(f"2D: {throughput(slices, options.threads, 10 * options.samples):.2f} samples per second")
 
 

@@ -28,7 +28,7 @@ with tempfile.TemporaryDirectory() as folder:
     python = [sys.executable, "-m"]
     ways = {
         "papermill": [*python, "papermill", "notebooks/twenty.ipynb", "out.ipynb", "--cwd", "notebooks"],
-        "strict runner": [*python, "motors.workspace", "run", "notebooks/twenty.ipynb"],
+        "strict runner": [*python, "motors", "run", "notebooks/twenty.ipynb"],
     }
     for way, command in ways.items():
         times = [seconds(command, root) for _ in range(REPEATS + 1)][1:]  # the first one warms up

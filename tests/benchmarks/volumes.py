@@ -21,7 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from motors import volumes
+from motors.volumes import formats, quality_control, resampling
+from motors.volumes.levels import unwrap
+from motors.volumes.prepared import write_prepared
+from motors.volumes.slices import slice_paths, write_slices
 
 SHAPE = (400, 1400, 1050) if len(sys.argv) < 2 else tuple(int(side) for side in sys.argv[1:4])
 SPACING = 13.1 if len(sys.argv) < 5 else float(sys.argv[4])
@@ -38,14 +41,14 @@ def make(folder: Path) -> None:
     for k in range(SHAPE[0]):
         floats[k] = np.roll(plane, (7 * k, 13 * k), (0, 1))[: SHAPE[1], : SHAPE[2]]
     levels = floats.astype(np.uint8)
-    volumes.write_prepared(folder, "levels", levels)
-    volumes.write_slices(folder / "slices", levels)
-    volumes.write_slices(folder / "wrapped", volumes.unwrap(levels, 100))
+    write_prepared(folder, "levels", levels)
+    write_slices(folder / "slices", levels)
+    write_slices(folder / "wrapped", unwrap(levels, 100))
 
 
 def read_plainly(folder: Path) -> np.ndarray:
     """Read slices with OpenCV and check nothing."""
-    paths = volumes.slice_paths(folder / "slices")
+    paths = slice_paths(folder / "slices")
     voxels = np.empty(SHAPE, np.uint8)
 
     def decode(k: int) -> None:
@@ -58,12 +61,12 @@ def read_plainly(folder: Path) -> np.ndarray:
 
 def read(folder: Path) -> np.ndarray:
     """Read slices with every check."""
-    return volumes.read(folder / "slices").voxels
+    return formats.read(folder / "slices").voxels
 
 
 def stretch(folder: Path) -> np.ndarray:
     """Bring float32 that is mapped from disk to grey levels."""
-    return volumes.read(folder / "floats.npy").voxels
+    return formats.read(folder / "floats.npy").voxels
 
 
 def load(folder: Path) -> np.ndarray:
@@ -73,7 +76,7 @@ def load(folder: Path) -> np.ndarray:
 
 def resample(voxels: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
     """Resample with the library."""
-    return volumes.resample(voxels, SPACING, target)
+    return resampling.resample(voxels, SPACING, target)
 
 
 def resample_in_torch(voxels: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
@@ -89,15 +92,15 @@ def resample_in_torch(voxels: np.ndarray, target: tuple[float, float, float]) ->
 
 def prepare(folder: Path, slices: str = "slices") -> np.ndarray:
     """Do all that `11_prepare_volumes` does to a tomogram."""
-    tomogram = volumes.read(folder / slices, spacing=SPACING)
-    tomogram = volumes.mend(tomogram, folder / "findings", compressed=True)
-    voxels = volumes.resample(tomogram.voxels, SPACING, TARGETS[0])
-    return np.load(volumes.write_prepared(folder / "prepared", slices, voxels), mmap_mode="r")
+    tomogram = formats.read(folder / slices, spacing=SPACING)
+    tomogram = quality_control.mend(tomogram, folder / "findings", compressed=True)
+    voxels = resampling.resample(tomogram.voxels, SPACING, TARGETS[0])
+    return np.load(write_prepared(folder / "prepared", slices, voxels), mmap_mode="r")
 
 
 def examine(voxels: np.ndarray, target: tuple[float, float, float]) -> np.ndarray:
     """Look for damaged grey levels, as prediction does."""
-    return np.full((1, 1, 1), len(volumes.examine(voxels)))
+    return np.full((1, 1, 1), len(quality_control.examine(voxels)))
 
 
 def measure(work: Callable, target: tuple[float, float, float] | None, folder: Path, answers) -> None:

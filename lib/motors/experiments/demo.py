@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .original import COAT_MEDIUM, MAXVIT_TINY, RESNEXT50, X3D_M
-from .others import EFFICIENTNET_LITE0
-from .record import Experiment
+from motors.experiments.config import Experiment
+from motors.experiments.original import COAT_MEDIUM, MAXVIT_TINY, RESNEXT50, X3D_M
+from motors.experiments.others import EFFICIENTNET_LITE0
 
 
 def _demo(original: Experiment, **changes: Any) -> Experiment:
@@ -58,7 +58,10 @@ RESNEXT50_DEMO = _demo(
     batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
     steps=850,
 )
+
+
 RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
+
 
 # A quarter of the growth and a third of the layers of DenseNet-121, behind three small kernels instead of one of 7³.
 DENSENET121_DEMO = replace(
@@ -69,7 +72,10 @@ DENSENET121_DEMO = replace(
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
     steps=1000,
 )
+
+
 DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
+
 
 # A third of X3D-M's blocks and a third of its channels, the stem's a multiple of 8: CPUs are slow with others.
 X3D_M_DEMO = replace(
@@ -82,7 +88,10 @@ X3D_M_DEMO = replace(
     normalisation=X3D_M.normalisation,
     steps=1100,
 )
+
+
 X3D_M_SMOKE = _smoke(X3D_M_DEMO)
+
 
 # In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
 MAXVIT_TINY_DEMO = _demo(
@@ -94,7 +103,11 @@ MAXVIT_TINY_DEMO = _demo(
     spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # slices twice as thick
     steps=950,
 )
+
+
 MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
+
+
 COAT_MEDIUM_DEMO = replace(
     MAXVIT_TINY_DEMO,
     name="coat_medium_demo",
@@ -104,7 +117,10 @@ COAT_MEDIUM_DEMO = replace(
     normalisation=COAT_MEDIUM.normalisation,
     steps=1000,
 )
+
+
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
+
 
 # A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over
 # the last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
@@ -122,4 +138,6 @@ EFFICIENTNET_LITE0_DEMO = replace(
     average=0.95,
     steps=300,
 )
+
+
 EFFICIENTNET_LITE0_SMOKE = _smoke(EFFICIENTNET_LITE0_DEMO)

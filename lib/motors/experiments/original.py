@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .record import Experiment
+from motors.experiments.config import Experiment
 
 RESNEXT50 = Experiment(
     name="resnext50", family="resnext50", encoder="smp/resnext50_32x4d", steps=32_010, stop_at=32_000, seed=6112210
 )
+
+
 DENSENET121 = replace(
     RESNEXT50,
     name="densenet121",
@@ -18,6 +20,8 @@ DENSENET121 = replace(
     stop_at=None,
     seed=2210,
 )
+
+
 X3D_M = replace(
     DENSENET121,
     name="x3d_m",
@@ -33,6 +37,8 @@ X3D_M = replace(
     save_every=1000,
     seed=42,
 )
+
+
 MAXVIT_TINY = Experiment(
     name="maxvit_tiny",
     family="maxvit_tiny",
@@ -51,6 +57,8 @@ MAXVIT_TINY = Experiment(
     steps=20_000,
     seed=20250305,
 )
+
+
 COAT_MEDIUM = replace(
     MAXVIT_TINY,
     name="coat_medium",

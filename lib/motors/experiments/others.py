@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, X3D_M
-from .record import Experiment
+from motors.experiments.config import Experiment
+from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, X3D_M
 
 # 2D networks inflated by type, as the DenseNet-121 is.
 INFLATED = {
@@ -21,12 +21,16 @@ INFLATED = {
     "efficientnet_b0": "smp/tu-efficientnet_b0",
     "efficientnet_b2": "smp/tu-efficientnet_b2",
 }
+
+
 # 2D networks that see every other slice of a block with its neighbours; between their stages depth is halved.
 SLICED = {
     "convnext_nano_slices": "slices/convnext_nano.in12k_ft_in1k",
     "convnext_tiny_slices": "slices/convnext_tiny.in12k_ft_in1k",
     "efficientnet_b0_slices": "slices/efficientnet_b0.ra_in1k",
 }
+
+
 # 2D networks for three slices.
 PLANAR = {
     "convnext_tiny": "timm/convnext_tiny.in12k_ft_in1k",
@@ -36,10 +40,12 @@ PLANAR = {
     "swinv2_tiny": "timm/swinv2_tiny_window8_256.ms_in1k",
 }
 
+
 # A small 2D network whose ImageNet weights come as a package of pip: the demo can begin with them, offline.
 EFFICIENTNET_LITE0 = replace(
     MAXVIT_TINY, name="efficientnet_lite0", family="efficientnet_lite0", encoder="timm/tf_efficientnet_lite0.in1k"
 )
+
 
 OTHERS: tuple[Experiment, ...] = (
     *(replace(DENSENET121, name=name, encoder=encoder) for name, encoder in (INFLATED | SLICED).items()),

@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from motors import kaggle
-from motors.kaggle import wheels
-from motors.workspace import Run, find
-from motors.workspace.places import COMPETITION, PROFILES
+from motors.kaggle import competition, publishing, wheels
+from motors.kaggle.client import KaggleError
+from motors.kaggle.packages import check, package, packed
+from motors.workspace.paths import COMPETITION, PROFILES, Run, find
 
 NOTEBOOK = "50_package_for_kaggle"
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.do(options)
-    except kaggle.KaggleError as error:
+    except KaggleError as error:
         _say(f"{error}\n")
         return 1
     except (ValueError, OSError, RuntimeError) as error:
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> Run:
 
 
 def _download(options: argparse.Namespace) -> None:
-    _say(f"{kaggle.download(find(), show=_say)} is complete\n")
+    _say(f"{competition.download(find(), show=_say)} is complete\n")
 
 
 def _lock(options: argparse.Namespace) -> None:
@@ -80,27 +80,27 @@ def _lock(options: argparse.Namespace) -> None:
 
 def _package(options: argparse.Namespace) -> None:
     for slug in options.slugs:
-        made = kaggle.package(slug, _run(options), options.networks.split())
+        made = package(slug, _run(options), options.networks.split())
         _say(f"{slug}: {len(made.files)} files, {made.size:,} bytes\n")
 
 
 def _publish(options: argparse.Namespace) -> None:
     run = _run(options)
-    packages = [kaggle.packed(slug, run) for slug in options.slugs]
-    kaggle.check(packages, options.owner)
+    packages = [packed(slug, run) for slug in options.slugs]
+    check(packages, options.owner)
     for each in packages:
-        done = kaggle.publish(each, options.owner, run.workspace, public=options.public, show=_say)
+        done = publishing.publish(each, options.owner, run.workspace, public=options.public, show=_say)
         _say(f"{options.owner}/{each.slug}: {done}\n")
 
 
 def _push(options: argparse.Namespace) -> None:
-    folder = kaggle.kernel(_run(options), options.owner, {"NETWORKS": options.networks})
-    ref, version = kaggle.push(folder, show=_say)
+    folder = publishing.kernel(_run(options), options.owner, {"NETWORKS": options.networks})
+    ref, version = publishing.push(folder, show=_say)
     _say(f"pushed: python -m motors.kaggle submit {ref} {version} -m <message>, once it is complete\n")
 
 
 def _submit(options: argparse.Namespace) -> None:
-    _say(f"{kaggle.submit(options.competition, options.notebook, options.version, options.message)}\n")
+    _say(f"{publishing.submit(options.competition, options.notebook, options.version, options.message)}\n")
 
 
 def _say(text: str) -> None:

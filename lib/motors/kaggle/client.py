@@ -15,14 +15,22 @@ LOGIN = (
     "Kaggle accepted no credentials: there are none, or they have expired. Run `kaggle auth login`, or put a new token"
     " from kaggle.com/settings/api into ~/.kaggle/access_token"
 )
+
+
 ADVICE = {
     400: "refused it without a reason; most often the title or slug is taken, also by a notebook: choose another",
     403: "does not allow it: the owner has to be your user name",
     404: "knows no such thing: check the owner and the slug",
     429: "is asked too often: wait some minutes and run this again, what has arrived is not sent twice",
 }
+
+
 BUSY = "has trouble of its own: wait some minutes and run this again, what has arrived is not sent twice"
+
+
 GONE = "cannot be reached or hung up: run this again once the connection works, what has arrived is not sent twice"
+
+
 # What the client says although it ends with 0.
 FAILURES = re.compile(r".*(?:(?:creation|push) error:|are not valid (?:dataset|competition|kernel) sources).*")
 

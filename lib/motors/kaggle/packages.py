@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motors import workspace
 from motors.kaggle import metadata, wheels
-from motors.workspace import Run
-from motors.workspace.places import PACKAGED
-from motors.workspace.records import write_text
+from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.paths import PACKAGED, Run
 
 LARGEST_WHEEL = 200 * 2**10  # bytes: the library is code, and nothing else
+
+
 KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
+
+
 ENSEMBLE = "40_ensemble"
+
+
 UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there
 
 
@@ -199,7 +203,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
         raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")
-    workspace.write_json(folder / UNFINISHED, {"files": sorted(mine | set(contents))})
+    write_json(folder / UNFINISHED, {"files": sorted(mine | set(contents))})
     for path in sorted((mine & present) - set(contents) - set(_kept(folder)) - {UNFINISHED}):
         (folder / path).unlink()
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -233,12 +237,12 @@ def _seal(slug: str, folder: Path) -> Package:
     lists = {*folder.glob("package-*.json"), folder / UNFINISHED}
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != metadata.DATASET)
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": workspace.sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in paths
         if path not in lists
     }
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-    written = workspace.write_json(folder / f"package-{digest}.json", {"files": files})
+    written = write_json(folder / f"package-{digest}.json", {"files": files})
     for old in lists - {written}:
         old.unlink(missing_ok=True)
     return Package(slug, folder, _with_manifest({"files": files}, written))
@@ -246,7 +250,7 @@ def _seal(slug: str, folder: Path) -> Package:
 
 def _with_manifest(content: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     """The files of a manifest, and the manifest itself."""
-    return content["files"] | {path.name: {"bytes": path.stat().st_size, "sha256": workspace.sha256(path)}}
+    return content["files"] | {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}}
 
 
 def _is_manifest(path: str) -> bool:

@@ -11,19 +11,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from motors import workspace
 from motors.kaggle import metadata
 from motors.kaggle.client import KaggleError, call, rows
 from motors.kaggle.packages import Package, check
-from motors.workspace import Run, Workspace
-from motors.workspace.places import PACKAGED
-from motors.workspace.records import commit
+from motors.workspace.files import write_json
+from motors.workspace.paths import PACKAGED, Run, Workspace
+from motors.workspace.provenance import commit
 
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
+
+
 LOOK_AGAIN = 5.0  # seconds
+
+
 SUBMIT = "90_submit"
+
+
 NOWHERE = (403, 404)  # what Kaggle answers for a dataset that is not there; 403 lest anybody find out what is private
+
+
 BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
+
+
 Show = Callable[[str], None]
 
 
@@ -126,8 +135,8 @@ def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
     notebook = parameterize_notebook(notebook, {"PROFILE": run.profile, "SEED": run.seed, **parameters})
     notebook.metadata.pop("papermill", None)
     folder = run.output / "kernel"
-    workspace.write_json(folder / metadata.KERNEL, about)
-    workspace.write_json(folder / about["code_file"], notebook)
+    write_json(folder / metadata.KERNEL, about)
+    write_json(folder / about["code_file"], notebook)
     metadata.check_kernel(about, folder)
     return folder
 

@@ -13,17 +13,29 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from motors import workspace
-from motors.workspace.records import write_text
+from motors.workspace import files
+from motors.workspace.files import write_text
 
 IMAGE = "image.txt"  # versions in Kaggle's image, as name==version
+
+
 LOCK = "requirements.txt"  # what it lacks, with hashes
+
+
 PYTHON = "3.12"  # of Kaggle's image
+
+
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
+
+
 NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fits its GPUs
+
+
 # The parts of the library that stay at home: they make data, fetch them, ask somebody, and send. Training, predicting
 # and handing in, which Kaggle's machine is for, import none of them.
 HOME = ("simulate", "portal", "review", "kaggle")
+
+
 EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes the same bytes
 
 
@@ -69,7 +81,7 @@ def download(lock: Path, output: Path) -> list[Path]:
     hashes = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
 
     def have() -> list[Path]:
-        return [path for path in sorted(output.glob("*.whl")) if workspace.sha256(path) in hashes]
+        return [path for path in sorted(output.glob("*.whl")) if files.sha256(path) in hashes]
 
     if len(have()) < len(hashes):
         _pip_download(output, "--require-hashes", "-r", str(lock))
@@ -95,7 +107,7 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
             got = _pip_download(Path(folder) / str(len(lines)), need)
             name, version = got.name.split("-")[:2]
             have[_plain(name)] = version
-            lines.append(f"{_plain(name)}=={version} --hash=sha256:{workspace.sha256(got)}\n")
+            lines.append(f"{_plain(name)}=={version} --hash=sha256:{files.sha256(got)}\n")
             waiting = list(dict.fromkeys([*waiting, *missing(got, have)]))
     return write_text(target, "".join(sorted(lines)))
 

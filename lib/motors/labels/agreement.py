@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
-from motors.labels.table import POINT, SIZE, TOMOGRAMS, Labels, numbers, refuse
+from motors.labels.table import Labels
+from motors.matching import nearest_pairs
+from motors.tables import POINT, SIZE, TOMOGRAMS, numbers, refuse
 
 PAIRS = ["one", "other", "tomograms", "both", "only_one", "only_other", "median", "farthest"]
 
@@ -79,22 +81,6 @@ def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) ->
             counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
             rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
     return pd.DataFrame(rows, columns=PAIRS)
-
-
-def nearest_pairs(ones: np.ndarray, others: np.ndarray, radius: float) -> list[tuple[int, int, float]]:
-    """Return which points of `(n, d)` and `(m, d)` belong together, each at most once: nearest pairs first.
-
-    A pair is two indices and a distance, which is at most `radius`.
-    """
-    distances = np.linalg.norm(ones[:, None] - others[None], axis=-1)
-    pairs = []
-    for flat in np.argsort(distances, axis=None, kind="stable"):
-        one, other = np.unravel_index(flat, distances.shape)
-        if distances[one, other] > radius:
-            break
-        if all(one != taken and other != also for taken, also, _ in pairs):
-            pairs.append((int(one), int(other), float(distances[one, other])))
-    return pairs
 
 
 def _points(labels: Labels) -> dict[str, np.ndarray]:

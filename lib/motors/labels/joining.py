@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from motors.labels.table import MOTORS, POINT, TOMOGRAMS, Labels, refuse
+from motors.labels.table import Labels
+from motors.tables import MOTORS, POINT, TOMOGRAMS, refuse
 
 
 def join(*labels: Labels) -> Labels:

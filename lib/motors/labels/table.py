@@ -9,13 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from motors import geometry
 from motors.geometry import Shape
-
-POINT = ["z", "y", "x"]
-SIZE = ["size_z", "size_y", "size_x"]
-TOMOGRAMS = ["tomo_id", *SIZE, "spacing"]
-MOTORS = ["tomo_id", *POINT]
-NO_MOTOR = -1.0  # in all three coordinates
+from motors.tables import MOTORS, NO_MOTOR, POINT, SIZE, SOLUTION, TOMOGRAMS, need, numbers, refuse
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,45 +98,38 @@ class Labels:
         return ids
 
 
-def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Return the table of a CSV file that has `columns`; ids stay text.
+def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of the prepared volumes: the sizes and the motors of `labels` at another spacing.
+
+    Parameters
+    ----------
+    labels : tomograms and motors in original voxels
+    spacing : ångström per voxel of the prepared volumes along z, y, x
+
+    Returns
+    -------
+    tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the file is missing, is no table, has rows that are longer than its header, or lacks columns.
+    ValueError
+        If the labels do not make sense, such as a motor outside its tomogram (see `Labels.validate`).
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
-    try:
-        table = pd.read_csv(path, dtype={"tomo_id": str})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path.name} is no table ({reason}): mend it, or make the file again as CSV") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
-        raise ValueError(f"{path.name} has more values in its rows than columns in its first line: mend it")
-    need(table, columns, path.name)
-    return table
+    labels.validate()
+    tomograms, motors = labels.tomograms[["tomo_id", *SIZE]].copy(), labels.motors[["tomo_id", *POINT]].copy()
+    before = labels.tomograms.set_index("tomo_id")["spacing"]
+    shapes = zip(labels.shapes().values(), before, strict=True)
+    tomograms[SIZE] = [geometry.resampled_shape(shape, each, spacing) for shape, each in shapes]
+    points = zip(motors[POINT].to_numpy(float), motors["tomo_id"].map(before), strict=True)
+    motors[POINT] = np.reshape([geometry.voxel_between(point, each, spacing) for point, each in points], (-1, 3))
+    return tomograms, motors
 
 
-def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
-    """Return columns of `table` as float64, NaN where they hold no number."""
-    return table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+def solution(labels: Labels) -> pd.DataFrame:
+    """Return what answers are compared with: one row per motor, one of -1 for a tomogram without.
 
-
-def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
-    """Raise a ValueError if `table`, which messages call `name`, lacks one of `columns`."""
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise ValueError(
-            f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}: add it"
-        )
-
-
-def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
-    """Raise a ValueError about the first of the `wrong` rows of `table`, if any: what is wrong, and what to do."""
-    if np.any(wrong):
-        first, count = table.loc[np.asarray(wrong), "tomo_id"].iloc[0], np.sum(wrong)
-        rows = f" ({count} such rows)" if count > 1 else ""
-        raise ValueError(f"{name}: tomogram {first} {what}{rows}: {advice}")
+    Returns
+    -------
+    tomo_id, z, y, x (voxels), spacing (ångström per voxel), has_motor
+    """
+    return labels.rows()[SOLUTION]

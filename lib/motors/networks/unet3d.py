@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .scaling import Scaling
+from motors.networks.scaling import Scaling
 
 PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
+
+
 REDUCTION = 16  # channels of a squeezed vector: one in so many
 
 

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from motors import augment3d, geometry, heatmaps, volumes
-from motors.augment3d import Draw
-from motors.experiments import Experiment
+from motors import geometry, heatmaps
+from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES, Symmetry
-from motors.labels import POINT, Labels
-from motors.patches.epochs import START, Epoch, check_volumes, fingerprint, prepared, windows
+from motors.labels.table import Labels, prepared
+from motors.patches.augment import blocks
+from motors.patches.augment.blocks import Draw
+from motors.patches.epochs import START, Epoch, fingerprint, windows
+from motors.tables import POINT
+from motors.volumes.prepared import check_volumes, open_prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,7 @@ class Blocks(Dataset):
             symmetry = Symmetry()
         if draw is None:
             lightly = self.experiment.lightly
-            draw = augment3d.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
+            draw = blocks.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
         return self._make(window["tomo_id"], tuple(window[START]), symmetry, draw)
 
     def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, draw: Draw) -> Block:
@@ -115,8 +118,8 @@ class Blocks(Dataset):
         patch, spacing = self.experiment.patch, self.experiment.spacing
         points = self.motors.get(tomo_id, np.empty((0, 3)))
         blobs = np.tile(np.diag(np.square(np.divide(self.experiment.sigma, spacing))), (len(points), 1, 1))
-        whole = volumes.open_prepared(self.folder, tomo_id)
-        voxels, points, blobs = augment3d.view(
+        whole = open_prepared(self.folder, tomo_id)
+        voxels, points, blobs = blocks.view(
             whole, start, patch, points, blobs, draw, spacing=spacing, threads=self.threads
         )
         std = heatmaps.smallest_std(blobs)

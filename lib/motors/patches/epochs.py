@@ -5,65 +5,22 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from motors import geometry, volumes
+from motors import geometry
 from motors.geometry import SYMMETRIES, Symmetry
-from motors.labels import POINT, SIZE, Labels
+from motors.labels.table import Labels, prepared
+from motors.tables import POINT, SIZE
 
 START = ["start_z", "start_y", "start_x"]  # first voxel of a window in the prepared volume, may be negative
-
-
-def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables of the prepared volumes: the sizes and the motors of `labels` at another spacing.
-
-    Parameters
-    ----------
-    labels : tomograms and motors in original voxels
-    spacing : ångström per voxel of the prepared volumes along z, y, x
-
-    Returns
-    -------
-    tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes
-
-    Raises
-    ------
-    ValueError
-        If the labels do not make sense, such as a motor outside its tomogram (see `Labels.validate`).
-    """
-    labels.validate()
-    tomograms, motors = labels.tomograms[["tomo_id", *SIZE]].copy(), labels.motors[["tomo_id", *POINT]].copy()
-    before = labels.tomograms.set_index("tomo_id")["spacing"]
-    shapes = zip(labels.shapes().values(), before, strict=True)
-    tomograms[SIZE] = [geometry.resampled_shape(shape, each, spacing) for shape, each in shapes]
-    points = zip(motors[POINT].to_numpy(float), motors["tomo_id"].map(before), strict=True)
-    motors[POINT] = np.reshape([geometry.voxel_between(point, each, spacing) for point, each in points], (-1, 3))
-    return tomograms, motors
 
 
 def fingerprint(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
     """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
     rows = [table.sort_values(list(table)).to_csv(index=False) for table in (tomograms, motors)]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
-
-
-def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
-    """Refuse prepared volumes in `folder` that are missing or are not those of the tables that `prepared` returned.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        With the name of the first such tomogram.
-    """
-    for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
-        found = volumes.open_prepared(folder, tomo_id).shape
-        if found != tuple(shape):
-            raise ValueError(
-                f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å: prepare it again"
-            )
 
 
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:

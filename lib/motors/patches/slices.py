@@ -12,12 +12,15 @@ import torch
 from scipy.special import ndtr, ndtri
 from torch.utils.data import Dataset, get_worker_info
 
-from motors import augment2d, geometry, heatmaps, volumes
-from motors.augment2d import Draw
-from motors.experiments import Experiment
+from motors import geometry, heatmaps
+from motors.experiments.config import Experiment
 from motors.geometry import MATCH_RADIUS
-from motors.labels import POINT, Labels
-from motors.patches.epochs import SliceEpoch, check_volumes, fingerprint, motor_slices, prepared
+from motors.labels.table import Labels, prepared
+from motors.patches.augment import slices
+from motors.patches.augment.slices import Draw
+from motors.patches.epochs import SliceEpoch, fingerprint, motor_slices
+from motors.tables import POINT
+from motors.volumes.prepared import check_volumes, open_prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +115,11 @@ class Slices(Dataset):
     def triplet(self, k: int, draw: Draw | None = None) -> Triplet:
         """Return sample `k`; with `draw`, that is done to it instead of what chance wants."""
         tomo_id, z, rng = self.epoch.pick(k)
-        whole = volumes.open_prepared(self.folder, tomo_id)
+        whole = open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
         if draw is None:
             lightly = self.experiment.lightly
-            draw = augment2d.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
+            draw = slices.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
         return self._make(tomo_id, whole, height, draw)
 
     def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:
@@ -140,7 +143,7 @@ class Slices(Dataset):
         blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
         patch = experiment.patch[1:]
         seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
-        voxels, points, blobs = augment2d.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
+        voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
         heatmap = heatmaps.draw_planar(
             points,
             patch,

@@ -13,13 +13,15 @@ import pandas as pd
 from cryoet_data_portal import Client, Run, Tomogram
 from gql.transport.exceptions import TransportError, TransportQueryError
 
-from motors import workspace
 from motors.geometry import Shape, resampled_shape
-from motors.labels import SIZE
 from motors.portal.conversion import target_spacing
 from motors.portal.transfer import Patience
+from motors.tables import SIZE
+from motors.workspace.progress import progress
 
 WRONG_SPACING = (10210, 10211)  # datasets whose spacing on the portal is known to be wrong
+
+
 JPEG_BYTES = 0.71  # per voxel: the original solution's 1,287 tomograms of 255 billion voxels took 180 GB
 
 
@@ -137,7 +139,7 @@ def survey(
     names = sorted(set(names))
     columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
     with ThreadPoolExecutor(workers) as pool:
-        rows = list(workspace.progress(pool.map(row, names), total=len(names), title="asking the portal"))
+        rows = list(progress(pool.map(row, names), total=len(names), title="asking the portal"))
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors import workspace
 from motors.geometry import Shape, Spacing
-from motors.labels import SIZE
 from motors.portal.catalogue import PatientClient, Source, connect, look_up
 from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
-from motors.volumes.files import DAMAGE, open_mrc
+from motors.tables import SIZE
+from motors.volumes.formats import DAMAGE, open_mrc
+from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
+
+
 HEADER_AGREES = 0.01  # relative difference between the spacings of header and catalogue that is only rounding
 
 
@@ -72,7 +74,7 @@ def collect(
         raise ValueError(f"{odd[0]!r} is no run name, only letters, digits and . + - _ are: correct the label table")
     work = partial(_one, client=client, folder=folder, form=form, converting=Lock(), stamp=stamp)
     with ThreadPoolExecutor(workers) as pool:
-        rows = list(workspace.progress(pool.map(work, names), total=len(names), title="downloading"))
+        rows = list(progress(pool.map(work, names), total=len(names), title="downloading"))
     return pd.DataFrame(rows, columns=["tomo_id", "status", "remarks", "seconds"])
 
 
@@ -109,7 +111,7 @@ def table(folder: str | Path) -> pd.DataFrame:
 def verify(folder: str | Path) -> pd.DataFrame:
     """Return the stored tomograms whose slices are no longer those of their record: tomo_id and problem."""
     rows = []
-    for name in workspace.progress(_names(folder), title="checking"):
+    for name in progress(_names(folder), title="checking"):
         place = Path(folder) / name
         recorded = json.loads((place / METADATA).read_text(encoding="utf-8"))["slices"]
         try:

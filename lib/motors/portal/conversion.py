@@ -12,19 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from motors import workspace
-from motors.volumes.files import open_mrc
+from motors.volumes.formats import open_mrc
 from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch
 from motors.volumes.resampling import resampled_planes
-from motors.volumes.store import renamed, slice_paths, write_slice
+from motors.volumes.slices import slice_paths, write_slice
 from motors.volumes.tomogram import for_each
+from motors.workspace import files
+from motors.workspace.files import renamed, write_json
 
 SPACING = 16.0  # ångström per voxel of what is stored, as in the original solution; what is coarser stays so
+
+
 METADATA = "metadata.json"  # beside the slices of a tomogram
+
+
 RIM = 12  # grey levels that stand for one side of a seam
+
+
 WRAPPED = (
     0.15  # seam above which bytes were taken for signed ones: at most 0.11 in the 633 healthy tomograms of training
 )
+
+
 # The tomograms mba2011-02-16-<number> that the original solution mended, found by their histograms and by eye.
 MENDED = """
 1 106 108 11 116 12 123 129 133 139 141 145 153 155 157 160 162 17 176 19 26 27 28 29 32 33 34 40 42 46 48 53 55 60 64
@@ -113,8 +122,8 @@ def convert(
     with renamed(folder / name) as partial:
         partial.mkdir()
         for_each(lambda k: write_slice(partial, k, interpolated(k).astype(np.uint8)), shape[0])
-        record |= {"ori_sha256": workspace.sha256(source), "slices": fingerprint(partial)}
-        workspace.write_json(partial / METADATA, record)
+        record |= {"ori_sha256": files.sha256(source), "slices": fingerprint(partial)}
+        write_json(partial / METADATA, record)
     return record
 
 
@@ -123,7 +132,7 @@ def fingerprint(folder: Path, *, deep: bool = True) -> dict[str, Any]:
     paths = slice_paths(folder)
     found = {"count": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
     if deep:
-        found["sha256"] = hashlib.sha256("".join(map(workspace.sha256, paths)).encode()).hexdigest()
+        found["sha256"] = hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
     return found
 
 

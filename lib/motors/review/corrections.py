@@ -8,15 +8,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from motors.labels import POINT, SIZE, Labels, need, numbers, read_table, refuse
+from motors.labels.table import Labels
 from motors.review.decisions import NEAR
+from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
 
 GOAL = ["to_z", "to_y", "to_x"]
+
+
 CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame"]
+
+
 CHANGES = ("add", "remove", "move")
+
+
 ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
+
+
 OFFICIAL = "official"
+
+
 NAME = "the table of corrections"
+
+
 SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
 
 

@@ -8,13 +8,21 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from motors import workspace
-from motors.labels import POINT, numbers, read_table, refuse
+from motors.tables import POINT, numbers, read_table, refuse
+from motors.workspace.files import write_table
 
 KEY = ["tomo_id", "entry", "number"]
+
+
 DECISIONS = [*KEY, *POINT, "decision", "why"]
+
+
 ANSWERS = ("accept", "reject")
+
+
 NEAR = 0.01  # voxels: coordinates nearer than this are the same
+
+
 OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin anew"
 
 
@@ -91,7 +99,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
 
 def write_decisions(path: str | Path, decided: pd.DataFrame) -> Path:
     """Write a sheet with decisions, so that `read_decisions` reads it, and return the path."""
-    return workspace.write_table(path, decided)
+    return write_table(path, decided)
 
 
 def _tagged(rows: pd.DataFrame, tags: set[str], name: str) -> list[list]:

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from motors import plots, volumes, workspace
 from motors.geometry import MATCH_RADIUS
-from motors.labels import POINT, Labels
-from motors.review.matching import verdicts
-from motors.volumes.store import renamed
+from motors.labels.table import Labels
+from motors.review.disagreements import verdicts
+from motors.tables import POINT
+from motors.visualization import plots
+from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import renamed, write_table
+from motors.workspace.progress import progress
 
 BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the original solution drew them
 
@@ -56,15 +59,15 @@ def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
     path = Path(path)
     if path.is_file() and "decision" in path.read_text(encoding="utf-8-sig").partition("\n")[0]:
         raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")
-    return workspace.write_table(path, table)
+    return write_table(path, table)
 
 
 def write_images(
     table: pd.DataFrame,
-    read: Callable[[str], volumes.Tomogram],
+    read: Callable[[str], Tomogram],
     folder: str | Path,
     *,
-    heatmap: Callable[[volumes.Tomogram], np.ndarray] | None = None,
+    heatmap: Callable[[Tomogram], np.ndarray] | None = None,
 ) -> list[Path]:
     """Draw every case of a sheet into `folder`, under the names that the sheet gives, and return the paths.
 
@@ -79,7 +82,7 @@ def write_images(
 
     paths = []
     cases = table.groupby(["tomo_id", "image"], sort=False)
-    with workspace.progress(total=len(cases), title="disagreement sheet") as meter:
+    with progress(total=len(cases), title="disagreement sheet") as meter:
         for (tomo_id, image), rows in cases:
             tomogram = read(tomo_id)
             figure = draw(rows, tomogram, None if heatmap is None else heatmap(tomogram))
@@ -91,7 +94,7 @@ def write_images(
     return paths
 
 
-def draw(rows: pd.DataFrame, tomogram: volumes.Tomogram, heatmap: np.ndarray | None = None):
+def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
     """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
 
     Labels have amber circles of 1000 ångström around them, candidates blue ones. Those that found each other are shown,

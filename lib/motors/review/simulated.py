@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from motors import plots
 from motors.geometry import MATCH_RADIUS
-from motors.labels import MOTORS, POINT, SIZE, Labels, nearest_pairs
+from motors.labels.table import Labels
+from motors.matching import nearest_pairs
 from motors.review.corrections import SAME
 from motors.review.sheet import BESIDE
+from motors.tables import MOTORS, POINT, SIZE
+from motors.visualization import plots
 
 TRIES = 1000  # places that are tried for a false label
 

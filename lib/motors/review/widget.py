@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.labels import POINT
 from motors.review.corrections import SAME
 from motors.review.decisions import read_decisions, write_decisions
+from motors.tables import POINT
 
 KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip"}
 

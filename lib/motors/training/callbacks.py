@@ -19,10 +19,10 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from motors import workspace
-from motors.experiments import Experiment
-from motors.training.recipe import learning_rate
-from motors.workspace.records import write_text
+from motors.experiments.config import Experiment
+from motors.training.module import learning_rate
+from motors.workspace.files import write_text
+from motors.workspace.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,10 @@ class Journal(Callback):
     progress : what makes the progress line, see `workspace.progress`
     """
 
-    def __init__(self, experiment: Experiment, path: Path, progress: Callable[..., workspace.Progress]) -> None:
+    def __init__(self, experiment: Experiment, path: Path, progress: Callable[..., Progress]) -> None:
         self.experiment, self.path, self.progress = experiment, path, progress
         self.losses: list[Tensor] = []  # since the last optimiser step; Lightning has divided each by `accumulate`
-        self.line: workspace.Progress | None = None
+        self.line: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Keep the rows up to the checkpoint; those after it will be written again."""

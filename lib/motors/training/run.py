@@ -19,10 +19,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
-from motors import networks, workspace
-from motors.experiments import Experiment
+from motors.experiments.config import Experiment
+from motors.networks import checkpoints
+from motors.networks.build import build, channels_last
 from motors.training.callbacks import Checkpoints, Journal, SharedNorms, WeightAverage, WholeFiles, newest
-from motors.training.recipe import Stream, Training
+from motors.training.module import Stream, Training
+from motors.workspace import progress as workspace_progress
+from motors.workspace.files import write_json
+from motors.workspace.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,7 @@ def train(
     workers: int = 2,
     devices: int = 1,
     accelerator: str = "auto",
-    progress: Callable[..., workspace.Progress] = workspace.progress,
+    progress: Callable[..., Progress] = workspace_progress.progress,
 ) -> Path:
     """Train a network and return the folder of its averaged weights, `output/weights`.
 
@@ -83,10 +87,10 @@ def train(
         with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
             line.advance(experiment.optimiser_steps)
         return weights
-    network = networks.build(experiment) if network is None else network
+    network = build(experiment) if network is None else network
     accelerator = _accelerator(accelerator)
     if accelerator == "cpu":
-        networks.channels_last(network)
+        channels_last(network)
     if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
         if accelerator == "cpu":
             log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
@@ -167,7 +171,7 @@ def _admit_samples(experiment: Experiment, dataset: Dataset, output: Path) -> No
             raise ValueError(f"{output} was trained on other labels: move it elsewhere, or train into another folder")
     elif not begun and fingerprint is not None:
         output.mkdir(parents=True, exist_ok=True)
-        workspace.write_json(note, {"fingerprint": fingerprint})
+        write_json(note, {"fingerprint": fingerprint})
 
 
 def _write_weights(average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path) -> None:
@@ -176,7 +180,7 @@ def _write_weights(average: WeightAverage, experiment: Experiment, checkpoint: P
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
     part.mkdir(exist_ok=True)
-    networks.save(average.average.module.cpu(), experiment, part)
+    checkpoints.save(average.average.module.cpu(), experiment, part)
     part.rename(weights)
 
 

@@ -1,0 +1,90 @@
+"""Heatmaps that know where they are: their candidates, how they meet on one grid, and how they are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from motors import geometry, heatmaps
+from motors.geometry import MATCH_RADIUS, Shape, Spacing
+from motors.tables import POINT, join
+from motors.workspace.files import renamed
+
+ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from its first corner.
+
+    Parameters
+    ----------
+    cells : `(z, y, x)` probabilities
+    size : sides of a cell, in ångström
+    shape, spacing : of the tomogram, in voxels and ångström per voxel
+    """
+
+    cells: np.ndarray
+    size: Spacing
+    shape: Shape
+    spacing: float
+
+    def candidates(self, name: str, source: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
+        """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`."""
+        radius = MATCH_RADIUS / min(self.size)
+        found, scores = heatmaps.peaks(self.cells, threshold=threshold, radius_cells=radius, most=most)
+        points = geometry.cell_to_voxel(found, np.divide(self.size, self.spacing))
+        table = pd.DataFrame(points.clip(0, np.subtract(self.shape, 1)), columns=POINT)
+        return join([table.assign(tomo_id=name, score=scores, source=source)])
+
+    def onto(self, other: Grid) -> np.ndarray:
+        """Return what this heatmap says at the centres of the `other` one's cells, interpolated, float32.
+
+        Beyond the outermost centres it says what it says there.
+        """
+        step = np.divide(other.size, self.size)
+        cells = self.cells.astype(np.float32, copy=False)
+        return ndimage.affine_transform(cells, step, (step - 1) / 2, other.cells.shape, order=1, mode="nearest")
+
+
+def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
+    """Write the heatmaps of one tomogram by source, rounded to float16, to a compressed `.npz` file."""
+    first = next(iter(grids.values()))
+    about = {key: getattr(first, key) for key in ABOUT}
+    arrays = {source: grid.cells.astype(np.float16) for source, grid in grids.items()}
+    with renamed(path) as partial:
+        np.savez_compressed(partial, **about, **arrays)
+
+
+def kept(output: str | Path, name: str) -> dict[str, Grid]:
+    """Return the heatmaps of a tomogram that `detect_all` kept in `output`, by source.
+
+    Of an experiment that was there several times, with other weights or settings, those of the last time.
+
+    Parameters
+    ----------
+    output : as given to `detect_all`, possibly for several networks
+    name : of the tomogram
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    settings = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns)
+    newest = {json.loads(path.read_text())["experiment"]["name"]: path.with_name(f"{name}.npz") for path in settings}
+    grids: dict[str, Grid] = {}
+    for path in newest.values():
+        if path.is_file():
+            with np.load(path) as arrays:
+                size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
+                grids |= {s: Grid(arrays[s], tuple(size), tuple(shape), spacing) for s in arrays if s not in ABOUT}
+    if not grids:
+        raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with keep=True")
+    return grids

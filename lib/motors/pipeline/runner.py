@@ -1,0 +1,294 @@
+"""The one strict way to run a notebook: papermill, but a misspelt parameter or a dead kernel is never forgiven."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import fcntl
+import json
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.paths import Run, find
+from motors.workspace.progress import INTERVAL
+from motors.workspace.provenance import commit, versions
+
+LARGE = 2**30  # bytes: of larger outputs the record gives the size only
+
+
+PATIENCE = 30.0  # seconds to wait for another run of the same name to end
+
+
+OWN_FILES = ("record.json", "finished", ".lock")  # in a run's folder, beside the executed notebook
+
+
+class Refused(ValueError):
+    """The notebook was not started: its name, its parameters or their values are wrong."""
+
+
+def run(
+    notebook: Path | str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    show: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run a notebook in a fresh kernel and return the record of what happened.
+
+    The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
+    named by the notebook's parameters PROFILE and SEED. Values equal to the notebook's own are not injected, so
+    that a run of the defaults gives the notebook itself with its outputs.
+
+    Parameters
+    ----------
+    notebook : the .ipynb file, in the folder `notebooks` of a workspace
+    parameters : values of the notebook's parameters by name; text is turned into the type of the default
+    show : is given the notebook's newest progress line, about once per second
+
+    Returns
+    -------
+    The content of `record.json`: notebook, profile, seed, status ("succeeded", "failed" or "interrupted"), error (one
+    sentence or None), parameters, commit, changed, versions, started, seconds, peak_memory_mib (of the kernel; None
+    where an earlier child of this process used more), executed (name and SHA-256 of the executed notebook) and outputs
+    (bytes and SHA-256 by file).
+
+    Raises
+    ------
+    Refused
+        If there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong type, or
+        the same run is being written by somebody else.
+    """
+    notebook = Path(notebook).resolve()
+    known = visible_parameters(notebook)
+    values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
+    try:
+        named = find(notebook.parent).run(notebook.stem, values["PROFILE"], values.get("SEED", 0))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    with _only_one(named), _stopped_by_signals():
+        (named.output / "finished").unlink(missing_ok=True)  # the graph's mark of an earlier success
+        record: dict[str, Any] = {"notebook": named.notebook, "profile": named.profile, "seed": named.seed}
+        record |= {"status": "running", "error": None, "parameters": values}
+        record |= {**commit(named.workspace.root), "versions": versions()}
+        record |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_json(named.folder / "record.json", record)
+        show = show or (lambda line: None)
+        show("started")
+        changed = {name: value for name, value in values.items() if value != known[name]}
+        record |= _execute(notebook, named, changed, show)
+        record |= _products(named)
+        write_json(named.folder / "record.json", record)
+    return record
+
+
+def visible_parameters(notebook: Path) -> dict[str, Any]:
+    """Return the parameters that papermill sees in `notebook`, with their defaults.
+
+    Raises
+    ------
+    Refused
+        If there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
+    """
+    from nbformat import ValidationError
+    from papermill import inspect_notebook
+
+    if not notebook.is_file() or notebook.suffix != ".ipynb":
+        raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
+    try:
+        seen = inspect_notebook(notebook)
+    except (ValueError, ValidationError) as error:
+        raise Refused(f"{notebook.name} is not a notebook of Python: {str(error).strip()[:200]}") from None
+    found = {}
+    for name, parameter in seen.items():
+        try:
+            found[name] = ast.literal_eval(parameter["default"])
+        except (ValueError, SyntaxError):
+            raise Refused(
+                f"{notebook.stem}: the parameter {name} = {parameter['default']} is not a plain number or text:"
+                " derive it in the next cell"
+            ) from None
+    if "PROFILE" not in found:
+        raise Refused(
+            f"{notebook.stem}: papermill sees no parameter PROFILE ({', '.join(found) or 'none at all'}):"
+            " tag one cell `parameters` and write one plain scalar a line there"
+        )
+    return found
+
+
+def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> Any:
+    """Return `value` in the type that the parameter's default has, or refuse it."""
+    if name not in known:
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise Refused(f"{notebook.stem} has no parameter {name}: {guess}it knows {', '.join(known)}")
+    wanted = type(known[name])
+    if isinstance(value, str) and wanted is not str:
+        with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
+            value = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false", "none") else value)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted and known[name] is not None:
+        raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
+    return value
+
+
+def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str], None]) -> dict[str, Any]:
+    """Run the notebook in a kernel of its own and return the part of the record that says how it went."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    executed = named.folder / notebook.name
+    start, before = time.monotonic(), _peak_of_children()
+    status, error = "failed", None
+    try:
+        _papermill(notebook, executed, parameters, show)
+        error = _never_executed(executed)
+        status = "failed" if error else "succeeded"
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
+    except DeadKernelError:
+        error = "the kernel died (out of memory?)"
+    except KeyboardInterrupt:
+        status, error = "interrupted", "interrupted before it had ended"
+    except Exception as failure:  # noqa: BLE001  whatever else it was, the record has to say that the run failed
+        error = f"{type(failure).__name__}: {failure}"
+    seconds, peak = round(time.monotonic() - start, 1), _peak_of_children()
+    _tell_the_truth(executed, status)
+    return {
+        "status": status,
+        "error": error and error.replace(f"{named.workspace.root}/", ""),
+        "seconds": seconds,
+        "peak_memory_mib": peak if peak > before else None,
+    }
+
+
+def _papermill(notebook: Path, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
+    """Let papermill execute the notebook, its progress forwarded to `show`."""
+    import papermill
+
+    from motors.pipeline.kernel import kernel_of_this_environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        line = Path(folder) / "progress"
+        with _forwarded(line, show):
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=kernel_of_this_environment(line),
+                cwd=notebook.parent,
+                progress_bar=False,
+            )
+
+
+@contextmanager
+def _only_one(named: Run) -> Iterator[None]:
+    """Hold the folder of a run: two writers would make nonsense. The operating system lets go when a process dies."""
+    deadline = time.monotonic() + PATIENCE
+    with open(named.output / ".lock", "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
+                time.sleep(0.2)
+        yield
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt; ignore the next while the kernel is ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(*_: object) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _forwarded(file: Path, show: Callable[[str], None]) -> Iterator[None]:
+    """Give `show` each new line of the kernel's progress `file` while the notebook runs."""
+    ended = threading.Event()
+
+    def forward() -> None:
+        shown = ""
+        while not ended.wait(INTERVAL):
+            line = file.read_text(encoding="utf-8") if file.exists() else ""
+            if line and line != shown:
+                show(line)
+                shown = line
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _peak_of_children() -> int:
+    """Peak memory of the largest process that this one has started and seen end, in MiB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _never_executed(executed: Path) -> str | None:
+    """A sentence on the first code cell without an execution count: papermill calls `sys.exit()` a success."""
+    for position, cell in enumerate(json.loads(executed.read_text())["cells"], start=1):
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and cell["execution_count"] is None:
+            return f"the notebook ended before its cell at position {position} was executed"
+    return None
+
+
+def _tell_the_truth(executed: Path, status: str) -> None:
+    """Mend papermill's metadata: no machine's paths, and cells that a dead kernel never reached are not completed."""
+    if not executed.is_file():
+        return
+    content = json.loads(executed.read_text())
+    about = content["metadata"].setdefault("papermill", {})
+    about |= {"input_path": executed.name, "output_path": executed.name, "exception": status != "succeeded"}
+    about.pop("environment_variables", None)
+    for cell in content["cells"]:
+        mark = cell["metadata"].get("papermill")
+        if cell["cell_type"] == "code" and cell["execution_count"] is None and mark:
+            mark["status"] = "pending"
+    write_text(executed, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _products(named: Run) -> dict[str, Any]:
+    """Return sizes and hashes of what lies in the run's folder."""
+    executed = named.folder / f"{named.notebook}.ipynb"
+    outputs = {}
+    for path in sorted(path for path in named.folder.rglob("*") if path.is_file()):
+        if path != executed and path.name not in OWN_FILES:
+            size = path.stat().st_size
+            outputs[path.relative_to(named.folder).as_posix()] = {
+                "bytes": size,
+                "sha256": sha256(path) if size <= LARGE else None,
+            }
+    about = {"name": executed.name, "sha256": sha256(executed)} if executed.is_file() else None
+    return {"executed": about, "outputs": outputs}

@@ -1,0 +1,143 @@
+"""The two forms in which tomograms are kept here: JPEG slices, as in the competition, and arrays that open at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from motors.geometry import Shape
+from motors.volumes.tomogram import check_voxels, for_each
+from motors.workspace.files import renamed
+
+END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
+
+
+def slice_paths(folder: str | Path) -> list[Path]:
+    """Return the slices of a tomogram, `slice_0000.jpg` first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none, or the JPEG files are not numbered from zero without a gap.
+    """
+    folder = Path(folder)
+    names = {path.name for path in folder.glob("*.jpg")}
+    if not names:
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
+    expected = [f"slice_{k:04d}.jpg" for k in range(len(names))]
+    missing = next((name for name in expected if name not in names), None)
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / missing} is missing among {len(names)} JPEG files, which have to be slice_0000.jpg,"
+            " slice_0001.jpg and so on without a gap: copy the folder again, and nothing else into it"
+        )
+    return [folder / name for name in expected]
+
+
+def stack_shape(folder: str | Path) -> Shape:
+    """Return the `(z, y, x)` shape of a folder of slices; only the first is opened. Raises as `read_slices`."""
+    paths = slice_paths(folder)
+    return (len(paths), *_read_slice(paths[0]).shape)
+
+
+def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
+    """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
+
+    Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
+
+    Parameters
+    ----------
+    folder : such as `train` of the competition
+    shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
+    """
+    folder, names, problems = Path(folder), list(shapes), {}
+
+    def check(k: int) -> None:
+        place, expected = folder / names[k], shapes[names[k]]
+        try:
+            shape = stack_shape(place)
+            cut = next((path for path in slice_paths(place) if not _has_end(path)), None)
+        except (FileNotFoundError, ValueError) as error:
+            problems[names[k]] = str(error)
+            return
+        if expected is not None and shape != tuple(expected):
+            problems[names[k]] = f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
+        elif cut:
+            problems[names[k]] = f"{cut} is cut short: get it again"
+
+    for_each(check, len(names))
+    return pd.DataFrame(sorted(problems.items()), columns=["tomo_id", "problem"])
+
+
+def read_slices(folder: str | Path) -> np.ndarray:
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices.
+
+    Raises
+    ------
+    FileNotFoundError
+        If slices are missing, as `slice_paths` says.
+    ValueError
+        If a slice is cut short, in colour, no JPEG file or not of the size of the first.
+    """
+    paths = slice_paths(folder)
+    shape = _read_slice(paths[0]).shape
+    voxels = np.empty((len(paths), *shape), np.uint8)
+
+    def decode(k: int) -> None:
+        picture = _read_slice(paths[k])
+        if picture.shape != shape:
+            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {shape}: all need one size")
+        voxels[k] = picture
+
+    for_each(decode, len(paths))
+    return voxels
+
+
+def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
+    """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something already.
+    """
+    check_voxels(voxels)
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: give a new folder for the slices")
+    with renamed(folder) as partial:
+        partial.mkdir()
+
+        def encode(k: int) -> None:
+            write_slice(partial, k, voxels[k], quality)
+
+        for_each(encode, len(voxels))
+    return folder
+
+
+def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) -> None:
+    """Write one `(y, x)` uint8 picture as slice `k` of a folder."""
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    (folder / f"slice_{k:04d}.jpg").write_bytes(data)
+
+
+def _has_end(path: Path, length: int = 64) -> bool:
+    """True if a JPEG file is not cut short; all of it is read only if its last bytes do not say so."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - length))
+        return END_OF_JPEG in file.read() or END_OF_JPEG in path.read_bytes()
+
+
+def _read_slice(path: Path) -> np.ndarray:
+    """Return one `(y, x)` uint8 slice; OpenCV before 4.13 fills up a file that is cut short and says nothing."""
+    data = path.read_bytes()
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
+    if picture is None:
+        raise ValueError(f"{path} is cut short or no JPEG file: copy it again")
+    if picture.ndim != 2:
+        raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
+    return picture

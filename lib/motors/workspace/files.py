@@ -1,0 +1,64 @@
+"""Files written whole or not at all, and what says which code made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write `content` as indented JSON under a temporary name, rename it to `path` and return that path.
+
+    Raises
+    ------
+    ValueError
+        If `content` holds NaN or an infinite number, which JSON has no word for.
+    """
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
+    """Write `frame` as CSV without its index under a temporary name, rename it to `path` and return that path."""
+    return write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def write_text(path: Path | str, text: str) -> Path:
+    """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def sha256(path: Path | str) -> str:
+    """Return the SHA-256 of the file `path`, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[Path]:
+    """Lend a temporary path beside `path` and rename it in the end, so that nobody meets a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
