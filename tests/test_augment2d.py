@@ -4,12 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
-from motors.patches.augment import intensity
-from motors.patches.augment import slices as augment_slices
+from motors.patches.augment import intensity, slices as augment_slices
 from motors.patches.augment.slices import FILL, RESIZINGS, Draw, canvas, crop, move, view
 
 SHAPE = (70, 96)  # slices

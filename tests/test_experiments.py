@@ -4,8 +4,7 @@ import json
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from motors.experiments import catalogue, others
 from motors.experiments.catalogue import EXPERIMENTS

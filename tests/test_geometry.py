@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from motors import geometry
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry

@@ -114,7 +114,7 @@ def test_anybody_can_try_the_notebook_on_the_simulated_competition(interpreter, 
     """A dataset like the others, without the real competition; here the smallest one, mounted right below input."""
     home = made(tmp_path / "home", "smoke")
     run = home.run(PACKING, "smoke")
-    folder = simulate_competition.competition(home.new_dataset(run.competition_slug), RECIPES["smoke"])
+    folder = simulate_competition.simulate(home.new_dataset(run.competition_slug), RECIPES["smoke"])
     about = (home.dataset("motors-simulated-demo") / "dataset-metadata.json").read_text()
     (folder / "dataset-metadata.json").write_text(about.replace("motors-simulated-demo", run.competition_slug))
     rehearse(interpreter, *pack(home, "smoke", run.competition_slug), tmp_path / "kaggle", where="")

@@ -8,7 +8,8 @@ import timm
 import torch
 from torch import nn
 
-from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder, inflate
+from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder
+from motors.networks.encoders.inflation import inflate
 from motors.networks.weights import pretrained
 
 SHAPE = (32, 64, 96)  # z, y, x

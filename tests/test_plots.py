@@ -59,7 +59,7 @@ def closed():
 @pytest.mark.parametrize("experiment", [SOLID, PLANAR], ids=lambda experiment: experiment.name)
 def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(experiment, folder):
     """Tomograms without a motor are left out; 2D networks see volumes that were prepared for 3D ones."""
-    figure = preview.answers(brightness, experiment, KNOWN, folder, spacing=STORED)
+    figure = plots.predictions(preview.previews(brightness, experiment, KNOWN, folder, spacing=STORED))
     shown = [axes for axes in figure.axes if axes.get_visible()]
     titles = {axes.get_title().split(": ")[0]: float(axes.get_title().split(": ")[1]) for axes in shown}
     assert list(titles) == ["p", "q"]
@@ -75,9 +75,9 @@ def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(exp
 
 def test_no_more_answers_are_drawn_than_wanted_and_none_without_motors(folder):
     """The first ones."""
-    one = preview.answers(brightness, SOLID, KNOWN, folder, count=1)
+    one = plots.predictions(preview.previews(brightness, SOLID, KNOWN, folder, count=1))
     assert [axes.get_title()[0] for axes in one.axes if axes.get_visible()] == ["p"]
-    none = preview.answers(brightness, SOLID, KNOWN.select(["n"]), folder)
+    none = plots.predictions(preview.previews(brightness, SOLID, KNOWN.select(["n"]), folder))
     assert not [axes for axes in none.axes if axes.get_visible()]
 
 

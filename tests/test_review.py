@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import toys
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from motors.geometry import MATCH_RADIUS
 from motors.labels import formats
 from motors.labels.folds import kind, parts
 from motors.labels.formats import read_wide
 from motors.labels.table import Labels
-from motors.review import corrections, disagreements, simulated
-from motors.review import sheet as review_sheet
+from motors.review import corrections, disagreements, sheet as review_sheet, simulated
 from motors.review.corrections import CORRECTIONS, read_corrections
 from motors.review.decisions import read_decisions, read_tags
 from motors.review.sheet import write_images, write_sheet

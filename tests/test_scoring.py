@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from motors.evaluation import curves as evaluation_curves
-from motors.evaluation import metrics
+from motors.evaluation import curves as evaluation_curves, metrics
 from motors.evaluation.curves import (
     average_precision,
     choose_quantile,

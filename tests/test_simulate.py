@@ -10,15 +10,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from motors.labels.formats import read_competition, wrong_counts
-from motors.simulate import density as simulate_density
-from motors.simulate import imaging
-from motors.simulate import recipe as simulate_recipe
+from motors.simulate import competition, density as simulate_density, imaging, recipe as simulate_recipe
 from motors.simulate.cell import GAP, Capsule
-from motors.simulate.competition import competition
 from motors.simulate.recipe import REAL_SPACINGS, RECIPES
 from motors.volumes import formats
 
@@ -30,7 +26,7 @@ OPTICS = imaging.Optics(defocus=80_000, tilt=60, amplitude=0.25, damping=3000, n
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
     """Return a competition of four training tomograms and two hidden ones."""
-    return competition(tmp_path_factory.mktemp("tiny") / "competition", TINY, seed=3)
+    return competition.simulate(tmp_path_factory.mktemp("tiny") / "competition", TINY, seed=3)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -99,9 +95,9 @@ def test_motors_are_whole_voxels_inside_of_their_tomogram(tiny):
 
 def test_the_same_seed_writes_the_same_bytes_and_another_does_not(tiny, tmp_path):
     """Nothing depends on the time, the machine's threads or the order of things."""
-    again = competition(tmp_path / "again", TINY, seed=3)
+    again = competition.simulate(tmp_path / "again", TINY, seed=3)
     assert contents(again) == contents(tiny)
-    other = competition(tmp_path / "other", replace(TINY, train=1, test=0), seed=4)
+    other = competition.simulate(tmp_path / "other", replace(TINY, train=1, test=0), seed=4)
     assert not set(contents(other)) & {name for name in contents(tiny) if name.endswith(".jpg")}
 
 
@@ -120,7 +116,7 @@ def test_a_competition_that_is_there_is_reused(tiny, monkeypatch):
     """Running a notebook again costs nothing."""
     monkeypatch.setattr("motors.simulate.competition.render", None)
     before = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
-    assert competition(tiny, TINY, seed=3) == tiny
+    assert competition.simulate(tiny, TINY, seed=3) == tiny
     assert before == {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
 
 
@@ -136,23 +132,23 @@ def test_an_interrupted_simulation_is_completed(tiny, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("motors.simulate.competition.render", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
-            competition(folder, TINY, seed=3)
+            competition.simulate(folder, TINY, seed=3)
     names = [plan.name for plan in simulate_recipe.plans(TINY, 3)]
     assert sorted(path.name for path in (folder / "train").iterdir()) == names[:2]
     assert not (folder / "train_labels.csv").exists()
     shutil.copytree(folder / "train" / names[0], folder / "train" / f".1-{names[3]}")  # as a kill while writing leaves
-    assert contents(competition(folder, TINY, seed=3)) == contents(tiny)
+    assert contents(competition.simulate(folder, TINY, seed=3)) == contents(tiny)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tiny, tmp_path):
     """Neither another simulation nor the real data is mixed with a new simulation."""
     with pytest.raises(FileExistsError, match="holds another simulation.*recipe tiny, seed 3"):
-        competition(tiny, TINY, seed=4)
+        competition.simulate(tiny, TINY, seed=4)
     with pytest.raises(FileExistsError, match="holds another simulation"):
-        competition(tiny, replace(TINY, noise=2.0), seed=3)
+        competition.simulate(tiny, replace(TINY, noise=2.0), seed=3)
     (tmp_path / "train").mkdir()
     with pytest.raises(FileExistsError, match="no manifest.json.*give a new folder"):
-        competition(tmp_path, TINY)
+        competition.simulate(tmp_path, TINY)
 
 
 def test_half_of_the_tomograms_hold_no_motor_and_hidden_ones_at_most_one():

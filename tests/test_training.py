@@ -19,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -29,8 +28,7 @@ from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.networks import checkpoints
 from motors.networks.build import build, channels_last
-from motors.training import callbacks
-from motors.training import run as training_run
+from motors.training import callbacks, run as training_run
 from motors.training.callbacks import SharedNorms, WeightAverage
 from motors.training.module import Stream, Training, learning_rate, loss
 

@@ -10,8 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from motors import geometry

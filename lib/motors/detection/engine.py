@@ -83,10 +83,8 @@ def logits(
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
         raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")
     turns = _symmetries(symmetries, experiment)
-    patch, overlap = (
-        tile_shape(voxels.shape, experiment, patch, snug),
-        experiment.overlap if overlap is None else overlap,
-    )
+    patch = tile_shape(voxels.shape, experiment, patch, snug)
+    overlap = experiment.overlap if overlap is None else overlap
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if isinstance(network, torch.nn.Module):
         if network.training:

@@ -57,7 +57,7 @@ def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
     return imaging.develop(volume, scene.grid, rng)
 
 
-def competition(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
+def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
     """Write a simulated competition and return its folder; one that is there is reused, one begun is completed.
 
     The folder gets `train/<tomo_id>/slice_0000.jpg` and so on, `test/...`, `train_labels.csv` and

@@ -225,3 +225,18 @@ def training(metrics: pd.DataFrame) -> Figure:
     left.set_yscale("log")
     curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate", color=CANDIDATE)
     return figure
+
+
+def predictions(previews: Sequence[Any]) -> Figure:
+    """Draw slices through motors under what a network says there, its highest value in the title.
+
+    Parameters
+    ----------
+    previews : of `motors.detection.preview.previews`
+    """
+    figure, grid = panels(len(previews), columns=4, size=2.8)
+    for axes, each in zip(grid, previews, strict=False):
+        marks = near(each.points_zyx, each.z, each.spacing[0])
+        title = f"{each.tomo_id}: {each.cells.max():.2f}"
+        heatmap(axes, each.image, each.cells, each.spacing[1], motors_yx=marks, title=title)
+    return figure
