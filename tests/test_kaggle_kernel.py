@@ -16,7 +16,7 @@ from motors.kaggle import publishing, submission
 from motors.kaggle.packages import check, package
 from motors.kaggle.publishing import BASE
 from motors.networks import checkpoints
-from motors.networks.build import build
+from motors.networks.factory import build
 from motors.simulate import competition as simulate_competition
 from motors.simulate.recipe import RECIPES
 from motors.volumes.slices import stack_shape, write_slices

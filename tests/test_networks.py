@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from motors.experiments.config import Experiment
 from motors.experiments.demo import RESNEXT50_SMOKE
 from motors.networks import checkpoints
-from motors.networks.build import build
+from motors.networks.factory import build
 from motors.networks.neck import Branch
 
 SHAPE = (32, 64, 96)  # z, y, x

@@ -14,9 +14,9 @@ from timm.models import remap_state_dict
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.experiments.others import EFFICIENTNET_LITE0, OTHERS
-from motors.networks.build import build
 from motors.networks.encoders.planar import PlanarEncoder
 from motors.networks.encoders.sliced import SlicedEncoder
+from motors.networks.factory import build
 from motors.networks.neck import PathNeck
 from motors.networks.scaling import SCALES
 from motors.networks.weights import pretrained

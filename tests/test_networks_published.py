@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from motors.experiments.config import Experiment
 from motors.experiments.original import COAT_MEDIUM, RESNEXT50, X3D_M
 from motors.networks import checkpoints, key_mapping
-from motors.networks.build import build
 from motors.networks.encoders.planar import PlanarEncoder
+from motors.networks.factory import build
 from motors.networks.weights import pretrained, read
 
 fetching = importlib.import_module("motors.networks.pretrained")

@@ -16,7 +16,7 @@ from torch import nn
 from motors.experiments.config import Experiment
 from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
 from motors.networks import key_mapping
-from motors.networks.build import build
+from motors.networks.factory import build
 from motors.networks.weights import fill
 
 REFERENCE = Path(__file__).parent / "reference" / "models"

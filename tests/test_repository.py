@@ -15,7 +15,7 @@ from toys import REPOSITORY
 
 LIBRARY = REPOSITORY / "lib" / "motors"
 FLOORS = (  # a room imports only rooms of lower floors
-    "geometry tables workspace experiments",
+    "former geometry tables workspace experiments",
     "matching heatmaps volumes picks networks pipeline",
     "labels portal",
     "patches detection evaluation simulate kaggle",

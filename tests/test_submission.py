@@ -12,7 +12,7 @@ from motors.detection.queue import detect_all
 from motors.ensemble import select
 from motors.experiments import catalogue
 from motors.kaggle import submission
-from motors.networks.build import build
+from motors.networks.factory import build
 from motors.volumes import formats
 from motors.volumes.formats import write_mrc
 from motors.volumes.slices import write_slices

@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.networks import checkpoints
-from motors.networks.build import build, channels_last
+from motors.networks.factory import build, channels_last
 from motors.training import callbacks, run as training_run
 from motors.training.callbacks import SharedNorms, WeightAverage
 from motors.training.module import Stream, Training, learning_rate, loss

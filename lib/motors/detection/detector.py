@@ -136,5 +136,5 @@ def _fingerprint(network: Network) -> str | None:
 @cache
 def _code() -> str:
     """Return a hash of the code that candidates depend on."""
-    code = code_hash.library_behind("import motors.detection.detector, motors.networks.build")
+    code = code_hash.library_behind("import motors.detection.detector, motors.networks.factory")
     return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from motors.detection.averaging import Mean
 from motors.detection.tiling import cell_strides, tile_shape
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
-from motors.networks.build import channels_last
+from motors.networks.factory import channels_last
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 

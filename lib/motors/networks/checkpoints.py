@@ -11,7 +11,7 @@ from torch import nn
 
 from motors.experiments.config import Experiment
 from motors.networks import key_mapping
-from motors.networks.build import build
+from motors.networks.factory import build
 from motors.networks.weights import distinct, fill, read
 from motors.workspace.files import write_text
 

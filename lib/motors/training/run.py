@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from motors.experiments.config import Experiment
 from motors.networks import checkpoints
-from motors.networks.build import build, channels_last
+from motors.networks.factory import build, channels_last
 from motors.training.callbacks import Checkpoints, Journal, SharedNorms, WeightAverage, WholeFiles, newest
 from motors.training.module import Stream, Training
 from motors.workspace import progress as workspace_progress
