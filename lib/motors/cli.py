@@ -13,8 +13,6 @@ from motors.pipeline.runner import Refused, run
 from motors.workspace.paths import PROFILES
 
 QUIET = 10.0  # seconds between two progress lines where there is no terminal
-
-
 CODES = {"succeeded": 0, "failed": 1, "refused": 2, "interrupted": 130}
 
 

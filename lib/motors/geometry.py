@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int, int, int]  # z, y, x
-
-
 Spacing = tuple[float, float, float]  # ångström per voxel along z, y, x
-
-
 PerAxis = float | tuple[float, float, float]  # one number for all axes, or one for each of z, y, x
-
-
 MATCH_RADIUS = 1000.0  # ångström: a candidate this close to a motor has found it (rule of the competition)
 
 
@@ -257,9 +251,5 @@ class Symmetry:
 
 
 SYMMETRIES = tuple(Symmetry(turn, flips[::-1]) for turn in (False, True) for flips in product((False, True), repeat=3))
-
-
 PLANAR_SYMMETRIES = tuple(symmetry for symmetry in SYMMETRIES if symmetry.planar)
-
-
 _BY_NAME = {symmetry.name: symmetry for symmetry in SYMMETRIES}

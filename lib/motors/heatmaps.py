@@ -12,8 +12,6 @@ from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axi
 # A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
 # with three and with two degrees of freedom, as the original solution did.
 _REACH = 4.0331422  # standard deviations, in three dimensions
-
-
 _PLANAR_REACH = 3.7169222  # in two
 
 

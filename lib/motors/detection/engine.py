@@ -16,8 +16,6 @@ from motors.geometry import Shape, Symmetry
 from motors.networks.factory import channels_last
 
 Network = Callable[[torch.Tensor], torch.Tensor]
-
-
 PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
 
 

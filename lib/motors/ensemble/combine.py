@@ -17,11 +17,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.tables import join
 
 POINTWISE = {"distance": fuse_points, "boxes": fuse_boxes}
-
-
 WAYS = (*POINTWISE, "mean", "max")
-
-
 LOWEST = 0.01  # score of a candidate in a fused heatmap
 
 

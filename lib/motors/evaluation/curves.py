@@ -9,11 +9,7 @@ from motors.evaluation.metrics import best_of_each, counts, f2_of, is_far, judge
 from motors.geometry import MATCH_RADIUS
 
 RATIOS = tuple(np.arange(1, 11) / 10)  # of the radius: the mean precisions of the original solution
-
-
 QUANTILES = np.linspace(0, 1, 201)
-
-
 RECALL_FROM = 0.4  # the partial average precision of the original solution begins here
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 SLICES = 3  # that a 2D network sees at once
 
-
 # What a setting may be, by its annotation, and how that is called.
 KINDS = {
     "str": (str, "a text"),

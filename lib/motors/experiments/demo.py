@@ -59,9 +59,7 @@ RESNEXT50_DEMO = _demo(
     steps=850,
 )
 
-
 RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
-
 
 # A quarter of the growth and a third of the layers of DenseNet-121, behind three small kernels instead of one of 7³.
 DENSENET121_DEMO = replace(
@@ -73,9 +71,7 @@ DENSENET121_DEMO = replace(
     steps=1000,
 )
 
-
 DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
-
 
 # A third of X3D-M's blocks and a third of its channels, the stem's a multiple of 8: CPUs are slow with others.
 X3D_M_DEMO = replace(
@@ -89,9 +85,7 @@ X3D_M_DEMO = replace(
     steps=1100,
 )
 
-
 X3D_M_SMOKE = _smoke(X3D_M_DEMO)
-
 
 # In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
 MAXVIT_TINY_DEMO = _demo(
@@ -104,9 +98,7 @@ MAXVIT_TINY_DEMO = _demo(
     steps=950,
 )
 
-
 MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
-
 
 COAT_MEDIUM_DEMO = replace(
     MAXVIT_TINY_DEMO,
@@ -118,9 +110,7 @@ COAT_MEDIUM_DEMO = replace(
     steps=1000,
 )
 
-
 COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
-
 
 # A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over
 # the last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
@@ -138,6 +128,5 @@ EFFICIENTNET_LITE0_DEMO = replace(
     average=0.95,
     steps=300,
 )
-
 
 EFFICIENTNET_LITE0_SMOKE = _smoke(EFFICIENTNET_LITE0_DEMO)

@@ -10,7 +10,6 @@ RESNEXT50 = Experiment(
     name="resnext50", family="resnext50", encoder="smp/resnext50_32x4d", steps=32_010, stop_at=32_000, seed=6112210
 )
 
-
 DENSENET121 = replace(
     RESNEXT50,
     name="densenet121",
@@ -20,7 +19,6 @@ DENSENET121 = replace(
     stop_at=None,
     seed=2210,
 )
-
 
 X3D_M = replace(
     DENSENET121,
@@ -37,7 +35,6 @@ X3D_M = replace(
     save_every=1000,
     seed=42,
 )
-
 
 MAXVIT_TINY = Experiment(
     name="maxvit_tiny",
@@ -57,7 +54,6 @@ MAXVIT_TINY = Experiment(
     steps=20_000,
     seed=20250305,
 )
-
 
 COAT_MEDIUM = replace(
     MAXVIT_TINY,

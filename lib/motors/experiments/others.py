@@ -22,14 +22,12 @@ INFLATED = {
     "efficientnet_b2": "smp/tu-efficientnet_b2",
 }
 
-
 # 2D networks that see every other slice of a block with its neighbours; between their stages depth is halved.
 SLICED = {
     "convnext_nano_slices": "slices/convnext_nano.in12k_ft_in1k",
     "convnext_tiny_slices": "slices/convnext_tiny.in12k_ft_in1k",
     "efficientnet_b0_slices": "slices/efficientnet_b0.ra_in1k",
 }
-
 
 # 2D networks for three slices.
 PLANAR = {
@@ -40,12 +38,10 @@ PLANAR = {
     "swinv2_tiny": "timm/swinv2_tiny_window8_256.ms_in1k",
 }
 
-
 # A small 2D network whose ImageNet weights come as a package of pip: the demo can begin with them, offline.
 EFFICIENTNET_LITE0 = replace(
     MAXVIT_TINY, name="efficientnet_lite0", family="efficientnet_lite0", encoder="timm/tf_efficientnet_lite0.in1k"
 )
-
 
 OTHERS: tuple[Experiment, ...] = (
     *(replace(DENSENET121, name=name, encoder=encoder) for name, encoder in (INFLATED | SLICED).items()),

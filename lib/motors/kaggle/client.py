@@ -16,7 +16,6 @@ LOGIN = (
     " from kaggle.com/settings/api into ~/.kaggle/access_token"
 )
 
-
 ADVICE = {
     400: "refused it without a reason; most often the title or slug is taken, also by a notebook: choose another",
     403: "does not allow it: the owner has to be your user name",
@@ -24,12 +23,8 @@ ADVICE = {
     429: "is asked too often: wait some minutes and run this again, what has arrived is not sent twice",
 }
 
-
 BUSY = "has trouble of its own: wait some minutes and run this again, what has arrived is not sent twice"
-
-
 GONE = "cannot be reached or hung up: run this again once the connection works, what has arrived is not sent twice"
-
 
 # What the client says although it ends with 0.
 FAILURES = re.compile(r".*(?:(?:creation|push) error:|are not valid (?:dataset|competition|kernel) sources).*")

@@ -9,26 +9,14 @@ from pathlib import Path
 from typing import Any
 
 OWNER = "OWNER"  # in the metadata files that are kept, for the user name
-
-
 DATASET = "dataset-metadata.json"
-
-
 KERNEL = "kernel-metadata.json"
-
 
 # Names that the client leaves out when they lie beside the metadata (upload_files in kaggle_api_extended.py, 2.2.4).
 LEFT_OUT = re.compile(r"dataset-metadata|datapackage|kernel-metadata|model-metadata|model-instance-metadata")
-
-
 HIDDEN = (".git", ".cache", ".huggingface")
-
-
 ARCHIVES = tuple(".zip .tar .gz .tgz .bz2 .xz .7z .rar".split())  # Kaggle unpacks them: other names, other sizes
-
-
 LARGEST = 100 * 2**30  # bytes of a dataset: the private quota that an account has had for years
-
 
 # As in docs/datasets_metadata.md of Kaggle/kaggle-cli.
 LICENCES = frozenset(
@@ -38,17 +26,10 @@ LICENCES = frozenset(
     " apache-2.0 GPL-3.0".split()
 )
 
-
 TEXT, TEXTS, OBJECTS = "a text", "a list of texts", "a list of objects such as {...}"
-
-
 OF_DATASETS = {**dict.fromkeys(("id", "title", "subtitle"), TEXT), "licenses": OBJECTS, "resources": OBJECTS}
 OF_DATASETS |= {"keywords": TEXTS}
-
-
 SOURCES = tuple(f"{kind}_sources" for kind in ("dataset", "competition", "kernel", "model"))
-
-
 OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SOURCES, TEXTS)}
 
 

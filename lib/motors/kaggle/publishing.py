@@ -19,20 +19,10 @@ from motors.workspace.paths import PACKAGED, Run, Workspace
 from motors.workspace.provenance import commit
 
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
-
-
 LOOK_AGAIN = 5.0  # seconds
-
-
 SUBMIT = "90_submit"
-
-
 NOWHERE = (403, 404)  # what Kaggle answers for a dataset that is not there; 403 lest anybody find out what is private
-
-
 BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
-
-
 Show = Callable[[str], None]
 
 

@@ -17,25 +17,14 @@ from motors.workspace import files
 from motors.workspace.files import write_text
 
 IMAGE = "image.txt"  # versions in Kaggle's image, as name==version
-
-
 LOCK = "requirements.txt"  # what it lacks, with hashes
-
-
 PYTHON = "3.12"  # of Kaggle's image
-
-
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
-
-
 NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fits its GPUs
-
 
 # The parts of the library that stay at home: they make data, fetch them, ask somebody, and send. Training, predicting
 # and handing in, which Kaggle's machine is for, import none of them.
 HOME = ("simulate", "portal", "review", "kaggle")
-
-
 EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes the same bytes
 
 

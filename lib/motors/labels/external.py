@@ -14,11 +14,7 @@ from motors.labels.table import Labels
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, need, numbers, read_table, refuse
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
-
-
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
-
-
 STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
 
 

@@ -13,14 +13,8 @@ from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, 
 from motors.workspace.files import write_table
 
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
-
-
 COMPETITION = MOTOR_AXES | ARRAY_SHAPE | {"Voxel spacing": "spacing"}
-
-
 WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
-
-
 FIRST = ["motor_z", "motor_y", "motor_x"]
 
 

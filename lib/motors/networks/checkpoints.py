@@ -16,8 +16,6 @@ from motors.networks.weights import distinct, fill, read
 from motors.workspace.files import write_text
 
 WEIGHTS = "weights.safetensors"
-
-
 SETTINGS = "experiment.json"
 
 

@@ -13,22 +13,11 @@ from motors.networks.scaling import Scaling
 from motors.networks.weights import read, tensors
 
 DECAY = 0.99  # of the averaged weights, under which they are stored
-
-
 ENCODER = "encoder.encoder."
-
-
 SCALING = ("mean", "std", "encoder.mean", "encoder.std")  # kept as tensors there, constants here
-
-
 PREFIX = "model."  # of the network inside the original's training module
-
-
 UNTRAINED = "reg_head."  # of the 2D networks: built but never trained
-
-
 CLASSIFIER = "head."  # of X3D, for actions in videos
-
 
 # Names of the original solution and ours, as patterns and replacements; the first that fits is used.
 NAMES_3D = (
@@ -40,7 +29,6 @@ NAMES_3D = (
     (r"^ms_seg_heads\.0\.0\.", "head."),
 )
 
-
 NAMES_2D = (
     (r"^encoder\.", "encoder.network."),
     (r"^neck\.convs\.", "neck.branches."),
@@ -50,7 +38,6 @@ NAMES_2D = (
     (r"^dec_blocks\.0\.conv2\.0\.", "decoder.convolutions.3."),
     (r"^seg_head\.", "head."),
 )
-
 
 # SlowFast's names and ours.
 NAMES_X3D = (

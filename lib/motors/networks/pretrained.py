@@ -16,11 +16,7 @@ from motors.workspace.files import renamed
 from motors.workspace.paths import new_dataset
 
 DATASET = "pretrained"  # where they go and `experiments.yaml` looks for them
-
-
 X3D_M = "https://dl.fbaipublicfiles.com/pyslowfast/x3d_models/x3d_m.pyth"  # SlowFast's model zoo, Kinetics-400
-
-
 TIMM = ("maxvit_tiny_tf_512.in1k", "coat_lite_medium_384.in1k")
 
 

@@ -7,14 +7,8 @@ from torch import Tensor, nn
 
 # Mean and standard deviation of the three channels of each set of weights, for grey levels 0..255.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's
-
-
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's, of MaxViT
-
-
 KINETICS = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))  # SlowFast's, of X3D
-
-
 SCALES = {"imagenet": IMAGENET, "half": HALF, "kinetics": KINETICS}
 
 

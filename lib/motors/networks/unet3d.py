@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from motors.networks.scaling import Scaling
 
 PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
-
-
 REDUCTION = 16  # channels of a squeezed vector: one in so many
 
 

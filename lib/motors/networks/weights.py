@@ -46,14 +46,9 @@ def distinct(network: nn.Module) -> dict[str, Tensor]:
 
 WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
 
-
 # What a network's loader raises on weights that are not its, and torch on a damaged file.
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
-
-
 DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
-
-
 _scalar, (_dtype, _) = np.float64(0).__reduce__()
 
 
@@ -63,8 +58,6 @@ def _number(*state) -> np.generic:
 
 
 _number.__module__, _number.__name__, _number.__qualname__ = "numpy.core.multiarray", "scalar", "scalar"  # of numpy 1
-
-
 NUMBERS = [_number, _scalar, np.dtype, type(_dtype)]
 
 

@@ -11,8 +11,6 @@ from motors.workspace.code_hash import fingerprint
 from motors.workspace.paths import Run, Workspace
 
 PLAN = "experiments.yaml"
-
-
 UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
 
 

@@ -24,11 +24,7 @@ from motors.workspace.progress import INTERVAL
 from motors.workspace.provenance import commit, versions
 
 LARGE = 2**30  # bytes: of larger outputs the record gives the size only
-
-
 PATIENCE = 30.0  # seconds to wait for another run of the same name to end
-
-
 OWN_FILES = ("record.json", "finished", ".lock")  # in a run's folder, beside the executed notebook
 
 

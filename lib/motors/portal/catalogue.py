@@ -20,8 +20,6 @@ from motors.tables import SIZE
 from motors.workspace.progress import progress
 
 WRONG_SPACING = (10210, 10211)  # datasets whose spacing on the portal is known to be wrong
-
-
 JPEG_BYTES = 0.71  # per voxel: the original solution's 1,287 tomograms of 255 billion voxels took 180 GB
 
 

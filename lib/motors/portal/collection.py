@@ -26,8 +26,6 @@ from motors.volumes.formats import DAMAGE, open_mrc
 from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
-
-
 HEADER_AGREES = 0.01  # relative difference between the spacings of header and catalogue that is only rounding
 
 

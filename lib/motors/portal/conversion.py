@@ -21,18 +21,12 @@ from motors.workspace import files
 from motors.workspace.files import renamed, write_json
 
 SPACING = 16.0  # ångström per voxel of what is stored, as in the original solution; what is coarser stays so
-
-
 METADATA = "metadata.json"  # beside the slices of a tomogram
-
-
 RIM = 12  # grey levels that stand for one side of a seam
-
 
 WRAPPED = (
     0.15  # seam above which bytes were taken for signed ones: at most 0.11 in the 633 healthy tomograms of training
 )
-
 
 # The tomograms mba2011-02-16-<number> that the original solution mended, found by their histograms and by eye.
 MENDED = """

@@ -29,14 +29,8 @@ from motors.geometry import Spacing
 from motors.volumes.formats import open_zarr
 
 CHUNKS = 4  # of one image that are fetched and unpacked side by side
-
-
 BLOCK = 1 << 16  # bytes written at a time
-
-
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # all but one or two are not there
-
-
 BUSY = 429  # the status of a server that asks for a pause
 
 

@@ -13,23 +13,11 @@ from motors.review.decisions import NEAR
 from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
 
 GOAL = ["to_z", "to_y", "to_x"]
-
-
 CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame"]
-
-
 CHANGES = ("add", "remove", "move")
-
-
 ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
-
-
 OFFICIAL = "official"
-
-
 NAME = "the table of corrections"
-
-
 SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
 
 

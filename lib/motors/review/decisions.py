@@ -12,17 +12,9 @@ from motors.tables import POINT, numbers, read_table, refuse
 from motors.workspace.files import write_table
 
 KEY = ["tomo_id", "entry", "number"]
-
-
 DECISIONS = [*KEY, *POINT, "decision", "why"]
-
-
 ANSWERS = ("accept", "reject")
-
-
 NEAR = 0.01  # voxels: coordinates nearer than this are the same
-
-
 OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin anew"
 
 

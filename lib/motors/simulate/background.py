@@ -10,11 +10,7 @@ from motors.simulate.cell import Envelope
 from motors.simulate.fields import box
 
 AREA = 1.0e7  # square ångström of a field of view: numbers of distractors are per so much
-
-
 RIBOSOMES = 1 / 240.0**3  # per cubic ångström of cytoplasm, before those too near to something are left out
-
-
 FREE = 360.0  # ångström around a machine that ribosomes keep clear of
 
 

@@ -9,11 +9,7 @@ import numpy as np
 from motors.simulate.fields import Field, Grid
 
 GAP = 230.0  # ångström between the middles of the two membranes of a Gram-negative bacterium, about
-
-
 FILLED = 0.15, 0.7  # share of the view that the first cell fills
-
-
 APART = 150.0  # ångström that two cells keep between them, at least
 
 

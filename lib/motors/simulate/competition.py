@@ -22,14 +22,8 @@ from motors.workspace.files import write_json, write_table
 from motors.workspace.progress import progress
 
 VERSION = 2  # of the simulation: raised whenever the same recipe and seed make other tomograms
-
-
 MANIFEST = "manifest.json"
-
-
 BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
-
-
 TABLES = ("train_labels.csv", "sample_submission.csv", "solution.csv")
 
 

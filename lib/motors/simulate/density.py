@@ -10,17 +10,9 @@ from motors.simulate.scene import Machine, Scene, Thread
 from motors.volumes.tomogram import for_each
 
 CYTOPLASM, PERIPLASM = 0.65, 0.32
-
-
 MEMBRANE = 20.0  # standard deviation of a membrane's profile, in ångström: two leaflets that are not resolved
-
-
 GRAIN = 1.0  # standard deviation of the fine texture of cytoplasm, per voxel
-
-
 STEP = 3.0  # ångström between the entries of a profile across the envelope
-
-
 DISTANCE = (np.arange(256, dtype=np.float32) - 128) * STEP  # entries; positive outside
 
 
@@ -36,10 +28,7 @@ def _below(distance: np.ndarray, place: float = 0.0) -> np.ndarray:
 
 # Profiles of density across the outer membrane (with the wall below it), the inner membrane, and a receptor array.
 OUTER = 1.1 * _ridge(DISTANCE, 0, MEMBRANE) + 0.25 * _ridge(DISTANCE, -95, 16) + PERIPLASM * _below(DISTANCE)
-
-
 INNER = 0.8 * _ridge(DISTANCE, 0, MEMBRANE) + (CYTOPLASM - PERIPLASM) * _below(DISTANCE)
-
 
 ARRAY = (
     0.9 * _ridge(DISTANCE, -255, 22)
@@ -47,11 +36,9 @@ ARRAY = (
     - 0.25 * _below(DISTANCE)
 )
 
-
 # Rings and rods of a machine as blurred circles: radius and height (in ångström, 0 at the inner membrane, outwards, the
 # outer membrane at 1 000), the widths of the ring across and along the axis, density.
 TOP = 1000.0
-
 
 PARTS: dict[str, tuple[tuple[float, float, float, float, float], ...]] = {
     "motor": (
@@ -75,7 +62,6 @@ PARTS: dict[str, tuple[tuple[float, float, float, float, float], ...]] = {
     "plug": ((60, 60, 60, 45, 1.0), (0, TOP - 80, 80, 60, 1.2), (60, TOP + 30, 60, 30, 0.5)),
     "lump": ((0, -170, 120, 95, 1.4), (80, -60, 70, 60, 0.8)),
 }
-
 
 RADIUS, HEIGHT, TABLE = 520.0, 520.0, 5.0  # reach of a machine, and ångström between the entries of its table
 

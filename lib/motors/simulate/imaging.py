@@ -12,14 +12,8 @@ from motors.simulate.fields import Field, Grid
 from motors.volumes.tomogram import for_each
 
 WAVELENGTH = 0.0197  # ångström, electrons of 300 kV
-
-
 NOISE = 0.22  # standard deviation of the noise of a usual tomogram; a membrane's line is about twice as deep
-
-
 CLIPPED = 13.1  # ångström per voxel of the tomograms whose grey levels are cut off
-
-
 ROWS = 8  # of the spectrum that are worked on at a time
 
 

@@ -9,10 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 Range = tuple[float, float]  # lowest and highest, drawn evenly in between
-
-
 Shares = tuple[tuple[float, float], ...]  # values and how often each occurs, in any unit
-
 
 # The commonest spacings of the competition's 648 training tomograms, with their counts.
 REAL_SPACINGS: Shares = ((13.1, 263), (15.6, 171), (16.8, 85), (19.7, 49), (16.1, 40))
@@ -67,7 +64,6 @@ DEMO = Recipe(
     length=(0.3, 4.0),
 )
 
-
 SMOKE = replace(
     DEMO,
     name="smoke",
@@ -77,7 +73,6 @@ SMOKE = replace(
     radius=(480, 600),
     length=(0.3, 1.5),
 )
-
 
 REAL = replace(
     DEMO,
@@ -90,7 +85,6 @@ REAL = replace(
     cells=3,
     spacings=((13.1, 1),),
 )
-
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMOKE, DEMO, REAL)}
 

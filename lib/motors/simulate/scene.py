@@ -14,17 +14,9 @@ from motors.simulate.fields import Field, Grid
 from motors.simulate.recipe import Plan, Recipe
 
 MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if that is large enough
-
-
 BEADS = 5.0  # of gold, per AREA
-
-
 IMPOSTORS = 0.5  # machines and lumps of the envelope that are no motors, per tomogram
-
-
 FILAMENT = 0.7  # share of the motors whose filament is seen: a guess, not measured on real tomograms
-
-
 KINDS = ("motor", "needle", "plug", "lump")  # machines of the envelope; only the first is looked for
 
 

@@ -17,17 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 MOTOR = "#ffb000"
-
-
 CANDIDATE = "#35c2ff"
-
-
 VERDICTS = {"TP": "#35b779", "TN": "#8d99ae", "FP": "#ff7f51", "FN": "#e63946"}
-
-
 MOTOR_WIDTH = 450.0  # ångström, the width of the C ring with its surroundings
-
-
 RADIUS = 1000.0  # ångström, within which an answer counts
 
 

@@ -22,10 +22,7 @@ from motors.workspace.files import renamed
 
 ANGSTROM = {"angstrom": 1, "ångström": 1, "å": 1, "a": 1, "\\u00c5": 1, "nm": 10, "nanometer": 10, "nanometre": 10}
 ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "micrometer", "micrometre"), 10_000)
-
-
 IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it says whether bytes have a sign
-
 
 # What the readers below raise, beside ValueError and OSError, where bytes of a file have changed.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError)

@@ -11,14 +11,8 @@ import numpy as np
 from motors.volumes.tomogram import check_voxels, for_each
 
 DARKEST, BRIGHTEST = 0.87910068792905, 99.06423106440042  # percentiles: the shares of 0 and 255 in training tomograms
-
-
 WRAPPED = 127  # what the original solution added to tomograms whose grey levels had wrapped around
-
-
 HALF = 1 << 16  # values of half a 32-bit number
-
-
 SIGN = 1 << 31  # the sign of a 32-bit number
 
 

@@ -19,19 +19,10 @@ from motors.volumes.tomogram import Tomogram, check_voxels, for_each
 from motors.workspace.files import write_table
 
 DARK = 25  # the darkest levels
-
-
 PLANES = 32  # of a tomogram, enough to count neighbours in
-
-
 RINGING = 6  # levels that JPEG of quality 95 moves a voxel at most, but for one in hundreds
-
-
 INSIDE = slice(1, 255)  # levels that clipping does not fill
-
-
 FOUND = ["tomo_id", "finding", "statistic", "limit", "mended", "about"]
-
 
 LIMITS = {
     "wrapped": 0.005,  # healthy ones, simulated or real: 0.000; simulated ones wrapped by 32 to 224: 0.008 and more

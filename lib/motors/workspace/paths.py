@@ -11,14 +11,8 @@ from typing import Any
 from motors.workspace.provenance import commit, versions
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
-
-
 PROFILES = ("smoke", "demo", "full")
-
-
 PACKAGED = "motors-weights"  # dataset with what other notebooks made, in their folders
-
-
 KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: another folder than /kaggle, for rehearsals
 
 

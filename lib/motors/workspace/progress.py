@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS_FILE = "MOTORS_PROGRESS"  # environment variable: a file that holds the newest line
-
-
 INTERVAL = 1.0  # seconds between two messages: a chatty cell loses output
 
 

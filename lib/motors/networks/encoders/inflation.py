@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 # Layers that work on any number of axes: these, and all that are defined in these modules.
 POINTWISE = (nn.Identity, nn.Dropout, DropPath)
-
-
 ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
 
 

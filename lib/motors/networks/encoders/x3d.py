@@ -7,14 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 DEPTHS = {"m": (3, 5, 11, 7), "l": (5, 10, 25, 15)}  # blocks of the four stages
-
-
 CHANNELS = (24, 48, 96, 192)  # of the four stages; the stem has those of the first
-
-
 WIDENING = 2.25  # channels inside a block, as a multiple of those it hands on
-
-
 SQUEEZE = 16  # of those, one in so many are squeezed; a multiple of 8
 
 

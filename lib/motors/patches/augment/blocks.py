@@ -11,13 +11,8 @@ from motors.patches.augment.intensity import Step, coarsen, drop_boxes, regrade
 from motors.patches.augment.warp import warp
 
 Vector = tuple[float, float, float]  # along or about z, y, x
-
-
 AFFINES = {"none": 0.25, "slight": 0.5, "heavy": 0.25}
-
-
 GREY = {"shift and contrast": 0.4, "multiply": 0.2, "gamma": 0.3, "histogram": 0.1}  # one of them is tried
-
 
 RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on the way down and on the way up
     ("trilinear", "trilinear"): 0.4,

@@ -11,14 +11,8 @@ from torchvision.transforms.v2 import functional
 from motors import geometry
 
 LEVELS = np.arange(256)
-
-
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
-
-
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
-
-
 TILES = (16, 16)  # in which contrast is equalised
 
 
@@ -124,10 +118,7 @@ STEPS = {
     "gamma": _gamma,
 }
 
-
 BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
-
-
 MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
 
 

@@ -12,7 +12,6 @@ from motors.patches.augment.intensity import Step, change
 
 Pair = tuple[float, float]  # along y, x
 
-
 GROUPS = {  # in this order: how often anything of a group happens, and then what
     "noise": (0.1, {"gauss": 0.6, "speckle": 0.4}),
     "quality": (0.25, {"downscale": 0.6, "jpeg": 0.3, "posterise": 0.1}),
@@ -21,9 +20,7 @@ GROUPS = {  # in this order: how often anything of a group happens, and then wha
     "geometry": (0.8, {"slight": 0.4, "heavy": 0.3, "perspective": 0.3}),
 }
 
-
 RESIZINGS = {("area", "lanczos4"): 0.1, ("area", "linear"): 0.1, ("linear", "linear"): 0.8}  # down, up again
-
 
 BRIGHTNESS = {  # the ranges of brightness and contrast
     ((-0.3, 0.0), (-0.2, 0.0)): 0.4,
@@ -32,10 +29,7 @@ BRIGHTNESS = {  # the ranges of brightness and contrast
     ((0.0, 0.3), (0.0, 0.5)): 0.1,
 }
 
-
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
-
-
 DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
 
 
@@ -126,8 +120,6 @@ def _choose(rng: np.random.Generator, chances: dict) -> object:
 
 
 Size = tuple[int, int]  # y, x
-
-
 FILL = 128  # the grey level of what lies outside the slices
 
 
