@@ -1,5 +1,6 @@
 """What is packed for Kaggle, what is refused before anything is sent, and which wheels travel."""
 
+import ast
 import errno
 import json
 import os
@@ -10,7 +11,6 @@ import zipfile
 import kaggle_machine
 import pytest
 import toys
-from test_repository import LIBRARY, MODULES, NOTEBOOKS, imports, room
 
 from motors.kaggle import metadata, packages, publishing, wheels
 from motors.workspace import paths
@@ -280,20 +280,38 @@ def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
     assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 
+def imported(code: str) -> set[str]:
+    """The modules that code imports, and what it takes from them as if they were modules too."""
+    nodes = list(ast.walk(ast.parse(code)))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    parts = [(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return whole | {module for module, _ in parts} | {f"{module}.{name}" for module, name in parts}
+
+
 def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
     """Whole but for what stays at home; neither the rest of it nor the notebooks that train and submit import that."""
+    source = toys.REPOSITORY / "lib"
     with zipfile.ZipFile(library) as archive:
         inside = {name for name in archive.namelist() if name.endswith(".py")}
-    files = {path: path.relative_to(LIBRARY.parent).as_posix() for path in MODULES}
-    assert inside == {name for path, name in files.items() if room(path) not in wheels.HOME}
-    for path, name in files.items():
-        if name in inside:
-            assert not {module.split(".")[1] for module, _ in imports(path) if "." in module} & set(wheels.HOME), name
-    for path in (path for path in NOTEBOOKS if path.name[0] in "29"):
-        cells = json.loads(path.read_text())["cells"]
+        assert not [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+    names = {path.relative_to(source).as_posix() for path in (source / "motors").rglob("*.py")}
+    left_out = names - inside
+    assert inside <= names
+    assert {"motors/kaggle/submission.py", "motors/kaggle/__init__.py", "motors/detection/queue.py"} <= inside
+    assert {
+        "motors/cli.py",
+        "motors/kaggle/client.py",
+        "motors/simulate/scene.py",
+        "motors/review/widget.py",
+    } <= left_out
+    absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
+    for name in inside:
+        assert not imported((source / name).read_text(encoding="utf-8")) & absent, name
+    for path in sorted((toys.REPOSITORY / "notebooks").glob("[29]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        imported = " ".join(re.findall(r"^from motors\b.*?import (?:\([^)]*\)|.*)$", code, re.MULTILINE))
-        assert not set(re.findall(r"\w+", imported)) & set(wheels.HOME), path.name
+        lines = [line for line in code.splitlines() if not line.lstrip().startswith(("%", "!"))]
+        assert not imported("\n".join(lines)) & absent, path.name
 
 
 def test_image_and_wheels_have_all_that_the_library_needs(library):

@@ -22,9 +22,10 @@ PYTHON = "3.12"  # of Kaggle's image
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
 NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fits its GPUs
 
-# The parts of the library that stay at home: they make data, fetch them, ask somebody, and send. Training, predicting
-# and handing in, which Kaggle's machine is for, import none of them.
-HOME = ("simulate", "portal", "review", "kaggle")
+# The parts of the library that stay at home, as patterns of paths in it: they make data, fetch them, ask somebody, run
+# notebooks, and send. Training, predicting and handing in, which Kaggle's machine is for, import none of them.
+HOME = ("simulate/*", "portal/*", "review/*", "pipeline/*", "cli.py", "__main__.py")
+HOME += tuple(f"kaggle/{name}.py" for name in "client competition metadata packages publishing wheels".split())
 EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes the same bytes
 
 
@@ -41,8 +42,14 @@ def build(source: Path, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as folder:
         clean = Path(folder) / "lib"  # setuptools leaves things behind, and takes in what it left
-        left_out = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*", *HOME)
-        shutil.copytree(source, clean, ignore=left_out)
+        shutil.copytree(source, clean, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*"))
+        for path in [
+            path for path in clean.glob("motors/**/*.py") if stays_at_home(path.relative_to(clean / "motors"))
+        ]:
+            path.unlink()
+        about = (clean / "pyproject.toml").read_text(encoding="utf-8")
+        scripts = re.compile(r"^\[project\.scripts\]\n(?:[^\[\n].*\n|\n)*", re.MULTILINE)  # the command stays too
+        (clean / "pyproject.toml").write_text(scripts.sub("", about), encoding="utf-8")
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         line = [sys.executable, "-c", code, str(folder)]
         environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
@@ -51,6 +58,11 @@ def build(source: Path, output: Path) -> Path:
             raise RuntimeError(f"the wheel of {source} cannot be built: {answer.stderr.strip().splitlines()[-1]}")
         (built,) = Path(folder).glob("*.whl")
         return built.replace(output / built.name)
+
+
+def stays_at_home(path: Path) -> bool:
+    """Return whether a file, by its path in the library, is no part of the wheel."""
+    return any(path.match(pattern) for pattern in HOME)
 
 
 def download(lock: Path, output: Path) -> list[Path]:
