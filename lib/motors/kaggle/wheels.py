@@ -43,9 +43,7 @@ def build(source: Path, output: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=output) as folder:
         clean = Path(folder) / "lib"  # setuptools leaves things behind, and takes in what it left
         shutil.copytree(source, clean, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*"))
-        for path in [
-            path for path in clean.glob("motors/**/*.py") if stays_at_home(path.relative_to(clean / "motors"))
-        ]:
+        for path in filter(stays_at_home, list(clean.glob("motors/**/*.py"))):
             path.unlink()
         about = (clean / "pyproject.toml").read_text(encoding="utf-8")
         scripts = re.compile(r"^\[project\.scripts\]\n(?:[^\[\n].*\n|\n)*", re.MULTILINE)  # the command stays too
@@ -61,7 +59,7 @@ def build(source: Path, output: Path) -> Path:
 
 
 def stays_at_home(path: Path) -> bool:
-    """Return whether a file, by its path in the library, is no part of the wheel."""
+    """Return whether a file of the library is no part of the wheel."""
     return any(path.match(pattern) for pattern in HOME)
 
 
