@@ -31,8 +31,8 @@ experiment = replace(experiments.get(name), **one)
 
 class OnePatch(torch.utils.data.Dataset):
     def __getitem__(self, k):
-        shape = experiment.patch if experiment.planar else (1, *experiment.patch)
-        grid = experiment.grid if experiment.planar else (1, *experiment.grid)
+        shape = experiment.patch if experiment.is_2d else (1, *experiment.patch)
+        grid = experiment.grid if experiment.is_2d else (1, *experiment.grid)
         generator = torch.Generator().manual_seed(k)
         image = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         return {"image": image, "target": torch.rand(grid, generator=generator) ** 9}

@@ -105,7 +105,7 @@ def test_heatmaps_and_candidates_are_those_of_the_original_solution(kind):
             voxels = resampling.resample(recorded_volume(tomogram), tomogram["spacing"], experiment.spacing)
             for name in recorded["recorded"][tomogram["id"]]:
                 session = next(each for each in recorded["sessions"] if name in each["agg_name"])
-                network = recorded_network(recorded["offsets"][session["sig"]], experiment.planar)
+                network = recorded_network(recorded["offsets"][session["sig"]], experiment.is_2d)
                 mean, total = 0.0, 0.0
                 for symmetry, weight, to in zip(session["tta"], session["weight"], session["agg_name"], strict=True):
                     if to == name:
@@ -118,7 +118,7 @@ def test_heatmaps_and_candidates_are_those_of_the_original_solution(kind):
 
 def check_candidates(found, cells, experiment, tomogram, expected) -> None:
     """Compare the peaks of a heatmap with candidates in voxels that were rounded to half precision."""
-    peaks, scores = heatmaps.peaks(found, threshold=0.02 if not experiment.planar else 0.01, radius_cells=7.8125)
+    peaks, scores = heatmaps.peaks(found, threshold=0.02 if not experiment.is_2d else 0.01, radius_cells=7.8125)
     points = geometry.voxel_between(geometry.cell_to_voxel(peaks, cells), experiment.spacing, tomogram["spacing"])
     expected = expected[expected[:, 3] > 0]
     assert len(points) == len(expected)
@@ -288,7 +288,7 @@ def test_a_motor_is_found_within_a_cell_where_it_is_in_the_original_tomogram(net
     assert len(found) == len(symmetries)
     assert found["source"].tolist() == [f"{experiment.name} {name}" for name in symmetries]
     assert found.dtypes["score"] == np.float32
-    assert np.abs(found[["z", "y", "x"]] - centre).to_numpy().max() * 10 <= (128 if experiment.planar else 64)
+    assert np.abs(found[["z", "y", "x"]] - centre).to_numpy().max() * 10 <= (128 if experiment.is_2d else 64)
 
 
 def test_orientations_can_share_one_list():

@@ -67,7 +67,7 @@ named = pytest.mark.parametrize("experiment", SMALL, ids=lambda experiment: expe
 
 def grey(experiment: Experiment, seed: int = 0, batch: int = 2) -> torch.Tensor:
     """Random grey levels of the shape the network takes."""
-    shape = experiment.patch if experiment.planar else (1, *experiment.patch)
+    shape = experiment.patch if experiment.is_2d else (1, *experiment.patch)
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (batch, *shape), generator=generator).float()
 
@@ -84,7 +84,7 @@ def test_grey_levels_go_in_and_one_logit_per_cell_comes_out(experiment):
     network = build(experiment).eval()
     with torch.inference_mode():
         logits = network(grey(experiment))
-    assert logits.shape == (2, 1, *(experiment.grid[1:] if experiment.planar else experiment.grid))
+    assert logits.shape == (2, 1, *(experiment.grid[1:] if experiment.is_2d else experiment.grid))
     assert torch.isfinite(logits).all()
 
 

@@ -51,7 +51,7 @@ def fitted(name: str, experiment: Experiment) -> nn.Module:
     """Our network with the reference network's deterministic weights."""
     listed = manifest(name)
     tensors = [row for row in listed["state_dict"] if not row[0].startswith(key_mapping.UNTRAINED)]
-    if experiment.planar:  # tables of relative positions are as large as the patch: one window has 1/32 of it
+    if experiment.is_2d:  # tables of relative positions are as large as the patch: one window has 1/32 of it
         table = [side // 32 * 2 - 1 for side in experiment.patch[1:]]
         tensors = [[k, [s[0], *table] if k.endswith("position_bias_table") else s, *rest] for k, s, *rest in tensors]
     weights = deterministic_weights.weights(listed | {"state_dict": tensors})
@@ -100,23 +100,23 @@ def test_every_level_is_the_originals(name, case, fitted_3d):
     logits = np.load(REFERENCE / f"{name}.{case}.npz")
     experiment = EXPERIMENTS[name]
     shape = recorded["input"]["shape"]
-    if experiment.planar:
+    if experiment.is_2d:
         network = fitted(name, replace(experiment, patch=(3, *shape[2:])))
     else:
         network = fitted_3d(name, experiment)
     ours = answers(network, deterministic_weights.voxels(recorded["input"]["seed"], shape))
 
     theirs = recorded["intermediates"]
-    first = 0 if experiment.planar else 1  # the 3D encoders of the original hand on the volume itself, too
-    parts = {"input_normalised" if experiment.planar else "encoder.0": ours["scaling"], "decoder.0": ours["decoder"]}
+    first = 0 if experiment.is_2d else 1  # the 3D encoders of the original hand on the volume itself, too
+    parts = {"input_normalised" if experiment.is_2d else "encoder.0": ours["scaling"], "decoder.0": ours["decoder"]}
     parts[f"neck.{network.neck.target + first}"] = ours["neck"][1]
     for k, stride in enumerate(network.encoder.strides):
         parts[f"encoder.{k + first}"] = ours["levels"][stride]
         assert ours["levels"][stride].shape[1] == network.encoder.channels[k]
         assert ours["levels"][stride].shape[-1] == shape[-1] // stride
     for part, tensor in parts.items():
-        _same(part, tensor if experiment.planar else tensor.permute(0, 1, 3, 4, 2), theirs[part])
-    expected = logits["heatmap_logits" if experiment.planar else "logits"]
+        _same(part, tensor if experiment.is_2d else tensor.permute(0, 1, 3, 4, 2), theirs[part])
+    expected = logits["heatmap_logits" if experiment.is_2d else "logits"]
     np.testing.assert_allclose(ours["logits"], expected, rtol=0, atol=2e-5)
 
 
@@ -138,7 +138,7 @@ def test_the_networks_are_as_large_as_the_originals_and_begin_with_its_bias(name
         assert sum(p.numel() for p in network.get_submodule(part).parameters()) == expected, part
     recorded = manifest(name)
     assert PARAMETERS[name][""] == (recorded["n_params_inference_heads_removed"] or recorded["n_params"])
-    last = network.head[-1] if EXPERIMENTS[name].planar else network.head
+    last = network.head[-1] if EXPERIMENTS[name].is_2d else network.head
     assert last.bias.tolist() == pytest.approx(recorded["init_head_bias"], abs=1e-6)
 
 

@@ -83,9 +83,7 @@ class Samples(Dataset):
                 file.write(f"{k}\n")
         rng, experiment = np.random.default_rng([3, k]), self.experiment
         shapes = (
-            [experiment.patch, experiment.grid]
-            if experiment.planar
-            else [(1, *experiment.patch), (1, *experiment.grid)]
+            [experiment.patch, experiment.grid] if experiment.is_2d else [(1, *experiment.patch), (1, *experiment.grid)]
         )
         image = rng.integers(0, 256, shapes[0], dtype=np.uint8)
         return {"image": image, "target": rng.random(shapes[1], dtype=np.float32)}

@@ -17,7 +17,7 @@ class Mean:
     """The mean of what overlapping tiles say, on a grid over the whole volume."""
 
     def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
-        self.shape, self.patch, self.cells, self.planar, self.align = shape, patch, cells, experiment.planar, align
+        self.shape, self.patch, self.cells, self.planar, self.align = shape, patch, cells, experiment.is_2d, align
         self.goal = tuple(max(1, round(side / cell)) for side, cell in zip(shape, cells, strict=True))
         stride = experiment.stride
         self.answer = (1 if self.planar else patch[0] // stride, patch[1] // stride, patch[2] // stride)

@@ -90,7 +90,7 @@ def logits(
         network.to(device)
         if device.type == "cpu":
             channels_last(network)
-    flat, stride = int(experiment.planar), experiment.stride
+    flat, stride = int(experiment.is_2d), experiment.stride
     shared, step = ((v * (1 - flat), v, v) for v in (overlap, stride))
     step = tuple(max(1, side) if align else 1 for side in step)
     starts = geometry.tiles(voxels.shape, patch, overlap=shared, align=step).tolist()
@@ -100,7 +100,7 @@ def logits(
         for group in (starts[first : first + batch] for first in range(0, len(starts), batch)):
             tiles = np.stack([geometry.cut(voxels, start, patch) for start in group])
             seen = torch.from_numpy(tiles).to(device).float()
-            seen = seen if experiment.planar else seen[:, None]
+            seen = seen if experiment.is_2d else seen[:, None]
             for turn in turns:
                 mean.add(turn.invert(network(turn.apply(seen)).float()), group)
     return mean.finish()
@@ -111,6 +111,6 @@ def _symmetries(names: Sequence[str], experiment: Experiment) -> list[Symmetry]:
     turns = [Symmetry.from_name(name) for name in ([names] if isinstance(names, str) else names)]
     if not turns:
         raise ValueError("no symmetry came: give at least one, zyx for none")
-    if experiment.planar and (wrong := [turn.name for turn in turns if not turn.planar]):
+    if experiment.is_2d and (wrong := [turn.name for turn in turns if not turn.planar]):
         raise ValueError(f"the 2D network {experiment.name} cannot be mirrored along z: leave out {', '.join(wrong)}")
     return turns

@@ -40,8 +40,8 @@ def tile_shape(shape: Shape, experiment: Experiment, patch: Shape | None, snug: 
     """Return the size of a tile, if the network can see it."""
     patch = tuple(patch or experiment.patch)
     patch = snug_patch(shape, patch) if snug else patch
-    wrong = patch[0] != experiment.patch[0] if experiment.planar else patch[0] % 32
+    wrong = patch[0] != experiment.patch[0] if experiment.is_2d else patch[0] % 32
     if wrong or patch[1] % 32 or patch[2] % 32 or min(patch) <= 0:
-        first = experiment.patch[0] if experiment.planar else "a multiple of 32"
+        first = experiment.patch[0] if experiment.is_2d else "a multiple of 32"
         raise ValueError(f"a tile of {patch} voxels does not fit {experiment.name}: z must be {first}, y and x of 32")
     return patch

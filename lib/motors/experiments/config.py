@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, field, fields
+from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 SLICES = 3  # that a 2D network sees at once
 
-# What a setting may be, by its annotation, and how that is called.
-KINDS = {
-    "str": (str, "a text"),
-    "bool": (bool, "true or false"),
-    "int": (int, "a whole number"),
-    "int | None": ((int, type(None)), "a whole number or null"),
-    "float": ((int, float), "a number"),
-    "dict[str, Any]": (dict, "options by name"),
-    "tuple[int, int, int]": (int, "three whole numbers, z y x"),
-    "tuple[float, float, float]": ((int, float), "three numbers, z y x"),
-}
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+GONE = ("table",)  # settings of version 0.1 that chose nothing: read and dropped
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Experiment:
     """Everything that decides one trained network; saved as JSON beside its weights.
 
-    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. `table` records which of the original's
-    label tables a network was trained on there: nothing reads it, and it chooses nothing here.
+    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. Which labels a network learns from is
+    decided by `10_prepare_labels`, not here.
 
     Raises
     ------
     ValueError
-        If a setting is of another kind than its annotation says, or makes no sense; the message names it.
+        If a setting is unknown, of another kind than its annotation says, or makes no sense; the message names it.
     """
 
     name: str
@@ -42,101 +43,65 @@ class Experiment:
     encoder: str  # "smp/<name>", "x3d/<size>", "slices/<timm's name>" or, for a 2D network, "timm/<name>"
     encoder_options: dict[str, Any] = field(default_factory=dict)  # passed to the encoder's constructor
     neck: str = "fpn"  # or "pan", whose levels keep their own numbers of channels
-    neck_channels: int = 32  # per level; 0 keeps each level's own number (3D only)
-    neck_hidden: int = 2  # hidden width of the neck as a multiple of its channels
-    decoder_channels: int = 192
+    neck_channels: Whole = 32  # per level; 0 keeps each level's own number (3D only)
+    neck_hidden: Count = 2  # hidden width of the neck as a multiple of its channels
+    decoder_channels: Count = 192
     normalisation: str = "imagenet"  # imagenet, half or kinetics: how grey levels are scaled inside the network
     recompute: bool = False  # activation checkpointing: less memory, one more forward pass
 
-    # what it sees and what it answers
+    # what it sees and what it predicts
     patch: tuple[int, int, int] = (224, 448, 448)
-    spacing: tuple[float, float, float] = (16.0, 16.0, 16.0)
+    spacing: tuple[Positive, Positive, Positive] = (16.0, 16.0, 16.0)
     resampling: str = "linear"  # how `volumes.resample` gets there: linear, or mean for much coarser voxels
-    stride: int = 16  # voxels per cell of the predicted grid, in z too for 3D networks
-    sigma: float = 200.0  # standard deviation of a blob
-    overlap: float = 0.0  # share of a tile that its neighbour sees too, when it predicts: small patches need much
+    stride: Count = 16  # voxels per cell of the predicted grid, in z too for 3D networks
+    sigma: Positive = 200.0  # standard deviation of a blob
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a tile its neighbour sees too: small patches need it
 
     # which patches, in what proportion
-    table: str = "all_gt_v3"  # of the original: official plus reviewed plus external motors; a record, no choice
-    background: float = 0.05  # background samples per foreground sample
-    background_from_positive: float = 0.25  # of those from tomograms with motors, per one from tomograms without
-    repeats: int = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
+    background: NotNegative = 0.05  # background samples per foreground sample
+    background_from_positive: NotNegative = 0.25  # of those from tomograms with motors, per one from tomograms without
+    repeats: Count = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
-    lightly: float = 0.0  # share of the patches that are only turned, where there is no time to learn all the rest
+    lightly: Share = 0.0  # share of the patches that are only turned, where there is no time to learn all the rest
 
     # optimisation
-    batch: int = 2  # patches per micro-batch
-    accumulate: int = 2  # micro-batches per optimiser step
-    optimiser: str = "adamw"  # or "muon", with which little time teaches more; no part of the original solution
-    learning_rate: float = 5e-4
-    warmup: int = 3000  # optimiser steps
-    steps: int = 32_000  # optimiser steps, the period of the cosine
-    stop_at: int | None = None  # the step whose weights are used, when before the end of the schedule
-    save_every: int = 2000  # optimiser steps between checkpoints
-    average: float = 0.99  # decay of the averaged weights, per micro-batch
+    batch: Count = 2  # patches per micro-batch
+    accumulate: Count = 2  # micro-batches per optimiser step
+    optimiser: Literal["adamw", "muon"] = "adamw"  # muon learns more in little time; no part of the original solution
+    learning_rate: Positive = 5e-4
+    warmup: Whole = 3000  # optimiser steps
+    steps: Count = 32_000  # optimiser steps, the period of the cosine
+    stop_at: Count | None = None  # the step whose weights are used, when before the end of the schedule
+    save_every: Count = 2000  # optimiser steps between checkpoints
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.99  # decay of the EMA of weights, per micro-batch
     precision: str = "16-mixed"  # where there is a GPU; a CPU trains in float32
-    seed: int = 0
-    fold: int = -1  # held out; minus one trains on every tomogram
+    seed: Whole = 0
+    fold: Annotated[int, Field(ge=-1)] = -1  # held out; minus one trains on every tomogram
 
     def __post_init__(self) -> None:
-        self._refuse_other_kinds()
-        for name in ("patch", "spacing"):  # JSON gives lists back
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.patch) != 3 or len(self.spacing) != 3:
-            raise ValueError(
-                f"experiment {self.name}: patch {self.patch} and spacing {self.spacing} need three numbers, z y x"
-            )
-        sides = self.patch[1:] if self.planar else self.patch
+        sides = self.patch[1:] if self.is_2d else self.patch
         if any(side % 32 or side <= 0 for side in sides):
             raise ValueError(
-                f"experiment {self.name}: patch {self.patch} must divide by 32, the encoder's deepest reduction;"
+                f"patch {self.patch} must divide by 32, the encoder's deepest reduction;"
                 f" the nearest is {tuple(max(32, round(side / 32) * 32) for side in sides)}"
             )
-        if self.planar and self.patch[0] != SLICES:
+        if self.is_2d and self.patch[0] != SLICES:
             raise ValueError(
-                f"experiment {self.name}: patch {self.patch} has {self.patch[0]} slices, but a 2D network sees"
-                f" {SLICES}: make it {(SLICES, *sides)}, or choose a 3D encoder"
+                f"patch {self.patch} has {self.patch[0]} slices, but a 2D network sees {SLICES}: make it"
+                f" {(SLICES, *sides)}, or choose a 3D encoder"
             )
-        if min(self.spacing) <= 0:
-            raise ValueError(f"experiment {self.name}: spacing {self.spacing} must be positive ångström per voxel")
-        if not (self.batch >= 1 and self.accumulate >= 1 and self.save_every >= 1 and self.warmup >= 0):
-            raise ValueError(
-                f"experiment {self.name}: batch {self.batch}, accumulate {self.accumulate} and save_every"
-                f" {self.save_every} must be at least 1, warmup {self.warmup} at least 0"
-            )
-        if not 1 <= self.optimiser_steps <= self.steps:
-            stop = self.optimiser_steps
-            raise ValueError(f"experiment {self.name}: it must stop within its {self.steps} steps, not at {stop}")
-        if not (0 <= self.lightly <= 1 and 0 <= self.overlap < 1):
-            raise ValueError(
-                f"experiment {self.name}: lightly {self.lightly} and overlap {self.overlap} are shares, from 0 to 1"
-            )
-        if self.optimiser not in ("adamw", "muon"):
-            raise ValueError(f"experiment {self.name}: optimiser {self.optimiser!r} must be adamw or muon")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"experiment {self.name}: average {self.average} must be at least 0 and below 1")
-
-    def _refuse_other_kinds(self) -> None:
-        """Refuse what is not of the kind that its annotation says, as a mistyped value in JSON."""
-        for setting in fields(self):
-            kind, wanted = KINDS[setting.type]
-            value = getattr(self, setting.name)
-            several = setting.type.startswith("tuple")
-            parts = value if several else [value]
-            if not isinstance(parts, tuple | list) or not all(isinstance(part, kind) for part in parts):
-                raise ValueError(
-                    f"experiment {self.name}: {setting.name} is {value!r}, but must be {wanted}: correct it"
-                )
+        if self.optimiser_steps > self.steps:
+            raise ValueError(f"it must stop within its {self.steps} steps, not at {self.optimiser_steps}")
 
     @property
-    def planar(self) -> bool:
-        """True for 2D networks, which see three slices at once and answer for the middle one."""
+    def is_2d(self) -> bool:
+        """True for 2D networks, which see three slices at once and predict for the middle one."""
         return self.encoder.startswith("timm/")
 
     @property
     def strides(self) -> tuple[int, int, int]:
-        """Voxels per cell along z, y, x; a 2D network answers for its three slices with one layer of cells."""
-        return (self.patch[0] if self.planar else self.stride, self.stride, self.stride)
+        """Voxels per cell along z, y, x; a 2D network predicts for its three slices with one layer of cells."""
+        return (self.patch[0] if self.is_2d else self.stride, self.stride, self.stride)
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -164,14 +129,11 @@ class Experiment:
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(settings) - known):
-            raise ValueError(f"unknown settings {unknown}: correct them, or use the version of motors that wrote them")
-        if missing := sorted({"name", "family", "encoder"} - set(settings)):
-            raise ValueError(
-                f"settings {missing} are missing: this is not the experiment.json beside a network's weights"
-            )
-        return cls(**settings)
+        kept = {name: value for name, value in settings.items() if name not in GONE}
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(kept))
+        except ValidationError as error:
+            raise ValueError(sentence(error)) from None
 
     @classmethod
     def read(cls, path: Path) -> Experiment:
@@ -186,3 +148,35 @@ class Experiment:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} holds no experiment of this version of motors: {error}") from error
+
+
+def sentence(error: ValidationError) -> str:
+    """Return in one sentence what pydantic has against the first setting that it refuses; it names the nearest."""
+    first = error.errors(include_url=False)[0]
+    name, kind = (str(first["loc"][0]) if first["loc"] else ""), first["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        near = get_close_matches(name, [each.name for each in fields(Experiment)], 1, 0.5)
+        return f"there is no setting {name!r}" + (f": did you mean {near[0]}?" if near else ": see motors.experiments")
+    if kind.startswith("missing") and len(first["loc"]) == 1:
+        return f"setting {name!r} is missing: this is not the experiment.json beside a network's weights"
+    what = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if not name:
+        return what
+    came = "too few numbers" if kind == "missing" else repr(first["input"])
+    return f"{name} is {came}, but {'needs three' if kind == 'missing' else what}"
+
+
+def _in_a_sentence(init: Callable[..., None]) -> Callable[..., None]:
+    """The same constructor, which names the experiment and says in a sentence what it refuses."""
+
+    @wraps(init)
+    def checked(self: Experiment, **settings: Any) -> None:
+        try:
+            init(self, **settings)
+        except ValidationError as error:
+            raise ValueError(f"experiment {settings.get('name')}: {sentence(error)}") from None
+
+    return checked
+
+
+Experiment.__init__ = _in_a_sentence(Experiment.__init__)

@@ -16,7 +16,6 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
         "name": f"{original.family}_demo",
         "resampling": "mean",
         "stride": 8,
-        "table": "competition",
         "background": 0.4,
         "accumulate": 1,
         "warmup": 50,

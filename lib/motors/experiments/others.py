@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from motors.experiments.config import Experiment
-from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, X3D_M
+from motors.experiments.original import DENSENET121, MAXVIT_TINY, X3D_M
 
 # 2D networks inflated by type, as the DenseNet-121 is.
 INFLATED = {
@@ -45,9 +45,7 @@ EFFICIENTNET_LITE0 = replace(
 
 OTHERS: tuple[Experiment, ...] = (
     *(replace(DENSENET121, name=name, encoder=encoder) for name, encoder in (INFLATED | SLICED).items()),
-    replace(X3D_M, name="x3d_m_v3", table=DENSENET121.table),
     replace(X3D_M, name="x3d_m_pan", neck="pan"),
     replace(X3D_M, name="x3d_l", encoder="x3d/l"),
     *(replace(MAXVIT_TINY, name=name, encoder=e, normalisation="imagenet") for name, e in PLANAR.items()),
-    replace(COAT_MEDIUM, name="coat_medium_v3", table=MAXVIT_TINY.table),
 )

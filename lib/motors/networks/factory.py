@@ -56,7 +56,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
             raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
         parts = (encoder, _neck(experiment, encoder))
         settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
-        planar = experiment.planar
+        planar = experiment.is_2d
         network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
     if experiment.encoder.startswith(("timm/", "slices/")):
         _try_out(network, experiment)
@@ -100,7 +100,7 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
 @torch.no_grad()
 def _try_out(network: nn.Module, experiment: Experiment) -> None:
     """Refuse an encoder that cannot look at the experiment's patches: their shapes pass through it, no numbers."""
-    shape = (1, *experiment.patch) if experiment.planar else (1, 1, *experiment.patch)
+    shape = (1, *experiment.patch) if experiment.is_2d else (1, 1, *experiment.patch)
     try:
         copy.deepcopy(network).eval().to("meta")(torch.empty(shape, device="meta"))
     except UNFIT as error:
@@ -113,7 +113,7 @@ def _try_out(network: nn.Module, experiment: Experiment) -> None:
 def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
     """The neck an experiment names."""
     levels = (encoder.channels, encoder.strides)
-    place = {"axes": 2 if experiment.planar else 3, "stride": experiment.stride}
+    place = {"axes": 2 if experiment.is_2d else 3, "stride": experiment.stride}
     if experiment.neck == "pan":
         return PathNeck(*levels, **place)
     if experiment.neck == "fpn":

@@ -112,14 +112,14 @@ def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[st
     x3d = experiment.encoder.startswith("x3d/")
     converted = {}
     for key, tensor in weights.items():
-        if key.startswith(UNTRAINED) and experiment.planar:
+        if key.startswith(UNTRAINED) and experiment.is_2d:
             continue
         if key in SCALING:
             _check_scaling(key, tensor, experiment)
         elif x3d and key.startswith(ENCODER):
             converted["encoder." + _rename(key.removeprefix(ENCODER), NAMES_X3D)] = tensor
         else:
-            ours = _rename(key, NAMES_2D if experiment.planar else NAMES_3D)
+            ours = _rename(key, NAMES_2D if experiment.is_2d else NAMES_3D)
             converted[ours] = tensor.permute(0, 1, 4, 2, 3).contiguous() if tensor.ndim == 5 else tensor
     return converted
 
@@ -135,7 +135,7 @@ def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
 
 def _check_scaling(key: str, theirs: Tensor, experiment: Experiment) -> None:
     """Refuse weights that were trained on grey levels scaled otherwise."""
-    ours = getattr(Scaling(experiment.normalisation, axes=2 if experiment.planar else 3), key.rpartition(".")[2])
+    ours = getattr(Scaling(experiment.normalisation, axes=2 if experiment.is_2d else 3), key.rpartition(".")[2])
     if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-5):
         raise ValueError(
             f"these weights scale grey levels with {key} {theirs.flatten().tolist()}, but the experiment"
