@@ -88,7 +88,8 @@ def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
     """Values reach the notebook, hashes are those of the files, progress is forwarded and its last line kept."""
     cells = [
         "print('steps', STEPS, run.name)\nworkspace.write_json(run.output / 'sub' / 'a.json', STEPS)",
-        "import time\nfor _ in workspace.progress(range(25), title='walking'):\n    time.sleep(0.1)",
+        "import time\nfrom motors.workspace.progress import progress",
+        "for _ in progress(range(25), title='walking'):\n    time.sleep(0.1)",
         "import sys; print(sys.executable)\nassert 'MOTORS_PROGRESS' in __import__('os').environ",
     ]
     shown = []

@@ -1,6 +1,8 @@
 """Where things live, how files are written, what a progress line says, and which code a notebook runs."""
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ import toys
 from motors.workspace import code_hash, paths, progress, provenance
 from motors.workspace.files import sha256, write_json, write_table
 from motors.workspace.paths import new_dataset, open_run
+from motors.workspace.tags import canonical_tag
 
 
 @pytest.fixture
@@ -93,11 +96,130 @@ def test_a_simulated_competition_is_found_where_it_was_made(root):
         _ = open_run("90_submit", "demo", 2).competition
 
 
-def test_profile_and_seed_name_the_run(root):
-    """Seed 0 is not worth a word."""
+def test_what_decides_a_run_names_it(root):
+    """What is usual is not worth a word: seed 0, fold 0 and the experiment that the notebook is about."""
     names = [open_run("x", "demo", seed).name for seed in (0, 1, 12)]
     assert names == ["demo", "demo-seed1", "demo-seed12"]
     assert open_run("x", "smoke").output == root / "outputs" / "x" / "smoke"
+    train = "20_train_resnext50"
+    assert (
+        open_run(train, "demo", 0, "resnext50", 0).name == open_run(train, "demo", 0, "resnext50_demo").name == "demo"
+    )
+    assert open_run(train, "demo", fold=-1).name == "demo-fold-1"
+    run = open_run(train, "full", 1, "resnet50", 2, "steps=200 learning_rate=1e-4")
+    assert run.name == "full-resnet50-fold2-seed1-learning_rate=1e-4_steps=200"
+    assert run.folder == root / "outputs" / train / run.name
+    assert open_run(train, "demo").experiment == "resnext50"
+    assert open_run("10_prepare_labels", "demo").experiment == ""
+
+
+def test_runs_that_differ_in_anything_never_share_a_name(root):
+    """Nor does a word in one place look like another in the next."""
+    free = ("", "seed1", "fold1", "steps=1", "steps=1 sigma=2", "steps='1_sigma=2'", "x-seed1")
+    found = {}
+    for profile, seed, experiment, fold, tag in itertools.product(
+        ("demo", "full"), (0, 1), ("", "a", "a_b"), (None, 1, -1), free
+    ):
+        run = open_run("20_train_a_c", profile, seed, experiment, fold, tag)
+        found.setdefault(run.name, []).append(run)
+    assert all(len(runs) == 1 for runs in found.values())
+    for wrong in ("fold1", "seed2", "a-b", "a/b", "a=b", "å"):
+        with pytest.raises(ValueError, match="cannot name an experiment"):
+            open_run("20_train_a", "demo", experiment=wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("", ""),
+        ("  ", ""),
+        ("sigma=300.0 learning_rate=0.0001", "learning_rate=1e-4_sigma=300"),
+        ("sigma=3e2 learning_rate=1.0e-04", "learning_rate=1e-4_sigma=300"),
+        ("rate=-1.5e-5 mixup=0.25", "mixup=0.25_rate=-1.5e-5"),
+        ("patch=(96,128,160)", "patch=96,128,160"),
+        ("patch='(96, 128, 160)'", "patch=96,128,160"),
+        ("augment=False", "augment=False"),
+        ("again", "tag=again"),
+    ],
+)
+def test_settings_have_one_way_of_writing(text, tag):
+    """Order, blanks and the writing of a number make no other run; a tag is its own tag."""
+    assert canonical_tag(text) == tag
+    assert canonical_tag(tag) == tag
+
+
+def test_a_tag_is_safe_for_every_file_system():
+    """Long ones and odd characters end in a hash of the whole; two of them are never one."""
+    odd = ["a=../x", "a=..:x", "a='b c'", "a='b  c'", "a={'b':1}", "a=å", *(f"a={'x' * n}" for n in (70, 71))]
+    tags = [canonical_tag(text) for text in odd]
+    assert len(set(tags)) == len(odd)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,64}", tag) and canonical_tag(tag) == tag for tag in tags)
+    with pytest.raises(ValueError, match="twice"):
+        canonical_tag("steps=1 steps=2")
+    with pytest.raises(ValueError, match="quot"):
+        canonical_tag("steps='1")
+
+
+def test_the_runs_of_a_notebook_say_what_they_are(root):
+    """Read from what they noted, not from their names; older ones, which noted profile and seed, are among them."""
+    made = [open_run("20_train_a", "demo", 1, fold=2), open_run("20_train_a", "demo", 0, "b", tag="steps=3")]
+    made += [open_run("20_train_a", "full")]
+    for run in made:
+        assert run.output.is_dir()
+    old = open_run("20_train_a", "smoke", 4)
+    write_json(old.folder / "record.json", {"profile": "smoke", "seed": 4, "status": "succeeded"})
+    (root / "outputs" / "20_train_a" / "something else").mkdir()
+    home = paths.find()
+    assert set(home.runs("20_train_a")) == {*made, old}
+    assert home.runs("20_train_a", "demo") == [made[1], made[0]]
+    assert home.runs("20_train_a", seed=1) == [made[0]]
+    assert (home.runs("20_train_a", "demo")[0].experiment, home.runs("20_train_a", "demo")[0].tag) == ("b", "steps=3")
+    assert home.runs("30_other") == []
+
+
+def test_a_run_reads_what_was_prepared_for_its_profile_and_seed(root):
+    """Labels know of no fold, experiment or setting; another run of a network is asked for by name."""
+    labels = open_run("10_labels", "demo", 1).output
+    other = open_run("20_train_a", "demo", 1, "b", 3).output
+    run = open_run("20_train_a", "demo", 1, "b", 2, "steps=3")
+    assert run.input("10_labels") == labels
+    assert run.competition_slug == "motors-simulated-demo-seed1"
+    assert run.input("20_train_a", "demo-b-fold3-seed1") == other
+
+
+def test_the_parameters_of_a_notebook_name_its_run(root):
+    """Those that change nothing about results do not."""
+    home, values = paths.find(), {"PROFILE": "demo", "SEED": 2, "EXPERIMENT": "", "FOLD": 3, "SET": "", "WORKERS": 4}
+    assert home.run_of("20_train_a", values) == home.run("20_train_a", "demo", 2, fold=3)
+    assert home.run_of("20_train_a", values | {"WORKERS": 0}) == home.run_of("20_train_a", values)
+
+
+def test_a_notebook_that_keeps_a_parameter_to_itself_is_stopped(root, monkeypatch):
+    """The strict runner writes the record of fold 1: the notebook must not write to the folder of fold 0."""
+    monkeypatch.setenv("MOTORS_RUN", "20_train_a/demo-fold1")
+    assert open_run("20_train_a", "demo", fold=1).name == "demo-fold1"
+    assert open_run("10_labels", "demo").name == "demo"
+    with pytest.raises(ValueError, match=r"20_train_a/demo-fold1, not demo: hand .* on to open_run"):
+        open_run("20_train_a", "demo")
+
+
+def test_writing_to_a_run_without_the_strict_runner_outdates_its_record(root, monkeypatch):
+    """Plain papermill, or somebody in Jupyter: the record would tell an old story. Looking changes nothing."""
+    run = open_run("10_labels", "demo")
+    file = write_json(run.folder / "record.json", {"profile": "demo", "seed": 0, "status": "succeeded", "seconds": 3})
+    (run.folder / "finished").touch()
+    assert paths.find().run("10_labels", "demo").output == run.folder  # the runner itself, or a test
+    assert open_run("20_train_a", "demo").input("10_labels") == run.folder
+    monkeypatch.setenv("MOTORS_RUN", "10_labels/demo")
+    assert run.output == run.folder
+    assert json.loads(file.read_text())["status"] == "succeeded"
+    monkeypatch.delenv("MOTORS_RUN")
+    for _ in range(2):
+        assert run.output == run.folder
+        record = json.loads(file.read_text())
+        assert (record["status"], record["seconds"]) == ("stale", 3)
+        assert "strict runner; before that, succeeded" in record["error"]
+    assert not (run.folder / "finished").exists()
 
 
 def test_a_misspelt_profile_is_refused(root):

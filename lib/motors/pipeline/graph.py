@@ -66,8 +66,8 @@ def steps(workspace: Workspace, profile: str, seed: int = 0) -> dict[str, Step]:
     found: dict[str, Step] = {}
     for notebook in graph:  # written in an order in which it can be run
         if notebook in settings:
-            run = workspace.run(notebook, profile, seed)
-            parameters = {"PROFILE": profile, "SEED": run.seed, **(settings[notebook] or {})}
+            parameters = {"PROFILE": profile, "SEED": int(seed), **(settings[notebook] or {})}
+            run = workspace.run_of(notebook, parameters)
             after = tuple(found[name] for name in dict.fromkeys(before(notebook)))
             found[notebook] = Step(run, parameters, after, notebook in plan["alone"].get(profile, ()))
             if not found[notebook].source.is_file():

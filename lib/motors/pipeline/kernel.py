@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -11,8 +10,6 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-
-from motors.workspace.progress import PROGRESS_FILE
 
 LOOK_AGAIN = 1.0  # seconds
 
@@ -41,13 +38,12 @@ class PatientClient(AsyncKernelClient):
     iopub_channel_class = PatientChannel
 
 
-def kernel_of_this_environment(progress_file: Path) -> type[AsyncKernelManager]:
+def kernel_of_this_environment(environment: dict[str, str]) -> type[AsyncKernelManager]:
     """Return a kernel manager that starts this very interpreter, whatever kernels the user has installed.
 
-    The kernel finds the name of `progress_file` in its environment.
+    The kernel finds the variables of `environment` in its own.
     """
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
-    environment = {PROGRESS_FILE: str(progress_file)}
     spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python", name="python3")
 
     class KernelOfThisEnvironment(AsyncKernelManager):

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from motors.workspace.files import sha256, write_json, write_text
-from motors.workspace.paths import Run, find
-from motors.workspace.progress import INTERVAL
+from motors.workspace.paths import IDENTITY, MARK, STRICT, Run, find
+from motors.workspace.progress import INTERVAL, PROGRESS_FILE
 from motors.workspace.provenance import commit, versions
 
 LARGE = 2**30  # bytes: of larger outputs the record gives the size only
 PATIENCE = 30.0  # seconds to wait for another run of the same name to end
-OWN_FILES = ("record.json", "finished", ".lock")  # in a run's folder, beside the executed notebook
+OWN_FILES = ("record.json", IDENTITY, MARK, ".lock")  # in a run's folder, beside the executed notebook
 
 
 class Refused(ValueError):
@@ -41,8 +41,8 @@ def run(
     """Run a notebook in a fresh kernel and return the record of what happened.
 
     The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
-    named by the notebook's parameters PROFILE and SEED. Values equal to the notebook's own are not injected, so
-    that a run of the defaults gives the notebook itself with its outputs.
+    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Values equal to the notebook's own are
+    not injected, so that a run of the defaults gives the notebook itself with its outputs.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ def run(
 
     Returns
     -------
-    The content of `record.json`: notebook, profile, seed, status ("succeeded", "failed" or "interrupted"), error (one
-    sentence or None), parameters, commit, changed, versions, started, seconds, peak_memory_mib (of the kernel; None
-    where an earlier child of this process used more), executed (name and SHA-256 of the executed notebook) and outputs
-    (bytes and SHA-256 by file).
+    The content of `record.json`: notebook, profile, seed, experiment, fold, tag, run (its name), status ("succeeded",
+    "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions, started, seconds,
+    peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed (name and SHA-256
+    of the executed notebook) and outputs (bytes and SHA-256 by file).
 
     Raises
     ------
@@ -67,12 +67,12 @@ def run(
     known = visible_parameters(notebook)
     values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
     try:
-        named = find(notebook.parent).run(notebook.stem, values["PROFILE"], values.get("SEED", 0))
+        named = find(notebook.parent).run_of(notebook.stem, values)
     except ValueError as error:
         raise Refused(str(error)) from None
     with _only_one(named), _stopped_by_signals():
-        (named.output / "finished").unlink(missing_ok=True)  # the graph's mark of an earlier success
-        record: dict[str, Any] = {"notebook": named.notebook, "profile": named.profile, "seed": named.seed}
+        (named.output / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
+        record: dict[str, Any] = {**named.identity, "run": named.name}
         record |= {"status": "running", "error": None, "parameters": values}
         record |= {**commit(named.workspace.root), "versions": versions()}
         record |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -146,7 +146,7 @@ def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str],
     start, before = time.monotonic(), _peak_of_children()
     status, error = "failed", None
     try:
-        _papermill(notebook, executed, parameters, show)
+        _papermill(notebook, named, parameters, show)
         error = _never_executed(executed)
         status = "failed" if error else "succeeded"
     except PapermillExecutionError as failure:
@@ -167,7 +167,7 @@ def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str],
     }
 
 
-def _papermill(notebook: Path, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
+def _papermill(notebook: Path, named: Run, parameters: dict, show: Callable[[str], None]) -> None:
     """Let papermill execute the notebook, its progress forwarded to `show`."""
     import papermill
 
@@ -178,11 +178,13 @@ def _papermill(notebook: Path, executed: Path, parameters: dict, show: Callable[
         with _forwarded(line, show):
             papermill.execute_notebook(
                 notebook,
-                executed,
+                named.folder / notebook.name,
                 parameters,
                 kernel_name="python3",
                 language="python",
-                kernel_manager_class=kernel_of_this_environment(line),
+                kernel_manager_class=kernel_of_this_environment(
+                    {PROGRESS_FILE: str(line), STRICT: f"{named.notebook}/{named.name}"}
+                ),
                 cwd=notebook.parent,
                 progress_bar=False,
             )
