@@ -20,8 +20,7 @@ from motors.detection import detector, engine, heatmap
 from motors.detection.averaging import scaled_range
 from motors.detection.heatmap import Grid
 from motors.detection.queue import detect_all
-from motors.detection.tiling import cell_strides, snug_patch, tiles_at_once
-from motors.experiments import catalogue
+from motors.detection.tiling import cell_strides
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
 from motors.volumes import formats, levels, quality_control, resampling
@@ -109,7 +108,7 @@ def test_heatmaps_and_candidates_are_those_of_the_original_solution(kind):
                 mean, total = 0.0, 0.0
                 for symmetry, weight, to in zip(session["tta"], session["weight"], session["agg_name"], strict=True):
                     if to == name:
-                        answer = engine.logits(network, experiment, voxels, symmetries=[symmetry], align=False)
+                        answer = engine.logits(network, experiment, voxels, symmetries=[symmetry], original=True)
                         mean, total = mean + weight * answer, total + weight
                 found = 1 / (1 + np.exp(-mean / total))
                 np.testing.assert_allclose(found, arrays[f"heat__{name}__{tomogram['id']}"][0], atol=1e-3)
@@ -142,9 +141,9 @@ def test_ranges_are_rounded_as_in_the_original_solution(kind):
 @pytest.mark.parametrize(
     "options",
     [
-        {"patch": (32, 32, 32)},
-        {"patch": (64, 128, 160)},
-        {"patch": (64, 128, 160), "snug": True},
+        {"tile": (32, 32, 32)},
+        {"tile": (64, 128, 160)},
+        {"voxels_at_once": 64**3},
         {"overlap": 0.25},
         {"overlap": 16, "batch": 3},
         {"batch": 100},
@@ -193,7 +192,7 @@ def test_orientations_are_averaged_as_logits():
 def test_a_turned_tomogram_has_a_turned_heatmap(symmetry):
     """Sides that divide by the stride, so that no cell hangs over the end."""
     voxels = noise((32, 64, 96))
-    found = engine.heatmap(brightness, SOLID, symmetry.apply(voxels), patch=(32, 32, 32))
+    found = engine.heatmap(brightness, SOLID, symmetry.apply(voxels), tile=(32, 32, 32))
     np.testing.assert_allclose(found, symmetry.apply(engine.heatmap(brightness, SOLID, voxels)), atol=1e-5)
 
 
@@ -209,21 +208,14 @@ def test_slices_reach_a_planar_network_in_ascending_order():
 
 @given(st.integers(1, 40), st.integers(10, 120), st.booleans(), st.booleans())
 @settings(deadline=None, max_examples=30)
-def test_every_cell_is_covered(depth, side, planar, align):
+def test_every_cell_is_covered(depth, side, planar, original):
     """Whatever the size of the tomogram, also if smaller than a tile; an uncovered cell would be an error."""
     network, experiment = (planar_brightness, PLANAR) if planar else (brightness, SOLID)
     voxels = np.full((depth, side, 64), 128, np.uint8)
-    found = engine.heatmap(network, experiment, voxels, align=align)
+    found = engine.heatmap(network, experiment, voxels, original=original)
     cells = cell_strides(experiment)
     assert found.shape == tuple(max(1, round(n / c)) for n, c in zip(voxels.shape, cells, strict=True))
     assert np.isfinite(found).all()
-
-
-def test_snug_tiles_are_as_small_as_their_number_allows():
-    """By hand: 328 x 1146 x 860 voxels need 2 x 3 x 2 tiles, which may then be 192 x 384 x 448."""
-    assert snug_patch((328, 1146, 860), (224, 448, 448)) == (192, 384, 448)
-    assert snug_patch((90, 210, 200), (128, 256, 256)) == (96, 224, 224)
-    assert snug_patch((40, 300, 1000), (3, 896, 896)) == (3, 320, 512)
 
 
 @pytest.mark.parametrize("experiment", [SOLID, PLANAR], ids=lambda experiment: experiment.name)
@@ -245,7 +237,7 @@ class Silent(nn.Module):
         self.calls = 0
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
+        self.calls += len(tiles)
         return brightness(tiles) + self.answer
 
 
@@ -254,9 +246,14 @@ class Silent(nn.Module):
     [
         (Silent(), SOLID, {}, "call network.eval"),
         (Silent(float("nan")).eval(), SOLID, {}, "NaN or infinity"),
-        (lambda tiles: avg_pool3d(tiles, 8), SOLID, {}, r"answers \(1, 4, 8, 12\) .* wanted \(1, 2, 4, 6\)"),
-        (brightness, SOLID, {"patch": (32, 64, 90)}, "multiple of 32"),
-        (planar_brightness, PLANAR, {"patch": (5, 64, 96)}, "z must be 3"),
+        (
+            lambda tiles: avg_pool3d(tiles, 8),
+            SOLID,
+            {"tile": (32, 64, 96)},
+            r"answers \(1, 4, 8, 12\) .* wanted \(1, 2, 4, 6\)",
+        ),
+        (brightness, SOLID, {"tile": (32, 64, 90)}, "multiple of 32"),
+        (planar_brightness, PLANAR, {"tile": (5, 64, 96)}, "z must be 3"),
         (brightness, SOLID, {"symmetries": []}, "at least one"),
         (brightness, SOLID, {"cell_stride": 5}, "do not divide the stride"),
         (planar_brightness, PLANAR, {"symmetries": ["zyx_z"]}, "cannot be mirrored along z"),
@@ -366,7 +363,7 @@ def test_what_was_found_before_is_not_computed_again(tomograms, tmp_path):
 
     class Interrupted(Silent):
         def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-            if self.calls == 4:
+            if self.calls >= 4:
                 raise KeyboardInterrupt
             return super().forward(tiles)
 
@@ -412,12 +409,6 @@ def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_pat
     assert [calls(tomograms), calls(tomograms)] == [6, 0]
     monkeypatch.setattr(detector, "_code", lambda: "changed")
     assert calls(tomograms) == 6
-
-
-def test_large_tiles_go_one_by_one():
-    """A full-size volume fills a GPU alone; triplets of slices and the demo's small blocks go eight at a time."""
-    sizes = [tiles_at_once(catalogue.get(name)) for name in ("resnext50", "maxvit_tiny", "resnext50_demo")]
-    assert sizes == [1, 8, 8]
 
 
 def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
@@ -488,6 +479,6 @@ def test_tiles_overlap_as_the_experiment_says():
     counts = []
     for experiment, options in ((SOLID, {}), (half, {}), (SOLID, {"overlap": 0.5}), (half, {"overlap": 0})):
         seen.clear()
-        engine.heatmap(network, experiment, voxels, **options)
+        engine.heatmap(network, experiment, voxels, tile=(32, 64, 96), **options)
         counts.append(sum(seen))
     assert counts[0] == counts[3] == 2 * 2 * 2 and counts[1] == counts[2] == 2 * 3 * 3

@@ -15,7 +15,8 @@ from toys import REPOSITORY
 
 LIBRARY = REPOSITORY / "lib" / "motors"
 FLOORS = (  # a room imports only rooms of lower floors
-    "former geometry tables workspace experiments",
+    "former",
+    "geometry tables workspace experiments",
     "matching heatmaps volumes picks networks pipeline",
     "labels portal",
     "patches detection evaluation simulate kaggle",
@@ -24,7 +25,7 @@ FLOORS = (  # a room imports only rooms of lower floors
     "cli",
     "__main__",
 )
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS, start=1) for room in rooms.split()}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 MODULES = sorted(LIBRARY.rglob("*.py"))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MEBIBYTE = 2**20

@@ -24,7 +24,7 @@ NAMES = {
         "detection.engine": "heatmap logits",
         "detection.heatmap": "Grid kept",
         "detection.queue": "detect_all",
-        "detection.tiling": "cell_strides snug_patch tiles_at_once",
+        "detection.tiling": "cell_strides",
     },
     "kaggle": {
         "kaggle.client": "KaggleError",

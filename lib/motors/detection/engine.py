@@ -10,7 +10,7 @@ import torch
 
 from motors import geometry
 from motors.detection.averaging import Mean
-from motors.detection.tiling import cell_strides, tile_shape
+from motors.detection.tiling import cell_strides, plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
 from motors.networks.factory import channels_last
@@ -38,11 +38,11 @@ def logits(
     *,
     symmetries: Sequence[str] = ("zyx",),
     cell_stride: int = 8,
-    align: bool = True,
-    patch: Shape | None = None,
-    snug: bool = False,
+    original: bool = False,
+    tile: Shape | None = None,
     overlap: float | None = None,
-    batch: int = 1,
+    voxels_at_once: int | None = None,
+    batch: int | None = None,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
     """Return the mean answer of a network to all tiles of a tomogram, seen in several orientations.
@@ -59,13 +59,9 @@ def logits(
     voxels : `(z, y, x)` uint8 tomogram in the spacing of the experiment
     symmetries : names of the orientations to average
     cell_stride : size of the cells, in voxels of the finest axis: 8 voxels of 16 ångström make cells of 128 ångström
-    align : False puts tiles and answers where the original solution did: the last tile flush with the end, and every
-        answer at the nearest cell, up to half a cell off
-    patch : `(z, y, x)` voxels of a tile, if not those of the experiment: multiples of 32
-    snug : shrink the tiles as far as their number allows, see `snug_patch`: less padding, less work
-    overlap : what neighbouring tiles share, in voxels or as a share of the tile; not along z for 2D networks; by
-        default what the experiment says
-    batch : tiles at once
+    original : True puts tiles and predictions where the original solution did: its patches, the last one flush with the
+        end, every prediction at the nearest cell, up to half a cell off
+    tile, overlap, voxels_at_once, batch : of the tiles, see `motors.detection.tiling.plan`
     device : where to compute; by default on the GPU if there is one. A network that is a torch module is moved there
 
     Returns
@@ -81,8 +77,8 @@ def logits(
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
         raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")
     turns = _symmetries(symmetries, experiment)
-    patch = tile_shape(voxels.shape, experiment, patch, snug)
-    overlap = experiment.overlap if overlap is None else overlap
+    settings = {"tile": tile, "overlap": overlap, "voxels": voxels_at_once, "batch": batch, "original": original}
+    tiles = plan(voxels.shape, experiment, **settings)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if isinstance(network, torch.nn.Module):
         if network.training:
@@ -90,19 +86,16 @@ def logits(
         network.to(device)
         if device.type == "cpu":
             channels_last(network)
-    flat, stride = int(experiment.is_2d), experiment.stride
-    shared, step = ((v * (1 - flat), v, v) for v in (overlap, stride))
-    step = tuple(max(1, side) if align else 1 for side in step)
-    starts = geometry.tiles(voxels.shape, patch, overlap=shared, align=step).tolist()
-    mean = Mean(voxels.shape, patch, experiment, cell_strides(experiment, cell_stride), align, device)
+    mean = Mean(voxels.shape, tiles.tile, experiment, cell_strides(experiment, cell_stride), not original, device)
     precision = PRECISIONS.get(experiment.precision) if device.type == "cuda" else None
     with torch.autocast(device.type, precision, enabled=precision is not None):
-        for group in (starts[first : first + batch] for first in range(0, len(starts), batch)):
-            tiles = np.stack([geometry.cut(voxels, start, patch) for start in group])
-            seen = torch.from_numpy(tiles).to(device).float()
+        for first in range(0, len(tiles.starts), tiles.batch):
+            starts = tiles.starts[first : first + tiles.batch].tolist()
+            cut = np.stack([geometry.cut(voxels, start, tiles.tile) for start in starts])
+            seen = torch.from_numpy(cut).to(device).float()
             seen = seen if experiment.is_2d else seen[:, None]
             for turn in turns:
-                mean.add(turn.invert(network(turn.apply(seen)).float()), group)
+                mean.add(turn.invert(network(turn.apply(seen)).float()), starts)
     return mean.finish()
 
 

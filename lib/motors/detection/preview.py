@@ -64,7 +64,7 @@ def previews(
     for _, (name, points) in zip(range(count), motors, strict=False):
         stored, spacings = open_prepared(folder, name), (spacing or experiment.spacing, experiment.spacing)
         voxels = resampling.resample(stored, *map(tuple, spacings), by=experiment.resampling)
-        logits = engine.heatmap(network, experiment, voxels, snug=not experiment.is_2d, batch=experiment.batch)
+        logits = engine.heatmap(network, experiment, voxels)
         z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
         cells = logits[min(int(z / cell_strides(experiment)[0]), len(logits) - 1)]
         found.append(Preview(name, voxels[round(z)], cells, z, points[POINT].to_numpy(), experiment.spacing))

@@ -1,0 +1,49 @@
+"""The plan of a tomogram covers it with little waste, within a budget."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from motors.detection.tiling import plan
+from motors.experiments import catalogue
+from motors.experiments.original import RESNEXT50
+
+
+def test_a_volume_of_the_hidden_test_needs_at_most_a_quarter_more_voxels_than_it_has():
+    """By hand: 352 x 1152 x 864 voxels are the fewest, in nine tiles no larger than a training patch."""
+    tight, original = plan((327, 1146, 859), RESNEXT50), plan((327, 1146, 859), RESNEXT50, original=True)
+    assert (tight.tile, len(tight.starts)) == ((352, 384, 288), 9)
+    assert tight.waste == pytest.approx(352 * 1152 * 864 / (327 * 1146 * 859)) and tight.waste < 1.09
+    assert (original.tile, len(original.starts)) == ((224, 448, 448), 12) and original.waste > 1.67
+
+
+def test_the_overlap_of_neighbours_counts_in_the_choice_of_tiles():
+    """Sides of 120, a patch of 96 and a third of overlap: 8 of those, or 6 of (64, 96, 128), which compute less."""
+    tight = plan((120, 120, 120), replace(RESNEXT50, patch=(96, 96, 96), overlap=0.34))
+    assert (tight.tile, len(tight.starts)) == ((64, 96, 128), 6)
+
+
+@given(st.tuples(*[st.integers(1, 700)] * 3), st.sampled_from([0, 0.34, 16, 40]), st.integers(15, 24))
+@settings(max_examples=60)
+def test_tiles_cover_every_voxel_within_the_budget(shape, overlap, budget):
+    """Begun at multiples of the stride, neighbours sharing what was asked for, none outside of the volume."""
+    experiment = replace(RESNEXT50, patch=(32, 64, 96), overlap=overlap if overlap < 1 else 0)
+    try:
+        found = plan(shape, experiment, overlap=overlap, voxels=2**budget)
+    except ValueError as error:
+        assert "allow more memory" in str(error)
+        return
+    assert np.prod(found.tile) <= 2**budget and not (found.starts % 16).any() and not np.mod(found.tile, 32).any()
+    for axis, side in enumerate(shape):
+        first = np.unique(found.starts[:, axis])
+        shared = round(overlap * found.tile[axis]) if overlap < 1 else overlap
+        assert first[0] <= 0 and first[-1] + found.tile[axis] >= side and (first < side).all()
+        assert (np.diff(first) <= found.tile[axis] - shared).all()
+
+
+def test_large_tiles_go_one_by_one():
+    """A full-size volume fills a GPU alone; triplets of slices and the demo's small patches go eight at a time."""
+    shapes = {"resnext50": (327, 1146, 859), "maxvit_tiny": (163, 1146, 859), "resnext50_demo": (70, 180, 170)}
+    assert [plan(shape, catalogue.get(name)).batch for name, shape in shapes.items()] == [1, 8, 8]
