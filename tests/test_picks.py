@@ -1,0 +1,200 @@
+"""Points as other programs keep them: every format says where the same voxel is, in its own numbers."""
+
+import json
+from xml.etree import ElementTree
+
+import dynamotable
+import imodmodel
+import numpy as np
+import pandas as pd
+import pytest
+import starfile
+
+from motors.labels.picked import read_picked
+from motors.labels.table import Labels
+from motors.picks import formats
+from motors.review.corrections import apply
+from motors.review.picked import corrections_of
+from motors.tables import TOMOGRAMS
+
+SIZES, SPACING = (41, 64, 97), 13.17  # three different sides, odd and even, a spacing that is not round
+AT = {"z": 7.25, "y": 50.5, "x": 90.0}
+TOMOGRAM = pd.DataFrame([["tomo_1", *SIZES, SPACING]], columns=TOMOGRAMS)
+PICK = pd.DataFrame([{"tomo_id": "tomo_1", **AT, "score": 0.625}])
+KEEPS_SCORE = ("csv", "json", "star", "tbl", "copick", "napari")
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_a_point_comes_back_at_its_voxel(tmp_path, name):
+    """Whatever a format's axes, unit and origin are."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, name)
+    found = formats.read(path, TOMOGRAM)
+    np.testing.assert_allclose(found[["z", "y", "x"]], [list(AT.values())], atol=2e-5)
+    assert found.tomo_id.tolist() == ["tomo_1"]
+    assert found.score.tolist() == pytest.approx([0.625 if name in KEEPS_SCORE else 1.0])
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_a_tomogram_without_picks_is_written_and_read_too(tmp_path, name):
+    """Nothing found is a result."""
+    (path,) = formats.write(tmp_path, PICK[:0], TOMOGRAM, name)
+    assert formats.read(path, TOMOGRAM).empty
+
+
+def test_relion_has_voxels_and_angstrom_from_half_the_size(tmp_path):
+    """RELION 5 adds half of each size, in fractions, to what it reads: hand-computed."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "star")
+    row = starfile.read(path).iloc[0]
+    assert row.rlnTomoName == "tomo_1"
+    assert [row.rlnCoordinateZ, row.rlnCoordinateY, row.rlnCoordinateX] == pytest.approx([7.25, 50.5, 90.0])
+    assert row.rlnCenteredCoordinateZAngst == pytest.approx((7.25 - 20.5) * 13.17, abs=1e-4)
+    assert row.rlnCenteredCoordinateYAngst == pytest.approx((50.5 - 32) * 13.17, abs=1e-4)
+    assert row.rlnCenteredCoordinateXAngst == pytest.approx((90 - 48.5) * 13.17, abs=1e-4)
+
+
+def test_imod_counts_x_and_y_from_the_edge_of_a_voxel(tmp_path):
+    """Its first voxel is at 0.5 0.5 0."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "mod")
+    row = imodmodel.read(path).iloc[0]
+    assert [row.x, row.y, row.z] == pytest.approx([90.5, 51.0, 7.25])
+    header = imodmodel.ImodModel.from_file(path).header
+    assert [header.xmax, header.ymax, header.zmax] == [97, 64, 41]
+
+
+def test_dynamo_knows_tomograms_by_numbers_and_a_map(tmp_path):
+    """Two of them, one whose name is a number, one with a blank."""
+    tomograms = pd.concat([TOMOGRAM.assign(tomo_id=name) for name in ("007", "my cell")])
+    picks = pd.concat([PICK.assign(tomo_id="my cell"), PICK.assign(tomo_id="007", z=3.0)])
+    (path,) = formats.write(tmp_path, picks, tomograms, "tbl")
+    table = dynamotable.read(str(path), str(path.with_suffix(".doc")))
+    assert dict(zip(table.tomo_file, table.z, strict=True)) == {"my cell": 7.25, "007": 3.0}
+    assert formats.read(path, tomograms).tomo_id.tolist() == ["007", "my cell"]
+    path.with_suffix(".doc").unlink()
+    with pytest.raises(ValueError, match="numbers"):
+        formats.read(path, tomograms)
+
+
+def test_copick_picks_lie_in_angstrom_where_a_project_has_them(tmp_path):
+    """The fields of its documentation; copick itself is not here to read them."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "copick")
+    assert path.relative_to(tmp_path / "copick" / "ExperimentRuns").parts[:2] == ("tomo_1", "Picks")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["unit"] == "angstrom"
+    (point,) = content["points"]
+    assert point["location"] == pytest.approx({"x": 90 * 13.17, "y": 50.5 * 13.17, "z": 7.25 * 13.17})
+    assert point["transformation_"] == np.eye(4).tolist()
+    moved = path.rename(tmp_path / "motors_0_flagellar-motor.json")  # outside a project
+    assert formats.read(moved, TOMOGRAM, name="tomo_1").x.tolist() == [90.0]
+
+
+def test_points_of_the_portal_chimerax_and_napari_are_as_these_programs_have_them(tmp_path):
+    """Voxels by name, ångström by name, and the axes of the array."""
+    portal, chimerax, napari = formats.write(tmp_path, PICK, TOMOGRAM, ["ndjson", "cmm", "napari"])
+    assert json.loads(portal.read_text()) == {"type": "point", "location": {"x": 90.0, "y": 50.5, "z": 7.25}}
+    marker = ElementTree.parse(chimerax).find("marker").attrib
+    assert [float(marker[axis]) for axis in "xyz"] == pytest.approx([90 * 13.17, 50.5 * 13.17, 7.25 * 13.17])
+    table = pd.read_csv(napari)
+    assert table.columns.tolist() == ["index", "axis-0", "axis-1", "axis-2", "score"]
+    assert table.loc[0, ["axis-0", "axis-1", "axis-2"]].tolist() == [7.25, 50.5, 90.0]
+
+
+def test_oriented_points_of_the_portal_and_markers_that_were_linked_are_read(tmp_path):
+    """What else such files hold is left alone."""
+    lines = [{"type": "orientedPoint", "location": {"x": 1, "y": 2, "z": 3}, "xyz_rotation_matrix": np.eye(3).tolist()}]
+    (tmp_path / "a.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    assert formats.read(tmp_path / "a.ndjson")[["z", "y", "x"]].to_numpy().tolist() == [[3, 2, 1]]
+    marker = '<marker id="{}" x="13.17" y="26.34" z="39.51" r="1" g="1" b="0" radius="5"/>'
+    link = '<link id1="1" id2="2" radius="1"/>'
+    (tmp_path / "tomo_1.cmm").write_text(f'<marker_set name="m">{marker.format(1)}{link}</marker_set>')
+    found = formats.read(tmp_path / "tomo_1.cmm", TOMOGRAM)
+    np.testing.assert_allclose(found[["z", "y", "x"]], [[3, 2, 1]])
+
+
+def test_warp_and_paths_name_the_same_tomogram(tmp_path):
+    """Programs know a tomogram by its file."""
+    table = pd.DataFrame({"rlnCoordinateX": [5.0], "rlnCoordinateY": [6.0], "rlnCoordinateZ": [7.0]})
+    for name in ("tomo_1.tomostar", "rec/tomo_1.mrc"):
+        starfile.write(table.assign(rlnMicrographName=name), tmp_path / "p.star", overwrite=True)
+        assert formats.read(tmp_path / "p.star", TOMOGRAM).tomo_id.tolist() == ["tomo_1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"rlnCoordinateX": 45.0}, "disagree"),  # binned by two
+        ({"rlnTomoName": "tomo_2"}, "tomo_2"),
+        ({"rlnCenteredCoordinateZAngst": "north"}, "position"),
+    ],
+)
+def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
+    """Rather than one of two places."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "star")
+    starfile.write(starfile.read(path).assign(**change), path, overwrite=True)
+    with pytest.raises(ValueError, match=word):
+        formats.read(path, TOMOGRAM)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "word"),
+    [
+        ("a.csv", "tomo_id,z,y,x\ntomo_1,90,50,7\n", "outside"),  # x and z changed places
+        ("a.csv", "tomo_id,z,y,x\ntomo_1,7,,90\n", "position"),
+        ("a.csv", "tomo_id,z,y\ntomo_1,7,50\n", "column x"),
+        ("a.json", '[{"tomo": 1}]', "damaged"),
+        ("a.json", '{"unit": "nanometre", "points": []}', "nanometre"),
+        ("tomo_1.cmm", "<marker_set", "damaged"),
+        ("tomo_1.ndjson", '{"type": "point"}\n', "damaged"),
+        ("a.star", "data_\n\nloop_\n_rlnA #1\n1\n", "rlnCoordinateX"),
+        ("a.star", "no star at all", "a.star"),
+        ("a.mod", "IMODV1.2 and no more", "damaged"),
+        ("a.tbl", "1 2 x\n1 2\n1 2 3 4 5\n", "damaged"),
+        ("a.txt", "", "known kind"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, file, text, word):
+    """In a sentence with its name."""
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=word):
+        formats.read(tmp_path / file, TOMOGRAM)
+
+
+def test_angstrom_without_a_spacing_is_refused_and_an_unknown_format_named(tmp_path):
+    """Nobody guesses."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "cmm")
+    with pytest.raises(ValueError, match="spacings"):
+        formats.read(path)
+    with pytest.raises(ValueError, match="'xyz'"):
+        formats.write(tmp_path, PICK, TOMOGRAM, ["csv", "xyz"])
+    assert not (tmp_path / "detections.csv").exists()
+    with pytest.raises(FileNotFoundError):
+        formats.read(tmp_path / "none.star")
+
+
+@pytest.mark.parametrize("name", ["star", "mod", "ndjson", "napari"])
+def test_picks_become_labels(tmp_path, name):
+    """A tomogram that was looked at and has no pick has no motor."""
+    tomograms = pd.concat([TOMOGRAM, TOMOGRAM.assign(tomo_id="empty")], ignore_index=True)
+    paths = formats.write(tmp_path, PICK, tomograms, name)
+    labels = read_picked(paths, tomograms)
+    np.testing.assert_allclose(labels.of("tomo_1"), [list(AT.values())], atol=1e-5)
+    assert labels.counts().to_dict() == {"tomo_1": 1, "empty": 0}
+    assert read_picked([], tomograms).counts().sum() == 0
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_picks_become_corrections_that_make_labels_as_picked(move):
+    """Near a label it is that label; the others are added and removed; other tomograms are left alone."""
+    wide = TOMOGRAM.assign(size_z=200, size_y=300, size_x=400)
+    both = pd.concat([wide, wide.assign(tomo_id="other")], ignore_index=True)
+    rows = [["tomo_1", 20.0, 30.0, 40.0], ["tomo_1", 150.0, 200.0, 250.0], ["other", 1.0, 2.0, 3.0]]
+    labels = Labels(both, pd.DataFrame(rows, columns=["tomo_id", "z", "y", "x"]))
+    points = [["tomo_1", 25.0, 30.0, 40.0], ["tomo_1", 20.0, 280.0, 390.0]]
+    picked = Labels(wide, pd.DataFrame(points, columns=["tomo_id", "z", "y", "x"]))
+    changes = corrections_of(labels, picked, run="IMOD", round="by hand", move=move)
+    assert sorted(changes.action) == sorted(["remove", "add", "move" if move else "keep"])
+    after = apply(labels, changes, move=move)
+    expected = [[25.0 if move else 20.0, 30, 40], [20, 280, 390]]
+    np.testing.assert_array_equal(sorted(after.of("tomo_1").tolist()), sorted(expected))
+    assert after.of("other").tolist() == [[1, 2, 3]]
+    with pytest.raises(ValueError, match="other"):
+        corrections_of(picked, labels, run="IMOD", round="by hand")
