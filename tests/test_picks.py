@@ -188,7 +188,7 @@ def test_picks_become_corrections_that_make_labels_as_picked(move):
     both = pd.concat([wide, wide.assign(tomo_id="other")], ignore_index=True)
     rows = [["tomo_1", 20.0, 30.0, 40.0], ["tomo_1", 150.0, 200.0, 250.0], ["other", 1.0, 2.0, 3.0]]
     labels = Labels(both, pd.DataFrame(rows, columns=["tomo_id", "z", "y", "x"]))
-    points = [["tomo_1", 25.0, 30.0, 40.0], ["tomo_1", 20.0, 280.0, 390.0]]
+    points = [["tomo_1", 20.0, 280.0, 390.0], ["tomo_1", 25.0, 30.0, 40.0]]
     picked = Labels(wide, pd.DataFrame(points, columns=["tomo_id", "z", "y", "x"]))
     changes = corrections_of(labels, picked, run="IMOD", round="by hand", move=move)
     assert sorted(changes.action) == sorted(["remove", "add", "move" if move else "keep"])
