@@ -1,4 +1,4 @@
-"""Pictures that several notebooks draw: a training, and answers to held-out tomograms."""
+"""Pictures show what they were given, where it is, and a scale that is true."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, strategies as st
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +18,10 @@ from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.labels.table import Labels
 from motors.tables import MOTORS, TOMOGRAMS
 from motors.visualization import plots
+from motors.visualization.scene import scene
+from motors.volumes.cuts import around, slab
 from motors.volumes.prepared import write_prepared
+from motors.volumes.tomogram import Tomogram
 
 STORED = (25.0, 25.0, 25.0)  # the prepared volumes, in ångström
 SHAPES = {"p": (64, 128, 100), "n": (64, 80, 90), "q": (40, 70, 64)}  # of the tomograms, voxels of 50 ångström
@@ -64,13 +68,18 @@ def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(exp
     titles = {axes.get_title().split(": ")[0]: float(axes.get_title().split(": ")[1]) for axes in shown}
     assert list(titles) == ["p", "q"]
     for axes, name in zip(shown, titles, strict=True):
-        image, glow = axes.images
+        (image,) = axes.images
         assert image.get_array().min() == 255, "another slice than the motor's"
         assert image.get_array().shape == (SHAPES[name][1] * 2, SHAPES[name][2] * 2)
-        assert titles[name] == pytest.approx(glow.get_array().max(), abs=0.005) and titles[name] > 0.9
-        (circle,) = axes.patches
+        assert titles[name] > 0.9
         y, x = geometry.voxel_between(KNOWN.of(name)[0], 50.0, STORED)[1:]
-        assert circle.center == pytest.approx((x, y))
+        assert middles(axes, plots.MOTOR) == [pytest.approx((x, y))]
+
+
+def middles(axes, colour: str) -> list[tuple[float, float]]:
+    """x and y of the middle of every mark of one colour."""
+    marks = [line.get_xydata() for line in axes.lines if line.get_color() == colour]
+    return [tuple((np.nanmin(mark, axis=0) + np.nanmax(mark, axis=0)) / 2) for mark in marks]
 
 
 def test_no_more_answers_are_drawn_than_wanted_and_none_without_motors(folder):
@@ -100,3 +109,88 @@ def test_a_picture_in_colours_is_drawn_as_it_is():
     axes = plots.slice_image(plots.panels(1)[1][0], np.full((48, 64, 3), 7, np.uint8), 16.0, title="colours")
     assert axes.images[0].get_array().shape == (48, 64, 3)
     assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 63.5), (47.5, -0.5))
+
+
+@pytest.mark.parametrize(
+    ("width", "spacing", "expected"), [(50, 13.1, 200), (231, 13.1, 1000), (1050, 13.1, 2000), (96, 16.0, 500)]
+)
+def test_a_scale_bar_is_as_long_as_it_says_and_spans_at_most_a_third(width, spacing, expected):
+    """655 Å wide: 200 Å; 3026 Å wide: 1000 Å; 13755 Å wide: 2000 Å, because 5000 Å would be more than a third."""
+    axes = plots.slice_image(plots.panels(1)[1][0], np.zeros((40, width)), spacing)
+    (bar,) = axes.lines
+    assert np.diff(bar.get_xdata())[0] * spacing == pytest.approx(expected)
+    assert [text.get_text() for text in axes.texts] == [f"{expected} Å"]
+
+
+def test_a_scale_bar_wider_than_its_image_is_refused():
+    """1000 Å on 600 Å; without a bar the image is drawn."""
+    axes, image = plots.panels(1)[1][0], np.zeros((60, 60))
+    with pytest.raises(ValueError, match="1000 Å does not fit"):
+        plots.slice_image(axes, image, 10.0, bar=1000)
+    assert not plots.slice_image(axes, image, 10.0, bar=0).lines
+
+
+def test_a_slab_is_the_mean_of_five_slices_and_of_fewer_at_the_border():
+    """Along each axis of a volume with three sides."""
+    voxels = np.arange(7 * 8 * 9, dtype=np.uint16).reshape(7, 8, 9)
+    for axis, count in enumerate(voxels.shape):
+        for index, (low, high) in {0: (0, 3), 3.4: (1, 6), count + 5: (count - 3, count)}.items():
+            expected = np.take(voxels, range(low, high), axis).mean(axis)
+            np.testing.assert_allclose(slab(voxels, index, axis=axis), expected)
+
+
+@given(point=st.tuples(*[st.floats(-3, side + 3) for side in (7, 11, 15)]), reach=st.floats(0.5, 9))
+def test_what_is_around_a_point_always_has_the_same_size_and_the_point_where_it_was(point, reach):
+    """Also beyond the border, where it is filled up."""
+    voxels = np.random.default_rng(0).integers(1, 256, (7, 11, 15), np.uint8)
+    block, inside = around(voxels, point, reach)
+    assert block.shape == (2 * int(np.ceil(reach)) + 1,) * 3
+    assert np.abs(inside - block.shape[0] // 2).max() <= 0.5
+    voxel, cell = np.round(point).astype(int), np.round(inside).astype(int)
+    if (voxel >= 0).all() and (voxel < voxels.shape).all() and (np.abs(np.mod(point, 1) - 0.5) > 1e-3).all():
+        assert block[tuple(cell)] == voxels[tuple(voxel)]
+
+
+def test_three_planes_show_the_point_at_one_scale_with_contours_where_the_heatmap_is_high():
+    """A white voxel at z 20, y 30.5, x 44; the heatmap peaks in its cell and covers the tomogram."""
+    voxels = np.full((40, 64, 80), 90, np.uint8)
+    voxels[20, 30, 44] = 250
+    heatmap = np.zeros((5, 8, 10))
+    heatmap[2, 3, 5] = 1.0
+    figure = plots.planes(
+        Tomogram("t", voxels, 30.0), (20, 30, 44), heatmap, motors=[(20, 31, 44), (33, 30, 44)], reach=270
+    )
+    for axes, name, marks in zip(figure.axes, ("XY", "XZ", "YZ"), (1, 2, 2), strict=True):
+        picture = axes.images[0].get_array()
+        assert axes.get_title() == name and picture.shape == (19, 19)
+        assert np.argwhere(picture == picture.max()).tolist() == [[9, 9]], "the voxel is not in the middle"
+        assert len(middles(axes, plots.MOTOR)) == marks
+        paths = np.vstack([path.vertices for path in axes.collections[0].get_paths() if len(path.vertices)])
+        centre = {"XY": (43.5 - 35, 27.5 - 21), "XZ": (43.5 - 35, 19.5 - 11), "YZ": (27.5 - 21, 19.5 - 11)}[name]
+        assert (paths.min(axis=0) + paths.max(axis=0)) / 2 == pytest.approx(centre)
+
+
+def test_all_finds_are_on_the_projection_and_in_the_scene_whatever_their_height():
+    """Scores are written beside candidates; a bright membrane has a surface."""
+    voxels = np.random.default_rng(0).integers(100, 140, (60, 80, 100), np.uint8)
+    voxels[:, 30:36] = 10
+    tomogram, motors, found = Tomogram("t", voxels, 20.0), [(5, 30, 40), (50, 20, 70)], [(50, 60, 90)]
+    flat = plots.projection(tomogram, motors, found, [0.75])
+    assert middles(flat, plots.MOTOR) == [(40, 30), (70, 20)] and middles(flat, plots.CANDIDATE) == [(90, 60)]
+    solid = scene(tomogram, motors, found, [0.75], turn=0, tilt=0)
+    assert len(middles(solid, plots.MOTOR)) == 2
+    for axes in (flat, solid):
+        assert "0.75" in [text.get_text() for text in axes.texts]
+    surface = np.argwhere(solid.images[0].get_array() > 0.2)
+    (_, y), shift = middles(solid, plots.CANDIDATE)[0], 20.0 / 24  # the grid has 24 Å
+    assert (surface.min(axis=0)[0] + surface.max(axis=0)[0]) / 2 == pytest.approx(y - (60 - 32.5) * shift, abs=1.5)
+
+
+def test_lines_without_a_colour_differ_in_colour_and_style():
+    """Those with one keep it."""
+    axes = plots.panels(1)[1][0]
+    for k in range(3):
+        plots.curve(axes, [0, 1], [0, k], xlabel="x", ylabel="y")
+    plots.curve(axes, [0, 1], [0, 3], xlabel="x", ylabel="y", color="black")
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+    assert len(set(looks)) == 4 and len({style for _, style in looks[:3]}) == 3 and looks[3] == ("black", "-")

@@ -16,6 +16,7 @@ from motors.labels import table
 from motors.labels.table import Labels
 from motors.tables import POINT
 from motors.volumes import resampling
+from motors.volumes.cuts import slab
 from motors.volumes.prepared import open_prepared
 
 
@@ -26,7 +27,7 @@ class Preview:
     Parameters
     ----------
     tomo_id : of the tomogram
-    image : `(y, x)` uint8
+    image : `(y, x)` float32, the mean of five slices
     cells : `(y, x)` logits of the cells that cover it
     z : its height, in voxels
     points_zyx : `(n, 3)` motors of the tomogram, in voxels
@@ -67,5 +68,5 @@ def previews(
         logits = engine.heatmap(network, experiment, voxels)
         z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
         cells = logits[min(int(z / cell_strides(experiment)[0]), len(logits) - 1)]
-        found.append(Preview(name, voxels[round(z)], cells, z, points[POINT].to_numpy(), experiment.spacing))
+        found.append(Preview(name, slab(voxels, z), cells, z, points[POINT].to_numpy(), experiment.spacing))
     return found

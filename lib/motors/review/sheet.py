@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels
 from motors.review.disagreements import verdicts
 from motors.tables import POINT
 from motors.visualization import plots
+from motors.volumes.cuts import slab
 from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import renamed, write_table
 from motors.workspace.progress import progress
@@ -97,8 +97,8 @@ def write_images(
 def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
     """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
 
-    Labels have amber circles of 1000 ångström around them, candidates blue ones. Those that found each other are shown,
-    too, because they say what else is in the tomogram.
+    Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Those that found
+    each other are shown, too, because they say what else is in the tomogram.
 
     Parameters
     ----------
@@ -106,7 +106,6 @@ def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = No
     tomogram : with its spacing
     heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
     """
-    import matplotlib.pyplot as plt
 
     columns = 3 if heatmap is None else 4
     figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)
@@ -116,14 +115,13 @@ def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = No
         z, *centre = (row[axis] for axis in POINT)
         for axes, step in zip(views, (0, -BESIDE, BESIDE), strict=False):
             plane = int(np.clip(round(z) + step, 0, depth - 1))
-            plots.slice_image(axes, tomogram.voxels[plane], tomogram.spacing, title=f"z = {plane}")
-            colour = plots.MOTOR if row["entry"] == "label" else plots.CANDIDATE
-            around = {"fill": False, "color": colour, "linewidth": 1.2}
-            axes.add_patch(plt.Circle(centre[::-1], MATCH_RADIUS / tomogram.spacing, **around))
+            mark = {"motors_yx" if row["entry"] == "label" else "candidates_yx": [centre]}
+            image = slab(tomogram.voxels, plane)
+            plots.slice_image(axes, image, tomogram.spacing, title=f"z = {plane}", levels=None, **mark)
         if heatmap is not None:
             cells = heatmap[int(np.clip((z + 0.5) / depth * len(heatmap), 0, len(heatmap) - 1))]
-            plots.heatmap(views[3], tomogram.voxels[int(np.clip(round(z), 0, depth - 1))], cells, tomogram.spacing)
-            views[3].set_title("heatmap", fontsize=9)
+            image = slab(tomogram.voxels, z)
+            plots.heatmap(views[3], image, cells, tomogram.spacing, title="heatmap", levels=None)
         views[0].set_title(_caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
     figure.suptitle(f"{tomogram.name}, {tomogram.spacing:g} Å per voxel", fontsize=10)
     return figure
