@@ -7,7 +7,7 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 
 BIN := $(VENV)/bin
 RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
-REPRODUCE := $(BIN)/python -m motors reproduce $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES))
+REPRODUCE := $(BIN)/motors reproduce $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES))
 
 .PHONY: help demo smoke review reproduce data pretrained test lab bench format
 
@@ -35,19 +35,19 @@ review: $(VENV)/installed
 	@for notebook in 00_start_here 10_prepare_labels 11_prepare_volumes 32_review_experiment; do \
 	  record=outputs/$$notebook/$(PROFILE)$(if $(filter-out 0,$(SEED)),-seed$(SEED))/record.json; \
 	  test $$notebook != 32_review_experiment && grep -qs '"status": "succeeded"' $$record || \
-	  $(BIN)/python -m motors run notebooks/$$notebook.ipynb -p PROFILE $(PROFILE) -p SEED $(SEED) || exit 1; \
+	  $(BIN)/motors run notebooks/$$notebook.ipynb -p PROFILE $(PROFILE) -p SEED $(SEED) || exit 1; \
 	done
 
 # At full size, networks begin with published weights.
 reproduce: $(VENV)/installed
-	@$(if $(filter full,$(PROFILE)),$(if $(DRY),,$(BIN)/python -m motors.networks.pretrained))
+	@$(if $(filter full,$(PROFILE)),$(if $(DRY),,$(BIN)/motors download pretrained))
 	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED)
 
 data: $(VENV)/installed
-	@$(BIN)/python -m motors.kaggle download
+	@$(BIN)/motors download competition
 
 pretrained: $(VENV)/installed
-	@$(BIN)/python -m motors.networks.pretrained
+	@$(BIN)/motors download pretrained
 
 test: $(VENV)/installed
 	@$(RUFF) check lib tests notebooks

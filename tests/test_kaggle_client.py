@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import toys
 
+from motors.cli import main
 from motors.kaggle import client, packages, publishing
-from motors.kaggle.__main__ import main
 from motors.kaggle.client import KaggleError
 from motors.kaggle.competition import check, download
 from motors.kaggle.publishing import BASE
@@ -323,7 +323,7 @@ def test_an_archive_with_a_changed_byte_is_said_to_be_damaged(home, server, tmp_
     damaged = bytearray(whole)
     damaged[begin + 27 : begin + 40] = bytes(255 - byte for byte in whole[begin + 27 : begin + 40])  # of its content
     server.archives[SLUG] = bytes(damaged)
-    assert main(["download"]) == 2
+    assert main(["download", "competition"]) == 2
     sentence = f"{SLUG}.zip is damaged at test/tomo_bb/slice_0001.jpg: remove it and download again\n"
     assert capsys.readouterr().err.endswith(sentence)
     folder = home.dataset(SLUG)
@@ -366,7 +366,7 @@ def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
 def test_make_data_says_which_rules_to_accept(home, server):
     """One sentence with the page, and exit code 1."""
     server.rules_accepted = False
-    answer = subprocess.run([sys.executable, "-m", "motors.kaggle", "download"], capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-m", "motors", "download", "competition"], capture_output=True, text=True)
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].endswith("/rules")
     assert "accept its rules on https://www.kaggle.com/competitions/byu-" in answer.stderr

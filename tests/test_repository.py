@@ -22,6 +22,7 @@ FLOORS = (  # a room imports only rooms of lower floors
     "patches detection evaluation simulate kaggle",
     "training ensemble visualization",
     "review detect",
+    "commands",
     "cli",
     "__main__",
 )

@@ -253,7 +253,7 @@ def test_a_step_whose_executed_notebook_is_gone_is_not_kept(root):
 @pytest.mark.parametrize(("seed", "name"), [("0", "demo"), ("1", "demo-seed1")])
 def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, name):
     """However it was run; the experiment itself runs each time, and nothing runs after a failure."""
-    python = root / ".venv" / "bin" / "python"
+    python = root / ".venv" / "bin" / "motors"
     python.parent.mkdir(parents=True)
     (root / "lib").mkdir()
     for file in (root / "lib" / "pyproject.toml", python.parents[1] / "installed"):
@@ -273,7 +273,7 @@ def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, nam
         assert (answer.returncode == 0) == (code == 0), answer.stderr
         calls = (root / "calls").read_text().splitlines()
         values = f"-p PROFILE demo -p SEED {seed}"
-        assert calls == [f"-m motors run notebooks/{notebook}.ipynb {values}" for notebook in ran]
+        assert calls == [f"run notebooks/{notebook}.ipynb {values}" for notebook in ran]
         (root / "calls").unlink()
 
 

@@ -1,99 +1,149 @@
-"""Command line: `python -m motors run | reproduce | keep`."""
+"""The command `motors`: thin, and quick to start, because every command imports what it needs when it runs."""
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import sys
-import time
-from pathlib import Path
+from typing import Annotated
 
-from motors.pipeline.reproduce import keep, reproduce
-from motors.pipeline.runner import Refused, run
-from motors.workspace.paths import PROFILES
+import typer
+from typer import Argument, Option
 
-QUIET = 10.0  # seconds between two progress lines where there is no terminal
-CODES = {"succeeded": 0, "failed": 1, "refused": 2, "interrupted": 130}
+from motors.commands import download, kaggle
+from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, run_notebook, say
+
+PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {words}" for code, words in CODES.items())
+UsageError = typer.BadParameter.__base__  # of a word on the command line that cannot be understood
+Profile = Annotated[str, Option(metavar="smoke|demo|full", help="seconds, minutes on a laptop, or the real thing")]
+Seed = Annotated[int, Option(help="of everything random; it names the runs")]
+
+app = typer.Typer(**PLAIN, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(download.app, name="download")
+app.add_typer(kaggle.app, name="kaggle")
+
+
+@app.callback()
+def motors(traceback: Annotated[bool, Option("--traceback", help="show where an error arose")] = False) -> None:
+    """Find flagellar motors in cryo-electron tomograms of bacteria."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line asks for and return the exit code: 0 succeeded, 1 failed, 2 refused, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    """Do what the command line asks for and return the exit code, see `commands.terminal.CODES`.
+
+    An error is one sentence on standard error.
+    """
+    words = _paired(sys.argv[1:] if arguments is None else arguments)
     try:
-        if options.command == "run":
-            return _run(options)
-        if options.command == "reproduce":
-            return reproduce(options.profile, options.seed, cores=options.cores, dry_run=options.dry_run, say=_say)
-        for path in keep(options.profile, options.seed):
-            _say(f"kept {path.name}")
-        return 0
-    except (Refused, ValueError, FileNotFoundError) as error:
-        _say(str(error))
-        return CODES["refused"]
-    except KeyboardInterrupt:
-        return CODES["interrupted"]
+        return app(words, prog_name="motors", standalone_mode=False) or DONE
+    except UsageError as error:
+        message = error.format_message()
+        say(message[0].upper() + message[1:] if message else error.ctx.get_help())  # none given: these are the words
+        return REFUSED
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as error:
+        if "--traceback" in words:
+            raise
+        say(_sentence(error))
+        return REFUSED if isinstance(error, ValueError | OSError) else FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
-    """The three commands and their options."""
-    parser = argparse.ArgumentParser(prog="python -m motors", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("run", help="run one notebook strictly")
-    one.add_argument("notebook", type=Path)
-    one.add_argument("-p", "--parameter", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[])
-    every = commands.add_parser("reproduce", help="run all notebooks of a profile that are not current")
-    every.add_argument("--cores", type=int, help="processor cores to use, by default all")
-    every.add_argument("--dry-run", action="store_true", help="only say what would run")
-    kept = commands.add_parser("keep", help="put executed notebooks in the place of the notebooks, to commit them")
-    for command in (every, kept):
-        command.add_argument("--profile", choices=PROFILES, default="demo")
-        command.add_argument("--seed", type=int, default=0)
-    return parser
+def _sentence(error: Exception) -> str:
+    """What an error has to say, in one line."""
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is not installed: pip install -e "./lib[dev]", or the extra that has it'
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run one notebook, with its progress on the terminal."""
-    sys.modules.setdefault("rfc3987_syntax", None)  # a grammar of web addresses: no notebook needs it, it loads for 3 s
-    name = options.notebook.stem
-    meter = _Meter(name)
-    try:
-        record = run(options.notebook, dict(options.parameter), show=meter.show)
-    finally:
-        meter.end()
-    if record["status"] == "succeeded":
-        _say(f"{name}: succeeded in {record['seconds']:.0f} s")
-    else:
-        _say(f"{name}: {record['status']}: {record['error']}")
-    return CODES[record["status"]]
+def _paired(words: list[str]) -> list[str]:
+    """Join `-p NAME VALUE` of the command `run` to one word, so that a value may begin with a minus."""
+    joined: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if words[0] == "run" and word in ("-p", "--parameter") and len(left) > 1 and left[0].isidentifier():
+            word = f"--parameter={left.pop(0)}={left.pop(0)}"
+        joined.append(word)
+    return joined
 
 
-class _Meter:
-    """One line that is written over on a terminal; elsewhere a new line now and then."""
+@app.command()
+def run(
+    notebook: Annotated[str, Argument(help="the .ipynb file, in the folder notebooks of a workspace")],
+    parameter: Annotated[
+        list[str] | None, Option("-p", "--parameter", metavar="NAME VALUE", help="may be given again")
+    ] = None,
+) -> int:
+    """Run one notebook strictly.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.terminal = sys.stderr.isatty()
-        self.shown = -QUIET
-
-    def show(self, line: str) -> None:
-        text = f"{self.name}: {line}"
-        if self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r\x1b[K{text[:width]}")
-            sys.stderr.flush()
-        elif time.monotonic() - self.shown >= QUIET:
-            self.shown = time.monotonic()
-            _say(text)
-
-    def end(self) -> None:
-        if self.terminal:
-            sys.stderr.write("\r\x1b[K")
+    Unknown parameters are refused, and a dead kernel is a failure.
+    """
+    pairs = [word.partition("=") for word in parameter or []]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"-p {wrong[0]} has no value: write -p NAME VALUE")
+    return run_notebook(notebook, {name: value for name, _, value in pairs})
 
 
-def _say(line: str) -> None:
-    """Write one line to the terminal, beside results on standard output."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+@app.command()
+def reproduce(
+    profile: Profile = "demo",
+    seed: Seed = 0,
+    cores: Annotated[int | None, Option(help="processor cores to use, by default all")] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="only say what would run, and what it is expected to take")
+    ] = False,
+) -> int:
+    """Run the notebooks that are not current."""
+    from motors.pipeline import reproduce as pipeline
+
+    return pipeline.reproduce(profile, seed, cores=cores, dry_run=dry_run, say=say)
+
+
+@app.command()
+def keep(profile: Profile = "demo", seed: Seed = 0) -> None:
+    """Keep executed notebooks, to commit them.
+
+    They take the place of the notebooks themselves: outputs, and nothing that changes from run to run.
+    """
+    from motors.pipeline import reproduce as pipeline
+
+    for path in pipeline.keep(profile, seed):
+        say(f"kept {path.name}")
+
+
+@app.command()
+def simulate(
+    folder: Annotated[str, Argument(help="where the competition goes; one begun is completed")],
+    profile: Profile = "demo",
+    seed: Seed = 0,
+) -> None:
+    """Make a competition of simulated tomograms.
+
+    It has the format of the real one.
+    """
+    from motors.simulate import competition
+    from motors.simulate.recipe import RECIPES
+
+    if profile not in RECIPES:
+        raise ValueError(f"there is no recipe {profile!r}: choose one of {', '.join(RECIPES)}")
+    typer.echo(competition.simulate(folder, RECIPES[profile], seed))
+
+
+@app.command()
+def score(
+    submission: Annotated[str, Argument(help="tomo_id and a position in voxels, or -1 -1 -1, for each tomogram")],
+    solution: Annotated[str, Argument(help="tomo_id, z, y, x, spacing, has_motor: the truth")],
+) -> None:
+    """Score a submission as the competition does.
+
+    F2, and where the middle 95 % of it lie when tomograms are drawn again.
+    """
+    from motors.evaluation import metrics
+    from motors.tables import read_table
+
+    truth, answer = read_table(solution), read_table(submission)
+    value, (low, high) = metrics.f2(truth, answer), metrics.bootstrap(truth, answer)
+    typer.echo(f"F2 {value:.3f}, 95 % interval {low:.3f} to {high:.3f}, {truth['tomo_id'].nunique()} tomograms")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def download(lock: Path, output: Path) -> list[Path]:
         If pip cannot download one or a hash differs.
     """
     if not lock.is_file():
-        raise FileNotFoundError(f"{lock} is missing: make it with `python -m motors.kaggle lock`")
+        raise FileNotFoundError(f"{lock} is missing: make it with `motors kaggle lock`")
     hashes = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
 
     def have() -> list[Path]:

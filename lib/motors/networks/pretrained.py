@@ -1,10 +1,9 @@
-"""The weights that the original five encoders began with, fetched by `python -m motors.networks.pretrained`."""
+"""The weights that the original five encoders began with, fetched by `motors download pretrained`."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
@@ -13,7 +12,6 @@ from torchvision.models import DenseNet121_Weights, ResNeXt50_32X4D_Weights
 
 from motors.networks import weights
 from motors.workspace.files import renamed
-from motors.workspace.paths import new_dataset
 
 DATASET = "pretrained"  # where they go and `experiments.yaml` looks for them
 X3D_M = "https://dl.fbaipublicfiles.com/pyslowfast/x3d_models/x3d_m.pyth"  # SlowFast's model zoo, Kinetics-400
@@ -29,11 +27,11 @@ def addresses() -> dict[str, str]:
     }
 
 
-def fetch(folder: Path, urls: dict[str, str]) -> list[Path]:
+def fetch(folder: Path, urls: dict[str, str], *, show: Callable[[str], None] = lambda line: None) -> list[Path]:
     """Return the files in `folder`, after fetching those that are not there; none is ever there by half.
 
     A file whose name ends with a part of its hash, as torchvision's do, is checked against it. All have to open: a
-    server that stops in the middle would go unnoticed otherwise.
+    server that stops in the middle would go unnoticed otherwise. `show` is given a line on each file that is fetched.
 
     Raises
     ------
@@ -43,7 +41,7 @@ def fetch(folder: Path, urls: dict[str, str]) -> list[Path]:
     for name, url in urls.items():
         if (folder / name).is_file():
             continue
-        sys.stderr.write(f"{name} from {url}\n")
+        show(f"{name} from {url}")
         checksum = re.search(r"-([0-9a-f]{8})\.", name)
         try:
             with renamed(folder / name) as partial:
@@ -52,21 +50,3 @@ def fetch(folder: Path, urls: dict[str, str]) -> list[Path]:
         except (OSError, RuntimeError, ValueError) as error:
             raise OSError(f"{url} cannot be had ({error}): fetch it otherwise and put it at {folder / name}") from None
     return [folder / name for name in urls]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Fetch what is missing and return the exit code: 0 done, 2 not."""
-    argparse.ArgumentParser(prog="python -m motors.networks.pretrained", description=__doc__).parse_args(arguments)
-    try:
-        files = fetch(new_dataset(DATASET), addresses())
-    except OSError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    sys.stderr.write(f"{len(files)} files of weights in {files[0].parent}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

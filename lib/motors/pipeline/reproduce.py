@@ -121,7 +121,7 @@ def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
     """Flags of the steps that Snakemake wants to run."""
     answer = subprocess.run([*snakemake, "--summary"], cwd=workspace.root, capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise ValueError(f"the Snakefile cannot be used:\n{answer.stderr.strip()}")
+        raise ValueError(f"the Snakefile cannot be used: {' '.join(answer.stderr.split())[-300:]}")
     rows = csv.DictReader(answer.stdout.splitlines(), delimiter="\t")
     return {row["output_file"] for row in rows if row["plan"] != "no update"}
 

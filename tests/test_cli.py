@@ -1,0 +1,122 @@
+"""The command `motors`: quick to start, one sentence for an error, values as they were typed."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import toys
+
+from motors import cli
+from motors.commands import terminal
+from motors.commands.terminal import CODES
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty workspace as the current folder."""
+    root = toys.workspace(tmp_path / "a clone")
+    monkeypatch.chdir(root)
+    return root
+
+
+def test_the_help_loads_nothing_that_is_slow(root):
+    """Neither NumPy nor PyTorch, whatever commands there are; each line fits a terminal."""
+    code = "import sys; from motors import cli; code = cli.main(['--help']);"
+    code += "assert not {'torch', 'pandas', 'numpy', 'papermill', 'kaggle'} & set(sys.modules); sys.exit(code)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+    assert "..." not in answer.stdout.partition("Commands:")[2], "a command's first sentence is too long to be read"
+    for code, words in CODES.items():
+        assert f"{code:>3}  {words}" in answer.stdout
+
+
+def test_the_exit_codes_are_in_the_readme():
+    """The same table."""
+    readme = (toys.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for code, words in CODES.items():
+        assert f"| {code} | {words} |" in readme
+
+
+def test_the_console_script_is_the_command():
+    """`motors` and `python -m motors` are one."""
+    about = tomllib.loads((toys.REPOSITORY / "lib" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert about["project"]["scripts"] == {"motors": "motors.cli:main"}
+
+
+def test_values_arrive_as_they_were_typed(root, monkeypatch):
+    """A minus, blanks, braces, equals signs, nothing at all, and what looks like an option."""
+    values = {"RATE": "-1e-5", "PATH": "a b/{c}", "SET": "sigma=300 steps=-2"}
+    values |= {"EMPTY": "", "FLAG": "--cores", "P": "-p"}
+    seen = []
+    monkeypatch.setattr("motors.pipeline.runner.run", lambda path, given, show: seen.append((path, given)) or DONE)
+    DONE = {"status": "succeeded", "seconds": 1.0}
+    words = [word for name, value in values.items() for word in ("-p", name, value)]
+    assert cli.main(["run", "notebooks/my notebook.ipynb", *words, "--parameter", "LAST", "=x="]) == 0
+    assert seen == [("notebooks/my notebook.ipynb", values | {"LAST": "=x="})]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "gone.ipynb"], "there is no notebook gone.ipynb"),
+        (["run", "x.ipynb", "-p", "RATE"], "-p RATE has no value"),
+        (["run", "x.ipynb", "--speed"], "No such option: --speed"),
+        (["run"], "Missing argument"),
+        (["dream"], "No such command 'dream'"),
+        (["reproduce", "--seed", "x"], "Invalid value for '--seed'"),
+        (["reproduce", "--profile", "dmeo"], "experiments.yaml"),
+        (["simulate", "made", "--profile", "dmeo"], "no recipe 'dmeo'"),
+        (["score", "gone.csv", "gone.csv"], "gone.csv is not there"),
+        (["kaggle", "publish", "motors-lib"], "Missing option '--owner'"),
+        (["kaggle", "publish", "motors-lib", "--owner", "alice"], "motors-lib is missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_and_the_code_of_refusal(root, capsys, words, sentence):
+    """No traceback, nothing on standard output, nothing written."""
+    assert cli.main(words) == terminal.REFUSED
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.out == ""
+    assert not any((root / "outputs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (RuntimeError("the server\nis away"), terminal.FAILED, "the server"),
+        (KeyboardInterrupt(), terminal.INTERRUPTED, ""),
+        (ModuleNotFoundError("no", name="zarr"), terminal.FAILED, "zarr is not installed"),
+        (OSError("disk full"), terminal.REFUSED, "disk full"),
+    ],
+    ids=["failed", "interrupted", "not installed", "refused"],
+)
+def test_every_end_has_its_code(root, monkeypatch, capsys, error, code, sentence):
+    """With `--traceback`, the error itself."""
+
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr("motors.pipeline.reproduce.keep", broken)
+    assert cli.main(["keep"]) == code
+    assert capsys.readouterr().err.startswith(sentence)
+    if code in (terminal.FAILED, terminal.REFUSED):
+        with pytest.raises(type(error)):
+            cli.main(["--traceback", "keep"])
+
+
+def test_a_submission_is_scored(root, capsys):
+    """Two of three motors within 1000 Å and no false alarm: F2 is 10 / 14."""
+    (root / "truth.csv").write_text(
+        "tomo_id,z,y,x,spacing,has_motor\na,10,20,30,13.1,True\nb,5,50,70,15.5,True\nc,9,9,9,20,True\nd,-1,-1,-1,10,False\n"
+    )
+    (root / "mine.csv").write_text(
+        "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\na,10,20,31\nb,5,50,70\nc,90,9,9\nd,-1,-1,-1\n"
+    )
+    assert cli.main(["score", "mine.csv", "truth.csv"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("F2 0.714, 95 % interval ")
+    assert said.endswith(", 4 tomograms\n")
