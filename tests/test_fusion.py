@@ -29,8 +29,9 @@ def read(area: str, name: str) -> dict:
 
 
 def table(*rows: tuple) -> pd.DataFrame:
-    """Candidates from rows of tomo_id, z, y, x, score, source."""
-    return pd.DataFrame(rows, columns=["tomo_id", *POINT, "score", "source"])
+    """Candidates of one symmetry from rows of tomo_id, z, y, x, score, run."""
+    found = pd.DataFrame(rows, columns=["tomo_id", *POINT, "score", "run"])
+    return found.assign(symmetry=pd.Series("zyx", found.index, dtype=str))
 
 
 def flat(case: dict) -> dict[float, list[tuple]]:
@@ -152,7 +153,7 @@ def test_fused_boxes_of_nothing_are_nothing():
     ("change", "sentence"),
     [
         ({"confidence": "median"}, "choose mean or max"),
-        ({"sources": [0, 2]}, "one per source"),
+        ({"members": [0, 2]}, "one per member"),
         ({"scores": [0.5]}, "equally many"),
         ({"scores": [0.5, np.nan]}, "no finite number"),
         ({"weights": [1, -1]}, "must be positive"),
@@ -161,7 +162,7 @@ def test_fused_boxes_of_nothing_are_nothing():
 )
 def test_settings_that_make_no_sense_are_refused(method, change, sentence):
     """In a sentence, where others warn, guess or leave."""
-    given = {"points_zyx": np.zeros((2, 3)), "scores": [0.5, 0.5], "sources": [0, 1], "weights": [1, 1], "radius": 5}
+    given = {"points_zyx": np.zeros((2, 3)), "scores": [0.5, 0.5], "members": [0, 1], "weights": [1, 1], "radius": 5}
     with pytest.raises(ValueError, match=sentence):
         method(**given | change)
 
@@ -181,25 +182,25 @@ def test_tables_are_fused_tomogram_by_tomogram():
         ("a", 30, 10, 10, 0.8, "two"),
         ("c", -1, -1, -1, 0.0, "one"),
     )
-    weights = {"one": 1.0, "two": 1.0, "silent": 2.0}
+    weights = {("one", "zyx"): 1.0, ("two", "zyx"): 1.0, ("silent", "zyx"): 2.0}
     fused = wbf.fuse(candidates, radius_voxels={"a": 10, "b": 50}, weights=weights)
     expected = [("a", 10, 10, 10, 0.2), ("a", 30, 10, 10, 0.2), ("b", 20, 10, 10, 0.4)]
     assert fused.columns.tolist() == candidates.columns.tolist()
-    assert fused["source"].unique().tolist() == ["fused"]
+    assert fused[["run", "symmetry"]].drop_duplicates().to_numpy().tolist() == [["ensemble", "all"]]
     assert fused["tomo_id"].tolist() == [row[0] for row in expected]
     np.testing.assert_allclose(fused[[*POINT, "score"]], [row[1:] for row in expected])
 
 
 def test_an_empty_table_fuses_to_an_empty_table():
     """With the same columns."""
-    fused = wbf.fuse(table(), radius_voxels=5, weights={"one": 1.0})
+    fused = wbf.fuse(table(), radius_voxels=5, weights={("one", "zyx"): 1.0})
     assert len(fused) == 0 and fused.columns.tolist() == table().columns.tolist()
 
 
-def test_a_source_without_a_weight_is_refused():
-    """A misspelt source would lose its vote."""
-    with pytest.raises(ValueError, match=r"\['two'\] have no weight"):
-        wbf.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={"one": 1.0})
+def test_a_member_without_a_weight_is_refused():
+    """A misspelt one would lose its vote."""
+    with pytest.raises(ValueError, match="two zyx has no weight"):
+        wbf.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={("one", "zyx"): 1.0})
 
 
 def test_the_best_candidate_of_each_tomogram_is_kept():
@@ -273,32 +274,32 @@ def ensemble(tmp_path_factory):
 
 
 BALL = (33, 41, 72)
-SOURCES = ("solid zyx", "solid zxy", "planar yx")
+MEMBERS = (("solid", "zyx"), ("solid", "zxy"), ("planar", "yx"))
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way):
     """Within a cell, once, with a score between the lowest and the highest of the sources, nothing in the empty one."""
     candidates, output = ensemble
-    weights, spacings = dict.fromkeys(SOURCES, 1.0), {"ball": 10.0, "empty": 10.0}
+    weights, spacings = dict.fromkeys(MEMBERS, 1.0), {"ball": 10.0, "empty": 10.0}
     fused = combine(way, candidates, weights=weights, spacings=spacings, output=output)
     found = matching.best(fused)
-    assert found["tomo_id"].tolist() == ["ball"] and found["source"].tolist() == ["fused"]
+    assert found["tomo_id"].tolist() == ["ball"] and found["run"].tolist() == ["ensemble"]
     assert np.abs(found[POINT].to_numpy() - BALL).max() * 10 <= 128
-    scores = matching.best(candidates.assign(tomo_id=candidates["source"]))["score"]
+    scores = matching.best(candidates.assign(tomo_id=candidates["run"] + candidates["symmetry"]))["score"]
     assert len(scores) == 3 and scores.min() - 1e-3 <= found["score"].item() <= scores.max() + 1e-3
 
 
 def test_only_sources_with_a_weight_take_part(ensemble):
     """One alone gives its own candidates, whatever the way; an unknown way is refused."""
     candidates, output = ensemble
-    settings = {"weights": {"planar yx": 1.0}, "spacings": {"ball": 10.0}, "output": output}
-    alone = candidates[candidates["source"] == "planar yx"]
+    settings = {"weights": {("planar", "yx"): 1.0}, "spacings": {"ball": 10.0}, "output": output}
+    alone = candidates[candidates["run"] == "planar"]
     for way in WAYS:
         found = matching.best(combine(way, candidates, **settings))
         np.testing.assert_allclose(found[[*POINT, "score"]], matching.best(alone)[[*POINT, "score"]], rtol=2e-3)
-    for weights in ({"planar yx": 0.0}, {"planar yx": 2.0, "solid zyx": -1.0}, {}):
-        with pytest.raises(ValueError, match="at least one source more than 0, and none less"):
+    for weights in ({("planar", "yx"): 0.0}, {("planar", "yx"): 2.0, ("solid", "zyx"): -1.0}, {}):
+        with pytest.raises(ValueError, match="at least one member more than 0, and none less"):
             combine("mean", candidates, **settings | {"weights": weights})
     with pytest.raises(ValueError, match="choose one of distance, boxes, mean, max"):
         combine("median", candidates, **settings)
@@ -306,13 +307,15 @@ def test_only_sources_with_a_weight_take_part(ensemble):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_vote_of_nothing_is_no_vote(way, ensemble):
-    """A source with a weight of 0 changes nothing, not even through candidates it alone has."""
+    """A member with a weight of 0 changes nothing, not even through candidates it alone has."""
     candidates, output = ensemble
     settings = {"spacings": {"ball": 10.0, "empty": 10.0}, "output": output}
-    weights = {"planar yx": 1.0, "solid zxy": 3.0}
-    loud = candidates[candidates["source"] == "solid zyx"].assign(score=1.0, x=lambda table: table["x"] + 30)
+    weights = {("planar", "yx"): 1.0, ("solid", "zxy"): 3.0}
+    loud = candidates[(candidates["run"] == "solid") & (candidates["symmetry"] == "zyx")].assign(
+        score=1.0, x=lambda table: table["x"] + 30
+    )
     without = combine(way, candidates, weights=weights, **settings)
-    with_it = combine(way, pd.concat([candidates, loud]), weights=weights | {"solid zyx": 0.0}, **settings)
+    with_it = combine(way, pd.concat([candidates, loud]), weights=weights | {("solid", "zyx"): 0.0}, **settings)
     pd.testing.assert_frame_equal(with_it, without)
 
 
@@ -321,7 +324,7 @@ def test_a_vote_of_nothing_is_no_vote(way, ensemble):
 def test_only_the_proportions_of_votes_count(way, votes):
     """Two sources, three candidates 200 Å apart: no more than two votes, so 0.6 stays 0.6, however large votes are."""
     places = {"z": [10.0, 10.0, 10.0], "y": [20.0, 20.0, 20.0], "x": [30.0, 32.0, 34.0]}
-    candidates = pd.DataFrame({"tomo_id": "a", **places, "score": 0.6, "source": ["one", "two", "two"]})
-    weights = {"one": votes, "two": votes}
+    candidates = pd.DataFrame({"tomo_id": "a", **places, "score": 0.6, "run": ["one", "two", "two"], "symmetry": "zyx"})
+    weights = {("one", "zyx"): votes, ("two", "zyx"): votes}
     fused = combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
     np.testing.assert_allclose(matching.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)

@@ -283,17 +283,17 @@ def test_a_motor_is_found_within_a_cell_where_it_is_in_the_original_tomogram(net
     tomogram = Tomogram("ball", with_ball((100, 200, 160), centre, radius=14), spacing=10.0)
     found = detector.detect(network, experiment, tomogram, symmetries=symmetries, threshold=0.01)
     assert len(found) == len(symmetries)
-    assert found["source"].tolist() == [f"{experiment.name} {name}" for name in symmetries]
+    assert found["run"].unique().tolist() == [experiment.name] and found["symmetry"].tolist() == symmetries
     assert found.dtypes["score"] == np.float32
     assert np.abs(found[["z", "y", "x"]] - centre).to_numpy().max() * 10 <= (128 if experiment.is_2d else 64)
 
 
 def test_orientations_can_share_one_list():
-    """One mean heatmap gives one candidate, whose source names them all."""
+    """One mean heatmap gives one candidate, whose symmetry names them all."""
     tomogram = Tomogram("ball", with_ball((60, 80, 90), (30, 40, 50), radius=14), spacing=16.0)
     names = ["zyx", "zxy"]
-    found = detector.detect(brightness, SOLID, tomogram, symmetries=names, average=True, threshold=0.3)
-    assert found["source"].tolist() == ["solid zyx+zxy"]
+    found = detector.detect(brightness, SOLID, tomogram, run="r", symmetries=names, average=True, threshold=0.3)
+    assert found[["run", "symmetry"]].to_numpy().tolist() == [["r", "zyx+zxy"]]
 
 
 def test_candidates_lie_inside_their_tomogram():
@@ -416,15 +416,15 @@ def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
     shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
     detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
     found = heatmap.kept(tmp_path, "b")
-    assert list(found) == ["solid zyx", "solid zxy_x"]
-    grid = found["solid zxy_x"]
+    assert list(found) == [("solid", "zyx"), ("solid", "zxy_x")]
+    grid = found["solid", "zxy_x"]
     voxels = resampling.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
     expected = engine.heatmap(brightness, SOLID, voxels, symmetries=["zxy_x"])
     np.testing.assert_allclose(grid.cells, expected, rtol=1e-3, atol=1e-7)
     assert (grid.size, grid.shape, grid.spacing) == ((128, 128, 128), (48, 64, 96), 10)
     candidates = detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
-    again = grid.candidates("b", "solid zxy_x", threshold=0.05)
-    rows = candidates[(candidates.tomo_id == "b") & (candidates.source == "solid zxy_x")].reset_index(drop=True)
+    again = grid.candidates("b", "solid", "zxy_x", threshold=0.05)
+    rows = candidates[(candidates.tomo_id == "b") & (candidates.symmetry == "zxy_x")].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, rows, rtol=1e-3)
     with pytest.raises(FileNotFoundError, match="no heatmap of c in"):
         heatmap.kept(tmp_path, "c")
@@ -439,9 +439,9 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
         return network.calls
 
     assert [detect(0.0, keep=False), detect(0.0), detect(0.0), detect(1.0)] == [6, 6, 0, 6]
-    brighter = heatmap.kept(tmp_path, "b")["solid zyx"].cells
+    brighter = heatmap.kept(tmp_path, "b")["solid", "zyx"].cells
     assert detect(0.0) == 0
-    assert (heatmap.kept(tmp_path, "b")["solid zyx"].cells < brighter).all()
+    assert (heatmap.kept(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
 
 
 def test_a_heatmap_is_interpolated_where_it_lies():

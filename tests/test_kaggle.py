@@ -161,8 +161,12 @@ def test_without_names_all_networks_of_the_ensemble_are_packed(run):
     )
     ensemble = run.input("40_ensemble") / "ensemble.json"
     about = json.loads(ensemble.read_text())
-    ensemble.write_text(json.dumps(about | {"networks": about["networks"] | {"22_train_x3d_m": ["toy zxy"]}}))
+    about["members"].append(about["members"][0] | {"run": "22_train_x3d_m/demo"})
+    ensemble.write_text(json.dumps(about))
     with pytest.raises(FileNotFoundError, match="run 22_train_x3d_m first"):
+        packages.package("motors-weights", run)
+    ensemble.write_text(json.dumps({"networks": {"20_train_resnext50": ["toy zyx"]}, "weights": {"toy zyx": 1.0}}))
+    with pytest.raises(ValueError, match="old"):
         packages.package("motors-weights", run)
 
 
@@ -236,7 +240,7 @@ def test_a_card_says_where_a_network_comes_from(run):
     provenance = json.loads((folder / "provenance.json").read_text()) | {"checkpoint": ""}
     (folder / "provenance.json").write_text(json.dumps(provenance))
     packages.package("motors-weights", run, NETWORKS)
-    card = (run.output / f"{NETWORKS[0]}.md").read_text()
+    card = (run.output / f"{NETWORKS[0]}-demo.md").read_text()
     assert "trained by `20_train_resnext50` on simulated tomograms, none of them real, 4 steps." in card
     assert "Licence: MIT." in card
     assert "losses in `metrics.csv`" in card

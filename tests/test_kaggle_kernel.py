@@ -39,9 +39,8 @@ def made(root, profile):
     network = build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
     checkpoints.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
-    source = f"{experiment.name} zyx"
-    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "held_out": {}, "weights": {source: 1.0}}
-    ensemble |= {"networks": {NETWORK: [source]}}
+    member = {"run": f"{NETWORK}/{profile}", "symmetry": "zyx", "weight": 1.0}
+    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "members": [member]}
     write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
     kaggle_machine.wheels_without_network(home.run(PACKING, profile))
     return home

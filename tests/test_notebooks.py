@@ -56,7 +56,7 @@ def test_the_score_is_between_nothing_and_everything(smoke):
     assert 0 <= score["low"] <= score["f2"] <= score["high"] <= 1
     parts = score["parts"]
     assert parts["all together"]["F2"] == score["f2"]
-    trained = {name for name in steps(paths.find(smoke), "smoke") if "_train_" in name}
+    trained = {f"{name}/smoke" for name in steps(paths.find(smoke), "smoke") if "_train_" in name}
     assert set(parts) == trained | {"all together"}
 
 

@@ -85,7 +85,8 @@ def outputs(root: Path, run: str = "demo") -> None:
     for name in ("50_package_for_kaggle.ipynb", "90_submit.ipynb", "kernel-metadata.json"):
         shutil.copy(REPOSITORY / "notebooks" / name, root / "notebooks" / name)
     provenance = {"commit": "abc", "versions": {"torch": "2.5"}, "time": "2026-01-01T00:00:00+00:00"}
-    ensemble = {"networks": {"20_train_resnext50": ["toy zyx"]}, "held_out": {"toy zyx": {"F2": 0.5}}}
+    member = {"run": f"20_train_resnext50/{run}", "symmetry": "zyx", "weight": 1.0, "F2": 0.5}
+    ensemble = {"members": [member]}
     files = {
         "20_train_resnext50/weights/weights.safetensors": WEIGHTS,
         "20_train_resnext50/weights/experiment.json": b'{"name": "toy", "steps": 4}',

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ SIZE = ["size_z", "size_y", "size_x"]
 NO_MOTOR = -1.0  # in all three coordinates
 TOMOGRAMS = ["tomo_id", *SIZE, "spacing"]
 MOTORS = ["tomo_id", *POINT]
-CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "source": str}
+CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "run": str, "symmetry": str}
+MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one side
 MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 
@@ -66,3 +68,18 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return tables of candidates as one."""
     filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
     return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
+
+
+def members(about: Mapping[str, Any]) -> pd.DataFrame:
+    """Return run, symmetry and weight of every member of an ensemble, from what `ensemble.json` says.
+
+    Raises
+    ------
+    ValueError
+        If it is one of version 0.1, which named sources.
+    """
+    if "members" not in about:
+        raise ValueError(
+            "ensemble.json names sources, not runs and symmetries: it is an old one, run 40_ensemble again"
+        )
+    return pd.DataFrame(about["members"], columns=[*MEMBER, "weight"])

@@ -31,6 +31,7 @@ def detect(
     tomogram: Tomogram,
     *,
     spacing: float | None = None,
+    run: str = "",
     symmetries: Sequence[str] = ("zyx",),
     average: bool = False,
     threshold: float = 0.05,
@@ -44,6 +45,7 @@ def detect(
     network, experiment : as for `heatmap`
     tomogram : in any spacing
     spacing : ångström per voxel of a tomogram that does not know its own
+    run : name of the trained run, by default that of the experiment
     symmetries : names of orientations; each gives candidates of its own, as in the original solution
     average : True averages the orientations to one heatmap, which gives one list of candidates
     threshold : the lowest score of a candidate
@@ -52,8 +54,8 @@ def detect(
 
     Returns
     -------
-    tomo_id; z, y, x in voxels of the tomogram; score, float32; source, the experiment and its orientations. Candidates
-    of one source are at least 1000 ångström from each other, best first
+    tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged. Candidates
+    of one run and symmetry are at least 1000 ångström from each other, best first
 
     Raises
     ------
@@ -62,7 +64,7 @@ def detect(
     """
     ready = _resampled(tomogram, experiment, spacing)
     grids = _grids(network, experiment, ready, symmetries=symmetries, average=average, **options)
-    return _candidates(ready.name, grids, threshold, most)
+    return _candidates(ready.name, run or experiment.name, grids, threshold, most)
 
 
 class _Resampled(NamedTuple):
@@ -92,20 +94,20 @@ def _resampled(tomogram: Tomogram, experiment: Experiment, spacing: float | None
 
 
 def _grids(network, experiment, ready: _Resampled, *, symmetries, average: bool, **options: Any) -> dict[str, Grid]:
-    """Return the heatmaps of a tomogram that is resampled already, by source."""
+    """Return the heatmaps of a tomogram that is resampled already, by symmetry."""
     cells = cell_strides(experiment, options.get("cell_stride", 8))
     size = tuple(cell * spacing for cell, spacing in zip(cells, experiment.spacing, strict=True))
     names = [symmetries] if isinstance(symmetries, str) else list(symmetries)
     grids = {}
     for group in [names] if average else [[name] for name in names]:
         probabilities = heatmap(network, experiment, ready.voxels, symmetries=group, **options)
-        grids[f"{experiment.name} {'+'.join(group)}"] = Grid(probabilities, size, ready.shape, ready.spacing)
+        grids["+".join(group)] = Grid(probabilities, size, ready.shape, ready.spacing)
     return grids
 
 
-def _candidates(name: str, grids: Mapping[str, Grid], threshold: float, most: int) -> pd.DataFrame:
+def _candidates(name: str, run: str, grids: Mapping[str, Grid], threshold: float, most: int) -> pd.DataFrame:
     """Return the candidates of all heatmaps of a tomogram."""
-    return join(grid.candidates(name, source, threshold=threshold, most=most) for source, grid in grids.items())
+    return join(grid.candidates(name, run, key, threshold=threshold, most=most) for key, grid in grids.items())
 
 
 def _folder(output: Path, network: Network, experiment: Experiment, settings: dict[str, Any]) -> Path:

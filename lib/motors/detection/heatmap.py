@@ -35,13 +35,13 @@ class Grid:
     shape: Shape
     spacing: float
 
-    def candidates(self, name: str, source: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
+    def candidates(self, name: str, run: str, symmetry: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
         """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`."""
         radius = MATCH_RADIUS / min(self.size)
         found, scores = heatmaps.peaks(self.cells, threshold=threshold, radius_cells=radius, most=most)
         points = geometry.cell_to_voxel(found, np.divide(self.size, self.spacing))
         table = pd.DataFrame(points.clip(0, np.subtract(self.shape, 1)), columns=POINT)
-        return join([table.assign(tomo_id=name, score=scores, source=source)])
+        return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
 
     def onto(self, other: Grid) -> np.ndarray:
         """Return what this heatmap says at the centres of the `other` one's cells, interpolated, float32.
@@ -54,18 +54,18 @@ class Grid:
 
 
 def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
-    """Write the heatmaps of one tomogram by source, rounded to float16, to a compressed `.npz` file."""
+    """Write the heatmaps of one tomogram by symmetry, rounded to float16, to a compressed `.npz` file."""
     first = next(iter(grids.values()))
     about = {key: getattr(first, key) for key in ABOUT}
-    arrays = {source: grid.cells.astype(np.float16) for source, grid in grids.items()}
+    arrays = {symmetry: grid.cells.astype(np.float16) for symmetry, grid in grids.items()}
     with renamed(path) as partial:
         np.savez_compressed(partial, **about, **arrays)
 
 
-def kept(output: str | Path, name: str) -> dict[str, Grid]:
-    """Return the heatmaps of a tomogram that `detect_all` kept in `output`, by source.
+def kept(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
+    """Return the heatmaps of a tomogram that `detect_all` kept in `output`, by run and symmetry.
 
-    Of an experiment that was there several times, with other weights or settings, those of the last time.
+    Of a run that was there several times, with other weights or settings, those of the last time.
 
     Parameters
     ----------
@@ -78,13 +78,16 @@ def kept(output: str | Path, name: str) -> dict[str, Grid]:
         If there is none.
     """
     settings = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns)
-    newest = {json.loads(path.read_text())["experiment"]["name"]: path.with_name(f"{name}.npz") for path in settings}
-    grids: dict[str, Grid] = {}
-    for path in newest.values():
+    runs = [json.loads(path.read_text()).get("run") for path in settings]  # none in what version 0.1 kept
+    newest = {run: path.with_name(f"{name}.npz") for run, path in zip(runs, settings, strict=True) if run}
+    grids: dict[tuple[str, str], Grid] = {}
+    for run, path in newest.items():
         if path.is_file():
             with np.load(path) as arrays:
                 size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
-                grids |= {s: Grid(arrays[s], tuple(size), tuple(shape), spacing) for s in arrays if s not in ABOUT}
+                grids |= {
+                    (run, s): Grid(arrays[s], tuple(size), tuple(shape), spacing) for s in arrays if s not in ABOUT
+                }
     if not grids:
         raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with keep=True")
     return grids

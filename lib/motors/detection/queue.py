@@ -26,6 +26,7 @@ def detect_all(
     output: str | Path,
     *,
     spacing: float | Mapping[str, float] | None = None,
+    run: str = "",
     symmetries: Sequence[str] = ("zyx",),
     average: bool = False,
     threshold: float = 0.05,
@@ -43,7 +44,7 @@ def detect_all(
 
     Parameters
     ----------
-    network, experiment, symmetries, average, threshold, most, options : as for `detect`
+    network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
     tomograms : files or folders by name, or the tomograms themselves; the next one is read while one is computed
     output : folder, made if necessary
     spacing : ångström per voxel of tomograms that do not know their own: one number, or one for each name
@@ -57,15 +58,14 @@ def detect_all(
     -------
     All candidates, see `detect`, in the order of the tomograms
     """
-    settings = {"symmetries": list(symmetries), "average": average, "threshold": threshold, "most": most}
+    run, notes = run or experiment.name, Path(output) / "findings" if mend else None
+    settings = {"run": run, "symmetries": list(symmetries), "average": average, "threshold": threshold, "most": most}
     spacing = dict(spacing) if hasattr(spacing, "keys") else spacing
-    about, notes = {"spacing": spacing, "mend": mend}, Path(output) / "findings" if mend else None
-    folder = _folder(Path(output), network, experiment, settings | options | about)
-    names: list[str] = []
+    folder = _folder(Path(output), network, experiment, settings | options | {"spacing": spacing, "mend": mend})
+    names, paths = [], tomograms if isinstance(tomograms, Mapping) else {}
 
     def missing() -> Iterator[_Resampled | None]:
         """Yield the tomograms that have no file, None for those that have, and note all names."""
-        paths = tomograms if isinstance(tomograms, Mapping) else {}
         for each in tomograms:
             names.append(name := each if paths else each.name)
             if _is_done(folder / f"{name}.csv", paths.get(name), keep):
@@ -76,9 +76,9 @@ def detect_all(
 
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
         for ready in _ahead(missing()):
-            if ready is not None:
+            if ready:
                 grids = _grids(network, experiment, ready, symmetries=symmetries, average=average, **options)
-                _write(folder / f"{ready.name}.csv", grids, _candidates(ready.name, grids, threshold, most), keep)
+                _write(folder / f"{ready.name}.csv", grids, _candidates(ready.name, run, grids, threshold, most), keep)
             meter.advance()
     return join(pd.read_csv(folder / f"{name}.csv", dtype=CANDIDATE) for name in names)
 

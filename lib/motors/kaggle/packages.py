@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.kaggle import metadata, wheels
+from motors.tables import members
 from motors.workspace.files import sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
@@ -56,7 +57,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     ----------
     slug : a key of `RECIPES`, or the run's simulated competition, which lies in its folder already
     run : whose notebooks' outputs are packed; what has to be built on the way is written to its own
-    networks : training notebooks, for motors-weights; by default all of the ensemble
+    networks : training notebooks, or <notebook>/<run>, for motors-weights; by default all of the ensemble
 
     Raises
     ------
@@ -127,14 +128,16 @@ def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
     """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
     ensemble = run.input(ENSEMBLE) / "ensemble.json"
     found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
-    for notebook in networks or json.loads(ensemble.read_text(encoding="utf-8"))["networks"]:
-        folder = run.input(notebook)
-        card = write_text(run.output / f"{notebook}.md", _card(run, notebook))
+    about = members(json.loads(ensemble.read_text(encoding="utf-8")))
+    for network in networks or about["run"].unique():
+        notebook, _, name = network.partition("/")
+        folder = run.input(notebook, name)
+        card = write_text(run.output / f"{notebook}-{folder.name}.md", _card(run, folder))
         inside = ["weights/weights.safetensors", "weights/experiment.json", "provenance.json"]
         if (folder / "metrics.csv").is_file():  # not of a network that was converted, not trained
             inside.append("metrics.csv")
-        found |= {f"{notebook}/{run.name}/{path}": folder / path for path in inside}
-        found[f"{notebook}/{run.name}/README.md"] = card
+        found |= {f"{notebook}/{folder.name}/{path}": folder / path for path in inside}
+        found[f"{notebook}/{folder.name}/README.md"] = card
     return found
 
 
@@ -159,13 +162,14 @@ RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
 }
 
 
-def _card(run: Run, notebook: str) -> str:
-    """A model card from what training and the ensemble noted."""
-    folder = run.input(notebook)
+def _card(run: Run, folder: Path) -> str:
+    """A model card from what training, in `folder`, and the ensemble noted."""
+    notebook = folder.parent.name
     settings = json.loads((folder / "weights" / "experiment.json").read_text(encoding="utf-8"))
     made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    held_out = json.loads((run.input(ENSEMBLE) / "ensemble.json").read_text(encoding="utf-8"))["held_out"]
-    scores = [f"- {name}: {about['F2']:.3f}" for name, about in held_out.items() if name.startswith(settings["name"])]
+    about = json.loads((run.input(ENSEMBLE) / "ensemble.json").read_text(encoding="utf-8"))["members"]
+    mine = [each for each in about if each["run"] == f"{notebook}/{folder.name}" and "F2" in each]
+    scores = [f"- {each['symmetry']}: {each['F2']:.3f}" for each in mine]
     data = "the competition's tomograms" if run.profile == "full" else "simulated tomograms, none of them real"
     origin, licence = f"trained by `{notebook}` on {data}, {settings['steps']} steps", "MIT"
     losses = ", losses in `metrics.csv`" if (folder / "metrics.csv").is_file() else ""
@@ -178,7 +182,7 @@ def _card(run: Run, notebook: str) -> str:
         f"# {settings['name']}",
         f"Finds flagellar motors in tomograms; {origin}.",
         f"Commit {made['commit']}, torch {made['versions']['torch']}, {made['time']}. Licence: {licence}.",
-        "F2 on held-out tomograms, by orientation:",
+        "F2 on held-out tomograms, by symmetry:",
         "\n".join(scores) or "- not validated",
         f"Load it with `motors.networks.load(folder)`. Settings are in `experiment.json`{losses}.",
     ]
