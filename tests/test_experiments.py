@@ -9,6 +9,8 @@ from hypothesis import given, strategies as st
 from motors.experiments import catalogue, others
 from motors.experiments.catalogue import EXPERIMENTS
 from motors.experiments.config import Experiment
+from motors.experiments.demo import DEMO
+from motors.experiments.numbered import NUMBERED, TRIED
 
 OTHERS = others.OTHERS
 OF_A_NETWORK = ("name", "encoder", "neck", "normalisation")
@@ -176,10 +178,114 @@ def test_strides_and_grid_follow_from_the_patch():
     assert (slices.strides, slices.grid) == ((3, 16, 16), (1, 4, 6))
 
 
-def test_an_unknown_name_is_answered_with_those_there_are():
-    """One sentence that helps."""
-    with pytest.raises(ValueError, match="no experiment is called 'resnet': choose one of coat_medium, .*densenet121"):
-        catalogue.get("resnet")
+def test_an_unknown_name_is_answered_with_the_nearest():
+    """One sentence that helps, also where the small version was wanted."""
+    for name in ("resnet5", "resnet50_dmo"):
+        with pytest.raises(ValueError, match=f"no experiment is called '{name}': did you mean .*resnet50"):
+            catalogue.get(name)
+    with pytest.raises(ValueError, match="no profile 'tiny'"):
+        catalogue.of("resnet50", "tiny")
+
+
+WHOLE = sorted(name for name in EXPERIMENTS if not name.endswith("_demo"))
+
+
+@pytest.mark.parametrize("profile", ["demo", "smoke"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_experiment_has_small_versions_by_rule(name, profile):
+    """Small patches of the demo, the same kind of encoder and the same notebook; what it is about stays."""
+    whole, small = catalogue.get(name), catalogue.of(name, profile)
+    assert small.name == f"{name}_{profile}" and catalogue.get(small.name) == small
+    assert small.patch in ((32, 64, 64), (3, 128, 128)) and small.is_2d == whole.is_2d
+    assert (small.batch, small.accumulate, small.seed, small.fold) == (2 if not small.is_2d else small.batch, 1, 0, 0)
+    assert catalogue.training_notebook(small) == catalogue.training_notebook(whole)
+    for about in ("mixup", "neck", "sigma", "augment", "most_motors", "starts_from", "positive_weight"):
+        assert getattr(small, about) == getattr(whole, about), about
+    assert small.steps <= (4 if profile == "smoke" else 1400) and small.stop_at is None
+
+
+def test_the_small_versions_tuned_by_hand_are_those_of_the_catalogue():
+    """The demo's figures hang on them: a rule does not touch them."""
+    for family, tuned in DEMO.items():
+        assert catalogue.of(family, "demo") == tuned
+        smoke = replace(tuned, name=f"{family}_smoke", steps=4, warmup=1, save_every=2)
+        assert catalogue.of(family, "smoke") == smoke
+
+
+def test_rates_and_lengths_of_small_versions_stand_in_the_same_proportion():
+    """EXP10 took a fifth of the rate of EXP04, EXP23 went on for a fifth longer than EXP16."""
+    slow, usual = catalogue.get("EXP10_demo"), catalogue.get("EXP04_demo")
+    assert slow.learning_rate / usual.learning_rate == pytest.approx(0.2)
+    long, short = catalogue.get("EXP23_demo"), catalogue.get("EXP16_demo")
+    assert long.steps / short.steps == pytest.approx(1.2)
+
+
+def test_all_numbered_experiments_are_there_with_a_remark():
+    """EXP01 to EXP31; one number is in no list. The final five have the settings of the final networks."""
+    assert set(NUMBERED) == set(TRIED) == {f"EXP{number:02d}" for number in range(1, 32) if number != 17}
+    assert catalogue.get("EXP6") is NUMBERED["EXP06"] and catalogue.get("EXP6_smoke").name == "EXP06_smoke"
+    final = ("EXP31", "EXP28", "EXP16", "EXP27", "EXP19")
+    assert [replace(NUMBERED[ours], name=name) for ours, name in zip(final, FINAL, strict=True)] == [
+        catalogue.get(name) for name in FINAL
+    ]
+
+
+def test_numbered_experiments_differ_in_what_they_tried():
+    """One setting each, as the original's list has it."""
+    exp = NUMBERED
+    assert (exp["EXP06"].mixup, exp["EXP06"].mixup_alpha, exp["EXP30"].mixup, exp["EXP30"].neck) == (0.2, 1, 0.1, "pan")
+    assert exp["EXP09"] == replace(exp["EXP08"], name="EXP09", encoder_options={"lstm": True})
+    assert (exp["EXP03"].starts_from, exp["EXP03"].augment, exp["EXP03"].most_motors) == ("EXP01", False, 1)
+    assert exp["EXP10"].learning_rate == 1e-4
+
+
+def test_settings_are_changed_by_name():
+    """What is named changes, and nothing else; values are JSON's, texts need no quotation marks."""
+    whole = catalogue.get("resnet50_demo")
+    text = 'learning_rate=1e-4 steps=200 patch=[32,64,96] optimiser=adamw augment=false encoder_options={"layers":[1]}'
+    expected = replace(
+        whole,
+        learning_rate=1e-4,
+        steps=200,
+        patch=(32, 64, 96),
+        optimiser="adamw",
+        augment=False,
+        encoder_options={"layers": [1]},
+    )
+    assert catalogue.change(whole, text) == expected
+    assert catalogue.change(whole, "") == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("learning_rat=1", "no setting 'learning_rat': did you mean learning_rate"),
+        ("steps=many", "steps is 'many'"),
+        ("steps", "'steps' is no setting with one value"),
+        ("steps=2 steps=3", "'steps=3' is no setting"),
+        ("batch=true", "batch is True"),
+        ("sigma=-5", "sigma is -5"),
+        ("learning_rate=NaN", "learning_rate is"),
+        ("seed=3", "seed is not changed with SET"),
+        ("patch=[32,64,60]", "must divide by 32"),
+    ],
+)
+def test_settings_that_cannot_be_changed_so_are_refused(settings, sentence):
+    """In one sentence."""
+    with pytest.raises(ValueError, match=sentence) as refused:
+        catalogue.change(catalogue.get("resnet50_demo"), settings)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 160
+
+
+def test_a_training_notebook_trains_its_kind_and_names_another_ones_notebook():
+    """2D in a 3D notebook is refused by name; so is a setting that makes another kind of it."""
+    own = catalogue.chosen("20_train_resnext50", "smoke", "EXP5", "sigma=300", seed=3, fold=2, recompute=True)
+    assert (own.name, own.sigma, own.seed, own.fold, own.recompute) == ("EXP05_smoke", 300, 3, 2, True)
+    for name, notebook in (("maxvit_tiny", "23_train_maxvit_tiny"), ("EXP16", "22_train_x3d_m")):
+        with pytest.raises(ValueError, match=f"20_train_resnext50 does not train {name}, .*use {notebook}"):
+            catalogue.chosen("20_train_resnext50", "demo", name)
+    for name in FINAL:
+        assert catalogue.training_notebook(catalogue.get(name))[3:] == f"train_{name}"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import torch
 import toys
 
-from motors.experiments.demo import RESNEXT50_SMOKE
+from motors.experiments import catalogue
 from motors.kaggle import publishing, submission
 from motors.kaggle.packages import check, package
 from motors.kaggle.publishing import BASE
@@ -35,7 +35,7 @@ def made(root, profile):
     toys.library(root)
     home = paths.find(root)
     torch.manual_seed(0)
-    experiment = RESNEXT50_SMOKE
+    experiment = catalogue.get("resnext50_smoke")
     network = build(experiment)
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
     checkpoints.save(network, experiment, home.run(NETWORK, profile).folder / "weights")

@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from motors.experiments import catalogue
 from motors.experiments.config import Experiment
-from motors.experiments.demo import RESNEXT50_SMOKE
 from motors.networks import checkpoints
 from motors.networks.factory import build
 from motors.networks.neck import Branch
 
 SHAPE = (32, 64, 96)  # z, y, x
 RESNEXT = replace(
-    RESNEXT50_SMOKE,
+    catalogue.get("resnext50_smoke"),
     stride=16,
     encoder_options={
         "layers": [1, 1, 1, 1],

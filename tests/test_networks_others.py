@@ -142,6 +142,22 @@ def test_a_network_whose_stages_are_no_modules_cannot_walk_through_volumes():
         SlicedEncoder("coat_lite_tiny", SHAPE)
 
 
+@torch.inference_mode()
+def test_an_lstm_lets_slices_hear_of_those_far_above_and_below_them():
+    """A change at one end is heard at the other on the two coarsest levels, and at the same place in y and x only."""
+    torch.manual_seed(0)
+    walking = SlicedEncoder("convnext_atto", SHAPE, lstm=True).eval()
+    before = [torch.randn(1, c, 4, 64 // s, 96 // s) for c, s in zip(walking.channels[-2:], (16, 32), strict=True)]
+    for stride, level in zip((16, 32), before, strict=True):
+        walk, after = walking.walks[str(stride)], level.clone()
+        after[:, :, -1, 0, 1] += 1
+        heard = (walk(level) - walk(after)).abs().amax((0, 1, 2)) > 0
+        assert heard[0, 1] and heard.sum() == 1
+        assert (walk(level) - walk(after))[0, :, 0, 0, 1].abs().max() > 0
+    shapes = [(64 // s, 64 // s, 96 // s) for s in walking.strides]
+    assert [tuple(level.shape[2:]) for level in walking(noise(64))] == shapes
+
+
 # the neck of two paths
 
 

@@ -20,6 +20,7 @@ from motors.patches import epochs as patches_epochs
 from motors.patches.augment.blocks import Draw
 from motors.patches.blocks import Blocks
 from motors.patches.epochs import START, Epoch, shuffled
+from motors.patches.mixup import mixed
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS
 from motors.volumes.prepared import write_prepared
 
@@ -327,3 +328,40 @@ def test_samples_are_counted_from_zero(blocks: Blocks):
     """A negative number is no sample."""
     with pytest.raises(ValueError, match="sample -1 does not exist"):
         blocks[-1]
+
+
+# mixup
+
+
+def test_no_mixup_changes_no_sample(folder: Path, blocks: Blocks):
+    """With a share of nothing, and where mixtures would show more motors than they may."""
+    for change in ({"mixup": 0.0}, {"mixup": 1.0, "mixup_motors": 1}):
+        mixing = Blocks(replace(SMALL, **change), table(SHAPES, POINTS), folder)
+        for k in range(12):
+            one, other = blocks[k], mixing[k]
+            if change["mixup"] == 0 or other["motors"] > 1:  # more than one of its own: it stays as it is
+                assert torch.equal(one["image"], other["image"]) and torch.equal(one["target"], other["target"])
+
+
+def test_a_mixture_is_a_weighted_mean_of_two_samples_and_of_their_targets():
+    """With the same weight for both; the share of mixtures is what was asked for; sample k is always the same."""
+    small = replace(SMALL, mixup=0.3, mixup_alpha=0.7, seed=5)
+
+    def sample(k):
+        return {
+            "image": torch.full((1, 2, 3, 4), k, dtype=torch.uint8),
+            "target": torch.full((1, 1, 1, 2), k / 200),
+            "motors": k % 2,
+        }
+
+    found = [mixed(sample, k, 200, small) for k in range(200)]
+    changed = [k for k, each in enumerate(found) if not torch.equal(each["target"], sample(k)["target"])]
+    assert 0.2 < len(changed) / 200 < 0.4
+    for k, each in enumerate(found):
+        assert each["image"].dtype == torch.uint8 and len(each["image"].unique()) == 1
+        assert abs(float(each["image"][0, 0, 0, 0]) - 200 * float(each["target"][0, 0, 0, 0])) < 1 + 1e-3
+        assert each["motors"] in ((k % 2), (k % 2) + 1)
+    assert all(torch.equal(mixed(sample, k, 200, small)["target"], found[k]["target"]) for k in range(0, 200, 17))
+    few = [mixed(sample, k, 200, replace(small, mixup=1.0, mixup_motors=1)) for k in range(200)]
+    assert max(each["motors"] for each in few) == 1 and min(each["motors"] for each in few) == 0
+    assert sum(float(each["target"][0, 0, 0, 0]) != k / 200 for k, each in enumerate(few)) > 100

@@ -373,3 +373,13 @@ def test_samples_are_counted_from_zero(slices: Slices):
     """A negative number is no sample."""
     with pytest.raises(ValueError, match="sample -1 does not exist"):
         slices[-1]
+
+
+def test_2d_samples_are_mixed_too(folder: Path, slices: Slices):
+    """All of them where all are to be, with shapes and kinds unchanged."""
+    mixing = Slices(replace(SMALL, mixup=1.0), table(SHAPES, POINTS), folder, spacing=STORED)
+    for k in range(4):
+        one, other = slices[k], mixing[k]
+        assert not torch.equal(one["image"], other["image"])
+        assert (one["image"].dtype, one["image"].shape) == (other["image"].dtype, other["image"].shape)
+        assert other["motors"] >= one["motors"]

@@ -241,6 +241,21 @@ def test_the_loss_is_counted_in_float32():
     assert float(value) == pytest.approx(math.log(1 + math.e**2) - 1, rel=1e-6)
 
 
+def test_cells_with_a_motor_can_weigh_more():
+    """By hand: softplus(-2) for the half that is a motor, four times, and softplus(2) for the other half."""
+    value = loss(torch.full((2, 1, 3), 2.0), torch.full((2, 1, 3), 0.5), positive_weight=4.0)
+    assert float(value) == pytest.approx(4 * 0.5 * math.log1p(math.exp(-2)) + 0.5 * math.log1p(math.exp(2)), rel=1e-6)
+
+
+def test_the_tversky_loss_is_one_minus_the_index_and_can_be_mixed_in():
+    """By hand, of two cells: one hit of 0.75 and one false alarm of 0.25, smoothed by one."""
+    logits, target = torch.tensor([math.log(3), -math.log(3)]), torch.tensor([1.0, 0.0])
+    index = (0.75 + 1) / (0.75 + 0.3 * 0.25 + 0.7 * 0.25 + 1)
+    assert float(loss(logits, target, tversky=1.0)) == pytest.approx(1 - index, rel=1e-6)
+    mixed = 0.75 * -math.log(0.75) + 0.25 * (1 - index)
+    assert float(loss(logits, target, tversky=0.25)) == pytest.approx(mixed, rel=1e-6)
+
+
 # ---- the stream and the average
 
 

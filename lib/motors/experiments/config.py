@@ -48,6 +48,7 @@ class Experiment:
     decoder_channels: Count = 192
     normalisation: str = "imagenet"  # imagenet, half or kinetics: how grey levels are scaled inside the network
     recompute: bool = False  # activation checkpointing: less memory, one more forward pass
+    starts_from: str = ""  # the experiment whose trained weights it begins with; empty begins with others or none
 
     # what it sees and what it predicts
     patch: tuple[int, int, int] = (224, 448, 448)
@@ -58,13 +59,19 @@ class Experiment:
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a tile its neighbour sees too: small patches need it
 
     # which patches, in what proportion
+    most_motors: Count | None = None  # tomograms with more are not trained on; null trains on all
     background: NotNegative = 0.05  # background samples per foreground sample
     background_from_positive: NotNegative = 0.25  # of those from tomograms with motors, per one from tomograms without
     repeats: Count = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
     lightly: Share = 0.0  # share of the patches that are only turned, where there is no time to learn all the rest
+    mixup: Share = 0.0  # share of the patches that are mixed with another one (Zhang et al. 2018)
+    mixup_alpha: Positive = 1.0  # of the beta distribution that the weights of the mixture are drawn from
+    mixup_motors: Count | None = None  # a mixture never shows more motors than that; null mixes any two
 
     # optimisation
+    positive_weight: Positive = 1.0  # of cells with a motor in the cross-entropy
+    tversky: Share = 0.0  # share of the Tversky loss (Salehi et al. 2017) beside the cross-entropy
     batch: Count = 2  # patches per micro-batch
     accumulate: Count = 2  # micro-batches per optimiser step
     optimiser: Literal["adamw", "muon"] = "adamw"  # muon learns more in little time; no part of the original solution

@@ -1,12 +1,13 @@
-"""The networks shrunk: a demo that two cores train in minutes, and a smoke test."""
+"""The networks shrunk: six that two cores train in minutes, and a rule that shrinks every other in the same way."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 from motors.experiments.config import Experiment
-from motors.experiments.original import COAT_MEDIUM, MAXVIT_TINY, RESNEXT50, X3D_M
+from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
 from motors.experiments.others import EFFICIENTNET_LITE0
 
 
@@ -27,11 +28,6 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
         "fold": 0,
     }
     return replace(original, **small | changes)
-
-
-def _smoke(demo: Experiment) -> Experiment:
-    """The demo's network after four steps: does it run at all?"""
-    return replace(demo, name=f"{demo.family}_smoke", steps=4, warmup=1, save_every=2)
 
 
 # Family and code path of the original, shrunk to what two cores train in minutes on the simulated competition. Small
@@ -58,8 +54,6 @@ RESNEXT50_DEMO = _demo(
     steps=850,
 )
 
-RESNEXT50_SMOKE = _smoke(RESNEXT50_DEMO)
-
 # A quarter of the growth and a third of the layers of DenseNet-121, behind three small kernels instead of one of 7³.
 DENSENET121_DEMO = replace(
     RESNEXT50_DEMO,
@@ -69,8 +63,6 @@ DENSENET121_DEMO = replace(
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
     steps=1000,
 )
-
-DENSENET121_SMOKE = _smoke(DENSENET121_DEMO)
 
 # A third of X3D-M's blocks and a third of its channels, the stem's a multiple of 8: CPUs are slow with others.
 X3D_M_DEMO = replace(
@@ -84,8 +76,6 @@ X3D_M_DEMO = replace(
     steps=1100,
 )
 
-X3D_M_SMOKE = _smoke(X3D_M_DEMO)
-
 # In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
 MAXVIT_TINY_DEMO = _demo(
     MAXVIT_TINY,
@@ -97,8 +87,6 @@ MAXVIT_TINY_DEMO = _demo(
     steps=950,
 )
 
-MAXVIT_TINY_SMOKE = _smoke(MAXVIT_TINY_DEMO)
-
 COAT_MEDIUM_DEMO = replace(
     MAXVIT_TINY_DEMO,
     name="coat_medium_demo",
@@ -108,8 +96,6 @@ COAT_MEDIUM_DEMO = replace(
     normalisation=COAT_MEDIUM.normalisation,
     steps=1000,
 )
-
-COAT_MEDIUM_SMOKE = _smoke(COAT_MEDIUM_DEMO)
 
 # A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over
 # the last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
@@ -128,4 +114,74 @@ EFFICIENTNET_LITE0_DEMO = replace(
     steps=300,
 )
 
-EFFICIENTNET_LITE0_SMOKE = _smoke(EFFICIENTNET_LITE0_DEMO)
+WHOLE = {each.family: each for each in (RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM, EFFICIENTNET_LITE0)}
+DEMO = {
+    each.family: each
+    for each in (
+        *(RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO),
+        *(MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO, EFFICIENTNET_LITE0_DEMO),
+    )
+}
+
+# What a small version takes over from its experiment: what that is about, and nothing that costs time.
+ABOUT = ("neck", "normalisation", "recompute", "starts_from", "sigma", "most_motors", "augment", "average", "precision")
+ABOUT += ("mixup", "mixup_alpha", "mixup_motors", "positive_weight", "tversky")
+
+# Options of a narrow encoder, by what its name has in it; the first that fits.
+STAGES = {"layers": [2, 2, 2, 2], "channels": [16, 32, 64, 96], "stem_type": "deep", "stem_width": 4}
+NARROW = {
+    "resnet101": STAGES | {"layers": [2, 2, 6, 2]},
+    "resnext101": STAGES | {"layers": [2, 2, 6, 2], "cardinality": 4, "base_width": 64},
+    "resnext": STAGES | {"cardinality": 4, "base_width": 32},
+    "resnet": STAGES,
+    "densenet121": DENSENET121_DEMO.encoder_options,
+    "densenet161": {"growth_rate": 12, "block_config": [2, 4, 12, 8], "stem_type": "deep"},
+    "densenet": {"growth_rate": 8, "block_config": [2, 4, 12, 8], "stem_type": "deep"},
+    "x3d/l": {"depths": [2, 4, 9, 5], "channels": X3D_M_DEMO.encoder_options["channels"]},
+    "x3d": X3D_M_DEMO.encoder_options,
+    "maxvit": MAXVIT_TINY_DEMO.encoder_options,
+    "coat": COAT_MEDIUM_DEMO.encoder_options,
+    "convnext_small": {"depths": [1, 1, 4, 1], "dims": [16, 32, 64, 96]},
+    "convnext": {"depths": [1, 1, 2, 1], "dims": [16, 32, 64, 96]},
+    "swinv2": {"depths": [1, 1, 2, 1], "embed_dim": 24, "num_heads": [1, 2, 4, 8]},
+}
+
+
+def shrunk(experiment: Experiment, profile: str) -> Experiment:
+    """Return the small version of any experiment, by rule: `profile` is demo or smoke.
+
+    It is the demo's version of the network it is trained like, its family, in all but what `experiment` is about
+    (`ABOUT`); the rate and the number of steps stand in the same proportion to the family's. Its encoder has the same
+    blocks, fewer and narrower ones (`NARROW`), so that two cores take a step in a second or so.
+
+    Raises
+    ------
+    ValueError
+        If there is no such profile.
+    """
+    if profile not in ("demo", "smoke"):
+        raise ValueError(f"there is no profile {profile!r} of experiments: choose full, demo or smoke")
+    small = DEMO[experiment.family]
+    if experiment != WHOLE[experiment.family]:
+        whole = WHOLE[experiment.family]
+        encoder, options = narrow(experiment)
+        small = replace(
+            small,
+            **{name: getattr(experiment, name) for name in ABOUT},
+            encoder=encoder,
+            encoder_options=options,
+            learning_rate=small.learning_rate * experiment.learning_rate / whole.learning_rate,
+            steps=round(small.steps * experiment.optimiser_steps / whole.optimiser_steps),
+            warmup=small.warmup if experiment.warmup or not whole.warmup else 0,
+        )
+    small = replace(small, name=f"{experiment.name}_{profile}")
+    return small if profile == "demo" else replace(small, steps=4, warmup=1, save_every=2)
+
+
+def narrow(experiment: Experiment) -> tuple[str, dict[str, Any]]:
+    """Return encoder and options of an experiment with fewer and narrower blocks; one that is small stays whole."""
+    kind, _, name = experiment.encoder.partition("/")
+    found = next((options for pattern, options in NARROW.items() if re.search(pattern, experiment.encoder)), {})
+    if kind == "smp" and not name.startswith("tu-"):  # timm's take options
+        name = f"tu-{name.replace('se_resnet', 'seresnet')}"
+    return f"{kind}/{name}", found | experiment.encoder_options

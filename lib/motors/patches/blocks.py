@@ -18,6 +18,7 @@ from motors.labels.table import Labels, prepared
 from motors.patches.augment import blocks
 from motors.patches.augment.blocks import Draw
 from motors.patches.epochs import START, Epoch, fingerprint, windows
+from motors.patches.mixup import mixed
 from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
 
@@ -91,11 +92,15 @@ class Blocks(Dataset):
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Return sample `k` as tensors: image `(1, z, y, x)` uint8 and target `(1, z, y, x)` float32, a grid of cells.
 
-        With them come tomo_id and the number of motors in view.
+        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
         """
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
-        block = self.block(int(k))
+        return mixed(self._sample, int(k), len(self), self.experiment)
+
+    def _sample(self, k: int) -> dict[str, Any]:
+        """Sample `k` before any mixup."""
+        block = self.block(k)
         return {
             "image": torch.from_numpy(block.voxels)[None],
             "target": torch.from_numpy(block.heatmap)[None],

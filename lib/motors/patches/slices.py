@@ -19,6 +19,7 @@ from motors.labels.table import Labels, prepared
 from motors.patches.augment import slices
 from motors.patches.augment.slices import Draw
 from motors.patches.epochs import SliceEpoch, fingerprint, motor_slices
+from motors.patches.mixup import mixed
 from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
 
@@ -100,11 +101,15 @@ class Slices(Dataset):
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Return sample `k` as tensors: image `(3, y, x)` uint8 and target `(1, y, x)` float32, a grid of cells.
 
-        With them come tomo_id and the number of motors in view.
+        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
         """
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
-        triplet = self.triplet(int(k))
+        return mixed(self._sample, int(k), len(self), self.experiment)
+
+    def _sample(self, k: int) -> dict[str, Any]:
+        """Sample `k` before any mixup."""
+        triplet = self.triplet(k)
         return {
             "image": torch.from_numpy(triplet.voxels),
             "target": torch.from_numpy(triplet.heatmap)[None],

@@ -18,18 +18,34 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from motors.experiments.config import Experiment
 
+ALARMS = 0.3  # what a false alarm weighs in the Tversky index; a miss weighs the rest
 MATRICES = 5.0  # how much faster than all the rest Muon moves the kernels, taken as matrices
 
 
-def loss(logits: Tensor, target: Tensor) -> Tensor:
+def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversky: float = 0.0) -> Tensor:
     """Return the mean binary cross-entropy over all cells, in float32: the loss of the original solution.
 
     Parameters
     ----------
-    logits : what a network answers, of any shape
-    target : what it should have answered, in [0, 1], of the same shape
+    logits : what a network predicts, of any shape
+    target : what it should have predicted, in [0, 1], of the same shape
+    positive_weight : of the part of a cell that is a motor; the original's sweep went from 1 to 32
+    tversky : share of one minus the Tversky index (Salehi et al. 2017: false alarms weigh 0.3, misses 0.7), which the
+        original mixed in and left out again
     """
-    return binary_cross_entropy_with_logits(logits.float(), target.float())
+    logits, target = logits.float(), target.float()
+    weight = None if positive_weight == 1 else torch.tensor(positive_weight, device=logits.device)
+    entropy = binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+    if not tversky:
+        return entropy
+    probability = logits.sigmoid()
+    hits, alarms, misses = (
+        (probability * target).sum(),
+        (probability * (1 - target)).sum(),
+        ((1 - probability) * target).sum(),
+    )
+    index = (hits + 1) / (hits + ALARMS * alarms + (1 - ALARMS) * misses + 1)  # of nothing in nothing it is 1
+    return (1 - tversky) * entropy + tversky * (1 - index)
 
 
 def learning_rate(experiment: Experiment, step: int) -> float:
@@ -123,7 +139,9 @@ class Training(LightningModule):
         noise = np.random.SeedSequence([self.experiment.seed, index, self.global_rank]).generate_state(1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(noise[0]))
-            return loss(self.network(batch["image"].float()), batch["target"])
+            logits, weights = self.network(batch["image"].float()), self.experiment
+            wanted = {"positive_weight": weights.positive_weight, "tversky": weights.tversky}
+            return loss(logits, batch["target"], **wanted)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimiser of the experiment, its rate moved every step."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from motors.networks.encoders.planar import PlanarEncoder
 
 STEP = 2  # voxels along z from one triplet of slices to the next
+WALKED = 2  # levels, the coarsest, that an LSTM walks through
 
 
 class SlicedEncoder(nn.Module):
@@ -22,6 +23,8 @@ class SlicedEncoder(nn.Module):
     Parameters
     ----------
     name, shape, weights, options : see `PlanarEncoder`
+    lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
+        LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
 
     Attributes
     ----------
@@ -34,7 +37,13 @@ class SlicedEncoder(nn.Module):
     """
 
     def __init__(
-        self, name: str, shape: tuple[int, int], weights: dict[str, Tensor] | None = None, **options: Any
+        self,
+        name: str,
+        shape: tuple[int, int],
+        weights: dict[str, Tensor] | None = None,
+        *,
+        lstm: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.flat = PlanarEncoder(name, shape, weights, **options)
@@ -46,6 +55,8 @@ class SlicedEncoder(nn.Module):
             raise ValueError(f"{name} cannot walk through volumes: its stages are no modules that could be changed")
         for stage in stages:
             stage.register_forward_hook(_halve)
+        walked = zip(self.channels[-WALKED:], self.strides[-WALKED:], strict=True) if lstm else ()
+        self.walks = nn.ModuleDict({str(stride): Walk(channels) for channels, stride in walked})
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
@@ -54,7 +65,28 @@ class SlicedEncoder(nn.Module):
         triplets = torch.stack([padded[:, c, c : c + depth : STEP] for c in range(3)], dim=2)
         levels = self.flat(triplets.flatten(0, 1))
         deep = [level.unflatten(0, (count, depth // s)) for level, s in zip(levels, self.strides, strict=True)]
-        return [level.movedim(2, 1) for level in deep]
+        whole = [level.movedim(2, 1) for level in deep]
+        walks = [self.walks[str(s)] if str(s) in self.walks else nn.Identity() for s in self.strides]
+        return [walk(level) for walk, level in zip(walks, whole, strict=True)]
+
+
+class Walk(nn.Module):
+    """A bidirectional LSTM along z, the same at every place in y and x; what it says is added to what comes in.
+
+    Parameters
+    ----------
+    channels : of what comes and goes, an even number: half of them are written on the way up, half on the way down
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, channels // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
+        columns = features.permute(0, 3, 4, 2, 1)  # b, y, x, z, c
+        said, _ = self.lstm(columns.flatten(0, 2))
+        return features + said.unflatten(0, columns.shape[:3]).permute(0, 4, 3, 1, 2)
 
 
 def _halve(stage: nn.Module, inputs: Any, features: Tensor) -> Tensor:
