@@ -1,10 +1,15 @@
 """What all tests share."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Kaggle's package reads both when it is imported: no test may reach the real servers, nor anybody's credentials.
+os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
+os.environ["KAGGLE_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kaggle-")
 
 settings.register_profile("motors", deadline=None)  # a busy machine is no failure
 settings.load_profile("motors")

@@ -1,4 +1,4 @@
-"""A stand-in for Kaggle's servers on loopback: what the real `kaggle` command asks for, checked as a server would.
+"""A stand-in for Kaggle's servers on loopback: what Kaggle's own package asks for, checked as a server would.
 
 It keeps datasets, kernels and submissions in memory, and can be told to fail.
 """
@@ -9,12 +9,15 @@ import json
 import os
 import re
 import sysconfig
+import tempfile
 import threading
+import time
 import zipfile
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 USER, KEY, TOKEN = "alice", "a-key", "a-token"
@@ -78,6 +81,27 @@ class StandIn:
             "KAGGLE_KEY": KEY,
         }
         return {name: value for name, value in (kept | wanted | changes).items() if value is not None}
+
+
+def connect(stand_in: StandIn, home: Path, monkeypatch) -> None:
+    """Let Kaggle's package, in this process and in those it starts, speak to a stand-in, and wait for nothing."""
+    from kaggle.api import kaggle_api_extended
+    from kagglesdk import kaggle_env
+
+    from motors.kaggle import client
+
+    for name, value in stand_in.environment(home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "tmp"))
+    hasty = SimpleNamespace(**{name: getattr(time, name) for name in ("time", "mktime", "strftime", "localtime")})
+    hasty.sleep = lambda seconds: None
+    monkeypatch.setattr(kaggle_api_extended, "time", hasty)
+    assert kaggle_api_extended.KaggleApi.args == ["--local"]
+    assert kaggle_api_extended.KaggleApi.config_dir == os.environ["KAGGLE_CONFIG_DIR"]
+    assert kaggle_env.get_endpoint(kaggle_env.get_env()).startswith("http://localhost")
+    client.logged_in.cache_clear()
 
 
 @contextmanager
@@ -181,7 +205,8 @@ class Handler(BaseHTTPRequestHandler):
     def _storage(self, path: str, fault: str | None) -> None:
         """A file to be downloaded, from an offset if that is asked for."""
         name = path.removeprefix("/storage/")
-        data = self.stand_in.archives.get(name.partition(".")[0]) or self.stand_in.outputs.get(name)
+        data = self.stand_in.archives.get(name.removesuffix(".zip")) or self.stand_in.outputs.get(name)
+        data = data or self._in_an_archive(name)
         if data is None:
             raise Answer(404)
         headers = {"ETag": '"1"', "Accept-Ranges": "bytes", "Last-Modified": "Wed, 05 Mar 2025 00:00:00 GMT"}
@@ -195,6 +220,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[start : start + (len(data) - start) // 2])
             raise ConnectionAbortedError
         raise Answer(206 if start else 200, data[start:], **headers)
+
+    def _in_an_archive(self, name: str) -> bytes | None:
+        """One file of a competition or of a dataset, by the address that its call gives."""
+        slug, _, path = name.partition("/")
+        if slug in self.stand_in.archives:
+            with zipfile.ZipFile(io.BytesIO(self.stand_in.archives[slug])) as archive:
+                return archive.read(path) if path in archive.namelist() else None
+        ref, _, path = name.replace("/", "\0", 1).partition("/")
+        return self.stand_in.datasets.get(ref.replace("\0", "/"), [{}])[-1].get(path)
 
 
 class Calls:
@@ -295,8 +329,20 @@ class Calls:
         self.here.submissions.append(entry)
         return {"message": "Successfully submitted", "ref": entry["ref"]}
 
-    def DownloadDataFiles(self, request: dict) -> dict:
+    def _rules(self) -> None:
         if not self.here.rules_accepted:
             message = "You must accept this competition's rules before you'll be able to download files."
             raise Answer(403, {"code": 403, "message": message})
+
+    def DownloadDataFiles(self, request: dict) -> dict:
+        self._rules()
         raise Answer(302, Location=f"http://localhost/storage/{request['competitionName']}.zip")
+
+    def DownloadDataFile(self, request: dict) -> dict:
+        self._rules()
+        raise Answer(302, Location=f"http://localhost/storage/{request['competitionName']}/{request['fileName']}")
+
+    def DownloadDataset(self, request: dict) -> dict:
+        self._versions(request)
+        place = f"{request['ownerSlug']}/{request['datasetSlug']}/{request['fileName']}"
+        raise Answer(302, Location=f"http://localhost/storage/{place}")

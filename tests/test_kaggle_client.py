@@ -1,10 +1,8 @@
-"""Sending and fetching with the real `kaggle` command, against a stand-in of Kaggle's servers that may fail."""
+"""Sending and fetching with Kaggle's own package, against a stand-in of its servers that may fail."""
 
 import contextlib
-import json
 import shutil
 import subprocess
-import sys
 import zipfile
 
 import cv2
@@ -22,7 +20,7 @@ from motors.kaggle.publishing import BASE
 from motors.tables import MOTOR_AXES
 from motors.workspace import paths
 
-SLOW = pytest.mark.slow  # each `kaggle` command takes most of a second to start
+KERNEL = pytest.mark.kernel  # starts one, or the `kaggle` command
 REF = "alice/motors-weights"
 
 
@@ -38,10 +36,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A stand-in for Kaggle's servers that every `kaggle` command of the test speaks to."""
+    """A stand-in for Kaggle's servers that Kaggle's package, in the test and in what it starts, speaks to."""
     with kaggle_stand_in.serving() as stand_in:
-        for name, value in stand_in.environment(tmp_path / "user").items():
-            monkeypatch.setenv(name, value)
+        kaggle_stand_in.connect(stand_in, tmp_path / "user", monkeypatch)
         yield stand_in
 
 
@@ -81,7 +78,6 @@ def test_a_dataset_is_created_then_left_alone_then_versioned(package, home, serv
     assert (len(server.datasets[REF]), server.about[REF]["notes"]) == (2, "not in git")
 
 
-QUICK = ("connection cut in an upload", "a file lost by the server")
 FAULTS = {  # what fails, how often, and the sentence; None: the client gets over it by itself
     "400 without a reason": ("CreateDataset", "400", 1, "400, it refused it without a reason; most often the title"),
     "403": ("CreateDataset", "403", 1, "403, it does not allow it: the owner has to be your user name"),
@@ -92,12 +88,12 @@ FAULTS = {  # what fails, how often, and the sentence; None: the client gets ove
     "connection cut in an upload": ("/upload/", "cut", 1, None),
     "connection cut at the end": ("CreateDataset", "cut", 1, None),
     "no answer at the end": ("CreateDataset", "mute", 1, None),
-    "an upload refused": ("/upload/", "403", 1, "has arrived in part: 1 of"),
+    "an upload refused": ("/upload/", "403", 1, "datasets create: Upload unsuccessful: README.md"),
     "a file lost by the server": ("CreateDataset", "lose", 1, "has arrived in part: 1 of"),
 }
 
 
-@pytest.mark.parametrize("fault", [pytest.param(each, marks=[] if each in QUICK else SLOW) for each in FAULTS])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_never_called_a_success_and_a_second_run_completes(fault, package, home, server):
     """One sentence on what happened; afterwards one dataset is there, whole, and in no more versions than needed."""
     call, kind, times, sentence = FAULTS[fault]
@@ -119,10 +115,8 @@ def test_a_fault_is_never_called_a_success_and_a_second_run_completes(fault, pac
     ("credentials", "sentence"),
     [
         pytest.param({"KAGGLE_USERNAME": None, "KAGGLE_KEY": None}, "no credentials: there are none", id="none"),
-        pytest.param(
-            {"KAGGLE_USERNAME": None, "KAGGLE_API_TOKEN": "old"}, "or they have expired", marks=SLOW, id="old token"
-        ),
-        pytest.param({"KAGGLE_KEY": "wrong"}, "put a new token from kaggle", marks=SLOW, id="wrong key"),
+        pytest.param({"KAGGLE_USERNAME": None, "KAGGLE_API_TOKEN": "old"}, "or they have expired", id="old token"),
+        pytest.param({"KAGGLE_KEY": "wrong"}, "put a new token from kaggle", id="wrong key"),
     ],
 )
 def test_without_good_credentials_nothing_is_sent(credentials, sentence, package, home, server, monkeypatch):
@@ -134,7 +128,6 @@ def test_without_good_credentials_nothing_is_sent(credentials, sentence, package
     assert server.calls["StartBlobUpload"] == 0
 
 
-@SLOW
 def test_a_good_token_is_as_good_as_a_key(package, home, server, monkeypatch):
     """The client's newer way to log in."""
     monkeypatch.delenv("KAGGLE_USERNAME")
@@ -151,7 +144,6 @@ def test_a_title_that_is_taken_is_said_to_be_although_the_client_ends_well(packa
     assert server.datasets == {}
 
 
-@SLOW
 def test_another_owners_slug_is_refused_in_a_sentence(package, home, server):
     """Before anything is uploaded, whoever's it is, and whether it is there or not."""
     server.datasets = {"bob/motors-weights": [{"a.csv": b"1"}]}
@@ -185,13 +177,17 @@ def test_a_notebook_is_pushed_and_handed_in(home, server):
     assert [each["description"] for each in server.submissions] == ["try (alice/motors-submit version 1)"]
 
 
-@SLOW
 def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp_path):
     """Not before it is complete, and not again by a second run: submissions are few a day."""
     ref, version = pushed_notebook(home, server)
     server.outputs = {"submission.csv": b"tomo_id\n"}
-    subprocess.run([kaggle_stand_in.KAGGLE, "kernels", "output", ref, "-p", tmp_path / "out"], check=True)
+    client.ask("kernels output", lambda api: api.kernels_output(ref, str(tmp_path / "out")))
     assert (tmp_path / "out" / "submission.csv").read_bytes() == b"tomo_id\n"
+    assert (
+        publishing.submit("byu", ref, version, "try", dry_run=True)
+        == "would submit try (alice/motors-submit version 1) to byu"
+    )
+    assert server.submissions == []
     server.status = "RUNNING"
     with pytest.raises(KaggleError, match="alice/motors-submit is running: submit once it is complete"):
         publishing.submit("byu", ref, version, "try")
@@ -201,7 +197,6 @@ def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp
     assert len(server.submissions) == 1
 
 
-@SLOW
 @pytest.mark.parametrize("kind", ["400", "429", "500", "cut", "mute"])
 def test_a_fault_in_handing_in_neither_loses_nor_doubles_it(kind, home, server):
     """In pushing, too, an error is never a success; a second run of each completes."""
@@ -218,7 +213,6 @@ def test_a_fault_in_handing_in_neither_loses_nor_doubles_it(kind, home, server):
     assert len(server.submissions) == 1
 
 
-@SLOW
 def test_a_notebook_without_its_data_is_not_pushed_or_not_called_so(home, server):
     """The client pushes it all the same, says so, and ends well; it would run on Kaggle, and fail there."""
     folder = publishing.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
@@ -227,7 +221,7 @@ def test_a_notebook_without_its_data_is_not_pushed_or_not_called_so(home, server
     assert server.kernels == {}
     seed(server, "motors-simulated-demo")
     server.fail("SaveKernel", "lose")
-    with pytest.raises(KaggleError, match="not valid dataset sources.*motors-lib"):
+    with pytest.raises(KaggleError, match="without the dataset alice/motors-lib, which is not valid"):
         publishing.push(folder)
 
 
@@ -237,8 +231,9 @@ def run_notebook(home, *datasets: str):
     return toys.command(home.root, "run", "notebooks/50_package_for_kaggle.ipynb", *values)
 
 
-def test_the_notebook_fails_when_a_file_was_lost_and_its_second_run_completes(home, server):
-    """As anybody would run it, with PUBLISH true: the sentence, a code other than 0, no notebook pushed; then all."""
+@KERNEL
+def test_the_notebook_fails_when_a_file_was_lost(home, server):
+    """As anybody would run it, with PUBLISH true: the sentence, a code other than 0, no notebook pushed."""
     seed(server, "motors-simulated-demo")
     server.fail("CreateDataset", "lose")
     answer = run_notebook(home, "motors-labels")
@@ -246,13 +241,10 @@ def test_the_notebook_fails_when_a_file_was_lost_and_its_second_run_completes(ho
     assert "motors-labels has arrived in part: 1 of 5 files are missing" in answer.stderr
     assert toys.record(home.root, "50_package_for_kaggle")["status"] == "failed"
     assert server.kernels == {}
-    answer = run_notebook(home, "motors-labels")
-    assert answer.returncode == 0, answer.stderr
-    assert len(server.datasets["alice/motors-labels"]) == 2
-    assert len(server.kernels["alice/motors-submit"]) == 1
 
 
-@SLOW
+@KERNEL
+@pytest.mark.slow
 def test_the_notebook_publishes_everything_once_and_a_change_as_a_version(home, server):
     """Every dataset there is; again, and nothing is sent; with other weights, and only they are."""
     toys.library(home.root)
@@ -293,7 +285,7 @@ def competition(tmp_path, compression: int = zipfile.ZIP_STORED) -> bytes:
 
 
 def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home, server, tmp_path):
-    """The client resumes; what is complete is not asked for again; a missing slice is fetched again."""
+    """The client resumes; what is complete is not asked for again."""
     server.archives[SLUG] = competition(tmp_path)
     server.fail("/storage/", "cut")
     folder = download(home)
@@ -308,11 +300,8 @@ def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home,
     assert download(home) == folder
     assert server.calls["DownloadDataFiles"] == asked
     (folder / "train" / "tomo_aa" / "slice_0002.jpg").unlink()
-    with pytest.raises(
-        ValueError, match=r"1 of 2 tomograms are not whole.*tomo_aa is \(2, 4, 6\), its label says \(3, 4, 6"
-    ):
+    with pytest.raises(ValueError, match=r"1 of 2 tomograms are not whole.*is \(2, 4, 6\), its label says \(3, 4, 6"):
         check(folder)
-    assert check(download(home)) == 2
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -362,22 +351,51 @@ def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
     refused("tomo_bb holds no JPEG slices", lambda folder: shutil.rmtree(folder / "test" / "tomo_bb"))
 
 
-@SLOW
-def test_make_data_says_which_rules_to_accept(home, server):
-    """One sentence with the page, and exit code 1."""
+def test_which_rules_to_accept_is_said(home, server, capsys):
+    """One sentence with the page, and the exit code of a failure."""
     server.rules_accepted = False
-    answer = subprocess.run([sys.executable, "-m", "motors", "download", "competition"], capture_output=True, text=True)
-    assert answer.returncode == 1
-    assert answer.stderr.splitlines()[-1].endswith("/rules")
-    assert "accept its rules on https://www.kaggle.com/competitions/byu-" in answer.stderr
+    assert main(["download", "competition"]) == 1
+    assert "accept its rules on https://www.kaggle.com/competitions/byu-" in capsys.readouterr().err
 
 
-@SLOW
-def test_the_stand_in_is_as_strict_as_the_servers(home, server, tmp_path):
-    """Whatever gets past the checks here would be refused there: a title of five characters."""
-    folder = tmp_path / "short"
-    folder.mkdir()
-    about = {"id": "alice/motors-short", "title": "Motor", "licenses": [{"name": "other"}]}
-    (folder / "dataset-metadata.json").write_text(json.dumps(about))
-    with pytest.raises(KaggleError, match="between 6 and 50 characters"):
-        client.call("datasets", "create", "-p", folder)
+def command(*words) -> str:
+    """Run the `kaggle` command as a user would, and return what it says."""
+    answer = subprocess.run([kaggle_stand_in.KAGGLE, *words], capture_output=True, text=True, check=False)
+    return answer.stdout + answer.stderr
+
+
+@KERNEL
+def test_what_is_packed_can_be_sent_by_the_plain_command(package, home, server):
+    """With the user's name in the place of OWNER: a dataset and the notebook; a title of 5 letters is refused."""
+    about = package.folder / "dataset-metadata.json"
+    about.write_text(about.read_text().replace("OWNER", "alice").replace("Motors: trained networks", "Motor"))
+    words = ("datasets", "create", "-p", package.folder, "--dir-mode", "zip")
+    assert "between 6 and 50 characters" in command(*words)
+    about.write_text(about.read_text().replace('"Motor"', '"Motors: trained networks"'))
+    assert "is being created" in command(*words)
+    assert same(package, server)
+    seed(server, "motors-simulated-demo")
+    folder = publishing.kernel(home.run("50_package_for_kaggle", "demo"), "alice", {})
+    assert "Kernel version 1 successfully pushed" in command("kernels", "push", "-p", folder)
+
+
+def test_one_missing_slice_is_fetched_alone(home, server, tmp_path):
+    """Not the whole archive; a slice cut short too, and one of a tomogram of unknown height if another follows it."""
+    server.archives[SLUG] = competition(tmp_path)
+    folder = download(home)
+    asked = server.calls["DownloadDataFiles"]
+    (folder / "train" / "tomo_aa" / "slice_0002.jpg").unlink()
+    (folder / "test" / "tomo_bb" / "slice_0000.jpg").unlink()
+    cut = folder / "train" / "tomo_aa" / "slice_0000.jpg"
+    cut.write_bytes(cut.read_bytes()[:-9])
+    assert check(download(home)) == 2
+    assert (server.calls["DownloadDataFile"], server.calls["DownloadDataFiles"]) == (3, asked)
+    (folder / "train_labels.csv").unlink()
+    assert check(download(home)) == 2
+    assert (server.calls["DownloadDataFile"], server.calls["DownloadDataFiles"]) == (3, asked + 1)
+
+
+def test_no_test_reaches_the_real_servers(server):
+    """The package speaks to loopback only, whatever the user has configured."""
+    with client.logged_in().build_kaggle_client() as kaggle:
+        assert kaggle.http_client()._endpoint.startswith("http://localhost")

@@ -1,33 +1,29 @@
-"""The installed `kaggle` command, run as it is, and its complaints in one sentence each."""
+"""The installed `kaggle` package asked in this process: what it prints is kept, what it raises becomes one sentence."""
 
 from __future__ import annotations
 
-import csv
 import io
-import os
-import re
-import subprocess
-import sysconfig
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+T = TypeVar("T")
 LOGIN = (
     "Kaggle accepted no credentials: there are none, or they have expired. Run `kaggle auth login`, or put a new token"
     " from kaggle.com/settings/api into ~/.kaggle/access_token"
 )
-
 ADVICE = {
     400: "refused it without a reason; most often the title or slug is taken, also by a notebook: choose another",
     403: "does not allow it: the owner has to be your user name",
     404: "knows no such thing: check the owner and the slug",
     429: "is asked too often: wait some minutes and run this again, what has arrived is not sent twice",
 }
-
 BUSY = "has trouble of its own: wait some minutes and run this again, what has arrived is not sent twice"
 GONE = "cannot be reached or hung up: run this again once the connection works, what has arrived is not sent twice"
-
-# What the client says although it ends with 0.
-FAILURES = re.compile(r".*(?:(?:creation|push) error:|are not valid (?:dataset|competition|kernel) sources).*")
 
 
 class KaggleError(RuntimeError):
@@ -38,71 +34,90 @@ class KaggleError(RuntimeError):
         self.status = status  # of HTTP, where there was one
 
 
-def call(*arguments: str | Path, show: Callable[[str], None] | None = None) -> str:
-    """Run `kaggle` with `arguments` and return what it says.
+class _Heard(io.StringIO):
+    """Keeps what the client prints, and passes it on."""
+
+    def __init__(self, show: Callable[[str], None] | None) -> None:
+        super().__init__()
+        self.show = show
+
+    def write(self, text: str) -> int:
+        """Keep `text`."""
+        if self.show:
+            self.show(text)
+        return super().write(text)
+
+
+def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:
+    """Return what `question` gets from Kaggle's own, logged in `KaggleApi`.
 
     Parameters
     ----------
-    arguments : of the command line, as in `kaggle datasets files owner/slug`
-    show : is given what the command says while it runs, such as the progress of an upload
+    what : is asked, for messages
+    question : calls the API
+    show : is given what the client prints meanwhile, such as the progress of an upload
 
     Raises
     ------
-    FileNotFoundError
-        If the client is not installed.
     KaggleError
-        If it fails, and also if it says so but ends as if it had not, as `kaggle datasets create` does.
+        If Kaggle refuses, cannot be reached, or says in its answer that it did not do it.
+    ModuleNotFoundError
+        If the package `kaggle` is not installed.
     """
-    command = Path(sysconfig.get_path("scripts")) / "kaggle"
-    if not command.exists():
-        raise FileNotFoundError('the `kaggle` command is not installed: pip install -e "./lib[kaggle]"')
-    line = [str(command), *map(str, arguments)]
-    with subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        said = b""
-        while piece := os.read(process.stdout.fileno(), 65536):
-            said += piece
-            if show:
-                show(piece.decode(errors="replace"))
-    text = said.decode(errors="replace")
-    failure = FAILURES.search(text)
-    if process.returncode or failure:
-        raise _error(" ".join(["kaggle", *map(str, arguments[:2])]), failure.group() if failure else text)
-    return text
+    heard = _Heard(show)
+    with redirect_stdout(heard), redirect_stderr(heard):
+        try:
+            answer = question(logged_in())
+        except SystemExit:  # of a client without credentials
+            raise KaggleError(LOGIN, 401) from None
+        except (OSError, ValueError) as error:  # those of requests are OSErrors, those of the client itself ValueErrors
+            raise _error(what, error) from None
+    if complaint := getattr(answer, "error", None) or getattr(answer, "error_message", None):  # beside a status of 200
+        advice = ": choose another in its metadata" if "already in use" in complaint else ""
+        raise KaggleError(f"{what}: {complaint.rstrip('.')}{advice}")
+    return answer
 
 
-def rows(*arguments: str | Path) -> list[dict[str, str]]:
-    """Return the table that a listing command of `kaggle` prints, page by page, as one dict per row.
-
-    Raises
-    ------
-    FileNotFoundError, KaggleError
-        As `call`.
-    """
-    found: list[dict[str, str]] = []
-    token: list[str] = []
+def pages(what: str, question: Callable[[KaggleApi, str | None], Any]) -> Iterator[Any]:
+    """Yield the answers to a question whose answer comes page by page, each with a `next_page_token`."""
+    token = None
     while True:
-        said = call(*arguments, "--csv", "--page-size", "200", *token)
-        table = re.search(r"^[A-Za-z]+(,[A-Za-z]+)+\r?$", said, re.MULTILINE)  # the header; what is above is talk
-        found += csv.DictReader(io.StringIO(said[table.start() :])) if table else []
-        following = re.search(r"^Next Page Token = (\S+)", said, re.MULTILINE)
-        if not following:
-            return found
-        token = ["--page-token", following[1]]
+        answer = ask(what, lambda api, token=token: question(api, token))
+        yield answer
+        token = answer.next_page_token
+        if not token:
+            return
 
 
-def _error(command: str, text: str) -> KaggleError:
-    """Put what the client said into one sentence."""
-    number = re.search(r"\b([45]\d\d) (?:Client|Server) Error", text)
-    status = int(number[1]) if number else None
-    if "Authentication required" in text or status == 401:
+@cache
+def logged_in() -> KaggleApi:
+    """Return the API with the user's credentials; the package is imported here, because importing it logs in, too."""
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    api = KaggleApi()
+    api.authenticate()
+    return api
+
+
+def user() -> str | None:
+    """Return who is logged in, as far as the client knows."""
+    return ask("who you are", lambda api: api.config_values.get("username"))
+
+
+def _error(what: str, error: Exception) -> KaggleError:
+    """Put what the client raised into one sentence."""
+    import requests
+
+    answer = getattr(error, "response", None)
+    status = None if answer is None else answer.status_code
+    if status == 401:
         return KaggleError(LOGIN, 401)
-    if re.search("accept .*rules", text):
+    if status == 403 and "rules" in answer.text:
         return KaggleError("Kaggle wants the competition's rules accepted first: do that on its page, tab Rules", 403)
-    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
     if status:
-        return KaggleError(f"{command}: Kaggle answered {status}, it {ADVICE.get(status, BUSY)}", status)
-    if re.search("Max retries exceeded|Connection aborted|Connection refused|NameResolution|timed out", text):
-        return KaggleError(f"{command}: Kaggle {GONE}")
-    if "already in use" in last:
-        return KaggleError(f"{command}: {last.rstrip('.')}: choose another in its metadata")
-    return KaggleError(f"{command}: {last[:300]}")
+        return KaggleError(f"{what}: Kaggle answered {status}, it {ADVICE.get(status, BUSY)}", status)
+    if isinstance(error, requests.RequestException):
+        return KaggleError(f"{what}: Kaggle {GONE}")
+    if isinstance(error, OSError):
+        raise error  # of this machine, such as a full disk
+    return KaggleError(f"{what}: {' '.join(str(error).split())[:300]}")

@@ -1,27 +1,30 @@
-"""The competition's data: downloaded by the real client, unpacked, and looked through for missing slices."""
+"""The competition's data: downloaded by Kaggle's own client, unpacked, and looked through for missing slices."""
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from motors.kaggle.client import KaggleError, call
+from motors.geometry import Shape
+from motors.kaggle.client import KaggleError, ask
 from motors.labels.formats import read_competition
 from motors.tables import read_table
 from motors.volumes import slices
 from motors.workspace.paths import COMPETITION, Workspace
 from motors.workspace.progress import progress
 
+FEW = 1000  # files that are fetched one by one rather than all 70 GB again
+
 
 def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], None] | None = None) -> Path:
     """Return the folder of a competition's data, complete; downloaded if they are not there.
 
     Interrupted, it goes on where it stopped, both in downloading and in unpacking. It takes twice the size of the
-    data until it is done.
+    data until it is done. Where only a few slices are missing or cut short, only they are fetched.
 
     Raises
     ------
@@ -34,21 +37,51 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
     """
     folder = home.new_dataset(slug)
     archive = folder / f"{slug}.zip"
-    if not archive.exists():
-        with contextlib.suppress(FileNotFoundError, ValueError):  # not there yet, or not whole: then it is downloaded
-            check(folder)
-            return folder
+    gone = None if archive.exists() else lacking(folder)
+    if gone is None or len(gone) > FEW:
+        _fetch(slug, lambda api: api.competition_download_files(slug, str(folder), quiet=show is None), show)
+        _unpack(archive, folder)
+    else:
+        for name in gone:
+            (folder / name).unlink(missing_ok=True)
+            where = {"file_name": name, "path": str(folder), "force": True, "quiet": True, "unzip": True}
+            _fetch(slug, lambda api, where=where: api.competition_download_file(slug, **where), show)
+    check(folder)
+    archive.unlink(missing_ok=True)
+    return folder
+
+
+def lacking(folder: Path) -> list[str] | None:
+    """Return the slices that a competition lacks or has in part, by path in its folder; None if most of it is missing.
+
+    That the last slices of a hidden tomogram are missing cannot be seen: no table has its shape.
+    """
     try:
-        call("competitions", "download", slug, "-p", folder, show=show)
+        shapes = _shapes(folder)
+    except (FileNotFoundError, ValueError):
+        return None
+    found = []
+    for part, known in shapes.items():
+        for name in slices.incomplete(folder / part, known)["tomo_id"]:
+            place = folder / part / name
+            numbers = [int(path.stem.removeprefix("slice_")) for path in place.glob("slice_[0-9]*.jpg")]
+            count = known[name][0] if known[name] else max(numbers, default=-1) + 1
+            paths = [place / f"slice_{k:04d}.jpg" for k in range(count)]
+            if not paths:
+                return None
+            found += [path.relative_to(folder).as_posix() for path in paths if not _is_whole(path)]
+    return found
+
+
+def _fetch(slug: str, question: Callable[[Any], None], show: Callable[[str], None] | None) -> None:
+    """Let the client download something of a competition."""
+    try:
+        ask("competitions download", question, show=show)
     except KaggleError as error:
         if error.status == 403:
             page = f"https://www.kaggle.com/competitions/{slug}/rules"
             raise KaggleError(f"Kaggle does not hand out {slug} yet: accept its rules on {page}", 403) from None
         raise
-    _unpack(archive, folder)
-    check(folder)
-    archive.unlink()
-    return folder
 
 
 def check(folder: Path) -> int:
@@ -63,18 +96,21 @@ def check(folder: Path) -> int:
     ValueError
         If a table is none, a slice is missing or cut short, or a training tomogram has another shape than its label.
     """
-    for table in ("train_labels.csv", "sample_submission.csv"):
-        if not (folder / table).is_file():
-            raise FileNotFoundError(f"{folder / table} is missing: download the competition")
-    shapes = {
-        "train": read_competition(folder / "train_labels.csv").shapes(),
-        "test": dict.fromkeys(read_table(folder / "sample_submission.csv", ["tomo_id"])["tomo_id"]),
-    }
+    shapes = _shapes(folder)
     problems = [each for part, known in shapes.items() for each in slices.incomplete(folder / part, known)["problem"]]
     count = sum(map(len, shapes.values()))
     if problems:
         raise ValueError(f"{len(problems)} of {count} tomograms are not whole ({problems[0]}): download them again")
     return count
+
+
+def _shapes(folder: Path) -> dict[str, dict[str, Shape | None]]:
+    """The tomograms of both halves, with their shapes where a table has them."""
+    for table in ("train_labels.csv", "sample_submission.csv"):
+        if not (folder / table).is_file():
+            raise FileNotFoundError(f"{folder / table} is missing: download the competition")
+    hidden = read_table(folder / "sample_submission.csv", ["tomo_id"])["tomo_id"]
+    return {"train": read_competition(folder / "train_labels.csv").shapes(), "test": dict.fromkeys(hidden)}
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -98,6 +134,11 @@ def _unpack(archive: Path, folder: Path) -> None:
                 partial.unlink(missing_ok=True)
                 raise ValueError(f"{archive} is damaged at {item.filename}: remove it and download again") from None
             partial.replace(target)
+
+
+def _is_whole(path: Path) -> bool:
+    """True if a slice is there and is not cut short."""
+    return path.is_file() and slices.END_OF_JPEG in path.read_bytes()
 
 
 def _there(path: Path, item: zipfile.ZipInfo) -> bool:

@@ -126,19 +126,28 @@ def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
     """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
-    ensemble = run.input(ENSEMBLE) / "ensemble.json"
+    ensemble = _there(run.input(ENSEMBLE) / "ensemble.json", ENSEMBLE)
     found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
     about = members(json.loads(ensemble.read_text(encoding="utf-8")))
     for network in networks or about["run"].unique():
         notebook, _, name = network.partition("/")
         folder = run.input(notebook, name)
-        card = write_text(run.output / f"{notebook}-{folder.name}.md", _card(run, folder))
         inside = ["weights/weights.safetensors", "weights/experiment.json", "provenance.json"]
+        for path in inside:
+            _there(folder / path, notebook)
+        card = write_text(run.output / f"{notebook}-{folder.name}.md", _card(run, folder))
         if (folder / "metrics.csv").is_file():  # not of a network that was converted, not trained
             inside.append("metrics.csv")
         found |= {f"{notebook}/{folder.name}/{path}": folder / path for path in inside}
         found[f"{notebook}/{folder.name}/README.md"] = card
     return found
+
+
+def _there(path: Path, notebook: str) -> Path:
+    """A file that a notebook should have left."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run {notebook} again, to its end")
+    return path
 
 
 def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:

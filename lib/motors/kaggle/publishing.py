@@ -1,10 +1,9 @@
-"""Packages sent to Kaggle by the real client, and looked at there: what is listed counts, not what the client says."""
+"""Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from motors.kaggle import metadata
-from motors.kaggle.client import KaggleError, call, rows
+from motors.kaggle.client import KaggleError, ask, pages, user
 from motors.kaggle.packages import Package, check
 from motors.workspace.files import write_json
 from motors.workspace.paths import PACKAGED, Run, Workspace
 from motors.workspace.provenance import commit
 
+PAGE = 200  # files of a listing
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
 LOOK_AGAIN = 5.0  # seconds
 SUBMIT = "90_submit"
@@ -68,12 +68,13 @@ def publish(
         return "unchanged"
     _check_user(owner)
     folder = _stage(package, owner, home)
-    options = ["-p", folder, "--dir-mode", "zip"]
+    what = {"folder": str(folder), "dir_mode": "zip"}
     try:
         if there is None:
-            call("datasets", "create", *options, *(["--public"] if public else []), show=show)
+            ask("datasets create", lambda api: api.dataset_create_new(public=public, **what), show=show)
         else:
-            call("datasets", "version", *options, "-m", _note(home), show=show)
+            note = _note(home)
+            ask("datasets version", lambda api: api.dataset_create_version(version_notes=note, **what), show=show)
     except KaggleError as error:
         if error.status is None and not absent(package, listing(ref) or {}):
             return "created" if there is None else "versioned"  # it arrived, only the answer did not
@@ -91,11 +92,12 @@ def listing(ref: str) -> dict[str, int] | None:
         If Kaggle cannot be reached or knows no credentials.
     """
     try:
-        return {row["name"]: int(row["size"]) for row in rows("datasets", "files", ref)}
+        listed = list(pages("datasets files", lambda api, token: api.dataset_list_files(ref, token, PAGE)))
     except KaggleError as error:
         if error.status in NOWHERE:
             return None
         raise
+    return {file.name: file.total_bytes for page in listed for file in page.files}
 
 
 def absent(package: Package, there: Mapping[str, int]) -> list[str]:
@@ -145,14 +147,16 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
     metadata.check_kernel(about, folder)
     if missing := [ref for ref in about["dataset_sources"] if not _exists(ref)]:
         raise KaggleError(f"{about['id']} was not pushed, it needs {missing[0]}, which is not there yet: publish it")
-    said = call("kernels", "push", "-p", folder, show=show)
-    version = re.search(r"Kernel version (\d+) successfully pushed", said)
-    if not version:
-        raise KaggleError(f"{about['id']} may not have been pushed, the client says: {said.strip()[-300:]}")
-    return about["id"], int(version[1])
+    pushed = ask("kernels push", lambda api: api.kernels_push(str(folder)), show=show)
+    kinds = {"dataset": pushed.invalid_dataset_sources, "competition": pushed.invalid_competition_sources}
+    if refused := [f"{kind} {ref}" for kind, refs in kinds.items() for ref in refs or ()]:
+        raise KaggleError(f"{about['id']} was pushed without the {refused[0]}, which is not valid there: push it again")
+    if not pushed.version_number:
+        raise KaggleError(f"{about['id']} may not have been pushed, it has no version: look for it on Kaggle")
+    return about["id"], pushed.version_number
 
 
-def submit(competition: str, ref: str, version: int, message: str) -> str:
+def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
     """Hand in the output of a pushed notebook, once, and return what Kaggle says.
 
     Raises
@@ -163,27 +167,28 @@ def submit(competition: str, ref: str, version: int, message: str) -> str:
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
         return "submitted before, nothing was sent"
-    status = re.search(r'status "(?:\w+\.)?(\w+)"', call("kernels", "status", ref))
-    if not status or status[1].upper() != "COMPLETE":
-        raise KaggleError(f"{ref} is {status[1].lower() if status else 'unknown'}: submit once it is complete")
-    said = call(
-        *("competitions", "submit", competition, "-k", ref, "-v", str(version)),
-        *("-f", "submission.csv", "-m", note),
-    )
+    status = ask("kernels status", lambda api: api.kernels_status(ref)).status.name
+    if status != "COMPLETE":
+        raise KaggleError(f"{ref} is {status.lower()}: submit once it is complete")
+    if dry_run:
+        return f"would submit {note} to {competition}"
+    handing = {"file_name": "submission.csv", "message": note, "competition": competition, "kernel": ref}
+    said = ask("competitions submit", lambda api: api.competition_submit_code(kernel_version=version, **handing))
     if note not in _submissions(competition):
-        raise KaggleError(f"Kaggle lists no submission of {ref} version {version}; it said: {said.strip()[-300:]}")
-    return said.strip().splitlines()[-1]
+        raise KaggleError(f"Kaggle lists no submission of {ref} version {version}; it said: {said.message}")
+    return said.message
 
 
 def _submissions(competition: str) -> list[str]:
-    """The notes of all that has been handed in."""
-    return [row["description"] for row in rows("competitions", "submissions", competition)]
+    """The notes of the newest that have been handed in; Kaggle takes a handful a day."""
+    listed = ask("competitions submissions", lambda api: api.competition_submissions(competition, page_size=PAGE))
+    return [each.description for each in listed or ()]
 
 
 def _exists(ref: str) -> bool:
     """True if Kaggle has a dataset; one call, where listing its files may take many."""
     try:
-        call("datasets", "status", ref)
+        ask("datasets status", lambda api: api.dataset_status(ref))
     except KaggleError as error:
         if error.status in NOWHERE:
             return False
@@ -193,9 +198,9 @@ def _exists(ref: str) -> bool:
 
 def _check_user(owner: str) -> None:
     """Refuse to send in somebody else's name: Kaggle itself would only say so once everything is uploaded."""
-    user = re.search(r"^- username: (\S+)", call("config", "view"), re.MULTILINE)
-    if user and user[1].lower() not in (owner.lower(), "none"):
-        raise KaggleError(f"you are {user[1]} on Kaggle, and not {owner}: give your own name as the owner")
+    name = user()
+    if name and name.lower() != owner.lower():
+        raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
 
 
 def _note(home: Workspace) -> str:

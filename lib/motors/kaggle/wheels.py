@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import email
+import json
 import os
 import re
 import shutil
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from motors.workspace import files
@@ -24,7 +23,7 @@ NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fi
 
 # The parts of the library that stay at home, as patterns of paths in it: they make data, fetch them, ask somebody, run
 # notebooks, and send. Training, predicting and handing in, which Kaggle's machine is for, import none of them.
-HOME = ("simulate/*", "portal/*", "review/*", "pipeline/*", "cli.py", "__main__.py")
+HOME = ("simulate/*", "portal/*", "review/*", "pipeline/*", "commands/*", "cli.py", "__main__.py")
 HOME += tuple(f"kaggle/{name}.py" for name in "client competition metadata packages publishing wheels".split())
 EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes the same bytes
 
@@ -83,32 +82,42 @@ def download(lock: Path, output: Path) -> list[Path]:
         return [path for path in sorted(output.glob("*.whl")) if files.sha256(path) in hashes]
 
     if len(have()) < len(hashes):
-        _pip_download(output, "--require-hashes", "-r", str(lock))
+        _pip_download(output, "--no-deps", "--require-hashes", "-r", str(lock))
     return have()
 
 
 def lock(wheel: Path, image: Path, target: Path) -> Path:
-    """Write the newest versions of what `wheel` needs and `image` lacks, with hashes, to `target` and return it.
+    """Write the versions of what `wheel` needs and `image` lacks, with hashes, to `target` and return it.
+
+    pip resolves them, for Kaggle's Python and platform, beside the versions that the image has.
 
     Raises
     ------
-    ValueError
-        If the image has a package in a version that does not fit, or one that never travels is missing.
     RuntimeError
-        If pip finds no wheel.
+        If pip finds none that fit each other and the image.
+    ValueError
+        If PyTorch is missing in the image: it never travels.
     """
-    lines = []
-    have = versions(image)
     with tempfile.TemporaryDirectory() as folder:
-        waiting = missing(wheel, have)
-        while waiting:
-            need = waiting.pop()
-            got = _pip_download(Path(folder) / str(len(lines)), need)
-            name, version = got.name.split("-")[:2]
-            have[_plain(name)] = version
-            lines.append(f"{_plain(name)}=={version} --hash=sha256:{files.sha256(got)}\n")
-            waiting = list(dict.fromkeys([*waiting, *missing(got, have)]))
-    return write_text(target, "".join(sorted(lines)))
+        have = {name: f"{version.partition('+')[0]}+image" for name, version in versions(image).items()}
+        for name, version in have.items():
+            _stand_in(Path(folder), name, version)
+        fixed = write_text(Path(folder) / "image.txt", "".join(f"{name}=={each}\n" for name, each in have.items()))
+        report = Path(folder) / "report.json"
+        options = ["--dry-run", "--ignore-installed", "--report", str(report), "--target", folder, "-c", str(fixed)]
+        _pip("install", f"versions for {wheel.name}", *options, "--find-links", folder, str(wheel))
+        found = [each["metadata"] for each in json.loads(report.read_text(encoding="utf-8"))["install"]]
+        wanted = {_plain(each["name"]): each["version"] for each in found}
+        wanted = {name: wanted[name] for name in sorted(set(wanted) - set(have) - {wheel.name.partition("-")[0]})}
+        if never := sorted(set(wanted) & set(NEVER)):
+            raise ValueError(
+                f"{wheel.name} needs {never[0]}, which is never packed: list the image's own in {image.name}"
+            )
+        lines = []
+        for name, version in wanted.items():
+            got = _pip_download(Path(folder) / name, "--no-deps", f"{name}=={version}")
+            lines.append(f"{name}=={version} --hash=sha256:{files.sha256(got)}\n")
+    return write_text(target, "".join(lines))
 
 
 def versions(image: Path) -> dict[str, str]:
@@ -117,50 +126,33 @@ def versions(image: Path) -> dict[str, str]:
     return {_plain(name): version for name, _, version in (line[0].partition("==") for line in lines if line)}
 
 
-def missing(wheel: Path, have: dict[str, str]) -> list[str]:
-    """Return what a wheel needs and does not find among the versions in `have`.
-
-    Raises
-    ------
-    ValueError
-        If a version that is there does not fit, or one is missing that never travels.
-    """
-    found = []
-    for need in _needs(wheel):
-        name, version = _plain(need.name), have.get(_plain(need.name))
-        if version is None and name in NEVER:
-            raise ValueError(f"{wheel.name} needs {need}, which is not listed and never packed: list the image's own")
-        if version is None:
-            found.append(str(need).partition(";")[0].strip())
-        elif not need.specifier.contains(version, prereleases=True):
-            raise ValueError(f"{wheel.name} needs {need}, but Kaggle's image has {version}: widen the bound, and test")
-    return found
-
-
-def _needs(wheel: Path) -> Iterable:
-    """The requirements in a wheel's metadata that count on Kaggle."""
-    from packaging.requirements import Requirement
-
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        about = email.message_from_bytes(archive.read(name))
-    there = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "extra": "", "sys_platform": "linux"}
-    for line in about.get_all("Requires-Dist") or []:
-        need = Requirement(line)
-        if need.marker is None or need.marker.evaluate(there):
-            yield need
+def _stand_in(folder: Path, name: str, version: str) -> None:
+    """Write a wheel of a package that the image has: it needs nothing more, whatever an index says of that version."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        about = f"{stem}.dist-info"
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
 
 
 def _pip_download(output: Path, *wanted: str) -> Path:
-    """Let pip download wheels for Kaggle's machine, without what they depend on; return the newest of the folder."""
+    """Let pip download wheels, and return the newest of the folder."""
     output.mkdir(parents=True, exist_ok=True)
+    _pip("download", wanted[-1], "--dest", str(output), *wanted)
+    return max(output.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+
+
+def _pip(command: str, what: str, *options: str) -> None:
+    """Let pip work for Kaggle's machine rather than for this one."""
     there = [word for name in PLATFORMS for word in ("--platform", name)]
-    options = ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON, *there]
-    line = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(output), *options, *wanted]
+    there += ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
+    line = [sys.executable, "-m", "pip", command, "--disable-pip-version-check", *there, *options]
     answer = subprocess.run(line, capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"pip cannot download {wanted[-1]}: {answer.stderr.strip().splitlines()[-1]}")
-    return max(output.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+        telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", answer.stdout)  # of a conflict
+        reason = telling or re.findall(r"ERROR: (.*)", answer.stderr) or [answer.stderr]
+        raise RuntimeError(f"pip finds no {what}: {', '.join(map(str.strip, reason))[:300]}")
 
 
 def _plain(name: str) -> str:
