@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,7 +155,7 @@ def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doub
     assert review_sheet.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
     for image in set(sheet["image"]):
         (tmp_path / image).write_bytes(b"picture")
-    assert len(Reviewer(sheet, tmp_path, tmp_path / "decisions.csv").questions) == 3
+    assert len(Reviewer(sheet, read, tmp_path / "decisions.csv").questions) == 3
 
 
 def test_where_all_agree_the_sheet_is_empty():
@@ -422,51 +423,79 @@ def test_a_tag_that_means_nothing_in_its_picture_is_refused(case, tmp_path):
         read_tags(tmp_path / "none.xml", sheet)
 
 
-@pytest.fixture
-def pictures(case, tmp_path):
-    """A folder with something under the name of every picture."""
-    for name in set(case[1]["image"]):
-        (tmp_path / name).write_bytes(name.encode())
-    return tmp_path
+def read(name: str) -> Tomogram:
+    """A tomogram of the sheet."""
+    voxels = np.random.default_rng(len(name)).integers(0, 256, SHAPE, np.uint8)
+    return Tomogram(name, voxels, SPACING)
 
 
-def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(case, pictures):
-    """Three questions; buttons and letters decide; a second widget opens at the first open one."""
+def press(reviewer: Reviewer, letters: str) -> None:
+    """Press keys one after the other."""
+    for letter in letters:
+        reviewer.handle("key", letter)
+
+
+def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(case, tmp_path):
+    """Three questions; buttons and keys decide; a second widget opens at the first open one."""
     _, sheet = case
-    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, read, tmp_path / "decisions.csv")
     assert (one.question["entry"], one.question["tomo_id"]) == ("label", "tomo_a")
-    assert one._picture.value == one.question["image"].encode()
+    assert one.viewer.point == [10, 10, 10] and one.viewer.planes.asked.tolist() == [10, 10, 10]
     one.buttons["reject"].click()
-    one._keys.value = "a"
-    assert one._keys.value == ""
-    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    assert one.viewer.point == [40, 50, 80]
+    press(one, "a")
+    two = Reviewer(sheet, read, tmp_path / "decisions.csv")
     assert (two.question["tomo_id"], two.question["number"]) == ("tomo_b", 2)
-    two._keys.value = "b"
+    press(two, "b")
     assert two.question["decision"] == "accept"
-    two._keys.value = "s"
+    press(two, "s")
     two._point.value = "20, 30.5 40"
-    two._point.value = "here"
-    assert "'here' is no position" in two._text.value
-    two._keys.value = "r"
-    assert two.question is None
+    two._point.value = "<here>"
+    assert "'&lt;here&gt;' is no position" in two._text.value
+    press(two, "r")
+    assert two.question is None and two.viewer.panel.layout.display == "none"
     assert "3 of 3 decided" in two._text.value
-    decided = read_decisions(pictures / "decisions.csv", sheet)
+    decided = read_decisions(tmp_path / "decisions.csv", sheet)
     assert decided["decision"].tolist() == ["reject", "accept", "", "", "reject", "accept"]
     assert decided.iloc[-1][["tomo_id", "entry", *POINT]].tolist() == ["tomo_b", "new", 20, 30.5, 40]
 
 
-def test_a_motor_that_was_added_is_no_question(case, pictures):
+def test_what_was_decided_or_added_last_can_be_taken_back(case, tmp_path):
+    """Step by step, in the file too; keys of the viewer move the planes, and m adds a motor where they meet."""
+    _, sheet = case
+    one = Reviewer(sheet, read, tmp_path / "decisions.csv")
+    press(one, "r" + 10 * "." + "m" + "a")
+    file = tmp_path / "decisions.csv"
+    decided = read_decisions(file, sheet)
+    assert decided["decision"].tolist() == ["reject", "accept", "", "", "", "accept"]
+    assert decided.iloc[-1][["entry", *POINT]].tolist() == ["new", 47, 50, 80], "the planes stop at the border"
+    for expected in (["reject", "", "", "", "", "accept"], ["reject", "", "", "", ""], [""] * 5, [""] * 5):
+        press(one, "u")
+        assert read_decisions(file, sheet)["decision"].tolist() == expected
+    assert one.question["entry"] == "label" and one.viewer.point == [10, 10, 10]
+
+
+def test_without_a_kernel_a_picture_of_the_question_is_shown(case, tmp_path):
+    """A JPEG beside the widget; after the last question there is none."""
+    one = Reviewer(case[1], read, tmp_path / "decisions.csv")
+    bundle = one._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/jpeg"])[:3] == b"\xff\xd8\xff"
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    press(one, "aaa")
+    assert "image/jpeg" not in one._repr_mimebundle_()
+
+
+def test_a_motor_that_was_added_is_no_question(case, tmp_path):
     """Also after the widget was opened again: going back from the last question never comes to it."""
     _, sheet = case
-    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, read, tmp_path / "decisions.csv")
     one.add(20, 30, 40)
     assert one.decided["asked"].tolist() == [*sheet["asked"], False]
-    one.decided.assign(asked=True).to_csv(pictures / "decisions.csv", index=False)  # as files were once written
-    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one.decided.assign(asked=True).to_csv(tmp_path / "decisions.csv", index=False)  # as files were once written
+    two = Reviewer(sheet, read, tmp_path / "decisions.csv")
     assert two.questions == one.questions
-    for letter in "sssbr":
-        two._keys.value = letter
-    three = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    press(two, "sssbr")
+    three = Reviewer(sheet, read, tmp_path / "decisions.csv")
     assert three.decided["decision"].tolist() == ["", "", "", "", "reject", "accept"]
 
 
@@ -482,22 +511,22 @@ def test_a_motor_that_was_added_is_no_question(case, pictures):
     ],
     ids=["NaN", "infinite", "beyond", "before", "twice", "beside"],
 )
-def test_the_widget_says_why_a_motor_cannot_be_added(case, pictures, text, sentence):
+def test_the_widget_says_why_a_motor_cannot_be_added(case, tmp_path, text, sentence):
     """The text stays to be corrected, the file stays one that opens again and that can be applied."""
     known, sheet = case
-    one = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    one = Reviewer(sheet, read, tmp_path / "decisions.csv")
     one._point.value = "20 30 40"
     one._point.value = text
     assert one._text.value.startswith(sentence)
     assert one._point.value == text
-    two = Reviewer(sheet, pictures, pictures / "decisions.csv")
+    two = Reviewer(sheet, read, tmp_path / "decisions.csv")
     after = corrections.apply(known, corrections.corrections(two.decided, run="r", round="leaky"))
     assert after.of("tomo_a").tolist() == [[10, 10, 10], [20, 30, 40]]
 
 
-def test_the_same_place_in_another_tomogram_is_another_motor(case, pictures):
+def test_the_same_place_in_another_tomogram_is_another_motor(case, tmp_path):
     """And after the last question none can be added, which is said too."""
-    one = Reviewer(case[1], pictures, pictures / "decisions.csv")
+    one = Reviewer(case[1], read, tmp_path / "decisions.csv")
     one._point.value = "20 30 40"
     one.skip()
     one.skip()
@@ -521,26 +550,26 @@ def decide_in_the_notebook(folder: Path, case: tuple, profile: str, decided: str
 
 
 @pytest.mark.parametrize("profile", ["demo", "full"])
-def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(case, pictures, profile):
+def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(case, tmp_path, profile):
     """Whether nobody is asked, the simulation is, or another file is given; what it makes of it has another name."""
     known, sheet = case
-    mine = pictures / "decisions.csv"
-    nobody = decide_in_the_notebook(pictures, case, profile)
+    mine = tmp_path / "decisions.csv"
+    nobody = decide_in_the_notebook(tmp_path, case, profile)
     expected = simulated.answer(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
     assert nobody["decision"].tolist() == list(expected)
     assert not mine.exists()
-    one = Reviewer(sheet, pictures, mine)
+    one = Reviewer(sheet, read, mine)
     one.reject()
     one.add(20, 30, 40)
     before = mine.read_bytes()
-    assert decide_in_the_notebook(pictures, case, profile)["decision"].tolist() == ["reject", "", "", "", "", "accept"]
-    (pictures / "annotations.xml").write_text(tagged(sheet, a="1"))
-    given = decide_in_the_notebook(pictures, case, profile, decided=str(pictures / "annotations.xml"))
+    assert decide_in_the_notebook(tmp_path, case, profile)["decision"].tolist() == ["reject", "", "", "", "", "accept"]
+    (tmp_path / "annotations.xml").write_text(tagged(sheet, a="1"))
+    given = decide_in_the_notebook(tmp_path, case, profile, decided=str(tmp_path / "annotations.xml"))
     assert given["decision"].tolist() == ["accept", "accept", "", "", ""]
     assert mine.read_bytes() == before
     other = (known, sheet.assign(x=sheet["x"] + 1))
     with pytest.raises(ValueError, match=r"decisions.csv: .* not on the sheet .*move the file away to begin anew"):
-        decide_in_the_notebook(pictures, other, profile)
+        decide_in_the_notebook(tmp_path, other, profile)
     assert mine.read_bytes() == before
 
 

@@ -30,13 +30,19 @@ def text(axes: Axes, x: float, y: float, words: str, colour: str = "white") -> N
     axes.text(x, y, words, fontsize=8, va="bottom", color=colour, path_effects=halo, clip_on=True)
 
 
+def bar_length(width: float) -> float:
+    """Return the longest of 1, 2, 5, 10, ... ångström that spans at most a third of `width` ångström."""
+    steps = [factor * 10.0**power for power in range(-1, 7) for factor in (1, 2, 5)]
+    return max((step for step in steps if step <= width / 3), default=steps[0])
+
+
 def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | None = None) -> None:
     """Draw a scale bar into the corner of an image of this shape.
 
     Parameters
     ----------
     spacing : ångström per pixel
-    bar : its length in ångström; None takes the longest of 1, 2, 5, 10, ... that spans at most a third of the width
+    bar : its length in ångström; None takes one that fits, see `bar_length`
 
     Raises
     ------
@@ -44,9 +50,7 @@ def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | Non
         If it is wider than the image: it would be cut off and say something false.
     """
     height, width = shape[:2]
-    if bar is None:
-        steps = [factor * 10.0**power for power in range(-1, 7) for factor in (1, 2, 5)]
-        bar = max((step for step in steps if step <= width * spacing / 3), default=steps[0])
+    bar = bar_length(width * spacing) if bar is None else bar
     if bar > 0.92 * width * spacing:
         raise ValueError(f"a scale bar of {bar:g} Å does not fit an image of {width * spacing:.0f} Å: leave bar out")
     left, below = 0.04 * width - 0.5, 0.95 * height - 0.5
