@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from motors.labels.folds import folds
 from motors.labels.formats import read_competition, wrong_counts
+from motors.labels.table import Labels
 from motors.simulate import competition, density as simulate_density, imaging, recipe as simulate_recipe
 from motors.simulate.cell import GAP, Capsule
 from motors.simulate.recipe import REAL_SPACINGS, RECIPES
+from motors.tables import MOTORS, TOMOGRAMS
 from motors.volumes import formats
 
 TINY = replace(RECIPES["smoke"], name="tiny", train=4, test=2)
@@ -122,12 +125,12 @@ def test_a_competition_that_is_there_is_reused(tiny, monkeypatch):
 
 def test_an_interrupted_simulation_is_completed(tiny, tmp_path, monkeypatch):
     """A kill leaves whole tomograms only; the next call makes the missing ones and the tables."""
-    folder = tmp_path / "interrupted"
+    folder, render = tmp_path / "interrupted", competition.render
 
     def stop_at_the_third(recipe, scene, seed, k):
         if k == 2:
             raise KeyboardInterrupt
-        return competition.render(recipe, scene, seed, k)
+        return render(recipe, scene, seed, k)
 
     with monkeypatch.context() as patched:
         patched.setattr("motors.simulate.competition.render", stop_at_the_third)
@@ -155,20 +158,30 @@ def test_half_of_the_tomograms_hold_no_motor_and_hidden_ones_at_most_one():
     """The shares of the recipe hold in both halves; several motors occur in training only, as in the real one."""
     plans = simulate_recipe.plans(RECIPES["demo"], seed=0)
     motors = {split: np.array([plan.motors for plan in plans if plan.split == split]) for split in ("train", "test")}
-    assert len(motors["train"]) == 80 and len(motors["test"]) == 40
+    assert len(motors["train"]) == 260 and len(motors["test"]) == 80
     for counts in motors.values():
         assert 0.45 <= (counts == 0).mean() <= 0.55
     assert motors["test"].max() == 1 and motors["train"].max() > 1 and (motors["train"] > 1).mean() < 0.1
-    assert len({plan.name for plan in plans}) == 120
+    assert len({plan.name for plan in plans}) == 340
     assert {plan.spacing for plan in plans if plan.split == "test"} == {13.1}
     assert {plan.spacing for plan in plans if plan.split == "train"} == {value for value, _ in REAL_SPACINGS}
+
+
+def test_each_of_four_folds_holds_enough_tomograms_out_to_judge_a_network():
+    """Sixty, whatever the seed; those with several motors are never held out."""
+    for seed in range(3):
+        plans = [plan for plan in simulate_recipe.plans(RECIPES["demo"], seed) if plan.split == "train"]
+        tomograms = pd.DataFrame([[plan.name, 9, 9, 9, plan.spacing] for plan in plans], columns=TOMOGRAMS)
+        motors = pd.DataFrame([[p.name, float(k), 1, 1] for p in plans for k in range(p.motors)], columns=MOTORS)
+        fold = folds(Labels(tomograms, motors)).fold
+        assert fold[fold >= 0].value_counts().between(60, 61).all()
 
 
 def test_hidden_spacings_can_be_unknown():
     """A parameter draws the spacings of the hidden tomograms from a list; the solution remembers them."""
     plans = simulate_recipe.plans(replace(RECIPES["demo"], test_spacings=((13.1, 1), (19.7, 1))), seed=0)
     hidden = [plan.spacing for plan in plans if plan.split == "test"]
-    assert set(hidden) == {13.1, 19.7} and hidden.count(19.7) == 20
+    assert set(hidden) == {13.1, 19.7} and hidden.count(19.7) == 40
 
 
 @pytest.mark.parametrize("wrong", [{"noise": 0.0}, {"spacings": ((0.0, 1),)}, {"train": -1}, {"cells": 0}])
@@ -202,7 +215,7 @@ def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
 
 def test_every_motor_that_is_planned_finds_a_seat():
     """Labels keep the shares of the recipe because no planned motor is left out."""
-    plans = [plan for plan in simulate_recipe.plans(RECIPES["demo"], 0) if plan.motors][::4]
+    plans = [plan for plan in simulate_recipe.plans(RECIPES["demo"], 0) if plan.motors][::12]
     assert [len(competition.specimen(RECIPES["demo"], 0, plan.k).motors) for plan in plans] == [
         plan.motors for plan in plans
     ]

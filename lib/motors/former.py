@@ -56,8 +56,7 @@ NAMES = {
         "review.widget": "Reviewer",
     },
     "scoring": {
-        "evaluation.curves": "average_precision choose_quantile curve f2_by_quantile mean_average_precision"
-        " partial_average_precision precision_recall",
+        "evaluation.curves": "choose_quantile curve f2_by_quantile precision_recall",
         "evaluation.metrics": "bootstrap f2 verdicts",
         "labels.table": "solution",
         "tables": "SOLUTION",
@@ -80,7 +79,12 @@ NAMES = {
         "workspace.provenance": "commit versions",
     },
 }
-RENAMED = {("kaggle", "check_competition"): ("kaggle.competition", "check")}
+RENAMED = {
+    ("kaggle", "check_competition"): ("kaggle.competition", "check"),
+    ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),
+    ("scoring", "partial_average_precision"): ("evaluation.curves", "partial_pr_auc"),
+    ("scoring", "mean_average_precision"): ("evaluation.curves", "mean_pr_auc"),
+}
 
 
 def names_of(package: str) -> Callable[[str], Any]:

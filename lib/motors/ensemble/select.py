@@ -31,7 +31,8 @@ def answer(
     Raises
     ------
     ValueError
-        If an id is there twice, a candidate belongs to none, or neither quantile nor threshold says where to cut.
+        If an id is there twice, a candidate belongs to none or has no finite score and place, or neither quantile nor
+        threshold says where to cut.
     """
     ids = list(ids)
     if len(set(ids)) < len(ids):

@@ -8,9 +8,9 @@ import pandas as pd
 from motors.evaluation.metrics import best_of_each, counts, f2_of, is_far, judge, need_motor
 from motors.geometry import MATCH_RADIUS
 
-RATIOS = tuple(np.arange(1, 11) / 10)  # of the radius: the mean precisions of the original solution
+RATIOS = tuple(np.arange(1, 11) / 10)  # of the radius: the mean areas of the original solution
 QUANTILES = np.linspace(0, 1, 201)
-RECALL_FROM = 0.4  # the partial average precision of the original solution begins here
+RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
 
 
 def curve(
@@ -25,7 +25,7 @@ def curve(
 
     Parameters
     ----------
-    solution : see `solution`
+    solution : see `labels.table.solution`
     candidates : tomo_id, z, y, x, score from 0 up; a tomogram may have none, its best counts if it has several
     radius : in ångström
     mode : "kaggle", a candidate far from the motor is a motor missed; "detection", it is a false alarm too
@@ -71,13 +71,23 @@ def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
 
 
 def average_precision(points: pd.DataFrame) -> float:
-    """Return the area under a `curve`, by trapezoids, as the original solution measured it."""
+    """Return the average precision (AP) of a `curve`: each step of recall times the precision where it ends.
+
+    What scikit-learn's `average_precision_score` says, and what "AP" means everywhere here. Motors that are never
+    answered lower it.
+    """
+    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
+    return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))
+
+
+def pr_auc(points: pd.DataFrame) -> float:
+    """Return the area under a `curve` by trapezoids (PR-AUC), which is what the original solution called AP."""
     precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
     return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
 
 
-def partial_average_precision(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
-    """Return the mean precision of a `curve` from `recall` to 1, as the original solution measured it.
+def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
+    """Return the mean precision of a `curve` from `recall` to 1, which is the original solution's PAP.
 
     As there, the area begins at the first point beyond `recall`, so that with few motors a perfect detector stays
     below 1; only where a single recall lies beyond, it begins at `recall`, on the line to the neighbouring point.
@@ -88,17 +98,17 @@ def partial_average_precision(points: pd.DataFrame, *, recall: float = RECALL_FR
         share = (end["recall"] - recall) / (end["recall"] - before["recall"])
         cut = end["precision"] + share * (before["precision"] - end["precision"])
         beyond = pd.DataFrame({"precision": [end["precision"], cut], "recall": [end["recall"], recall]})
-    return average_precision(beyond) / (1 - recall)
+    return pr_auc(beyond) / (1 - recall)
 
 
-def mean_average_precision(
+def mean_pr_auc(
     solution: pd.DataFrame, candidates: pd.DataFrame, *, partial: bool = False, radius: float = MATCH_RADIUS, **options
 ) -> float:
-    """Return the mean of the (partial) average precisions at a tenth, two tenths, ... and all of `radius`.
+    """Return the mean of the (partial) areas at a tenth, two tenths, ... and all of `radius`: the original's mAP, mPAP.
 
     `options` are those of `curve`: mode, absent.
     """
-    area = partial_average_precision if partial else average_precision
+    area = partial_pr_auc if partial else pr_auc
     table = judge(solution, best_of_each(solution, candidates))
     return float(np.mean([area(_curve(table, ratio * radius, **options)) for ratio in RATIOS]))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
+from motors.matching import NAME, best, within
 from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, need, numbers, refuse
 
 VERDICTS = ("TP", "FP", "FN", "TN")
@@ -23,7 +24,7 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RA
 
     Parameters
     ----------
-    solution : see `solution`
+    solution : see `labels.table.solution`
     answer : each tomogram of `solution` once: tomo_id, z, y, x (or the columns of a submission) in voxels, -1 for none
     radius : in ångström
 
@@ -100,16 +101,13 @@ def _whole(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_of_each(solution: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidate with the highest score of each tomogram, or -1 with the score 0."""
-    name = "the table of candidates"
-    need(candidates, ["score"], name)
-    candidates = _checked(solution, candidates, name)
+    """Return the `matching.best` candidate of each tomogram, or -1 with the score 0."""
+    need(candidates, ["score"], NAME)
+    candidates = _checked(solution, candidates, NAME)
     wrong = ~(candidates["score"].ge(0) & np.isfinite(candidates["score"]))
-    refuse(candidates, wrong, name, "has a score below 0 or none", "give a number from 0 up")
-    present = candidates[candidates[POINT].ne(NO_MOTOR).all(axis=1)]
-    best = present.sort_values("score", ascending=False, kind="stable").drop_duplicates("tomo_id")
-    best = best.set_index("tomo_id").reindex(pd.unique(solution["tomo_id"]))
-    return best.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
+    refuse(candidates, wrong, NAME, "has a score below 0 or none", "give a number from 0 up")
+    first = best(candidates).set_index("tomo_id").reindex(pd.unique(solution["tomo_id"]))
+    return first.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
 
 
 def _checked(solution: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -130,7 +128,7 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     need(solution, SOLUTION, name)
     solution = solution[SOLUTION].astype({"has_motor": bool})
     finite = np.isfinite(numbers(solution, [*POINT, "spacing"])).all(axis=1) & solution["spacing"].gt(0)
-    refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with scoring.solution")
+    refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
     empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)
     refuse(solution, empty, name, "has a row without a motor among others", "remove that row")
     refuse(solution, solution.duplicated(["tomo_id", *POINT]), name, "has the same motor twice", "keep one row")
@@ -143,8 +141,8 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_far(table: pd.DataFrame, radius: float) -> pd.Series:
-    """Return which tomograms are answered beyond `radius` ångström from a motor; compared in voxels, as Kaggle does."""
-    return table["distance_voxels"] > radius / table["spacing"]
+    """Return which tomograms are answered beyond `radius` ångström from a motor."""
+    return table["distance_voxels"].notna() & ~within(table["distance_voxels"], table["spacing"], radius)
 
 
 def counts(table: pd.DataFrame, radius: float, answered: np.ndarray | None = None) -> tuple[np.ndarray, ...]:

@@ -57,7 +57,7 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
     rows, none = [], np.empty((0, 3))
     for tomo_id, spacing in both[["tomo_id", "spacing"]].itertuples(index=False):
         ours, theirs = here.get(tomo_id, none), there.get(tomo_id, none)
-        pairs = nearest_pairs(ours * spacing, theirs * spacing, radius)
+        pairs = nearest_pairs(ours, theirs, radius, spacing=spacing)
         rows += [(tomo_id, "both", *ours[k], away) for k, _, away in pairs]
         for where, points, side in (("one", ours, 0), ("other", theirs, 1)):
             alone = np.delete(points, [pair[side] for pair in pairs], axis=0)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels
-from motors.matching import nearest_pairs
+from motors.matching import NAME, nearest_pairs, ranked
 from motors.tables import NO_MOTOR, POINT, SIZE, need, numbers, refuse
 
 ENTRIES = ["tomo_id", "entry", "number", *POINT, "score", "partner", "distance", "verdict"]
@@ -44,7 +44,7 @@ def match(
         If columns or coordinates are missing, a tomogram is unknown, or a candidate lies outside its shape.
     """
     table = _checked(labels, candidates)
-    table = table[table["score"] >= threshold].sort_values("score", ascending=False, kind="stable")
+    table = ranked(table[table["score"] >= threshold])
     found = dict(list(table.groupby("tomo_id").head(most).groupby("tomo_id")))
     parts = []
     for tomo_id, spacing in labels.tomograms[["tomo_id", "spacing"]].itertuples(index=False):
@@ -65,20 +65,19 @@ def verdicts(matches: pd.DataFrame) -> pd.Series:
 
 def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of candidates that are needed, as numbers, without rows that stand for no motor."""
-    name = "the table of candidates"
-    need(candidates, ["tomo_id", *POINT, "score"], name)
+    need(candidates, ["tomo_id", *POINT, "score"], NAME)
     table = candidates[["tomo_id"]].assign(**dict(zip(POINT, numbers(candidates, POINT).T, strict=True)))
     table["score"] = numbers(candidates, ["score"])[:, 0]
-    table = table[(table[POINT] != NO_MOTOR).any(axis=1)]
+    table = table[(table[POINT] != NO_MOTOR).all(axis=1)]
     sizes = table[["tomo_id"]].merge(labels.validate().tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     points = table[POINT].to_numpy()
     lost = ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
     outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
     refuse(
-        table, np.isnan(sizes).any(axis=1), name, "is not among the labelled ones", "give labels of what was predicted"
+        table, np.isnan(sizes).any(axis=1), NAME, "is not among the labelled ones", "give labels of what was predicted"
     )
-    refuse(table, lost, name, "has a candidate without position or score", "write four numbers, or remove the row")
-    refuse(table, outside, name, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
+    refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
+    refuse(table, outside, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
     return table
 
 
@@ -93,7 +92,7 @@ def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -
     rows["number"] = [*range(1, len(labelled) + 1), *range(1, len(found) + 1)]
     rows["score"] = [np.nan] * len(labelled) + [float(score) for score in scores]
     rows["verdict"] = ["FN"] * len(labelled) + ["FP"] * len(found)
-    for label, candidate, distance in nearest_pairs(labelled * spacing, found * spacing, radius):
+    for label, candidate, distance in nearest_pairs(labelled, found, radius, spacing=spacing):
         both = [label, len(labelled) + candidate]
         rows.loc[both, "partner"] = [candidate + 1, label + 1]
         rows.loc[both, "verdict"], rows.loc[both, "distance"] = "TP", distance

@@ -203,14 +203,6 @@ def test_a_member_without_a_weight_is_refused():
         wbf.fuse(table(("a", 1, 1, 1, 0.5, "two")), radius_voxels=5, weights={("one", "zyx"): 1.0})
 
 
-def test_the_best_candidate_of_each_tomogram_is_kept():
-    """Of equal ones the first in z, y, x."""
-    candidates = table(
-        ("b", 9, 1, 1, 0.5, "s"), ("a", 1, 1, 1, 0.2, "s"), ("b", 2, 1, 1, 0.5, "s"), ("b", 1, 1, 1, 0.4, "s")
-    )
-    assert matching.best(candidates)[["tomo_id", "z"]].to_numpy().tolist() == [["a", 1], ["b", 2]]
-
-
 def test_the_least_confident_share_of_all_tomograms_is_answered_with_none():
     """By hand: of four scores 0, 0.2, 0.4, 0.8 the 55 % quantile is 0.33, so two are answered."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"), ("b", 4, 5, 6, 0.4, "s"), ("c", 7, 8, 9, 0.2, "s"))

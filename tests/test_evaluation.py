@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
+from sklearn.metrics import average_precision_score
 
 from motors.evaluation import curves as evaluation_curves, metrics
 from motors.evaluation.curves import (
     average_precision,
     choose_quantile,
     f2_by_quantile,
-    mean_average_precision,
-    partial_average_precision,
+    mean_pr_auc,
+    partial_pr_auc,
+    pr_auc,
     precision_recall,
 )
 from motors.labels import table as labels_table
@@ -100,11 +102,11 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
         "Precision": best["precision"],
         "Recall": best["recall"],
         "thres": best["threshold"],
-        "AP": average_precision(curve),
-        "PAP": partial_average_precision(curve),
+        "AP": pr_auc(curve),
+        "PAP": partial_pr_auc(curve),
         "bestR": curve["recall"].max(),
-        "mAP": mean_average_precision(solution, table, **options),
-        "mPAP": mean_average_precision(solution, table, partial=True, **options),
+        "mAP": mean_pr_auc(solution, table, **options),
+        "mPAP": mean_pr_auc(solution, table, partial=True, **options),
         "kaggleFbeta": metrics.f2(solution, kept),
     }
 
@@ -121,10 +123,10 @@ def test_the_score_of_an_answer_of_which_one_coordinate_is_minus_one_counts_for_
     solution, answer = recorded("minus_one_in_any_column")
     expected = CASES["minus_one_in_any_column"]["compute_metrics_kaggle"]
     theirs = precision_recall(solution["has_motor"].to_numpy(), answer["score"].to_numpy())
-    assert average_precision(theirs) == pytest.approx(expected["AP"], abs=EXACT)
+    assert pr_auc(theirs) == pytest.approx(expected["AP"], abs=EXACT)
     ours = evaluation_curves.curve(solution, answer)
     assert ours["threshold"].tolist() == [0.8, np.inf]  # the one row with a position
-    assert average_precision(ours) == pytest.approx(1 / 3)
+    assert pr_auc(ours) == pytest.approx(1 / 3)
 
 
 def test_a_tomogram_nothing_was_found_in_is_no_hit_at_threshold_zero():
@@ -293,6 +295,27 @@ def test_only_the_order_of_scores_matters_for_a_curve(case, mode):
     columns = ["precision", "recall", "f2"]
     curves = [evaluation_curves.curve(solution, t, mode=mode) for t in (table, table.assign(score=table["score"] ** 2))]
     pd.testing.assert_frame_equal(curves[0][columns], curves[1][columns])
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=scored())
+def test_average_precision_is_that_of_scikit_learn(case):
+    """A motor that is missed gets a place after all others; theirs then ends where ours does."""
+    solution, table = case
+    judged = metrics.judge(solution, metrics.best_of_each(solution, table))
+    missed = judged["has_motor"] & (~judged["answered"] | metrics.is_far(judged, 1000))
+    score = judged["score"].where(~missed & judged["answered"], -1.0)
+    theirs = average_precision_score(judged["has_motor"], score)
+    last = judged["has_motor"].mean() * missed.sum() / judged["has_motor"].sum()  # of the step to those never answered
+    assert average_precision(evaluation_curves.curve(solution, table)) == pytest.approx(theirs - last)
+
+
+def test_average_precision_and_the_area_under_the_curve_are_as_counted_by_hand():
+    """Hits at 0.9 and 0.5, a false alarm at 0.7: steps of recall 1/2 at precision 1 and 2/3, or trapezoids."""
+    solution = truth([("a", HERE), ("b", HERE), ("c", None)])
+    curve = evaluation_curves.curve(solution, candidates([("a", HERE, 0.9), ("c", HERE, 0.7), ("b", HERE, 0.5)]))
+    assert average_precision(curve) == pytest.approx((1 + 2 / 3) / 2)
+    assert pr_auc(curve) == pytest.approx(1 / 2 + (1 / 2 + 2 / 3) / 4)
 
 
 def test_a_score_below_zero_or_none_is_refused():
