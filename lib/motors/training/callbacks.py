@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from motors.experiments.config import Experiment
 from motors.training.module import learning_rate
+from motors.training.watch import COLUMNS, Watch
 from motors.workspace.files import write_text
 from motors.workspace.progress import Progress
 
@@ -28,11 +29,12 @@ log = logging.getLogger(__name__)
 
 
 class WeightAverage(Callback):
-    """The exponential average of the weights and buffers, beginning with the initial ones.
+    """The EMA of weights: the exponential average of the weights and buffers, beginning with the initial ones.
 
     It moves after every micro-batch, as in the original solution, so that an optimiser step lets it decay by
     `decay ** accumulate`: 0.98 for the 3D networks, 0.96 for MaxViT, 0.92 for CoaT. Buffers of whole numbers (how many
-    batches a batch norm has seen) do not average and are copied.
+    batches a batch norm has seen) do not average and are copied. Lightning's `EMAWeightAveraging` moves once a step:
+    `test_training_is_the_plain_loop_with_an_average_after_every_micro_batch` fails with it.
 
     Parameters
     ----------
@@ -75,12 +77,23 @@ class Journal(Callback):
     ----------
     experiment : the settings
     path : the CSV file: step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by
-        the step; Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out)
+        the step; Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out),
+        and, every so many steps, what `watch` says
     progress : what makes the progress line, see `workspace.progress`
+    watch : judges the EMA of weights, or None
+    average : of which it is
     """
 
-    def __init__(self, experiment: Experiment, path: Path, progress: Callable[..., Progress]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        path: Path,
+        progress: Callable[..., Progress],
+        watch: Watch | None,
+        average: WeightAverage,
+    ) -> None:
         self.experiment, self.path, self.progress = experiment, path, progress
+        self.watch, self.average = watch, average
         self.losses: list[Tensor] = []  # since the last optimiser step; Lightning has divided each by `accumulate`
         self.line: Progress | None = None
 
@@ -92,8 +105,8 @@ class Journal(Callback):
         rows = self.path.read_text().splitlines(keepends=True)[1:] if self.path.exists() else []
         rows = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= done]
         if rows:
-            self.began -= float(rows[-1].split(",")[-1])
-        write_text(self.path, "".join(["step,loss,learning_rate,seconds\n", *rows]))
+            self.began -= float(rows[-1].split(",")[3])
+        write_text(self.path, "".join([f"step,loss,learning_rate,seconds,{','.join(COLUMNS)}\n", *rows]))
         title = f"{self.experiment.name}, from step {done}" if done else self.experiment.name
         self.line = self.progress(total=self.experiment.optimiser_steps - done, title=title)
 
@@ -114,8 +127,16 @@ class Journal(Callback):
         if self.line is not None:
             rate, seconds = learning_rate(self.experiment, step - 1), time.monotonic() - self.began
             with self.path.open("a") as file:
-                file.write(f"{step},{mean:.9g},{rate:.9g},{seconds:.1f}\n")
+                file.write(f"{step},{mean:.9g},{rate:.9g},{seconds:.1f},{self._judged(step)}\n")
             self.line.advance(loss=mean)
+            if self.watch is not None and self.watch.due(step):
+                self.watch.shown(self.path)
+
+    def _judged(self, step: int) -> str:
+        """The columns of validation after a step; empty after most."""
+        due = self.watch is not None and self.watch.due(step)
+        found = self.watch.judge(self.average.average.module) if due else dict.fromkeys(COLUMNS, math.nan)
+        return ",".join("" if math.isnan(value) else f"{value:.9g}" for value in found.values())
 
     def on_train_end(self, *_: Any) -> None:
         """Leave the last line."""
@@ -148,7 +169,7 @@ class SharedNorms(LayerSync):
     """Batch norms that take their statistics from the patches of all GPUs.
 
     Lightning's own way, `torch.nn.SyncBatchNorm.convert_sync_batchnorm`, silently drops the activations that timm's
-    norms hold; timm's keeps them.
+    norms hold; timm's keeps them (`test_shared_batch_norms_keep_what_a_network_answers`).
     """
 
     def apply(self, model: nn.Module) -> nn.Module:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from timm.optim.muon import Muon
+from timm.optim import muon
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW, Optimizer
@@ -19,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from motors.experiments.config import Experiment
 
 ALARMS = 0.3  # what a false alarm weighs in the Tversky index; a miss weighs the rest
+_newton_schulz = muon.zeropower_via_newtonschulz  # timm's
 MATRICES = 5.0  # how much faster than all the rest Muon moves the kernels, taken as matrices
 
 
@@ -96,6 +99,28 @@ class Stream(Sampler[list[int]]):
             yield list(range(first + self.rank, first + batch, self.world))
 
 
+@cache
+def native_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16 matrices itself, as torch is allowed to use it.
+
+    Without that (AMD before Zen 4, Intel without AVX512-BF16 or AMX) they are taken apart and put together again.
+    `ATEN_CPU_CAPABILITY=avx2` forbids it.
+    """
+    if torch.backends.cpu.get_cpu_capability().upper() in ("AVX2", "DEFAULT", "NO AVX"):
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):  # of newer torch
+        flags = {name for name, there in torch.cpu.get_capabilities().items() if there}
+    else:
+        flags = set(Path("/proc/cpuinfo").read_text().split()) if Path("/proc/cpuinfo").exists() else set()
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"})
+
+
+def _orthogonal(update: Tensor, *settings: Any, **named: Any) -> Tensor:
+    """What Muon makes of an update, in float32 where bfloat16 is no native type: 10 to 27 times as fast there."""
+    slow = update.device.type == "cpu" and not native_bfloat16()
+    return _newton_schulz(update, *settings, **named, dtype=torch.float32 if slow else torch.bfloat16)
+
+
 def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
     """AdamW as the original solution set it, or Muon (Jordan et al. 2024) with AdamW where there are no matrices.
 
@@ -108,7 +133,8 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
     weights, rate = network.parameters(), experiment.learning_rate
     if experiment.optimiser == "muon":
         faster = {"lr": MATRICES * rate, "fallback_lr_scale": 1 / MATRICES}
-        return Muon(weights, **faster, adjust_lr_fn="original", nesterov=True)
+        muon.zeropower_via_newtonschulz = _orthogonal  # timm passes no type on
+        return muon.Muon(weights, **faster, adjust_lr_fn="original", nesterov=True)
     return AdamW(weights, lr=rate, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, fused=True)
 
 

@@ -24,6 +24,7 @@ from motors.networks import checkpoints
 from motors.networks.factory import build, channels_last
 from motors.training.callbacks import Checkpoints, Journal, SharedNorms, WeightAverage, WholeFiles, newest
 from motors.training.module import Stream, Training
+from motors.training.watch import Watch
 from motors.workspace import progress as workspace_progress
 from motors.workspace.files import write_json
 from motors.workspace.progress import Progress
@@ -40,6 +41,7 @@ def train(
     workers: int = 2,
     devices: int = 1,
     accelerator: str = "auto",
+    watch: Watch | None = None,
     progress: Callable[..., Progress] = workspace_progress.progress,
 ) -> Path:
     """Train a network and return the folder of its averaged weights, `output/weights`.
@@ -70,6 +72,7 @@ def train(
     devices : GPUs, or CPU processes
     accelerator : "gpu" (in mixed precision, as the experiment says), "cpu" (in float32), or "auto": a GPU if there is
         one
+    watch : judges the EMA of weights every so many steps, for metrics.csv; it changes nothing else
     progress : what makes the progress line
 
     Raises
@@ -101,7 +104,7 @@ def train(
     if _steps(checkpoint, experiment) < experiment.optimiser_steps:
         module = Training(network.train(), experiment, dataset, workers)
         with _undisturbed():
-            trainer = _trainer(experiment, output, average, devices, accelerator, progress)
+            trainer = _trainer(experiment, output, average, devices, accelerator, progress, watch)
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return weights
@@ -115,12 +118,18 @@ def _accelerator(wanted: str) -> str:
 
 
 def _trainer(
-    experiment: Experiment, output: Path, average: WeightAverage, devices: int, accelerator: str, progress: Callable
+    experiment: Experiment,
+    output: Path,
+    average: WeightAverage,
+    devices: int,
+    accelerator: str,
+    progress: Callable,
+    watch: Watch | None,
 ) -> Trainer:
     """Lightning's trainer, without all that we have ourselves."""
     several = "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
     shared = [SharedNorms()] if devices > 1 and accelerator != "cpu" else []
-    journal = Journal(experiment, output / "metrics.csv", progress)
+    journal = Journal(experiment, output / "metrics.csv", progress, watch, average)
     return Trainer(
         accelerator=accelerator,
         devices=devices,

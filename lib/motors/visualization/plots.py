@@ -260,19 +260,26 @@ def curve(
 
 
 def training(metrics: pd.DataFrame) -> Figure:
-    """Draw loss and learning rate over the steps of a training.
+    """Draw loss, of training and validation, and beside it F2 and average precision, or else the learning rate.
 
     Parameters
     ----------
-    metrics : step, loss and learning_rate, as `motors.training.run.train` writes them to metrics.csv
+    metrics : as `motors.training.run.train` writes them to metrics.csv
     """
+    judged = metrics.dropna(subset="validation_loss") if "validation_loss" in metrics else metrics[:0]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
     smooth = metrics.loss.rolling(max(1, len(metrics) // 25), min_periods=1).mean()
     named = {"xlabel": "optimiser step", "ylabel": "binary cross-entropy"}
     curve(left, metrics.step, metrics.loss, **named, label="each step", color="0.75", linewidth=0.8)
     curve(left, metrics.step, smooth, **named, label="running mean", color=LINES[0][0])
     left.set_yscale("log")
-    curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
+    if len(judged):
+        curve(left, judged.step, judged.validation_loss, **named, label="validation", color=LINES[1][0], marker="s")
+        for name, label, marker in (("validation_f2", "F2", "s"), ("validation_ap", "average precision", "o")):
+            curve(right, judged.step, judged[name], xlabel="optimiser step", ylabel="held-out patches", label=label)
+            right.lines[-1].set_marker(marker)
+    else:
+        curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
     return figure
 
 
