@@ -1,32 +1,41 @@
-# Every target sets itself up: the environment in $(VENV) is made first if it is not there or lib/pyproject.toml is newer.
+# Aliases of the command `motors`. Every target sets itself up: the environment in $(VENV) is made first if it is not
+# there or lib/pyproject.toml is newer.
 PYTHON ?= python3.11
 VENV ?= .venv
 PROFILE ?= demo
 SEED ?= 0
+FOLD ?= 0
+FOLDS ?= 4
+WORKERS ?= 2
 TORCH := torch==2.14.1 torchvision==0.29.1
 
 BIN := $(VENV)/bin
 RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
-REPRODUCE := $(BIN)/motors reproduce $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES))
+PYTEST := $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadscope
+HOW := $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor $(EXECUTOR))
+REPRODUCE := $(BIN)/motors reproduce $(HOW)
 
-.PHONY: help demo smoke review reproduce data pretrained test lab bench format
+.PHONY: help demo smoke rehearsal review reproduce cv sweep data check test style lab bench format
 
 help:
 	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
 	@echo "make test         style, tests and every notebook on its smallest setting"
+	@echo "make check        style, and the tests that start no kernel and no other program: before every commit"
 	@echo "make lab          open the notebooks in JupyterLab"
-	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full; DRY=1 says what would run and what it takes, CORES=1 uses fewer"
-	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
-	@echo "make pretrained   the weights that the original's five networks began with, 0.5 GB; make reproduce PROFILE=full does so too"
+	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full, or EXPERIMENT=EXP09 FOLD=1 SET=\"steps=200\" alone;"
+	@echo "                  DRY=1 says what would run and what it takes, CORES=1 uses fewer, EXECUTOR=slurm a cluster"
+	@echo "make cv           train FOLDS=4 folds of all networks, or of NETWORKS=\"resnext50 EXP09\", and judge them together"
+	@echo "make sweep        a grid of settings, NAME=sigma; the grids are in notebooks/experiments.yaml"
+	@echo "make rehearsal    every notebook on its smallest setting, kept in outputs"
 	@echo "make review       spoil labels, review them with networks, and see what came back: 20 minutes"
-	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
+	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
 	@echo "make bench        how fast things are on this machine"
-	@echo "make format       format the code the way make test wants it"
+	@echo "make format       format the code the way make check wants it"
 
 demo: $(VENV)/installed
 	@$(REPRODUCE) --profile demo --seed $(SEED)
 
-smoke: $(VENV)/installed
+rehearsal smoke: $(VENV)/installed
 	@$(REPRODUCE) --profile smoke --seed $(SEED)
 
 # What it reads is made first, unless it has succeeded before, by whatever command; the experiment itself runs whenever
@@ -41,21 +50,29 @@ review: $(VENV)/installed
 # At full size, networks begin with published weights.
 reproduce: $(VENV)/installed
 	@$(if $(filter full,$(PROFILE)),$(if $(DRY),,$(BIN)/motors download pretrained))
-	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED)
+	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED) $(if $(EXPERIMENT),--experiment "$(EXPERIMENT)" --fold $(FOLD) --set "$(SET)")
+
+cv: $(VENV)/installed
+	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED) --folds $(FOLDS) --networks "$(NETWORKS)"
+
+sweep: $(VENV)/installed
+	@$(REPRODUCE) --profile $(PROFILE) --seed $(SEED) --sweep "$(or $(NAME),?)"
 
 data: $(VENV)/installed
 	@$(BIN)/motors download competition
 
-pretrained: $(VENV)/installed
-	@$(BIN)/motors download pretrained
-
-test: $(VENV)/installed
+style: $(VENV)/installed
 	@$(RUFF) check lib tests notebooks
 	@$(RUFF) format --check lib tests notebooks
-	@$(BIN)/python -m pytest tests -m "not slow" $(ARGS)
+
+check: style
+	@$(PYTEST) -m "not slow and not kernel" $(ARGS)
+
+test: style
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 lab: $(VENV)/installed
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
 
 bench: $(VENV)/installed
 	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done
@@ -74,4 +91,7 @@ $(VENV)/installed: lib/pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check $(TORCH)
 	@echo "2/2 installing everything else: some minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e "./lib[dev]"
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	  > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@

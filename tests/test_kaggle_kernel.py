@@ -23,6 +23,7 @@ from motors.volumes.slices import stack_shape, write_slices
 from motors.workspace import paths
 from motors.workspace.files import write_json
 
+pytestmark = pytest.mark.kernel
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 SHAPE = (24, 40, 56)
 NETWORK, PACKING = "20_train_resnext50", "50_package_for_kaggle"
@@ -134,8 +135,7 @@ def test_what_arrived_on_the_server_runs_in_the_versions_of_the_image(home, pack
     shutil.copy(kept, home.root / "kaggle_datasets" / "motors-wheels" / "requirements.txt")
     sent = [package(slug, home.run(PACKING, "full"), [NETWORK]) for slug in packed[0]]
     with kaggle_stand_in.serving() as server:
-        for name, value in server.environment(tmp_path / "user").items():
-            monkeypatch.setenv(name, value)
+        kaggle_stand_in.connect(server, tmp_path / "user", monkeypatch)
         assert {publishing.publish(each, "alice", home, patience=0.1) for each in sent} == {"created"}
     arrived = {ref.partition("/")[2]: versions[-1] for ref, versions in server.datasets.items()}
     for slug, files in arrived.items():

@@ -13,6 +13,7 @@ import pytest
 import toys
 import yaml
 
+from motors.pipeline.asked import Asked
 from motors.pipeline.graph import steps
 from motors.pipeline.reproduce import keep, reproduce
 from motors.workspace import paths
@@ -97,6 +98,7 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
         reproduce("demo", start=root)
 
 
+@pytest.mark.kernel
 def test_a_dry_run_says_what_waits_for_what_and_what_it_takes(root):
     """Estimates are called so, limits too; what is done by hand is listed; hours and disk are added up."""
     expect = """
@@ -126,9 +128,13 @@ def test_the_full_profile_says_what_each_of_its_steps_takes():
     plan = steps(paths.find(toys.REPOSITORY), "full")
     assert {name for name in plan if "hours" not in expected.get(name, {})} == set()
     assert {name for name in plan if "gpu" not in expected[name] and ("train" in name or name[0] == "9")} == set()
-    assert list(expected.items())[:2] == [("make data", {"disk": 70}), ("13_external_data", {"disk": 180})]
+    assert list(expected.items())[:2] == [
+        ("motors download competition", {"disk": 70}),
+        ("13_external_data", {"disk": 180}),
+    ]
 
 
+@pytest.mark.kernel
 def test_finished_steps_are_skipped_and_changed_ones_run_with_what_follows(root):
     """The first run says the score and where things lie; a dry run does nothing; a remark changes nothing."""
     assert set(plan_of(said(root, "--dry-run")[1]).values()) == {"will run"}
@@ -156,6 +162,7 @@ def test_finished_steps_are_skipped_and_changed_ones_run_with_what_follows(root)
     assert toys.record(root, "10_middle")["started"] > toys.record(root, "00_first")["started"]
 
 
+@pytest.mark.kernel
 def test_a_failure_is_said_and_gone_on_from(root):
     """Its executed notebook is kept, what follows is not run, and the steps before it are not run again."""
     toys.notebook(root, "10_middle", "raise ValueError('no motors today')")
@@ -172,6 +179,7 @@ def test_a_failure_is_said_and_gone_on_from(root):
     assert toys.record(root, "20_last")["status"] == "succeeded"
 
 
+@pytest.mark.kernel
 def test_a_step_that_was_run_by_hand_is_not_taken_for_the_plans(root):
     """It may have run with other values."""
     assert said(root, "--profile", "smoke")[0] == 0
@@ -180,6 +188,7 @@ def test_a_step_that_was_run_by_hand_is_not_taken_for_the_plans(root):
     assert found == {"00_first": "skipped: current", "10_middle": "will run"}
 
 
+@pytest.mark.kernel
 def test_who_waits_for_a_step_that_ran_again_runs_again_too(root):
     """Also when the reproduction ended in between: then only the time of the step's mark tells."""
     assert said(root, "--profile", "smoke")[0] == 0
@@ -191,6 +200,7 @@ def test_who_waits_for_a_step_that_ran_again_runs_again_too(root):
     assert found == {"00_first": "skipped: current", "10_middle": "will run"}
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_reproduction_is_gone_on_with(root, number):
     """Nothing is left running, nobody has to unlock anything, and the finished step is skipped."""
@@ -222,6 +232,7 @@ def test_an_interrupted_reproduction_is_gone_on_with(root, number):
     assert plan_of(lines) == {"00_first": "skipped: current", "10_middle": "will run"}
 
 
+@pytest.mark.kernel
 def test_kept_notebooks_are_the_executed_ones_without_what_changes_from_run_to_run(root):
     """Outputs and counts are taken over; a notebook that has changed since is refused; keeping changes no code."""
     toys.graph(root, PLAN.replace("{STEPS: 7}, 20_last: ", ""))
@@ -249,6 +260,7 @@ def test_a_step_whose_executed_notebook_is_gone_is_not_kept(root):
         keep("demo", start=root)
 
 
+@pytest.mark.kernel
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(("seed", "name"), [("0", "demo"), ("1", "demo-seed1")])
 def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, name):
@@ -275,6 +287,132 @@ def test_a_review_makes_only_what_it_reads_and_has_not_succeeded(root, seed, nam
         values = f"-p PROFILE demo -p SEED {seed}"
         assert calls == [f"run notebooks/{notebook}.ipynb {values}" for notebook in ran]
         (root / "calls").unlink()
+
+
+TRAINED = """
+graph:
+  10_labels: []
+  11_volumes: [10_labels]
+  20_train_resnext50: [11_volumes]
+  22_train_x3d_m: [11_volumes]
+  30_validate: [20_train_resnext50, 22_train_x3d_m]
+  33_compare: [30_validate]
+alone: {demo: [30_validate]}
+profiles:
+  demo: {10_labels: , 11_volumes: , 20_train_resnext50: {WORKERS: 2}, 22_train_x3d_m: , 30_validate: }
+judges: {experiment: [30_validate], cv: [30_validate], sweep: [30_validate, 33_compare]}
+across: [33_compare]
+sweeps:
+  sigma: {experiment: resnext50, grid: {sigma: [150, 300]}, seeds: [0, 1]}
+  one: {grid: {sigma: [150]}}
+  broken: {grid: [150]}
+  wrong: {grid: {sgima: [1, 2]}}
+expect: {demo: {20_train_resnext50: {hours: ~2, gpu: 45}}}
+"""
+JUDGE = 'PROFILE: str = "demo"\nSEED: int = 0\nNETWORKS: str = ""\nSET: str = ""'
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A workspace whose notebooks train and judge."""
+    root = toys.workspace(tmp_path / "trained")
+    for name in yaml.safe_load(TRAINED)["graph"]:
+        toys.notebook(root, name, **({"parameters": JUDGE} if name[0] == "3" else {}))
+    toys.graph(root, TRAINED)
+    return paths.find(root)
+
+
+def names(found) -> dict[str, list[str]]:
+    """Steps and those they wait for, as notebook/run."""
+    return {
+        f"{s.run.notebook}/{s.run.name}": [f"{a.run.notebook}/{a.run.name}" for a in s.after] for s in found.values()
+    }
+
+
+def test_an_experiment_brings_what_it_needs_and_what_judges_it(trained):
+    """EXP3 begins with the weights of EXP1, of the same fold, by the notebook that trains its kind."""
+    found = steps(trained, "demo", 0, Asked(experiment="EXP3", fold=1, settings="steps=20 learning_rate=1e-5"))
+    mine, first = "22_train_x3d_m/demo-EXP03-fold1-learning_rate=1e-5_steps=20", "22_train_x3d_m/demo-EXP01-fold1"
+    waiting = names(found)
+    assert list(waiting)[:2] == ["10_labels/demo", "11_volumes/demo"]
+    assert waiting[first] == ["11_volumes/demo"]
+    assert waiting[mine] == ["11_volumes/demo", first]
+    (judge,) = [step for step in found.values() if step.run.notebook == "30_validate"]
+    assert judge.parameters["NETWORKS"] == f"{first} {mine}"
+    assert [f"{step.run.notebook}/{step.run.name}" for step in judge.after] == [first, mine]
+    assert judge.run.name != "demo"  # the judgement of the whole profile stays
+
+
+def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_has(trained):
+    """Fold 0 is the profile's own step, with its parameters: trained once, current in both."""
+    found = steps(trained, "demo", 0, Asked(folds=3))
+    runs = [step for step in found.values() if "_train_" in step.run.notebook]
+    assert [step.run.name for step in runs] == ["demo", "demo-fold1", "demo-fold2"] * 2
+    usual = steps(trained, "demo")["20_train_resnext50"]
+    assert (found["20_train_resnext50"].code, found["20_train_resnext50"].parameters) == (usual.code, usual.parameters)
+    assert found["20_train_resnext50/demo-fold2"].parameters["WORKERS"] == 2
+    assert [step.run.notebook for step in steps(trained, "demo", 0, Asked(folds=2, networks="x3d_m")).values()] == [
+        "10_labels", "11_volumes", "22_train_x3d_m", "22_train_x3d_m", "30_validate",
+    ]  # fmt: skip
+
+
+def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):
+    """Each seed has its own data and its own judgement; the comparison sees all."""
+    found = names(steps(trained, "demo", 0, Asked(sweep="sigma")))
+    first = [f"20_train_resnext50/demo-sigma={sigma}" for sigma in (150, 300)]
+    second = [f"20_train_resnext50/demo-seed1-sigma={sigma}" for sigma in (150, 300)]
+    assert [found[name] for name in first + second] == [["11_volumes/demo"]] * 2 + [["11_volumes/demo-seed1"]] * 2
+    assert found["30_validate/demo-sweep=sigma"] == first
+    assert found["30_validate/demo-seed1-sweep=sigma"] == second
+    judged = ["30_validate/demo-sweep=sigma", "30_validate/demo-seed1-sweep=sigma"]
+    assert found["33_compare/demo-sweep=sigma"] == [*first, *second, *judged]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"sweep": "sigam"}, "no sweep 'sigam': choose sigma"),
+        ({"sweep": "one"}, "sweep one has one value"),
+        ({"sweep": "broken"}, "sweep broken has no grid"),
+        ({"sweep": "wrong"}, "sgima.*sigma"),
+        ({"experiment": "EXP99"}, "no experiment is called 'EXP99'"),
+        ({"experiment": "EXP09", "settings": "sgima=3"}, "sgima.*sigma"),
+        ({"folds": 1}, "1 fold is no cross-validation"),
+        ({"folds": 2, "networks": "resnext51"}, "no experiment is called 'resnext51'.*resnext50"),
+        ({"folds": 2, "sweep": "sigma"}, "ask for one thing"),
+        ({"fold": 2}, "ask for one thing"),
+        ({"settings": "steps=2", "sweep": "sigma"}, "fold and settings are those of one experiment"),
+        ({"networks": "resnext50", "sweep": "sigma"}, "say how many folds"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_for_is_one_sentence(trained, asked, sentence):
+    """Before anything runs."""
+    with pytest.raises(ValueError, match=sentence) as error:
+        steps(trained, "demo", 0, Asked(**asked))
+    assert "\n" not in str(error.value)
+
+
+def test_a_cluster_is_asked_for_what_is_expected(trained):
+    """Minutes with half as many again, a GPU where one is needed; rules have names that Snakemake takes."""
+    found = steps(trained, "demo", 0, Asked(experiment="resnext50", settings="sigma=250"))
+    assert found["20_train_resnext50/demo-sigma=250"].resources == {"runtime": 180, "mem_mb": 64_000, "gpu": 1}
+    assert found["11_volumes"].resources == {"runtime": 90, "mem_mb": 32_000}
+    assert all(step.rule.isidentifier() for step in found.values())
+    assert len({step.rule for step in found.values()}) == len(found)
+    with pytest.raises(ValueError, match="executor moon needs its plugin"):
+        reproduce("demo", start=trained.root, executor="moon")
+
+
+@pytest.mark.kernel
+def test_the_steps_run_whatever_profile_the_user_has(root, tmp_path, monkeypatch):
+    """Snakemake's own profiles, by environment or folder, may ask for a dry run: nobody is misled."""
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text("dry-run: True\n")
+    shutil.copytree(tmp_path / "profile", root / "profiles" / "default")
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(tmp_path / "profile"))
+    assert said(root, "--profile", "smoke")[0] == 0
+    assert toys.record(root, "10_middle", "smoke")["status"] == "succeeded"
 
 
 def _kill_with_children(pid: int) -> None:

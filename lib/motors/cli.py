@@ -88,15 +88,29 @@ def run(
 def reproduce(
     profile: Profile = "demo",
     seed: Seed = 0,
-    cores: Annotated[int | None, Option(help="processor cores to use, by default all")] = None,
+    experiment: Annotated[str, Option(help="only this one, with what it needs and what judges it")] = "",
+    fold: Annotated[int, Option(help="of the experiment, held out; -1 trains on all")] = 0,
+    settings: Annotated[str, Option("--set", help='of the experiment: "learning_rate=1e-4 steps=200"')] = "",
+    folds: Annotated[int, Option(help="cross-validation: how many folds are trained")] = 0,
+    networks: Annotated[str, Option(help="of the cross-validation: experiments; by default all networks")] = "",
+    sweep: Annotated[str, Option(help="a grid of experiments.yaml, such as sigma")] = "",
+    cores: Annotated[int | None, Option(help="processor cores to use, or jobs on a cluster; by default all")] = None,
+    executor: Annotated[str, Option(help="where jobs run: slurm; by default here")] = "",
     dry_run: Annotated[
         bool, Option("--dry-run", help="only say what would run, and what it is expected to take")
     ] = False,
 ) -> int:
-    """Run the notebooks that are not current."""
-    from motors.pipeline import reproduce as pipeline
+    """Run the notebooks that are not current.
 
-    return pipeline.reproduce(profile, seed, cores=cores, dry_run=dry_run, say=say)
+    Those of a profile; or of one experiment, of a cross-validation, or of a sweep.
+    """
+    from motors.pipeline import reproduce as pipeline
+    from motors.pipeline.asked import Asked
+
+    any_asked = experiment or fold or settings or folds or networks or sweep
+    asked = Asked(experiment, fold, settings, folds, networks, sweep) if any_asked else None
+    options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor}
+    return pipeline.reproduce(profile, seed, say=say, **options)
 
 
 @app.command()

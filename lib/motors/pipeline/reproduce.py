@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import importlib.util
 import json
 import os
 import signal
@@ -12,9 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.workspace.files import write_text
 from motors.workspace.paths import Workspace, find
@@ -26,6 +29,8 @@ def reproduce(
     *,
     cores: int | None = None,
     dry_run: bool = False,
+    asked: Asked | None = None,
+    executor: str = "",
     start: Path | str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
@@ -40,6 +45,8 @@ def reproduce(
     seed : seed of every notebook; it names the runs
     cores : how many processor cores to use, by default all
     dry_run : only say which steps are current and which would run, what each waits for, and what it is expected to take
+    asked : trainings, with what they read and what judges them, instead of the whole profile
+    executor : of Snakemake, such as slurm; empty runs on this machine
     start : a folder in the workspace, by default the current one
     say : is given each line of the report
 
@@ -49,9 +56,12 @@ def reproduce(
         If the profile does not fit the notebooks there are, or another reproduction is running.
     """
     workspace = find(start)
-    plan = steps(workspace, profile, seed)
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", "--cores"]
-    snakemake += [str(cores or os.cpu_count()), "--config", f"profile={profile}", f"seed={seed}", "quiet=True"]
+    plan = steps(workspace, profile, seed, asked)
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *_executor(executor, cores)]
+    snakemake += ["--config", f"profile={profile}", f"seed={seed}", "quiet=True"]
+    snakemake += ["cluster=True"] if executor else []
+    snakemake += [f"asked={json.dumps(asdict(asked))}"] if asked else []
+    snakemake += ["--profile", "none", "--workflow-profile", "none"]  # not the user's own, which may ask for anything
     snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
     began = time.time()
@@ -69,6 +79,15 @@ def reproduce(
     for line in _result(workspace, plan) if code == 0 else _failures(plan, began):
         say(line)
     return code
+
+
+def _executor(name: str, cores: int | None) -> list[str]:
+    """Snakemake's options for where jobs run: here, or on a cluster, whose scheduler knows its own limits."""
+    if not name:
+        return ["--cores", str(cores or os.cpu_count())]
+    if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
+        raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
+    return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60"]
 
 
 def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = None) -> list[Path]:
