@@ -95,10 +95,7 @@ def train(
     if accelerator == "cpu":
         channels_last(network)
     if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
-        if accelerator == "cpu":
-            log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
-        else:
-            log.info("the batch norms of %s see the patches of all %d GPUs", experiment.name, devices)
+        _say_whose_norms(experiment, devices, accelerator)
     average = WeightAverage(network, experiment.average)
     checkpoint = newest(output / "checkpoints")
     if _steps(checkpoint, experiment) < experiment.optimiser_steps:
@@ -110,6 +107,14 @@ def train(
             return weights
     _write_weights(average, experiment, newest(output / "checkpoints"), weights)
     return weights
+
+
+def _say_whose_norms(experiment: Experiment, devices: int, accelerator: str) -> None:
+    """Log which patches the batch norms of several devices see."""
+    if accelerator == "cpu":
+        log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
+    else:
+        log.info("the batch norms of %s see the patches of all %d GPUs", experiment.name, devices)
 
 
 def _accelerator(wanted: str) -> str:
