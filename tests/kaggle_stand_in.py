@@ -344,5 +344,12 @@ class Calls:
 
     def DownloadDataset(self, request: dict) -> dict:
         self._versions(request)
-        place = f"{request['ownerSlug']}/{request['datasetSlug']}/{request['fileName']}"
-        raise Answer(302, Location=f"http://localhost/storage/{place}")
+        place = f"{request['ownerSlug']}/{request['datasetSlug']}"
+        if request.get("fileName"):
+            raise Answer(302, Location=f"http://localhost/storage/{place}/{request['fileName']}")
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, content in self._versions(request)[-1].items():
+                archive.writestr(name, content)
+        self.here.outputs[f"{place}.zip"] = packed.getvalue()
+        raise Answer(302, Location=f"http://localhost/storage/{place}.zip")
