@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from scipy import ndimage
 from motors.volumes import levels, quality_control
 from motors.volumes.levels import to_uint8
 from motors.volumes.quality_control import LIMITS, Finding, examine_histogram
-from motors.volumes.tomogram import Tomogram
 
 LISTED = "08bf73 24a095 37c426 3a0914 3b8291 5b359d 648adf 67ff4e 692081 6b1fd3 774aae 9f918e ac4f0d b18127 d8c917"
 KNOWN = {f"tomo_{code}" for code in LISTED.split()}  # that the original solution mends by adding 127
@@ -139,22 +137,24 @@ def test_a_tomogram_of_one_level_is_no_reason_to_fail():
 
 
 def test_what_was_found_is_noted_by_name_until_the_tomogram_is_another_one(tmp_path):
-    """A wrapped tomogram is mended, a dark one is only named, and a healthy one leaves no note."""
-    healthy = Tomogram("001", made_up(), 13.1)
-    dark = replace(healthy, name="dark", voxels=(4 + 250 * (healthy.voxels / 255.0) ** 4).astype(np.uint8))
-    assert quality_control.mend(healthy, tmp_path) is healthy
+    """A wrapped tomogram is repaired, a dark one is only named, and a healthy one leaves no note; NA is a name."""
+    healthy = made_up()
+    dark = (4 + 250 * (healthy / 255.0) ** 4).astype(np.uint8)
+
+    def note(name: str, voxels: np.ndarray) -> None:
+        quality_control.note(tmp_path, name, quality_control.repair(voxels)[1])
+
+    note("NA", healthy)
     assert quality_control.findings(tmp_path).empty
-    assert quality_control.mend(dark, tmp_path) is dark
-    mended = quality_control.mend(replace(healthy, voxels=levels.unwrap(healthy.voxels, 100)), tmp_path)
-    assert (mended.name, mended.spacing) == ("001", 13.1)
-    assert np.array_equal(mended.voxels, healthy.voxels)
+    note("dark", dark)
+    note("NA", levels.unwrap(healthy, 100))
     noted = quality_control.findings(tmp_path)
-    assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [
-        ["001", "wrapped", True],
+    assert noted[["tomo_id", "finding", "repaired"]].to_numpy().tolist() == [
+        ["NA", "wrapped", True],
         ["dark", "dark-shifted", False],
     ]
     assert (noted["statistic"] > noted["limit"]).all()
-    quality_control.mend(healthy, tmp_path)
+    note("NA", healthy)
     assert quality_control.findings(tmp_path)["tomo_id"].tolist() == ["dark"]
 
 

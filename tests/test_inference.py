@@ -2,31 +2,24 @@
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from scipy import ndimage
 from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from motors import geometry, heatmaps
-from motors.detection import detector, engine, heatmap
+from motors.detection import engine
 from motors.detection.averaging import scaled_range
 from motors.detection.heatmap import Grid
-from motors.detection.queue import detect_all
 from motors.detection.tiling import cell_strides
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
-from motors.volumes import formats, levels, quality_control, resampling
-from motors.volumes.levels import to_uint8
-from motors.volumes.slices import write_slices
-from motors.volumes.tomogram import Tomogram
+from motors.volumes import resampling
 
 REFERENCE = Path(__file__).parent / "reference"
 SOLID = replace(RESNEXT50, name="solid", patch=(32, 64, 96))
@@ -49,13 +42,6 @@ def noise(shape=SHAPE, seed=0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, [-(-side // 8) for side in shape], dtype=np.uint8)
     return coarse.repeat(8, 0).repeat(8, 1).repeat(8, 2)[tuple(map(slice, shape))]
-
-
-def with_ball(shape, centre, radius: float) -> np.ndarray:
-    """A dark tomogram with one bright ball."""
-    axes = np.ogrid[tuple(map(slice, shape))]
-    distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=True)))
-    return (255 * np.exp(-0.5 * (distance / radius) ** 2)).astype(np.uint8)
 
 
 # What the original solution computed
@@ -270,178 +256,6 @@ def test_voxels_other_than_grey_levels_are_refused():
     """A float volume has not been through the same rounding as in training."""
     with pytest.raises(ValueError, match="wanted grey levels uint8 z y x"):
         engine.heatmap(brightness, SOLID, noise().astype(np.float32))
-
-
-# Candidates
-
-
-@pytest.mark.parametrize(("network", "experiment"), [(brightness, SOLID), (planar_brightness, PLANAR)])
-@pytest.mark.parametrize("symmetries", [["zyx"], ["zxy_x", "zyx_y"]])
-def test_a_motor_is_found_within_a_cell_where_it_is_in_the_original_tomogram(network, experiment, symmetries):
-    """At another spacing than that of the network, with three different sides."""
-    centre = np.array([40.0, 150.0, 70.0])
-    tomogram = Tomogram("ball", with_ball((100, 200, 160), centre, radius=14), spacing=10.0)
-    found = detector.detect(network, experiment, tomogram, symmetries=symmetries, threshold=0.01)
-    assert len(found) == len(symmetries)
-    assert found["run"].unique().tolist() == [experiment.name] and found["symmetry"].tolist() == symmetries
-    assert found.dtypes["score"] == np.float32
-    assert np.abs(found[["z", "y", "x"]] - centre).to_numpy().max() * 10 <= (128 if experiment.is_2d else 64)
-
-
-def test_orientations_can_share_one_list():
-    """One mean heatmap gives one candidate, whose symmetry names them all."""
-    tomogram = Tomogram("ball", with_ball((60, 80, 90), (30, 40, 50), radius=14), spacing=16.0)
-    names = ["zyx", "zxy"]
-    found = detector.detect(brightness, SOLID, tomogram, run="r", symmetries=names, average=True, threshold=0.3)
-    assert found[["run", "symmetry"]].to_numpy().tolist() == [["r", "zyx+zxy"]]
-
-
-def test_candidates_lie_inside_their_tomogram():
-    """A cell at the end may reach over it, an answer must not."""
-    voxels = np.zeros((20, 44, 60), np.uint8)
-    voxels[:, 32:, 48:] = 255
-    found = detector.detect(brightness, SOLID, Tomogram("edge", voxels, 16.0))
-    assert found[["y", "x"]].to_numpy().tolist() == [[43, 59]]  # the cell is centred at 43.5, 59.5
-
-
-def test_a_spacing_that_nobody_knows_is_refused_and_one_that_is_given_is_used():
-    """Kaggle's tomograms do not know their own."""
-    tomogram = Tomogram("ball", with_ball((60, 80, 90), (30, 40, 50), radius=14), spacing=None)
-    with pytest.raises(ValueError, match="ball does not know its spacing"):
-        detector.detect(brightness, SOLID, tomogram)
-    given, own = (
-        detector.detect(brightness, SOLID, replace(tomogram, spacing=own), spacing=16.0) for own in (None, 16.0)
-    )
-    pd.testing.assert_frame_equal(given, own)
-
-
-@pytest.fixture
-def tomograms(tmp_path) -> dict[str, Path]:
-    """Three tomograms on disk, the middle one empty."""
-    folder = tmp_path / "tomograms"
-    folder.mkdir()
-    for name, radius in (("001", 14), ("empty", 0.1), ("b", 20)):
-        np.save(folder / f"{name}.npy", with_ball((48, 64, 96), (30, 40, 50), radius))
-    return {name: folder / f"{name}.npy" for name in ("001", "empty", "b")}
-
-
-def test_many_tomograms_give_one_table_and_a_file_each(tomograms, tmp_path):
-    """Whether they come as files or as tomograms; an empty one has an empty file; names stay text."""
-    network = Silent().eval()
-    found = detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=dict.fromkeys(tomograms, 16.0))
-    assert found["tomo_id"].tolist() == ["001", "b"]
-    (folder,) = (tmp_path / "out").glob("solid-*")
-    assert {path.name for path in folder.iterdir()} == {"settings.json", "001.csv", "empty.csv", "b.csv"}
-    again = (formats.read(path, name=name, spacing=16.0) for name, path in tomograms.items())
-    pd.testing.assert_frame_equal(detect_all(network, SOLID, again, tmp_path / "other"), found)
-
-
-def test_wrapped_levels_are_put_right_before_networks_see_them_unless_told_otherwise(tmp_path):
-    """The candidates are those of the healthy tomogram, and it is noted what was wrong; slices do as well."""
-    density = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((48, 64, 96)), 0.8)
-    density += 4 * density.std() * (with_ball((48, 64, 96), (30, 40, 50), 14) / 255)
-    healthy = Tomogram("ball", to_uint8(density.astype(np.float32)), 16.0)
-    wrapped = replace(healthy, voxels=levels.unwrap(healthy.voxels, 60))
-    write_slices(tmp_path / "ball", wrapped.voxels)
-    network, settings = Silent().eval(), {"spacing": 16.0}
-    wanted = detect_all(network, SOLID, [healthy], tmp_path / "healthy", **settings)
-    assert quality_control.findings(tmp_path / "healthy" / "findings").empty
-    mended = detect_all(network, SOLID, [wrapped], tmp_path / "mended", **settings)
-    pd.testing.assert_frame_equal(mended, wanted)
-    read = detect_all(network, SOLID, {"ball": tmp_path / "ball"}, tmp_path / "read", **settings)
-    torn = detect_all(network, SOLID, [wrapped], tmp_path / "torn", mend=False, **settings)
-    best = [found[["z", "y", "x"]].iloc[0].tolist() for found in (wanted, read, torn)]
-    assert best[0] == best[1] != best[2]
-    for name in ("mended", "read"):
-        noted = quality_control.findings(tmp_path / name / "findings")
-        assert noted[["tomo_id", "finding", "mended"]].to_numpy().tolist() == [["ball", "wrapped", True]]
-    assert not (tmp_path / "torn" / "findings").exists()
-
-
-def test_what_was_found_before_is_not_computed_again(tomograms, tmp_path):
-    """After an interruption the rest is computed, and the table is the same as in one go."""
-
-    class Interrupted(Silent):
-        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-            if self.calls >= 4:
-                raise KeyboardInterrupt
-            return super().forward(tiles)
-
-    settings = {"spacing": 16.0}
-    network = Interrupted().eval()
-    with pytest.raises(KeyboardInterrupt):
-        detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
-    network = Silent().eval()
-    found = detect_all(network, SOLID, tomograms, tmp_path / "out", **settings)
-    assert network.calls == 2  # the two tiles of the last tomogram
-    pd.testing.assert_frame_equal(detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **settings), found)
-
-
-def test_other_weights_other_settings_or_a_newer_tomogram_are_computed_again(tomograms, tmp_path):
-    """Results of an earlier network never pass for those of a later one."""
-
-    def calls(network: Silent, **settings) -> int:
-        detect_all(network, SOLID, tomograms, tmp_path / "out", spacing=16.0, **settings)
-        return network.calls
-
-    assert calls(Silent().eval()) == 6
-    assert calls(Silent().eval(), batch=2) == 0
-    assert calls(Silent(0.5).eval()) == 6
-    assert calls(Silent().eval(), threshold=0.5) == 6
-    os.utime(tomograms["b"], (2e9, 2e9))
-    assert calls(Silent().eval()) == 2
-
-
-def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_path, monkeypatch):
-    """Tomograms in memory may be others of the same name, slices may be rewritten in place, code may have changed."""
-    voxels = np.load(tomograms["b"])
-    folder = write_slices(tmp_path / "slices", voxels)
-
-    def calls(given) -> int:
-        network = Silent().eval()
-        detect_all(network, SOLID, given, tmp_path / "out", spacing=16.0, mend=False)
-        return network.calls
-
-    assert calls([Tomogram("memory", voxels, 16.0)]) == calls([Tomogram("memory", voxels, 16.0)]) == 2
-    assert [calls({"slices": folder}), calls({"slices": folder})] == [2, 0]
-    os.utime(folder / "slice_0003.jpg", (2e9, 2e9))
-    assert calls({"slices": folder}) == 2
-    assert [calls(tomograms), calls(tomograms)] == [6, 0]
-    monkeypatch.setattr(detector, "_code", lambda: "changed")
-    assert calls(tomograms) == 6
-
-
-def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
-    """One of float16 per orientation, as `heatmap` answers it, with the size of a cell and what the tomogram was."""
-    shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
-    detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
-    found = heatmap.kept(tmp_path, "b")
-    assert list(found) == [("solid", "zyx"), ("solid", "zxy_x")]
-    grid = found["solid", "zxy_x"]
-    voxels = resampling.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
-    expected = engine.heatmap(brightness, SOLID, voxels, symmetries=["zxy_x"])
-    np.testing.assert_allclose(grid.cells, expected, rtol=1e-3, atol=1e-7)
-    assert (grid.size, grid.shape, grid.spacing) == ((128, 128, 128), (48, 64, 96), 10)
-    candidates = detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
-    again = grid.candidates("b", "solid", "zxy_x", threshold=0.05)
-    rows = candidates[(candidates.tomo_id == "b") & (candidates.symmetry == "zxy_x")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(again, rows, rtol=1e-3)
-    with pytest.raises(FileNotFoundError, match="no heatmap of c in"):
-        heatmap.kept(tmp_path, "c")
-
-
-def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
-    """What was kept with other weights is passed over; candidates without a heatmap are computed again."""
-
-    def detect(answer: float, keep: bool = True) -> int:
-        network = Silent(answer).eval()
-        detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, keep=keep)
-        return network.calls
-
-    assert [detect(0.0, keep=False), detect(0.0), detect(0.0), detect(1.0)] == [6, 6, 0, 6]
-    brighter = heatmap.kept(tmp_path, "b")["solid", "zyx"].cells
-    assert detect(0.0) == 0
-    assert (heatmap.kept(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
 
 
 def test_a_heatmap_is_interpolated_where_it_lies():

@@ -66,7 +66,7 @@ NAMES = {
         "volumes.formats": "read write_mrc",
         "volumes.levels": "to_uint8 unwrap",
         "volumes.prepared": "open_prepared write_prepared",
-        "volumes.quality_control": "Finding examine examine_histogram findings histogram mend repair",
+        "volumes.quality_control": "Finding examine examine_histogram findings histogram note repair",
         "volumes.resampling": "resample",
         "volumes.slices": "incomplete slice_paths stack_shape write_slices",
         "volumes.tomogram": "Tomogram",

@@ -21,7 +21,7 @@ SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 
 
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Return the table of a CSV file that has `columns`; ids stay text.
+    """Return the table of a CSV file that has `columns`; ids stay text, also NA.
 
     Raises
     ------
@@ -33,6 +33,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
     try:
         table = pd.read_csv(path, dtype={"tomo_id": str})
+        if "tomo_id" in table and table["tomo_id"].isna().any():  # a tomogram may be called NA
+            table["tomo_id"] = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])["tomo_id"]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path.name} is no table ({reason}): mend it, or make the file again as CSV") from error

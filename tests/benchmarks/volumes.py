@@ -93,8 +93,9 @@ def resample_in_torch(voxels: np.ndarray, target: tuple[float, float, float]) ->
 def prepare(folder: Path, slices: str = "slices") -> np.ndarray:
     """Do all that `11_prepare_volumes` does to a tomogram."""
     tomogram = formats.read(folder / slices, spacing=SPACING)
-    tomogram = quality_control.mend(tomogram, folder / "findings", compressed=True)
-    voxels = resampling.resample(tomogram.voxels, SPACING, TARGETS[0])
+    repaired, found = quality_control.repair(tomogram.voxels, compressed=True)
+    quality_control.note(folder / "findings", tomogram.name, found)
+    voxels = resampling.resample(repaired, SPACING, TARGETS[0])
     return np.load(write_prepared(folder / "prepared", slices, voxels), mmap_mode="r")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import tokenize
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def read(path: str | Path, *, spacing: float | None = None, name: str | None = N
     ----------
     path : folder with `slice_0000.jpg`, `slice_0001.jpg`, ...; `.mrc`, `.rec` or `.map`, also with `.gz` or `.bz2`;
         `.tif` or `.tiff`; `.npy`; or an OME-Zarr folder `.zarr`, of which the finest level is taken
-    spacing : ångström per voxel; goes before what the file states
+    spacing : ångström per voxel; goes before what the file states, with a warning where the two differ by over 1 %
     name : what to call the tomogram; by default the name of the file without its ending
 
     Returns
@@ -62,6 +63,10 @@ def read(path: str | Path, *, spacing: float | None = None, name: str | None = N
         voxels, stated = _READERS[ending](path)
         if spacing is None and stated is not None:
             spacing = _common(stated)
+        elif stated is not None and min(stated) > 0 and not np.allclose(stated, spacing, rtol=0.01):
+            warnings.warn(
+                f"{path} states {stated} Å along z, y, x, but {spacing} Å was given and is used", stacklevel=2
+            )
         return Tomogram(name or path.name[: -len(ending)], to_uint8(voxels), spacing)
     except DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a tomogram, it is damaged ({error!r}): copy it again") from error

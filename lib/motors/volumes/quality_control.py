@@ -1,4 +1,4 @@
-"""Damaged grey levels: found by what they look like, named with the number that gave them away, mended where possible.
+"""Damaged intensities: found by what they look like, named with the number that gave them away, repaired if possible.
 
 Limits stand in the middle of wide gaps. The 648 training tomograms of the competition gave those of histograms, with
 the 15 that the original solution listed as damaged; the others were set on simulated and a few real tomograms.
@@ -6,7 +6,8 @@ the 15 that the original solution listed as damaged; the others were set on simu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -14,15 +15,17 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from motors.tables import read_table
 from motors.volumes.levels import WRAPPED, unwrap
-from motors.volumes.tomogram import Tomogram, check_voxels, for_each
+from motors.volumes.tomogram import check_voxels, for_each
 from motors.workspace.files import write_table
 
 DARK = 25  # the darkest levels
 PLANES = 32  # of a tomogram, enough to count neighbours in
 RINGING = 6  # levels that JPEG of quality 95 moves a voxel at most, but for one in hundreds
 INSIDE = slice(1, 255)  # levels that clipping does not fill
-FOUND = ["tomo_id", "finding", "statistic", "limit", "mended", "about"]
+FOUND = ["tomo_id", "finding", "statistic", "limit", "repaired", "about"]
+REPAIRED = ("wrapped", "filled slices")  # findings
 
 LIMITS = {
     "wrapped": 0.005,  # healthy ones, simulated or real: 0.000; simulated ones wrapped by 32 to 224: 0.008 and more
@@ -30,6 +33,7 @@ LIMITS = {
     "saturated": 0.1,  # tomo_f672c0: 0.37, tomo_d8c917: 0.21; all others: 0.06 and less
     "bimodal": 0.9,  # tomo_f672c0: 1.0; all others: 0.82 and less
     "constant slices": 0.0,
+    "filled slices": 0.0,  # their number
     "inverted": 0.3,  # skewness; healthy ones at most 0.27, mostly below zero
 }
 
@@ -148,31 +152,22 @@ def repair(
     return voxels, found
 
 
-def mend(tomogram: Tomogram, folder: str | Path, *, compressed: bool = False) -> Tomogram:
-    """Return a tomogram whose wrapped levels are put right, and note in a folder what was found: see `findings`.
-
-    Parameters
-    ----------
-    tomogram : a healthy one is returned as it is
-    folder : of the notes, which are files of this function alone
-    compressed : see `repair`
-    """
-    voxels, found = repair(tomogram.voxels, compressed=compressed)
-    note = Path(folder) / f"{tomogram.name}.csv"
-    rows = [[tomogram.name, f.name, f.statistic, f.limit, f.name == "wrapped", f.about] for f in found]
+def note(folder: str | Path, name: str, found: Sequence[Finding]) -> None:
+    """Keep in a folder, of this function alone, what was found in the tomogram called `name`: see `findings`."""
+    path = Path(folder) / f"{name}.csv"
+    rows = [[name, f.name, f.statistic, f.limit, f.name in REPAIRED, f.about] for f in found]
     if rows:
-        write_table(note, pd.DataFrame(rows, columns=FOUND))
+        write_table(path, pd.DataFrame(rows, columns=FOUND))
     else:
-        note.unlink(missing_ok=True)  # from when it was another tomogram
-    return tomogram if voxels is tomogram.voxels else replace(tomogram, voxels=voxels)
+        path.unlink(missing_ok=True)  # from when it was another tomogram
 
 
 def findings(folder: str | Path) -> pd.DataFrame:
-    """Return what `mend` found: one row per finding, by tomogram; none if all were healthy.
+    """Return what `note` kept: one row per finding, by tomogram; none if all were healthy.
 
-    The columns are tomo_id, finding, statistic, limit, mended, and about, what it means.
+    The columns are tomo_id, finding, statistic, limit, repaired, and about, what it means.
     """
-    notes = [pd.read_csv(path, dtype={"tomo_id": str}) for path in sorted(Path(folder).glob("*.csv"))]
+    notes = [read_table(path, FOUND) for path in sorted(Path(folder).glob("*.csv"))]
     return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 
 

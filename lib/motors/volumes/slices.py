@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -95,6 +97,65 @@ def read_slices(folder: str | Path) -> np.ndarray:
 
     for_each(decode, len(paths))
     return voxels
+
+
+def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
+    """Return a stack of which a few slices are missing or damaged, and what is wrong with those, by z.
+
+    They are interpolated between the nearest whole ones. Files that are no slices by their names are passed over.
+
+    Parameters
+    ----------
+    folder : of the slices
+    most : the largest share of slices that may be interpolated
+    gap : at most so many of them in a row
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If no slice is there, none is whole, or more than a few are not.
+    """
+    numbers = {path: re.fullmatch(r"slice_(\d{4,})\.jpg", path.name) for path in Path(folder).glob("*.jpg")}
+    paths = {int(number[1]): path for path, number in numbers.items() if number}
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
+    pictures: list[np.ndarray | None] = [None] * (max(paths) + 1)
+    wrong: dict[int, str] = {}
+
+    def decode(k: int) -> None:
+        try:
+            pictures[k] = _read_slice(paths[k])
+        except KeyError:
+            wrong[k] = f"{Path(folder) / f'slice_{k:04d}.jpg'} is missing"
+        except (ValueError, OSError) as error:
+            wrong[k] = str(error)
+
+    for_each(decode, len(pictures))
+    shapes = Counter(picture.shape for picture in pictures if picture is not None)
+    usual = shapes.most_common(1)[0][0] if shapes else ()
+    wrong |= {
+        k: f"{paths[k]} is {p.shape}, others {usual}"
+        for k, p in enumerate(pictures)
+        if p is not None and p.shape != usual
+    }
+    whole = np.setdiff1d(np.arange(len(pictures)), list(wrong))
+    longest = np.diff(whole, prepend=-1, append=len(pictures)).max() - 1
+    if len(wrong) > most * len(pictures) or longest > gap:
+        first = wrong[min(wrong)]
+        raise ValueError(f"{len(wrong)} of {len(pictures)} slices are not whole, such as: {first}")
+    return np.stack([_between(pictures, whole, k) for k in range(len(pictures))]), dict(sorted(wrong.items()))
+
+
+def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -> np.ndarray:
+    """Return slice `k`, interpolated between the nearest of the `whole` ones if it is not among them."""
+    after = int(np.searchsorted(whole, k))
+    above, below = whole[max(after - 1, 0)], whole[min(after, len(whole) - 1)]
+    share = (k - above) / (below - above) if below > above else 0.0
+    return (
+        pictures[k]
+        if whole[after : after + 1] == k
+        else cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
+    )
 
 
 def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:

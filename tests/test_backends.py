@@ -1,0 +1,135 @@
+"""Whatever computes a network, it answers the same; the fastest that does is taken, and remembered."""
+
+import json
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from motors.detection import backends
+from motors.experiments import catalogue
+from motors.networks.factory import build
+from motors.networks.rewriting import GreyStem, rewritten
+
+CPU = torch.device("cpu")
+NAMES = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "efficientnet_lite0")
+
+
+def trained(name: str) -> tuple[nn.Module, torch.Tensor]:
+    """A small network whose batch norms have seen something, and grey levels with three different sides."""
+    experiment = catalogue.of(name, "smoke")
+    network, generator = build(experiment).eval(), torch.Generator().manual_seed(1)
+    for layer in (layer for layer in network.modules() if isinstance(layer, _BatchNorm)):
+        layer.running_mean.normal_(0, 0.3, generator=generator)
+        layer.running_var.uniform_(0.5, 2.0, generator=generator)
+        nn.init.uniform_(layer.weight, 0.5, 1.5, generator=generator)
+        nn.init.normal_(layer.bias, 0.0, 0.2, generator=generator)
+    shape = (1, 3, *experiment.patch[1:]) if experiment.is_2d else (1, 1, 32, 64, 96)
+    return network, torch.randint(0, 256, shape, generator=generator).float()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_a_rewritten_network_says_the_same_to_the_last_cell(name):
+    """With statistics that matter, at the border too; the network itself stays as it was."""
+    network, tiles = trained(name)
+    norms = sum(isinstance(layer, _BatchNorm) for layer in network.modules())
+    quick, expected = rewritten(network), network(tiles)
+    torch.testing.assert_close(quick(tiles), expected, atol=1e-4, rtol=0)
+    assert sum(isinstance(layer, _BatchNorm) for layer in quick.modules()) < norms
+    assert any(isinstance(layer, GreyStem) for layer in quick.modules()) == (tiles.ndim == 5)
+    assert sum(isinstance(layer, _BatchNorm) for layer in network.modules()) == norms
+
+
+@pytest.mark.parametrize("name", [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")])
+@torch.no_grad()
+def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
+    """The compiled one takes minutes to make: the benchmark tries it."""
+    network, tiles = trained("x3d_m")
+    made = backends.make(name, network, tiles.repeat(3, 1, 1, 1, 1))
+    torch.testing.assert_close(
+        made(tiles.repeat(2, 1, 1, 1, 1)).float(), network(tiles.repeat(2, 1, 1, 1, 1)), atol=1e-3, rtol=0
+    )
+
+
+@pytest.fixture
+def tried(monkeypatch, tmp_path):
+    """Backends that take as long as they are told and answer with an error of their own; what was made is noted."""
+    monkeypatch.setenv(backends.CACHE, str(tmp_path / "cache"))
+    seconds = {"eager": 2.0, "rewritten": 1.0, "channels-last": 0.5, "openvino": 0.1}
+    wrong, made = {"channels-last": 0.5}, []
+    monkeypatch.setattr(backends, "available", lambda device: list(seconds))
+
+    def make(name, network, example):
+        made.append(name)
+        return name
+
+    def timed(network, example):
+        name = network if isinstance(network, str) else "eager"
+        return torch.full((2,), wrong.get(name, 0.0)), seconds[name]
+
+    monkeypatch.setattr(backends, "make", make)
+    monkeypatch.setattr(backends, "_timed", timed)
+    return made
+
+
+def choose(tiles: int) -> backends.Backend:
+    """The backend for so many tiles of a small network."""
+    experiment = catalogue.of("x3d_m", "smoke")
+    return backends.choose(nn.Identity(), experiment, experiment.patch, device=CPU, tiles=tiles)
+
+
+def test_the_fastest_that_agrees_is_taken(tried):
+    """Channels-last would be faster, but answers otherwise; OpenVINO is not worth its making for five tiles."""
+    chosen = choose(tiles=5)
+    assert (chosen.name, chosen.network) == ("rewritten", "rewritten")
+    assert tried == ["rewritten", "channels-last"] and chosen.seconds == {"eager": 2.0, "rewritten": 1.0}
+
+
+def test_what_was_found_for_much_work_is_remembered(tried, tmp_path):
+    """And made without a trial the next time; a broken note is a trial again."""
+    assert choose(tiles=10**6).name == "openvino"
+    tried.clear()
+    assert choose(tiles=5) == ("openvino", "openvino", {}) and tried == ["openvino"]
+    note = tmp_path / "cache" / "motors" / "backends.json"
+    assert list(json.loads(note.read_text()).values()) == ["openvino"]
+    note.write_text("{")
+    assert choose(tiles=5).name == "rewritten"
+
+
+def test_a_cache_that_cannot_be_written_costs_a_sentence(tried, tmp_path, monkeypatch):
+    """The choice holds for this time."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(backends.CACHE, str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="cannot be remembered"):
+        assert choose(tiles=10**6).name == "openvino"
+
+
+def test_a_backend_that_cannot_be_made_is_left_out(tried, monkeypatch):
+    """No compiler, an operation that is not there: said, and the next one is tried."""
+
+    def make(name, network, example):
+        if name != "channels-last":
+            raise RuntimeError("no such operation")
+        return name
+
+    monkeypatch.setattr(backends, "make", make)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert choose(tiles=5).name == "eager"
+    assert "cannot be computed by rewritten (no such operation)" in str(said[0].message)
+
+
+def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch):
+    """Elsewhere it is emulated, slower than float32; asked to refrain from it, a processor has none."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not backends.has_bfloat16() and "bfloat16" not in backends.available(CPU)
+
+
+def test_an_unknown_backend_is_refused():
+    """With those there are."""
+    network, tiles = trained("x3d_m")
+    with pytest.raises(ValueError, match="no backend is called 'tensorrt': choose one of eager, rewritten"):
+        backends.make("tensorrt", network, tiles)
