@@ -1,8 +1,7 @@
 """Ways to compute what a network predicts: each is tried on a real tile, and the fastest that agrees is kept.
 
-Which one is fastest depends on network, processor and versions, so it is measured, once for each machine. Where there
-is no AVX512, OpenVINO was 1.3 times (ResNeXt-50, DenseNet-121) to 4.7 times (X3D-M) as fast as PyTorch; with bfloat16 in
-hardware the order is another.
+Which one is fastest depends on network, processor and versions, so it is measured, once for each machine. Without AVX512
+OpenVINO was 1.3 times (ResNeXt-50, DenseNet-121) to 4.7 times (X3D-M) as fast as PyTorch.
 """
 
 from __future__ import annotations
