@@ -1,6 +1,6 @@
 """Ways to compute what a network predicts: each is tried on a real tile, and the fastest that agrees is kept.
 
-Which one is fastest depends on network, processor and versions, so it is measured, once for each machine. Without AVX512
+Which one is fastest depends on network, processor and versions: it is measured, once for each machine. Without AVX512,
 OpenVINO was 1.3 times (ResNeXt-50, DenseNet-121) to 4.7 times (X3D-M) as fast as PyTorch.
 """
 
