@@ -31,6 +31,9 @@ from motors.networks.factory import build, channels_last
 from motors.training import callbacks, run as training_run
 from motors.training.callbacks import SharedNorms, WeightAverage
 from motors.training.module import Stream, Training, learning_rate, loss
+from motors.volumes.prepared import write_prepared
+from motors.workspace import code_hash
+from motors.workspace.provenance import read_inputs, write_inputs
 
 REFERENCE = Path(__file__).parent / "reference" / "training"
 RECORDED = json.loads((REFERENCE / "training.json").read_text())
@@ -413,38 +416,132 @@ def test_a_folder_with_damaged_checkpoints_only_is_refused(tmp_path):
         train(tmp_path)
 
 
-def test_the_folder_of_another_experiment_is_refused(tmp_path, undisturbed):
-    """Finished or not: the sentence names the file and the settings that differ."""
+def copy_of(folder, output, what="*"):
+    """A copy of a training, or of a part of it."""
+    for path in folder.rglob(what):
+        if path.is_file():
+            target = output / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    return output
+
+
+def test_other_settings_are_refused(tmp_path, undisturbed):
+    """Finished or not: the sentence names those that differ; nothing is written."""
     other = replace(TINY, learning_rate=2e-2, seed=8)
     changed = r"learning_rate is 0.01 there, 0.02 here; seed is 7 there, 8 here"
-    with pytest.raises(ValueError, match=rf"weights is of another experiment \({changed}\)"):
-        train(undisturbed, other, dataset=Samples(like=other))
-    (tmp_path / "checkpoints").mkdir()
-    for path in undisturbed.glob("checkpoints/*.ckpt"):
-        (tmp_path / "checkpoints" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(ValueError, match=rf"step_0000008.ckpt is of another experiment \({changed}\)"):
-        train(tmp_path, other, dataset=Samples(like=other))
+    copy_of(undisturbed, tmp_path)
+    for part in ("weights", "checkpoints"):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=rf"trained with other inputs \({changed}\)"):
+            train(tmp_path, other, dataset=Samples(like=other))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        shutil.rmtree(tmp_path / part)
+
+
+def known(labels="labels", folder=None, *tomo_ids):
+    """Samples that know their labels and volumes."""
+    samples = Samples(deadly=0)
+    samples.fingerprint, samples.folder, samples.tomo_ids = labels, folder, tomo_ids
+    return samples
+
+
+@pytest.fixture
+def trained(tmp_path, undisturbed):
+    """A finished training on two volumes and their labels, and a function that asks for it again."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_prepared(tmp_path / "volumes", name, rng.integers(0, 256, (5, 6, 7), dtype=np.uint8))
+    output = copy_of(undisturbed, tmp_path / "run")
+    (output / "inputs.json").unlink()
+    inputs = training_run._inputs(TINY, known("labels", tmp_path / "volumes", "a", "b"), Tiny())
+    write_inputs(output, inputs)
+
+    def again(labels="labels", names=("a", "b"), **options):
+        return train(output, dataset=known(labels, tmp_path / "volumes", *names), **options)
+
+    return again
+
+
+def test_a_training_with_other_labels_volumes_or_first_weights_is_refused(trained, tmp_path):
+    """Each alone is named; the same inputs return at once."""
+    weights = trained()
+    with pytest.raises(ValueError, match=r"other inputs \(the label table\)"):
+        trained("other labels")
+    with pytest.raises(ValueError, match=r"\(the volume b \(gone\); the volume c \(new\)\)"):
+        write_prepared(tmp_path / "volumes", "c", np.zeros((2, 3, 4), np.uint8))
+        trained(names=("a", "c"))
+    network = Tiny()
+    with torch.no_grad():
+        network.head.bias += 1e-6
+    with pytest.raises(ValueError, match=r"\(the first weights\)"):
+        trained(network=network)
+    voxels = np.load(tmp_path / "volumes" / "a.npy")
+    voxels[4, 5, 6] ^= 1
+    np.save(tmp_path / "volumes" / "a.npy", voxels)
+    with pytest.raises(ValueError, match=r"\(the volume a\)"):
+        trained()
+    voxels[4, 5, 6] ^= 1
+    np.save(tmp_path / "volumes" / "a.npy", voxels)
+    assert trained() == weights
+
+
+def test_a_training_by_other_code_is_refused_until_that_is_accepted(trained, tmp_path, monkeypatch):
+    """The loss was edited; a comment or a docstring is no change. What was accepted stays on record."""
+    library = copy_of(code_hash.LIBRARY, tmp_path / "motors", "*.py")
+    monkeypatch.setattr(code_hash, "LIBRARY", library)
+    module = library / "training" / "module.py"
+    original = module.read_text(encoding="utf-8")
+    weights = trained()
+    module.write_text(original.replace('"""', '"""Said otherwise. ', 1) + "# a remark\n", encoding="utf-8")
+    assert trained() == weights
+    module.write_text(original + "THREE = 3\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\(the code of training.module\)"):
+        trained()
+    before = read_inputs(tmp_path / "run")
+    monkeypatch.setenv("MOTORS_ACCEPT_CODE", "1")
+    assert trained() == weights
+    with pytest.raises(ValueError, match="the label table"):
+        trained("other labels")
+    monkeypatch.delenv("MOTORS_ACCEPT_CODE")
+    assert trained() == weights
+    assert read_inputs(tmp_path / "run").noted == {"accepted code": [before.code]}
+
+
+def test_a_training_of_an_older_version_is_refused_until_it_is_accepted(tmp_path, undisturbed, monkeypatch):
+    """It says nothing of what it was made from."""
+    copy_of(undisturbed, tmp_path)
+    (tmp_path / "inputs.json").unlink()
+    with pytest.raises(ValueError, match="has no inputs.json"):
+        train(tmp_path)
+    monkeypatch.setenv("MOTORS_ACCEPT_CODE", "1")
+    assert train(tmp_path, dataset=Samples(deadly=0)) == tmp_path / "weights"
+
+
+def test_a_folder_without_weights_is_not_trained(tmp_path, undisturbed):
+    """Settings alone, or an empty folder: the weights are written, from the last checkpoint here."""
+    copy_of(undisturbed, tmp_path)
+    (tmp_path / "weights" / "weights.safetensors").unlink()
+    train(tmp_path, dataset=Samples(deadly=0))
+    assert result(tmp_path) == result(undisturbed)
+
+
+def test_the_names_of_the_tomograms_travel_with_the_weights(tmp_path):
+    """So that nobody judges a network by what it has seen; of others nothing is known."""
+    samples = Samples()
+    samples.tomo_ids, samples.folder = ("b", "a"), tmp_path
+    for name in samples.tomo_ids:
+        write_prepared(tmp_path, name, np.zeros((2, 3, 4), np.uint8))
+    experiment = replace(TINY, steps=2, stop_at=None, warmup=1)
+    samples.experiment = experiment
+    assert checkpoints.trained_on(train(tmp_path, experiment, dataset=samples)) == {"a", "b"}
+    assert checkpoints.trained_on(tmp_path) is None
 
 
 def test_samples_made_for_another_experiment_are_refused(tmp_path):
     """A dataset that knows its experiment must know this one."""
     with pytest.raises(ValueError, match=r"the dataset is of another experiment \(seed is 8 there, 7 here\)"):
         train(tmp_path, dataset=Samples(like=replace(TINY, seed=8)))
-
-
-def test_a_training_on_other_labels_is_not_taken_for_this_one(tmp_path):
-    """Neither its weights nor its checkpoints; samples that do not know their labels are not asked."""
-    these, those = Samples(), Samples()
-    these.fingerprint, those.fingerprint = "these", "those"
-    weights = train(tmp_path, dataset=those)
-    with pytest.raises(ValueError, match="was trained on other labels: move it elsewhere"):
-        train(tmp_path, dataset=these)
-    shutil.rmtree(weights)
-    with pytest.raises(ValueError, match="was trained on other labels: move it elsewhere"):
-        train(tmp_path, dataset=these)
-    assert train(tmp_path, dataset=those) == train(tmp_path, dataset=Samples()) == weights
-    (tmp_path / "labels.json").unlink()  # as in a folder from before they were noted
-    assert train(tmp_path, dataset=these) == weights
 
 
 # ---- what is left behind
@@ -646,7 +743,9 @@ def test_on_cpus_batch_norms_see_the_patches_of_their_own_process(tmp_path, one_
         ("gpu", 1, False, ""),
     ],
 )
-def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices, shared, says, monkeypatch, caplog):
+def test_batch_norms_are_shared_between_gpus_and_it_is_said(
+    tmp_path, accelerator, devices, shared, says, monkeypatch, caplog
+):
     """What Lightning is asked for; nothing is said where there is one device, or no batch norm."""
 
     def stop(**settings):
@@ -659,7 +758,9 @@ def test_batch_norms_are_shared_between_gpus_and_it_is_said(accelerator, devices
     for norm, expected in ((None, says), (nn.Identity(), "")):
         caplog.clear()
         with pytest.raises(InterruptedError):
-            train("nowhere", network=Tiny(norm=norm), accelerator=accelerator, devices=devices)
+            train(
+                tmp_path / f"{devices} {accelerator}", network=Tiny(norm=norm), accelerator=accelerator, devices=devices
+            )
         assert caplog.text.strip().endswith(expected) and bool(caplog.text) == bool(expected)
     assert asked == [shared, shared]
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import toys
 from motors.workspace import code_hash, paths, progress, provenance
 from motors.workspace.files import sha256, write_json, write_table
 from motors.workspace.paths import new_dataset, open_run
+from motors.workspace.provenance import Inputs, differences, write_inputs
 from motors.workspace.tags import canonical_tag
 
 
@@ -360,6 +362,68 @@ def test_a_notebook_is_known_by_its_code_its_values_and_the_library_behind_it(tm
     assert known() == first
     (library / "deep" / "inner.py").write_text("C = 2\n")
     assert known() != first
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A small library in the place of ours."""
+    folder = tmp_path / "motors"
+    files = {
+        "__init__.py": "",
+        "a.py": '"""A."""\nfrom motors import deep, cli\n\ndef f():\n    """Say."""\n    return 1\n',
+    }
+    files |= {"deep/__init__.py": "from . import inner\n", "deep/inner.py": "C = 1\n", "cli.py": "import motors.b\n"}
+    for name, text in (files | {"b.py": "B = 1\n"}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(code_hash, "LIBRARY", folder)
+    return folder
+
+
+def test_code_is_known_by_module_whatever_is_said_about_it(library):
+    """Comments and docstrings are no code, nor is a room that computes nothing, and what only that imports."""
+    first = code_hash.code_of("motors.a", "numpy")
+    assert set(first) == {"a", "deep", "deep.inner"}
+    (library / "a.py").write_text("from motors import deep, cli  # a remark\n\n\ndef f():\n    return 1\n")
+    (library / "cli.py").write_text("import motors.b, os\n")
+    assert code_hash.code_of("motors.a") == first
+    (library / "deep/inner.py").write_text('C = """1"""\n')
+    changed = code_hash.code_of("motors.a")
+    assert {name for name in first if first[name] != changed[name]} == {"deep.inner"}
+
+
+def test_a_notebook_may_hold_other_languages_than_python(tmp_path, library):
+    """Magics, a cell of bash, an assignment from a shell: each counts as it is written, and breaks nothing."""
+    toys.workspace(tmp_path / "clone")
+
+    def known(cell):
+        return code_hash.fingerprint(toys.notebook(tmp_path / "clone", "n", cell), {})
+
+    cells = ["%%bash\nfor f in *; do echo $f; done", "%%bash\nls", "%%sh\nls", "files = !ls", "1", "%%time\n1"]
+    assert len({known(cell) for cell in cells}) == len(cells)
+    before = known("%%time\nfrom motors import b")
+    (library / "b.py").write_text("B = 2\n")
+    assert known("%%time\nfrom motors import b") != before
+
+
+def test_what_an_artifact_was_made_from_is_noted_and_compared(tmp_path):
+    """Each difference is named; what is only noted makes none."""
+    made = Inputs({"rate": 1e-3, "patch": (1, 2, 3)}, {"a": "1", "b": "2"}, {"label table": "x"}, {"when": 1})
+    assert differences(tmp_path, made) == ["it has no inputs.json"]
+    with pytest.raises(FileNotFoundError, match="older version: run its notebook again"):
+        provenance.digest(tmp_path)
+    write_inputs(tmp_path, made)
+    assert differences(tmp_path, made) == differences(tmp_path, replace(made, noted={})) == []
+    assert provenance.digest(tmp_path) == made.digest == replace(made, noted={}).digest
+    other = Inputs(
+        {"rate": 2e-3, "patch": (1, 2, 3)}, {"a": "1", "b": "3", "c": "1"}, {"label table": "y", "volume t": "z"}
+    )
+    found = ["rate is 0.001 there, 0.002 here", "the label table", "the volume t (new)", "the code of b, c"]
+    assert differences(tmp_path, other) == found
+    assert other.digest != made.digest
+    (tmp_path / "inputs.json").write_text('{"settings": ')
+    with pytest.raises(ValueError, match=r"inputs.json is damaged .* make what lies beside it again"):
+        differences(tmp_path, made)
 
 
 def test_opening_a_run_imports_nothing_heavy():

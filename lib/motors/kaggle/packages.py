@@ -136,8 +136,8 @@ def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
         for path in inside:
             _there(folder / path, notebook)
         card = write_text(run.output / f"{notebook}-{folder.name}.md", _card(run, folder))
-        if (folder / "metrics.csv").is_file():  # not of a network that was converted, not trained
-            inside.append("metrics.csv")
+        trained = ["metrics.csv", "weights/trained_on.json"]  # a network that was converted, not trained, has neither
+        inside += [path for path in trained if (folder / path).is_file()]
         found |= {f"{notebook}/{folder.name}/{path}": folder / path for path in inside}
         found[f"{notebook}/{folder.name}/README.md"] = card
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from motors.workspace.files import write_text
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "experiment.json"
+TRAINED_ON = "trained_on.json"  # names of the tomograms that samples came from
 
 
 def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
@@ -95,3 +98,26 @@ def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
         if there.keys() != ours.keys() or not all(torch.equal(there[key], tensor) for key, tensor in ours.items()):
             raise FileExistsError(f"{folder} holds other weights, perhaps of a training: move them elsewhere first")
     return save(network, experiment, folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a trained network: weights and experiment."""
+    return all((Path(folder) / name).is_file() for name in (WEIGHTS, SETTINGS))
+
+
+def trained_on(folder: Path) -> set[str] | None:
+    """Return the names of the tomograms that the network in a folder was trained on; None if that is not known.
+
+    It is not of the original author's weights, nor of weights of version 0.1.
+    """
+    file = Path(folder) / TRAINED_ON
+    return set(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def digest(network: nn.Module) -> str:
+    """Return a hash of a network's weights and statistics."""
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -84,6 +84,7 @@ class Slices(Dataset):
         tomograms, motors = prepared(labels, self.spacing)
         check_volumes(tomograms, self.folder, self.spacing)
         self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
+        self.tomo_ids = tuple(tomograms["tomo_id"])
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
         self.epoch = SliceEpoch(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -25,9 +26,12 @@ from motors.networks.factory import build, channels_last
 from motors.training.callbacks import Checkpoints, Journal, SharedNorms, WeightAverage, WholeFiles, newest
 from motors.training.module import Stream, Training
 from motors.training.watch import Watch
+from motors.volumes.prepared import volume_digest
 from motors.workspace import progress as workspace_progress
+from motors.workspace.code_hash import code_of
 from motors.workspace.files import write_json
 from motors.workspace.progress import Progress
+from motors.workspace.provenance import ACCEPT, Inputs, differences, write_inputs
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +50,13 @@ def train(
 ) -> Path:
     """Train a network and return the folder of its averaged weights, `output/weights`.
 
-    Called again with the same arguments it goes on from the newest checkpoint, or returns at once if the training is
-    finished. However often it is killed, and with any number of workers, it takes the same samples in the same order;
-    on a CPU with the same number of threads it ends with the same bytes.
+    Called again with the same inputs it goes on from the newest checkpoint, or returns at once if the training is
+    finished; with others it refuses, see below. However often it is killed, and with any number of workers, it takes
+    the same samples in the same order; on a CPU with the same number of threads it ends with the same bytes.
 
-    Into `output` go `weights/` (see `networks.save`), `metrics.csv` (see `Journal`), `labels.json`, a hash of the
-    labels that samples are made from, and `checkpoints/`, of which the last two are kept.
+    Into `output` go `weights/` (see `networks.save`; with `trained_on.json`, the names of the tomograms),
+    `metrics.csv` (see `Journal`), `inputs.json` (settings, code, first weights, labels and volumes, see `provenance`)
+    and `checkpoints/`, of which the last two are kept.
 
     With several devices, each takes its share of a micro-batch and gradients are averaged, so that their number changes
     the speed but, up to rounding and dropout, not the result. For that, batch norms on GPUs take their statistics from
@@ -64,8 +69,8 @@ def train(
     ----------
     experiment : the settings; `batch` is what all devices take together
     dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in grey levels, and
-        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). If it has a `fingerprint`,
-        a training on other labels is not taken for this one
+        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). Labels and volumes are
+        known by its `fingerprint`, `tomo_ids` and `folder`, if it has them
     output : the folder of the run
     network : trained in place; by default `networks.build(experiment)`
     workers : processes per device that make samples
@@ -78,19 +83,19 @@ def train(
     Raises
     ------
     ValueError
-        If `output` or `dataset` is of another experiment, `output` was trained on other labels, the devices cannot
-        share a micro-batch, all checkpoints are damaged, or the loss is not a number.
+        If what is in `output` was made from something else: other settings, code, first weights, labels or volumes
+        (MOTORS_ACCEPT_CODE=1 accepts other code, once it is known that it computes the same); if `dataset` is of
+        another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not a
+        number.
     """
     output, weights = Path(output), Path(output) / "weights"
     Stream(experiment, world=devices)  # refuses early
-    _admit_samples(experiment, dataset, output)
-    if weights.exists():
-        _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
-        log.info("%s was trained before: %s", experiment.name, weights)
-        with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
-            line.advance(experiment.optimiser_steps)
-        return weights
+    _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
     network = build(experiment) if network is None else network
+    _admit(output, _inputs(experiment, dataset, network))
+    if checkpoints.is_whole(weights):
+        _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
+        return _say_before(experiment, weights, progress)
     accelerator = _accelerator(accelerator)
     if accelerator == "cpu":
         channels_last(network)
@@ -105,7 +110,15 @@ def train(
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return weights
-    _write_weights(average, experiment, newest(output / "checkpoints"), weights)
+    _write_weights(average, experiment, newest(output / "checkpoints"), weights, getattr(dataset, "tomo_ids", None))
+    return weights
+
+
+def _say_before(experiment: Experiment, weights: Path, progress: Callable[..., Progress]) -> Path:
+    """Say that a network was trained before, and return its weights."""
+    log.info("%s was trained before: %s", experiment.name, weights)
+    with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
+        line.advance(experiment.optimiser_steps)
     return weights
 
 
@@ -172,29 +185,43 @@ def _refuse_another(
         raise ValueError(f"{what} is of another experiment ({'; '.join(changed)}): {ask}")
 
 
-def _admit_samples(experiment: Experiment, dataset: Dataset, output: Path) -> None:
-    """Note in `output` which labels it is trained on, if nothing is there yet.
-
-    Raise if samples are of another experiment, or of other labels than those noted.
-    """
-    _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
-    fingerprint = getattr(dataset, "fingerprint", None)
-    note, begun = output / "labels.json", (output / "weights").exists() or newest(output / "checkpoints") is not None
-    if begun and note.is_file():
-        if fingerprint not in (None, json.loads(note.read_text(encoding="utf-8"))["fingerprint"]):
-            raise ValueError(f"{output} was trained on other labels: move it elsewhere, or train into another folder")
-    elif not begun and fingerprint is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(note, {"fingerprint": fingerprint})
+def _inputs(experiment: Experiment, dataset: Dataset, network: nn.Module) -> Inputs:
+    """What decides the weights that a training ends with."""
+    modules = ("motors.training.run", "motors.networks.factory", type(dataset).__module__)
+    upstream = {"first weights": checkpoints.digest(network)}
+    if labels := getattr(dataset, "fingerprint", None):
+        upstream["label table"] = labels
+    for name in getattr(dataset, "tomo_ids", ()):
+        upstream[f"volume {name}"] = volume_digest(dataset.folder, name)
+    return Inputs(json.loads(experiment.to_json()), code_of(*modules), upstream)
 
 
-def _write_weights(average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path) -> None:
-    """Write the averaged weights of the last checkpoint, the whole folder or nothing."""
+def _admit(output: Path, inputs: Inputs) -> None:
+    """Note what a training begins with, or raise if one in `output` began with something else."""
+    if not checkpoints.is_whole(output / "weights") and newest(output / "checkpoints") is None:
+        write_inputs(output, inputs)
+    elif found := differences(output, inputs):
+        few = "; ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+        raise ValueError(f"{output} was trained with other inputs ({few}): move it away or use SET; see {ACCEPT}")
+
+
+def _write_weights(
+    average: WeightAverage,
+    experiment: Experiment,
+    checkpoint: Path,
+    weights: Path,
+    tomo_ids: Iterable[str] | None,
+) -> None:
+    """Write the averaged weights of the last checkpoint and what they have seen, the whole folder or nothing."""
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
     part.mkdir(exist_ok=True)
     checkpoints.save(average.average.module.cpu(), experiment, part)
+    if tomo_ids is not None:
+        write_json(part / checkpoints.TRAINED_ON, sorted(tomo_ids))
+    if weights.exists():  # of an earlier attempt, and not whole
+        shutil.rmtree(weights)
     part.rename(weights)
 
 

@@ -1,0 +1,68 @@
+"""Prepared volumes: what they were made from, and by what they are known."""
+
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motors.volumes import prepared
+from motors.workspace.provenance import Inputs
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A folder that stands for slices, and a function that prepares it again and says whether it had to."""
+    source = tmp_path / "tomo_a"
+    source.mkdir()
+    for number, content in enumerate((b"zero", b"one!", b"two.")):
+        (source / f"slice_{number:04d}.jpg").write_bytes(content)
+    voxels = np.random.default_rng(1).integers(0, 256, (5, 40, 210), dtype=np.uint8)
+
+    def prepare(spacing=13.1, source=source):
+        inputs = prepared.volume_inputs(tmp_path / "out", "tomo_a", source, {"spacing": spacing, "by": "linear"})
+        if prepared.is_current(tmp_path / "out", "tomo_a", inputs):
+            return False
+        prepared.write_prepared(tmp_path / "out", "tomo_a", voxels, inputs)
+        return True
+
+    assert prepare()
+    return source, prepare
+
+
+def test_a_prepared_volume_is_made_again_when_what_it_was_made_from_differs(stack, tmp_path, monkeypatch):
+    """One bit of one slice, a spacing, the code, the volume itself; not the same slices elsewhere."""
+    source, prepare = stack
+    assert not prepare()
+    file = source / "slice_0001.jpg"
+    file.write_bytes(b"one?")
+    assert prepare() and not prepare()
+    os.utime(file, ns=(1, 1))
+    assert not prepare()
+    assert not prepare(source=Path(shutil.copytree(source, tmp_path / "elsewhere")))
+    file.rename(source / "slice_0009.jpg")
+    assert prepare()
+    assert prepare(spacing=13.2) and not prepare(spacing=13.2)
+    with (tmp_path / "out" / "tomo_a.npy").open("ab") as volume:
+        volume.write(b"!")
+    assert prepare(spacing=13.2)
+    monkeypatch.setattr(prepared, "code_of", lambda *_: {"volumes.resampling": "other"})
+    assert prepare(spacing=13.2)
+
+
+def test_a_volume_is_known_by_its_voxels(tmp_path):
+    """Read again only where the file is not the one that was noted; every voxel counts, and so does the shape."""
+    voxels = np.random.default_rng(1).integers(0, 256, (5, 40, 210), dtype=np.uint8)
+    digests = {prepared.voxel_digest(voxels), prepared.voxel_digest(voxels.reshape(5, 210, 40))}
+    for place in ((0, 0, 0), (2, 20, 100), (4, 39, 209)):
+        changed = voxels.copy()
+        changed[place] ^= 1
+        digests.add(prepared.voxel_digest(changed))
+    assert len(digests) == 5
+    write = functools.partial(prepared.write_prepared, tmp_path, "a", inputs=Inputs())
+    write(voxels)
+    assert prepared.volume_digest(tmp_path, "a") == prepared.voxel_digest(voxels)
+    np.save(tmp_path / "a.npy", changed)
+    assert prepared.volume_digest(tmp_path, "a") == prepared.voxel_digest(changed)
