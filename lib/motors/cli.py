@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -102,7 +103,7 @@ def reproduce(
 ) -> int:
     """Run the notebooks that are not current.
 
-    Those of a profile; or of one experiment, of a cross-validation, or of a sweep.
+    Those of a profile; or of one experiment, of a cross-validation, or of a sweep. A profile that is done gets a report.
     """
     from motors.pipeline import reproduce as pipeline
     from motors.pipeline.asked import Asked
@@ -110,7 +111,21 @@ def reproduce(
     any_asked = experiment or fold or settings or folds or networks or sweep
     asked = Asked(experiment, fold, settings, folds, networks, sweep) if any_asked else None
     options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor}
-    return pipeline.reproduce(profile, seed, say=say, **options)
+    code = pipeline.reproduce(profile, seed, say=say, **options)
+    if code == DONE and not (dry_run or asked):
+        report(f"{profile}-seed{seed}" if seed else profile)
+    return code
+
+
+@app.command()
+def report(run: Annotated[str, Argument(help="profile, or <profile>-seed<N>")] = "demo") -> None:
+    """Write pages about a run that open from disk.
+
+    Score, networks, timings, the submission and every executed notebook, in outputs/RUN/index.html.
+    """
+    from motors.visualization.report import write_report
+
+    say(f"report: {os.path.relpath(write_report(run))}")
 
 
 @app.command()
