@@ -71,8 +71,13 @@ check: style
 test: style
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+# At the root, so that outputs can be browsed; without JupyterLab's news; saved notebooks leave no difference but results.
 lab: $(VENV)/installed
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
+	  > $(VENV)/share/jupyter/lab/settings/overrides.json
+	@git rev-parse --git-dir >/dev/null 2>&1 && $(BIN)/motors keep --filter || true
+	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 bench: $(VENV)/installed
 	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done

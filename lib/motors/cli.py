@@ -103,7 +103,7 @@ def reproduce(
 ) -> int:
     """Run the notebooks that are not current.
 
-    Those of a profile; or of one experiment, of a cross-validation, or of a sweep. A profile that is done gets a report.
+    Those of a profile, with a report at the end; or of one experiment, of a cross-validation, or of a sweep.
     """
     from motors.pipeline import reproduce as pipeline
     from motors.pipeline.asked import Asked
@@ -129,13 +129,21 @@ def report(run: Annotated[str, Argument(help="profile, or <profile>-seed<N>")] =
 
 
 @app.command()
-def keep(profile: Profile = "demo", seed: Seed = 0) -> None:
+def keep(
+    profile: Profile = "demo",
+    seed: Seed = 0,
+    tidy: Annotated[bool, Option("--filter", help="only let git leave out what changes from run to run")] = False,
+) -> None:
     """Keep executed notebooks, to commit them.
 
     They take the place of the notebooks themselves: outputs, and nothing that changes from run to run.
     """
-    from motors.pipeline import reproduce as pipeline
+    from motors.pipeline import reproduce as pipeline, tidy as cleaning
+    from motors.workspace.paths import find
 
+    if tidy:
+        say(f"git cleans notebooks with: {cleaning.install(find().root)}")
+        return
     for path in pipeline.keep(profile, seed):
         say(f"kept {path.name}")
 

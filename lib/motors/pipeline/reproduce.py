@@ -19,6 +19,7 @@ from typing import Any
 
 from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
+from motors.pipeline.tidy import tidied, written
 from motors.workspace.files import write_text
 from motors.workspace.paths import Workspace, find
 
@@ -112,9 +113,7 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
         for cell, done in zip(source["cells"], executed["cells"], strict=True):
             if cell["cell_type"] == "code":
                 cell |= {"outputs": done["outputs"], "execution_count": done["execution_count"]}
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        source["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
-        kept.append(write_text(step.source, json.dumps(source, indent=1, ensure_ascii=False) + "\n"))
+        kept.append(write_text(step.source, written(tidied(source))))
     return kept
 
 
