@@ -48,7 +48,7 @@ def test_a_prepared_volume_is_made_again_when_what_it_was_made_from_differs(stac
     with (tmp_path / "out" / "tomo_a.npy").open("ab") as volume:
         volume.write(b"!")
     assert prepare(spacing=13.2)
-    monkeypatch.setattr(prepared, "code_of", lambda *_: {"volumes.resampling": "other"})
+    monkeypatch.setattr(prepared, "_code", lambda: {"volumes.resampling": "other"})
     assert prepare(spacing=13.2)
 
 

@@ -13,7 +13,7 @@ import pytest
 import toys
 
 from motors.workspace import code_hash, paths, progress, provenance
-from motors.workspace.files import sha256, write_json, write_table
+from motors.workspace.files import listed, sha256, write_json, write_table
 from motors.workspace.paths import new_dataset, open_run
 from motors.workspace.provenance import Inputs, differences, write_inputs
 from motors.workspace.tags import canonical_tag
@@ -284,6 +284,15 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
     """Without its index, numbers to the last digit."""
     frame = pd.DataFrame({"tomo_id": ["a", "b"], "score": [0.1 + 0.2, 1e-9]})
     pd.testing.assert_frame_equal(pd.read_csv(write_table(tmp_path / "t.csv", frame)), frame, check_exact=True)
+
+
+def test_a_parameter_may_name_files_with_blanks(tmp_path):
+    """One as it is, several in quotes; none is none."""
+    one, other = tmp_path / "my files.csv", tmp_path / "b.csv"
+    one.touch()
+    assert listed(str(one)) == listed(f"'{one}'") == [one]
+    assert listed(f"{other} '{one}'") == listed(f'{other}   "{one}"') == [other, one]
+    assert listed("") == listed("  ") == []
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
         content = earlier.upstream["slices"]
     else:
         content = _hash([[path.name, zlib.crc32(path.read_bytes())] for path in files])
-    code = code_of("motors.volumes.formats", "motors.volumes.quality_control", "motors.volumes.resampling")
-    return Inputs(settings, code, {"slices": content}, {"slices": quick})
+    return Inputs(settings, _code(), {"slices": content}, {"slices": quick})
 
 
 def is_current(folder: str | Path, name: str, inputs: Inputs) -> bool:
@@ -105,6 +105,12 @@ def voxel_digest(voxels: np.ndarray) -> str:
     whole = len(flat) // (8 * len(weights)) * 8 * len(weights)
     sums = np.einsum("ij,j->i", flat[:whole].view(np.uint64).reshape(-1, len(weights)), weights)
     return hashlib.sha256(repr(voxels.shape).encode() + sums.tobytes() + flat[whole:].tobytes()).hexdigest()
+
+
+@cache
+def _code() -> dict[str, str]:
+    """The code that a prepared volume depends on."""
+    return code_of("motors.volumes.formats", "motors.volumes.quality_control", "motors.volumes.resampling")
 
 
 def _stat(path: Path) -> list[int]:

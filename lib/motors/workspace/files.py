@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,8 @@ def renamed(path: Path) -> Iterator[Path]:
         if partial.is_dir():
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
+
+
+def listed(text: str) -> list[Path]:
+    """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
+    return [Path(text)] if Path(text).is_file() else [Path(each) for each in shlex.split(text)]
