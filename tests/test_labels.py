@@ -139,7 +139,7 @@ def test_a_list_of_motors_is_read_never_run(three, tmp_path, text):
 def test_a_wide_row_whose_number_of_motors_is_not_that_of_its_list_is_refused(three, tmp_path):
     """Here there are two numbers, and no telling which is right."""
     to_wide(three).assign(num_motors=1).to_csv(tmp_path / "wide.csv", index=False)
-    with pytest.raises(ValueError, match=r"wide.csv: tomogram tomo_a has another num_motors"):
+    with pytest.raises(ValueError, match=r"wide.csv.*: tomogram tomo_a has another num_motors"):
         read_wide(tmp_path / "wide.csv")
 
 
@@ -169,7 +169,7 @@ def test_a_wide_row_whose_number_of_motors_is_not_that_of_its_list_is_refused(th
 def test_a_competition_file_that_cannot_be_true_is_refused_by_name(tmp_path, rows, message):
     """The sentence names the file, the tomogram, and what to do."""
     (tmp_path / "labels.csv").write_text(table(*rows))
-    with pytest.raises(ValueError, match=f"labels.csv: {message}"):
+    with pytest.raises(ValueError, match=f"labels.csv.*: {message}"):
         read_competition(tmp_path / "labels.csv")
 
 
@@ -185,17 +185,17 @@ def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is no table \(No columns to parse from file\): mend it, or make the file again as CSV"),
-        (b"tomo_id,z\na,1\nb,2,3,4\n", r"is no table \(Error tokenizing data.*line 3, saw 4\): mend it"),
-        (b"tomo_id,z\na,1,\nb,2,\n", "has more values in its rows than columns in its first line: mend it"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8' codec can't decode.*\): mend it"),
+        (b"", r"is no table \(its first line has no columns\): mend it"),
+        (b"tomo_id,z\na,1\nb,2,3,4\n", "line 3: 4 values for 2 columns: mend the line"),
+        (b"tomo_id,z\na,1,\nb,2,\n", "line 2: 3 values for 2 columns: mend the line"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8.*codec can't decode.*\): mend it"),
     ],
     ids=["empty", "one row too long", "all rows too long", "a picture"],
 )
 def test_a_file_that_is_no_table_is_refused_by_name(tmp_path, content, message):
     """In one line, whatever pandas calls it."""
     (tmp_path / "labels.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=f"^labels.csv {message}") as error:
+    with pytest.raises(ValueError, match=f"^labels.csv,? {message}") as error:
         read_table(tmp_path / "labels.csv", ["tomo_id"])
     assert "\n" not in str(error.value)
 
@@ -371,11 +371,11 @@ def test_labels_of_a_fixed_frame_are_moved_to_the_stored_tomogram(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("64,nan,1,run-1,1", "labels.csv: tomogram run-1 has a motor without a position: write three numbers"),
-        ("128,1,1,run-1,1", r"labels.csv: tomogram run-1 has a motor outside the frame \(128, 512, 512\): check"),
-        ("64,1,512,run-1,1", "labels.csv: tomogram run-1 has a motor outside the frame"),
-        ("64.5,1,1,run-1,1", "labels.csv: tomogram run-1 has a motor between two slices: write the number"),
-        ("3,2,1,run-1,1", "labels.csv: tomogram run-1 has the same motor twice: keep one row"),
+        ("64,nan,1,run-1,1", "labels.csv.*: tomogram run-1 has a motor without a position: write three numbers"),
+        ("128,1,1,run-1,1", r"labels.csv.*: tomogram run-1 has a motor outside the frame \(128, 512, 512\): check"),
+        ("64,1,512,run-1,1", "labels.csv.*: tomogram run-1 has a motor outside the frame"),
+        ("64.5,1,1,run-1,1", "labels.csv.*: tomogram run-1 has a motor between two slices: write the number"),
+        ("3,2,1,run-1,1", "labels.csv.*: tomogram run-1 has the same motor twice: keep one row"),
         ("64,1,1,,1", "has no id: name the tomogram"),
     ],
 )

@@ -355,7 +355,7 @@ def test_decisions_are_read_from_the_sheet_filled_in(case, tmp_path):
     ("change", "message"),
     [
         (lambda t: t.drop(columns="decision"), "decisions.csv has no column decision"),
-        (lambda t: pd.concat([t, t[:1]]), "decisions.csv: tomogram tomo_a has the same entry twice"),
+        (lambda t: pd.concat([t, t[:1]]), "decisions.csv, line 7: tomogram tomo_a has the same entry twice"),
         (lambda t: t.assign(decision="yes"), "tomo_a has another decision"),
         (lambda t: t.assign(x=t["x"] + 1), "tomo_a has an entry that is not on the sheet"),
         (lambda t: t.assign(x=np.nan), "tomo_a has an entry that is not on the sheet"),

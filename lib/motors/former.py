@@ -63,8 +63,9 @@ NAMES = {
     },
     "submission": {"kaggle.submission": "frame hand_in read_and_validate validate write"},
     "volumes": {
-        "volumes.formats": "read write_mrc",
+        "volumes.formats": "read",
         "volumes.levels": "to_uint8 unwrap",
+        "volumes.mrc": "write_mrc",
         "volumes.prepared": "open_prepared write_prepared",
         "volumes.quality_control": "Finding examine examine_histogram findings histogram note repair",
         "volumes.resampling": "resample",

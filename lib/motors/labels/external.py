@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,8 @@ import pandas as pd
 from motors.geometry import Shape
 from motors.labels.formats import ARRAY_SHAPE, read_competition, read_wide
 from motors.labels.table import Labels
-from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, need, numbers, read_table, refuse
+from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
+from motors.workspace.files import visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -31,6 +35,11 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
         slices before the tomogram was resampled; rows of `path` about others are left out
     frame : `(z, y, x)` of the frame
 
+    Warns
+    -----
+    TableWarning
+        If rows are left out: how many, and the first of them.
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -47,6 +56,7 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
     refuse(table, table.duplicated(MOTORS), path.name, "has the same motor twice", "keep one row")
     columns = [*TOMOGRAMS, "native_z"]
+    _say_left_out(path.name, table["tomo_id"], tomograms["tomo_id"])
     placed = table.merge(tomograms[columns], on="tomo_id", validate="many_to_one")
     placed[POINT] = _stored(placed, frame)
     known = tomograms.loc[tomograms["tomo_id"].isin(placed["tomo_id"]), TOMOGRAMS].reset_index(drop=True)
@@ -63,6 +73,11 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
         `path` says about others is left out
 
+    Warns
+    -----
+    TableWarning
+        If tomograms are left out: how many, and the first of them.
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -74,11 +89,15 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         raise FileNotFoundError(f"{path} is not there: check the folder")
     try:
         pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
-        found = {name.rpartition("__")[2]: np.array(points, float).reshape(len(points), 3) for name, points in pairs}
+        known = set(tomograms["tomo_id"])
+        names = {name: name if name in known else re.sub(r"^\d+__", "", name).strip() for name, _ in pairs}
+        lists = [(normalize("NFC", names[name]), np.array(points, float)) for name, points in pairs]
+        found = {name: points.reshape(len(points), 3) for name, points in lists}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
     if len(found) < len(pairs):
         raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
+    _say_left_out(path.name, pd.Series(list(found)), tomograms["tomo_id"])
     known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
     points = [found[tomo_id] for tomo_id in known["tomo_id"]]
     scales = numbers(known, SIZE) / numbers(known, NATIVE)
@@ -103,7 +122,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
-    columns = {path: set(read_table(path).columns) for path in sorted(folder.glob("*.csv"))}
+    columns = {path: set(read_table(path).columns) for path in sorted(visible(folder.glob("*.csv")))}
     found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
     found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
     known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
@@ -111,7 +130,15 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
     frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
     found |= {path.stem: read_external(path, came) for path in frames}
-    return found | {path.stem: read_native(path, came) for path in sorted(folder.glob("*coordinates.json"))}
+    return found | {path.stem: read_native(path, came) for path in sorted(visible(folder.glob("*coordinates.json")))}
+
+
+def _say_left_out(name: str, ids: pd.Series, known: pd.Series) -> None:
+    """Warn of ids that are not among the `known` ones, which `name` has labels of."""
+    others = ids[~ids.isin(known)]
+    if len(others):
+        what = f"{len(others)} of {len(ids)} entries are of tomograms that are not stored, such as {others.iloc[0]}"
+        warnings.warn(f"{name}: {what}: left out", TableWarning, stacklevel=3)
 
 
 def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:

@@ -98,6 +98,8 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
     form = next((kind for kind in (form, "zarr", "mrc") if files[kind][0]), None)
     if form is None:
         raise FileNotFoundError(f"the tomogram of run {name} has no file on the portal: leave its labels out")
+    if not all((first.size_z, first.size_y, first.size_x, first.voxel_spacing)):
+        raise ValueError(f"the portal does not say which shape and spacing run {name} has: leave its labels out")
     return Source(
         name=name,
         shape=(first.size_z, first.size_y, first.size_x),

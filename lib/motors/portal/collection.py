@@ -22,7 +22,6 @@ from motors.portal.catalogue import PatientClient, Source, connect, look_up
 from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
 from motors.tables import SIZE
-from motors.volumes.formats import DAMAGE, open_mrc
 from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
@@ -147,8 +146,6 @@ def _one(
         if getattr(error, "errno", None) == errno.ENOSPC:  # the others would fail too
             raise
         status, remarks = "failed", str(error)
-    except DAMAGE as error:
-        status, remarks = "failed", f"what the portal has of {name} makes no sense ({error!r}): leave its labels out"
     return {"tomo_id": name, "status": status, "remarks": remarks, "seconds": round(time.monotonic() - begin, 1)}
 
 
@@ -164,12 +161,12 @@ def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, S
     path = folder / "voxels.mrc"
     patience(partial(fetch, source.url, path, timeout=patience.timeout, size=source.size))
     try:
-        planes, (_, spacing) = Planes(path), open_mrc(path)
+        planes = Planes(path)
         _check_shape(source, planes.shape)
-    except (ValueError, *DAMAGE):
+    except ValueError:
         path.unlink()
         raise
-    return path, spacing
+    return path, planes.stated
 
 
 def _check_shape(source: Source, shape: Shape) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from motors.volumes.formats import open_mrc
-from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch
+from motors.volumes.axes import Stored
+from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch, without_sign
+from motors.volumes.mrc import open_mrc
 from motors.volumes.resampling import resampled_planes
 from motors.volumes.slices import slice_paths, write_slice
 from motors.volumes.tomogram import for_each
@@ -49,11 +50,15 @@ class Planes:
     """
 
     def __init__(self, path: Path) -> None:
-        voxels = open_mrc(path)[0] if path.suffix == ".mrc" else np.load(path, mmap_mode="r")
+        try:
+            stored = open_mrc(path) if path.suffix == ".mrc" else Stored(np.load(path, mmap_mode="r"), "zyx")
+        except ValueError as error:
+            raise ValueError(f"{path} is no volume: {error}") from error
+        voxels, self.stated = stored.voxels, stored.spacing
         self.path, self.offset, self.dtype, self.shape = path, voxels.offset, voxels.dtype, voxels.shape
         length = self.offset + self.dtype.itemsize * math.prod(self.shape)
-        if len(self.shape) != 3 or length != path.stat().st_size:
-            raise ValueError(f"{path} is no volume of the length that its header says: get it again")
+        if stored.axes != "zyx" or len(self.shape) != 3 or length != path.stat().st_size:
+            raise ValueError(f"{path} is no (z, y, x) volume of the length that its header says: get it again")
         self.wrapped = False  # whether bytes were taken for signed ones: then they are read as unsigned
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class Planes:
         _, height, width = self.shape
         begin = self.offset + int(k) * height * width * self.dtype.itemsize
         plane = np.fromfile(self.path, self.dtype, height * width, offset=begin).reshape(height, width)
-        return plane.astype(np.int16).astype(np.uint8) if self.wrapped else plane
+        return without_sign(plane) if self.wrapped else plane
 
     def floats(self, k: int) -> np.ndarray:
         """Return plane `k` as float32."""

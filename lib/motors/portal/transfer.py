@@ -26,7 +26,7 @@ import zarr
 from zarr.storage import LocalStore, WrapperStore
 
 from motors.geometry import Spacing
-from motors.volumes.formats import open_zarr
+from motors.volumes.ome_zarr import open_zarr
 
 CHUNKS = 4  # of one image that are fetched and unpacked side by side
 BLOCK = 1 << 16  # bytes written at a time
@@ -178,14 +178,14 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
         folder.mkdir(parents=True, exist_ok=True)
         store = Remote(LocalStore(folder), source, timeout)
     try:
-        array, spacing = open_zarr(store)
+        array, axes, spacing, _ = open_zarr(store)
     except (ValueError, zarr.errors.GroupNotFoundError) as error:
         if isinstance(store, Remote):
             store.forget_metadata()
         kind = ConnectionError if isinstance(store, Remote) else ValueError  # the next copy may be whole
         raise kind(f"{source} is no OME-Zarr image ({error}): look the run up on the portal's page") from error
-    if array.ndim != 3 or array.dtype.kind not in "iuf":
-        raise ValueError(f"{source} has {array.shape} {array.dtype}, not (z, y, x) numbers: take the MRC file")
+    if axes != "zyx" or array.ndim != 3 or array.dtype.kind not in "iuf":
+        raise ValueError(f"{source} has {axes} {array.shape} {array.dtype}, not (z, y, x) numbers: take the MRC file")
     return array, spacing
 
 

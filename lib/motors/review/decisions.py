@@ -79,10 +79,15 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
     if root.tag != "annotations":
         raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
+    if root.find("image") is None or root.find("track") is not None:
+        raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, decided = dict(sheet[["image", "tomo_id"]].to_numpy()), []
     for image in root.iter("image"):
         name = Path(image.get("name", "")).name
         tags = {tag.get("label", "") for tag in image.iter("tag")}
+        shapes = [each.tag for each in image if each.tag != "tag"]
+        if shapes:
+            raise ValueError(f"{path.name}: picture {name} has a {shapes[0]}, only tags are decisions: tag it instead")
         if name not in known:
             raise ValueError(f"{path.name}: picture {name!r} is not on the sheet: give the annotations of this sheet")
         decided += _tagged(sheet[sheet["image"] == name], tags, f"{path.name}: picture {name}") if tags else []

@@ -1,7 +1,8 @@
-"""The two forms in which tomograms are kept here: JPEG slices, as in the competition, and arrays that open at once."""
+"""Stacks of pictures, one a slice: JPEG, as in the competition, or PNG."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,34 +11,49 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from motors.geometry import Shape
-from motors.volumes.tomogram import check_voxels, for_each
-from motors.workspace.files import renamed
+from motors.volumes.levels import to_uint8
+from motors.volumes.tomogram import check_memory, check_voxels, for_each
+from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
+PNG = b"\x89PNG\r\n\x1a\n"
+GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
+ORIENTATION = 0x0112  # the tag of EXIF that says how a picture is to be turned
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif")
 
 
 def slice_paths(folder: str | Path) -> list[Path]:
-    """Return the slices of a tomogram, `slice_0000.jpg` first.
+    """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
+
+    Names other than those of the competition may be anything before one number from 0 or 1 on, padded or not.
 
     Raises
     ------
     FileNotFoundError
-        If there are none, or the JPEG files are not numbered from zero without a gap.
+        If there are none, or they are not numbered without a gap.
     """
     folder = Path(folder)
-    names = {path.name for path in folder.glob("*.jpg")}
-    if not names:
+    paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
+    if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    expected = [f"slice_{k:04d}.jpg" for k in range(len(names))]
-    missing = next((name for name in expected if name not in names), None)
+    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name) for path in paths]
+    first = re.fullmatch(r"(.*?)(\d+)(\.\w+)", min(path.name for path in paths))
+    before, ending = (first[1], first[3]) if first else ("slice_", ".jpg")
+    known = {int(part[2]): (path, part) for path, part in zip(paths, parts, strict=True) if part}
+    one, width = min(known, default=0), len(first[2]) if first else 4
+    padded = first is not None and (first[2].startswith("0") and width > 1 or len({len(p[2]) for p in parts if p}) == 1)
+    begin = 0 if (before, ending) == ("slice_", ".jpg") and width == 4 else min(one, 1)
+    names = [f"{before}{k:0{width if padded else 1}d}{ending}" for k in range(begin, begin + len(paths))]
+    missing = next((name for name in names if name not in {path.name for path in paths}), None)
     if missing:
         raise FileNotFoundError(
-            f"{folder / missing} is missing among {len(names)} JPEG files, which have to be slice_0000.jpg,"
-            " slice_0001.jpg and so on without a gap: copy the folder again, and nothing else into it"
+            f"{folder / missing} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files, which"
+            f" have to be {names[0]}, {(names * 2)[1]} and so on without a gap: copy the folder again"
         )
-    return [folder / name for name in expected]
+    return [folder / name for name in names]
 
 
 def stack_shape(folder: str | Path) -> Shape:
@@ -76,27 +92,30 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 voxels of a folder of slices.
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices; those of 16 bits are stretched by `to_uint8`.
 
     Raises
     ------
     FileNotFoundError
         If slices are missing, as `slice_paths` says.
     ValueError
-        If a slice is cut short, in colour, no JPEG file or not of the size of the first.
+        If a slice is cut short, not in grey levels, not what its name says, to be turned, or not like the first.
     """
     paths = slice_paths(folder)
-    shape = _read_slice(paths[0]).shape
-    voxels = np.empty((len(paths), *shape), np.uint8)
+    first = _read_slice(paths[0])
+    check_memory(len(paths) * first.nbytes)
+    voxels = np.empty((len(paths), *first.shape), first.dtype)
 
     def decode(k: int) -> None:
         picture = _read_slice(paths[k])
-        if picture.shape != shape:
-            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {shape}: all need one size")
+        if picture.shape != first.shape:
+            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {first.shape}: all need one size")
+        if picture.dtype != first.dtype:
+            raise ValueError(f"{paths[k]} is {picture.dtype}, but {paths[0].name} is {first.dtype}: all need one type")
         voxels[k] = picture
 
     for_each(decode, len(paths))
-    return voxels
+    return to_uint8(voxels)
 
 
 def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
@@ -187,18 +206,41 @@ def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) ->
 
 
 def _has_end(path: Path, length: int = 64) -> bool:
-    """True if a JPEG file is not cut short; all of it is read only if its last bytes do not say so."""
+    """True if a picture is not cut short; all of it is read only if its last bytes do not say so."""
+    end = b"IEND" if path.suffix.lower() == ".png" else END_OF_JPEG
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - length))
-        return END_OF_JPEG in file.read() or END_OF_JPEG in path.read_bytes()
+        return end in file.read() or end in path.read_bytes()
 
 
 def _read_slice(path: Path) -> np.ndarray:
-    """Return one `(y, x)` uint8 slice; OpenCV before 4.13 fills up a file that is cut short and says nothing."""
-    data = path.read_bytes()
+    """Return one `(y, x)` slice; OpenCV before 4.13 fills up a JPEG that is cut short and says nothing."""
+    data, kind = path.read_bytes(), path.suffix.lower()
+    if kind == ".png":
+        return _read_png(path, data)
+    if kind not in (".jpg", ".jpeg"):
+        raise ValueError(f"{path} is a slice of the kind {kind}: save all of them as one TIFF stack, or as PNG")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
-    if picture is None:
-        raise ValueError(f"{path} is cut short or no JPEG file: copy it again")
+    if picture is None or not data.startswith(b"\xff\xd8"):
+        what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again"
+        raise ValueError(f"{path} is cut short or no JPEG file: {what}")
     if picture.ndim != 2:
         raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
+    if b"Exif\0\0" in data[:4096]:
+        with Image.open(io.BytesIO(data)) as file:
+            if (turn := file.getexif().get(ORIENTATION, 1)) != 1:
+                raise ValueError(f"{path} says that it is to be turned (EXIF orientation {turn}): save it as it is")
     return picture
+
+
+def _read_png(path: Path, data: bytes) -> np.ndarray:
+    """Return one `(y, x)` slice of 8 or 16 bits."""
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            file.load()
+            kind, mode, picture = file.format, file.mode, np.asarray(file)
+    except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
+        raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
+    if kind != "PNG" or mode not in GREY:
+        raise ValueError(f"{path} is a {kind} picture of mode {mode}: save the slices as grey PNG of 8 or 16 bits")
+    return picture.astype(GREY[mode])

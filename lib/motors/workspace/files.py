@@ -7,13 +7,15 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
+
+LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of Windows, macOS, NAS and Linux
 
 
 def write_json(path: Path | str, content: Any) -> Path:
@@ -43,6 +45,11 @@ def write_text(path: Path | str, text: str) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
+    return [path for path in paths if not (path.name.startswith(".") or path.name.endswith("~") or path.name in LITTER)]
 
 
 def sha256(path: Path | str) -> str:
