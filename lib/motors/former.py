@@ -81,6 +81,7 @@ NAMES = {
     },
 }
 RENAMED = {
+    ("review", "sheet"): ("review.sheet", "sheet"),
     ("kaggle", "check_competition"): ("kaggle.competition", "check"),
     ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),
     ("scoring", "partial_average_precision"): ("evaluation.curves", "partial_pr_auc"),

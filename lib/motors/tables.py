@@ -66,7 +66,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
-        known = list(zip(np.array(lines, int)[filled].tolist(), table.loc[filled, "tomo_id"], strict=True))
+        known = list(zip(np.array(lines, int)[filled].tolist(), table.loc[filled, "tomo_id"].fillna(""), strict=True))
     table = table[filled].reset_index(drop=True)
     table.attrs["origin"] = _Origin(path.name, known)
     need(table, columns, path.name)
@@ -88,7 +88,7 @@ class _Origin:
         if moved or not isinstance(index, int | np.integer) or not 0 <= index < len(self.rows):
             return None
         number, tomo_id = self.rows[index]
-        return number if table["tomo_id"].loc[[index]].tolist() == [tomo_id] else None
+        return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
 
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:

@@ -74,7 +74,8 @@ def read(
     before = _state(path)
     try:
         stored = Stored(read_slices(path), "zyx") if kind == "slices" else _READERS[kind](path, image)
-        voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=image), stored, kind)
+        left = None if _READERS.get(kind) in (read_tiff, ome_zarr.read_zarr) else image  # those have chosen
+        voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
             raise ValueError("it changed while it was read: wait until it is written, then read it again")
         spacing = _spacing(spacing, stored.spacing, path)
@@ -84,7 +85,7 @@ def read(
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
     if path.suffix.lower() in (".st", ".mrcs"):
         _say(path, "it is called as stacks of pictures are: make sure that it is a volume, no tilt series")
-    for doubt in doubts(voxels.shape, spacing):
+    for doubt in doubts(voxels.shape, spacing, chosen=axes is not None):
         _say(path, doubt)
     return Tomogram(normalize("NFC", name or called), 255 - voxels if invert else voxels, spacing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,11 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         import zarr
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
-    with parsing(zarr.errors.BaseZarrError):
-        group = zarr.open(store, mode="r")
+    with parsing(json.JSONDecodeError):
+        try:
+            group = zarr.open(store, mode="r")
+        except zarr.errors.GroupNotFoundError as error:
+            raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
     if isinstance(group, zarr.Array):
         raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
     attributes = _attributes(group)

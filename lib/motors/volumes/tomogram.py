@@ -75,13 +75,14 @@ def check_memory(size: int) -> None:
         raise ValueError(f"it takes {size / 2**30:.1f} GiB of memory, {left[0] / 2**30:.1f} are left: bin it first")
 
 
-def doubts(shape: Shape, spacing: float | None) -> list[str]:
+def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list[str]:
     """Return what is odd about a tomogram of this `(z, y, x)` shape and spacing in ångström, a sentence each.
 
-    The shape if z is not the thinnest axis; the spacing if a motor has no room, or ice could not be so thick.
+    The shape if z is not the thinnest axis, unless somebody has `chosen` which axis is z; the spacing if a motor has no
+    room, or ice could not be so thick.
     """
     found, (z, y, x) = [], shape
-    if z >= FLAT * min(y, x):
+    if z >= FLAT * min(y, x) and not chosen:
         thin = "y" if y <= x else "x"
         order = "yzx" if thin == "y" else "yxz"
         found.append(f"its thin axis is {thin}, not z, in {shape}: say axes='{order}' if {thin} is the depth")
