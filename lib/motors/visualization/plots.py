@@ -86,7 +86,7 @@ def inline() -> None:
     if shell is None or not hasattr(shell, "kernel"):
         return
     shell.run_line_magic("matplotlib", "inline")  # sets formats of its own: first
-    for kind, dots, is_photograph in (("jpeg", 110, True), ("png", 150, False)):
+    for kind, dots, is_photograph in (("jpeg", 100, True), ("png", 110, False)):
 
         def show(figure: Figure, kind: str = kind, dots: int = dots, wanted: bool = is_photograph) -> bytes | None:
             has_images = any(axes.images for axes in figure.axes)
