@@ -20,7 +20,7 @@ from motors.networks.weights import fill, read
 from motors.patches.blocks import Blocks
 from motors.patches.slices import Slices
 from motors.training.run import train
-from motors.training.watch import Watch
+from motors.training.watch import COLUMNS, Watch
 from motors.workspace.files import sha256, write_json
 from motors.workspace.paths import Run
 
@@ -82,6 +82,12 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
     seen = experiment.fold < 0 or not len(judged.motors)
     watched = None if seen else samples(replace(experiment, **PLAIN), judged)
     return Data(samples(experiment, known.select(trained)), watched, judged, Path(volumes), spacing)
+
+
+def of_run(run: Run, experiment: Experiment) -> Data:
+    """Return what a training notebook trains on: `data` of the labels and volumes of the same profile and seed."""
+    stored = catalogue.of("resnext50", run.profile).spacing  # 2D and 3D networks share the prepared volumes
+    return data(experiment, run.input("10_prepare_labels"), run.input("11_prepare_volumes"), stored)
 
 
 def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:
@@ -167,3 +173,10 @@ def trained(
     made = {"weights": sha256(weights / checkpoints.WEIGHTS), "checkpoint": Path(checkpoint).name}
     write_json(run.output / "provenance.json", run.stamp(**made))
     return weights
+
+
+def outcome(run: Run) -> pd.Series:
+    """Return the last row of a run's metrics, with its validation figures; NaN for what there is none of."""
+    file = run.output / "metrics.csv"
+    metrics = pd.read_csv(file).tail(1) if file.is_file() else pd.DataFrame(columns=["step", "loss", *COLUMNS])
+    return (metrics if len(metrics) else metrics.reindex([0])).iloc[0].astype(float)
