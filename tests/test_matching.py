@@ -51,6 +51,14 @@ def test_candidates_are_ranked_by_score_then_place_and_rows_of_minus_one_are_non
     assert matching.best(table)[["tomo_id", "z"]].to_numpy().tolist() == [["a", 1], ["b", 3]]
 
 
+def test_what_reaches_the_threshold_is_answered():
+    """Scores 0.2, 0.4, 0.6, 0.8: their quantile 2/3 is 0.6 itself, which stays; nothing else changes."""
+    table = candidates(*((name, 1.5, 2, 3, score) for name, score in zip("abcd", (0.2, 0.4, 0.6, 0.8), strict=True)))
+    for where in ({"quantile": 2 / 3}, {"threshold": 0.6}):
+        assert matching.cut(table, **where)["z"].tolist() == [-1, -1, 1.5, 1.5]
+        assert matching.cut(table, **where)["score"].tolist() == table["score"].tolist()
+
+
 @pytest.mark.parametrize("column", ["z", "x", "score"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_candidates_without_a_number_are_refused_not_taken_for_the_worst(column, value):

@@ -35,6 +35,17 @@ def best(candidates: pd.DataFrame) -> pd.DataFrame:
     return ranked(candidates).drop_duplicates("tomo_id", ignore_index=True)
 
 
+def cut(best: pd.DataFrame, *, quantile: float | None = None, threshold: float | None = None) -> pd.DataFrame:
+    """Return one row per tomogram with -1 -1 -1 where the score is below the threshold; what reaches it stays.
+
+    With a `quantile`, numpy's linear one of all scores is the threshold: about that share is answered with no motor.
+    """
+    if threshold is None:
+        threshold = float(np.quantile(best["score"], quantile)) if len(best) else 0.0
+    below = best["score"] < threshold
+    return best.assign(**{axis: best[axis].mask(below, NO_MOTOR) for axis in POINT})
+
+
 def within(distance_voxels: np.ndarray, spacing: np.ndarray | float, radius: float = MATCH_RADIUS) -> np.ndarray:
     """Return whether distances are a match: at most `radius` ångström, compared in voxels as the competition does."""
     return np.asarray(distance_voxels) <= radius / np.asarray(spacing)

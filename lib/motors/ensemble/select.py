@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
-from motors.matching import best
+from motors.matching import best, cut
 from motors.tables import NO_MOTOR, POINT
 
 
@@ -43,7 +42,4 @@ def answer(
         raise ValueError("neither a quantile nor a threshold came: give one, to say where to cut")
     table = best(candidates).set_index("tomo_id")[[*POINT, "score"]].reindex(ids)
     table = table.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
-    if threshold is None and len(table):
-        threshold = float(np.quantile(table["score"], quantile))
-    table.loc[table["score"] < threshold, POINT] = NO_MOTOR
-    return table
+    return cut(table, quantile=quantile, threshold=threshold)
