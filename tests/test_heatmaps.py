@@ -228,3 +228,17 @@ def test_a_volume_of_one_grey_level_has_no_standout_blob():
     """No spread, no NaN."""
     _, scores = heatmaps.blobs(np.full((20, 30, 40), 7, np.uint8), 16.0)
     assert not scores.any()
+
+
+def test_a_dark_border_or_padding_is_no_blob():
+    """A ball of 200 Å is found although a corner is darker and a padded side is black."""
+    rng = np.random.default_rng(4)
+    z, y, x = np.ogrid[:70, :110, :150]
+    voxels = 140 + rng.normal(0, 4, (70, 110, 150))
+    voxels -= 25 * np.exp(-((z - 31) ** 2 + (y - 52) ** 2 + (x - 67) ** 2) / (2 * 13**2))
+    voxels -= 90 * np.exp(-((z - 2) ** 2 + (y - 104) ** 2 + (x - 148) ** 2) / (2 * 5**2))
+    voxels[:, :20] = 0
+    points, scores = heatmaps.blobs(voxels.clip(0, 255).astype(np.uint8), 15.3)
+    assert np.abs(points[0] - (31, 52, 67)).max() * 15.3 <= 200
+    assert (points * 15.3 >= 150).all() and np.isfinite(scores).all()
+    assert len(heatmaps.blobs(np.full((9, 14, 21), 7, np.uint8), 15.3)[0]) == 1

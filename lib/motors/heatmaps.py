@@ -232,11 +232,12 @@ def blobs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
 
-    The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted.
+    The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted. What is nearer than
+    `scale` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one.
 
     Parameters
     ----------
-    voxels : `(z, y, x)` grey levels
+    voxels : `(z, y, x)` intensities
     spacing : ångström per voxel
     scale : standard deviation of a blob, in ångström
     radius : distance that blobs keep from each other, in ångström
@@ -250,8 +251,18 @@ def blobs(
     stride = max(1, int(scale / 2 / spacing))
     coarse = _block_means(voxels, stride)
     width = scale / (stride * spacing)  # standard deviation, in cells
-    darkness = ndimage.gaussian_filter(coarse, 2 * width) - ndimage.gaussian_filter(coarse, width)
-    darkness = (darkness - darkness.mean()) / (darkness.std() or 1.0)
+    padding = ndimage.maximum_filter(coarse, 3) - ndimage.minimum_filter(coarse, 3) <= 1e-4 * np.ptp(coarse)
+    seen = ~ndimage.binary_dilation(padding, np.ones((3, 3, 3)), iterations=2)  # nor the blocks that are half padding
+    near, around = (
+        ndimage.gaussian_filter(coarse * seen, std) / ndimage.gaussian_filter(seen.astype(np.float32), std).clip(1e-6)
+        for std in (width, 2 * width)
+    )
+    inside = ndimage.binary_erosion(seen, iterations=max(1, round(width)))
+    if not inside.any():  # too small, or all of one grey level
+        inside = np.ones_like(seen)
+    darkness = around - near
+    darkness = (darkness - darkness[inside].mean()) / (darkness[inside].std() or 1.0)
+    darkness[~inside] = -np.inf
     cells, scores = peaks(darkness, threshold=0.0, radius_cells=radius / (stride * spacing), most=most)
     return cell_to_voxel(cells, stride), scores
 
