@@ -1,0 +1,156 @@
+"""A whole tomogram through each network: the original solution's procedure, MONAI's, and ours, in turn in one run.
+
+    python tests/benchmarks/detection.py                          # 3D networks, half the sides of a hidden tomogram
+    python tests/benchmarks/detection.py --scale 1 --networks maxvit_tiny coat_medium --backend auto
+
+*original*: its windows one by one, eager float32, the neck computed everywhere. *monai*: `sliding_window_inference`
+with a quarter of overlap and Gaussian weights. *ours*: tight tiles, batch norms and stem folded, the neck where asked.
+Weights are random: nothing is claimed about what is found. One JSON per run goes to `outputs/benchmarks`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from motors.detection import backends, engine
+from motors.detection.tiling import plan
+from motors.experiments import catalogue
+from motors.networks.factory import build
+from motors.networks.neck import Branch
+from motors.workspace.files import write_json
+from motors.workspace.paths import find
+from motors.workspace.provenance import commit, versions
+
+HIDDEN = (327, 1146, 859)  # voxels of 16 ångström: 400 x 1400 x 1050 of 13.1
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long something takes."""
+    begin = time.perf_counter()
+    work()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+@contextmanager
+def neck_everywhere():
+    """Every branch of the neck computed on its whole level, then interpolated, as in the original."""
+    ours = Branch.forward
+
+    def forward(self, level, grid):
+        for layer in self:
+            level = layer(level)
+        return functional.interpolate(level, size=tuple(grid), mode=self.mode)
+
+    Branch.forward = forward
+    try:
+        yield
+    finally:
+        Branch.forward = ours
+
+
+def peak() -> float:
+    """Multiplications and additions per second of a large matrix product: the limit of this machine in float32."""
+    matrix = torch.rand(2048, 2048, device=DEVICE)
+    matrix @ matrix
+    return 2 * 2048**3 / min(seconds(lambda: matrix @ matrix) for _ in range(5))
+
+
+def monai(network, experiment, voxels: np.ndarray) -> None:
+    """The same network in MONAI's engine."""
+    from monai.inferers import sliding_window_inference
+
+    tiles = torch.from_numpy(voxels)[None, None].to(DEVICE).float()
+    with torch.inference_mode():
+        sliding_window_inference(tiles, experiment.patch, 1, network, overlap=0.25, mode="gaussian")
+
+
+def measure(name: str, scale: float, rounds: int, backend: str) -> dict:
+    """Seconds of each way for one network, and how far what is predicted differs."""
+    experiment = catalogue.get(name)
+    if not experiment.is_2d:  # tiles shrink with the tomogram
+        experiment = replace(
+            experiment, patch=tuple(32 * max(1, round(scale * side / 32)) for side in experiment.patch)
+        )
+    depth, *sides = (round(scale * side) for side in HIDDEN)
+    shape = (round(depth * experiment.spacing[1] / experiment.spacing[0]), *sides)
+    voxels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    network, tiles = build(experiment).eval().to(DEVICE), plan(shape, experiment)
+    if backend == "auto":
+        chosen = backends.choose(network, experiment, tiles.tile, device=DEVICE, tiles=10**6, batch=tiles.batch)
+        quick, backend = chosen.network, chosen.name
+    else:
+        example = torch.zeros((tiles.batch, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
+        quick = backends.make(backend, network, example)
+    found: dict[str, np.ndarray] = {}
+
+    def original() -> None:
+        with neck_everywhere():
+            found["original"] = engine.logits(network, experiment, voxels, original=True, batch=1, device=DEVICE)
+
+    def ours() -> None:
+        found["ours"] = engine.logits(quick, experiment, voxels, device=DEVICE)
+
+    ways = {"original": original, "ours": ours}
+    if not experiment.is_2d:
+        ways["monai"] = lambda: monai(network, experiment, voxels)
+    times = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, work in ways.items():
+            times[way].append(seconds(work))
+    median = {way: statistics.median(each) for way, each in times.items()}
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        one = torch.zeros((1, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
+        seconds_of_one = seconds(lambda: network(one))
+    apart = np.abs(1 / (1 + np.exp(-found["ours"])) - 1 / (1 + np.exp(-found["original"])))
+    return {
+        "network": name, "shape": shape, "patch": experiment.patch, "tile": tiles.tile, "backend": backend,
+        "windows": len(plan(shape, experiment, original=True).starts), "tiles": len(tiles.starts), "waste": tiles.waste,
+        "seconds": median, "runs": times, "ratio": median["original"] / median["ours"],
+        "gigaflop per tile": counter.get_total_flops() / 1e9, "seconds of one tile, eager": seconds_of_one,
+        "difference of probabilities, median and largest": [float(np.median(apart)), float(apart.max())],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print a table, and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=["resnext50", "densenet121", "x3d_m"])
+    parser.add_argument("--scale", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--backend", default="rewritten")
+    options = parser.parse_args()
+    root = find(Path(__file__).parent).root
+    about = {**commit(root), "versions": versions(), "machine": platform.machine(), "threads": torch.get_num_threads()}
+    about |= {"isa": torch.backends.cpu.get_cpu_capability(), "device": str(DEVICE), "peak gigaflops": peak() / 1e9}
+    rows = []
+    for name in options.networks:
+        rows.append(measure(name, options.scale, options.rounds, options.backend))
+        row = rows[-1]
+        times = ", ".join(f"{way} {took:.1f} s" for way, took in row["seconds"].items())
+        print(f"{name} {row['shape']}: {times}: {row['ratio']:.2f} times, by {row['backend']}", flush=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = root / "outputs" / "benchmarks" / f"detection-{stamp}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print(write_json(path, {**about, "rows": rows}))
+    whole = math.prod(HIDDEN) / math.prod(rows[0]["shape"])
+    print(f"a whole hidden tomogram has {whole:.1f} times the voxels of the first line")
+
+
+if __name__ == "__main__":
+    main()
