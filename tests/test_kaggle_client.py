@@ -379,6 +379,22 @@ def test_what_is_packed_can_be_sent_by_the_plain_command(package, home, server):
     assert "Kernel version 1 successfully pushed" in command("kernels", "push", "-p", folder)
 
 
+def test_a_dry_run_checks_and_says_but_sends_nothing(package, home, server, capsys):
+    """Publishing, pushing and submitting by the command line."""
+    seed(server, "motors-simulated-demo")
+    server.kernels["alice/motors-submit"] = [{}]
+    for words in (
+        ["publish", "motors-weights", "--owner", "alice"],
+        ["push", "--owner", "alice"],
+        ["submit", "alice/motors-submit", "1", "-m", "-try {x}"],
+    ):
+        assert main(["kaggle", *words, "--dry-run"]) == 0
+        assert "would" in capsys.readouterr().err
+    assert not {"StartBlobUpload", "CreateDataset", "SaveKernel", "CreateCodeSubmission"} & set(server.calls)
+    (package.folder / package.manifest).unlink()
+    assert main(["kaggle", "publish", "motors-weights", "--owner", "alice", "--dry-run"]) == 2
+
+
 def test_one_missing_slice_is_fetched_alone(home, server, tmp_path):
     """Not the whole archive; a slice cut short too, and one of a tomogram of unknown height if another follows it."""
     server.archives[SLUG] = competition(tmp_path)

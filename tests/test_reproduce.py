@@ -356,6 +356,12 @@ def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_ha
     ]  # fmt: skip
 
 
+def test_a_step_has_the_name_that_the_runner_gives_it(trained):
+    """Also where a notebook's own fold is not 0: the mark is looked for where the record lies."""
+    toys.notebook(trained.root, "11_volumes", parameters='PROFILE: str = "demo"\nSEED: int = 0\nFOLD: int = -1')
+    assert steps(trained, "demo")["11_volumes"].flag == "outputs/11_volumes/demo-fold-1/finished"
+
+
 def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):
     """Each seed has its own data and its own judgement; the comparison sees all."""
     found = names(steps(trained, "demo", 0, Asked(sweep="sigma")))

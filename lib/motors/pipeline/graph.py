@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,16 +125,22 @@ class _Maker:
         judged = [step for step in self.trained if across or step.run.seed == seed]
         names = " ".join(f"{step.run.notebook}/{step.run.name}" for step in dict.fromkeys(judged))
         wanted = {"SEED": seed, "NETWORKS": names, "SET": asked.label, "FOLD": asked.fold}
-        known = declared(self.workspace.root / "notebooks" / f"{notebook}.ipynb")
+        known = self.declared(notebook)
         earlier = [step for step in self.found.values() if step.run.notebook in self.plan["graph"][notebook]]
         after = [*judged, *(step for step in earlier if across or step.run.seed == seed)]
         return self.step(notebook, {name: value for name, value in wanted.items() if name in known}, after)
 
+    def declared(self, notebook: str) -> dict[str, Any]:
+        """The parameters of a notebook."""
+        return declared(self.workspace.root / "notebooks" / f"{notebook}.ipynb")
+
     def step(self, notebook: str, parameters: dict[str, Any], after: list[Step]) -> Step:
         """The step of a notebook with these parameters and those that the profile has for it."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
-        run = self.workspace.run_of(notebook, parameters)
-        usual = run == self.workspace.run(notebook, self.profile, run.seed) and not self.found.get(notebook)
+        own = {name: value for name, value in self.declared(notebook).items() if value is not None}
+        run = self.workspace.run_of(notebook, own | parameters)
+        usual = run == self.workspace.run_of(notebook, own | {"PROFILE": self.profile, "SEED": run.seed})
+        usual = usual and notebook not in self.found
         key = notebook if usual else f"{notebook}/{run.name}"
         same = next((step for step in self.found.values() if step.run == run), None)
         if same:
@@ -145,13 +153,19 @@ class _Maker:
         return self.found[key]
 
 
-def declared(notebook: Path) -> set[str]:
-    """Return the names of a notebook's parameters; none if it is not there."""
+def declared(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook, with their defaults where those are plain; none if it is not there."""
     if not notebook.is_file():
-        return set()
+        return {}
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
-    return set(re.findall(r"^([A-Z]\w*)\s*[:=]", "\n".join(tagged), re.MULTILINE))
+    found: dict[str, Any] = {}
+    for node in ast.parse("\n".join(tagged)).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            with suppress(ValueError):  # what is not plain the strict runner refuses
+                found[ast.unparse(target)] = ast.literal_eval(node.value)
+    return found
 
 
 def read_plan(workspace: Workspace) -> dict[str, Any]:
