@@ -43,6 +43,13 @@ voxels = (90 + z + y // 2 + 70 * ((z - 20) ** 2 + (y - 31) ** 2 + (x - 44) ** 2 
 view = browse(Tomogram("toy", voxels, 30.0), [(20, 31, 44)], [(8, 10, 12)], (voxels[::8, ::8, ::8] > 150) * 1.0)
 view
 """
+CHARTS = """
+from motors.visualization import plots
+plots.inline()
+chart, photograph = plots.panels(1)[1][0], plots.panels(1)[1][0]
+plots.curve(chart, [1, 2], [3, 4], xlabel="x", ylabel="y")
+plots.slice_image(photograph, voxels[20], 30.0);
+"""
 
 
 def notebook(path: Path, *cells: str) -> None:
@@ -131,7 +138,7 @@ class Page:
 
     def find(self, selector: str, number: int = 0):
         """Return an element by its CSS selector, as soon as it has a size."""
-        sized = f"document.querySelectorAll('{selector}')[{number}]?.getBoundingClientRect().height > 3"
+        sized = f"document.querySelectorAll(`{selector}`)[{number}]?.getBoundingClientRect().height > 3"
         self.until(f"return {sized}")
         return self.browser.find_elements("css selector", selector)[number]
 
@@ -177,11 +184,13 @@ def shots(tmp_path_factory) -> Path:
 
 def test_the_viewer_moves_with_slider_keys_wheel_and_clicks(server, browser, shots):
     """Every one changes pixels; the kernel knows where the cross-hair is; keys never reach the notebook."""
-    notebook(server[1] / "viewer.ipynb", VIEWER)
+    notebook(server[1] / "viewer.ipynb", VIEWER, CHARTS)
     page = Page(browser, server, "viewer.ipynb", shots)
     now = page.pixels("img.motors-plane-0")
     root = page.find("[data-lm-suppress-shortcuts]")
     page.shot("viewer")
+    kinds = [name for name in ("png", "jpeg") if page.find(f"img[src^='data:image/{name}']")]
+    assert kinds == ["png", "jpeg"], "a chart, then a photograph"
 
     def at(z: int, y: int, x: int) -> None:
         text = f"z {z}, y {y}, x {x}"
@@ -212,7 +221,7 @@ def test_the_viewer_moves_with_slider_keys_wheel_and_clicks(server, browser, sho
     webdriver.ActionChains(browser).scroll_from_origin(origin, 0, 100).perform()
     at(23, 40, 20)
     page.shot("viewer-after")
-    assert page.cells == ["code"], "a key reached the notebook"
+    assert page.cells == ["code", "code"], "a key reached the notebook"
 
 
 REVIEW = """
