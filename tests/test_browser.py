@@ -35,7 +35,6 @@ FLAGS = (
 )
 VIEWER = """
 import numpy as np
-import pandas as pd
 from motors.visualization.viewer import browse
 from motors.volumes.tomogram import Tomogram
 z, y, x = np.ogrid[:40, :60, :80]
@@ -226,7 +225,6 @@ def test_the_viewer_moves_with_slider_keys_wheel_and_clicks(server, browser, sho
 
 REVIEW = """
 import numpy as np
-import pandas as pd
 import pandas as pd
 from motors.labels.table import Labels
 from motors.review import disagreements, sheet
