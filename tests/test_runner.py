@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import toys
 
-from motors.pipeline import runner
+from motors.pipeline import records, runner
 from motors.pipeline.runner import Refused
-from motors.workspace import files
+from motors.workspace import files, paths
+from motors.workspace.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
     outputs = [
         cell["outputs"] for cell in executed(root, "works", "demo-seed1")["cells"] if cell["cell_type"] == "code"
     ]
-    assert "".join(outputs[-3][0]["text"]) == "steps 5 demo-seed1\n"
+    assert "".join(outputs[-4][0]["text"]) == "steps 5 demo-seed1\n"
     assert len(outputs[-2]) == 1
     assert "25/25" in "".join(outputs[-2][0]["data"]["text/plain"])
     assert any("walking" in line for line in shown)
@@ -123,19 +124,89 @@ def test_the_kernel_is_this_environment_whatever_the_user_has_installed(root, tm
 
 
 def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):
-    """What an earlier success said is gone; the error is one sentence without this machine's folders."""
-    path = toys.notebook(root, "fails", "1")
-    assert runner.run(path)["status"] == "succeeded"
-    (root / "outputs" / "fails" / "demo" / "finished").touch()
-    toys.notebook(root, "fails", "print('got here')\nraise FileNotFoundError(f'{run.output}/a is missing')", "2")
+    """The error is one sentence without this machine's folders."""
+    path = toys.notebook(root, "fails", "print('got here')\nraise FileNotFoundError(f'{run.output}/a is missing')", "2")
     answer = toys.command(root, "run", path)
     assert answer.returncode == 1
     sentence = "cell 3: FileNotFoundError: outputs/fails/demo/a is missing"
     assert answer.stderr == f"fails: started\nfails: failed: {sentence}\n"
     record = toys.record(root, "fails")
     assert (record["status"], record["error"]) == ("failed", sentence)
-    assert not (root / "outputs" / "fails" / "demo" / "finished").exists()
     assert "got here" in json.dumps(executed(root, "fails"))
+
+
+def test_a_failed_attempt_leaves_what_succeeded_as_it_was(root):
+    """Record and notebook of the attempt lie beside; only if it changed a product is the good record outdated."""
+    cell = "workspace.write_json(run.output / 'a.json', STEPS if STEPS < 9 else 1)\nassert STEPS != 4 and STEPS != 9"
+    path, folder = toys.notebook(root, "tries", cell), root / "outputs" / "tries" / "demo"
+    assert runner.run(path, {"STEPS": 1})["status"] == "succeeded"
+    good = {name: (folder / name).read_bytes() for name in ("record.json", "tries.ipynb")}
+    (folder / "finished").touch()
+    assert runner.run(path, {"STEPS": 9})["status"] == "failed"
+    assert {name: (folder / name).read_bytes() for name in good} == good
+    assert not (folder / "finished").exists()
+    assert json.loads((folder / "attempt" / "record.json").read_text())["status"] == "failed"
+    assert runner.run(path, {"STEPS": 4})["status"] == "failed"
+    record = toys.record(root, "tries")
+    assert (record["status"], record["parameters"]["STEPS"]) == ("stale", 1)
+    assert runner.run(path, {"STEPS": 2})["outputs"].keys() == {"a.json"}
+    assert toys.record(root, "tries")["status"] == "succeeded"
+    assert runner.run(path, {"STEPS": 4})["status"] == "failed"
+    assert runner.run(path, {"STEPS": 3})["status"] == "succeeded"
+    assert not (folder / "attempt").exists()
+
+
+@pytest.fixture
+def named(tmp_path):
+    """A run with an executed notebook and two files, in a workspace that declares products."""
+    home = toys.workspace(tmp_path / "declares")
+    run = paths.find(home).run("n", "demo")
+    for name in ("n.ipynb", "a.csv", "found/b.csv", "of somebody else"):
+        (run.output / name).parent.mkdir(exist_ok=True)
+        (run.folder / name).write_text(name)
+
+    def products(declared):
+        plan = f"graph: {{n: []}}\nalone: {{}}\nprofiles: {{}}\nproducts: {declared}\n"
+        (home / "notebooks" / "experiments.yaml").write_text(plan)
+        record = {"status": "succeeded", "error": None}
+        return record | records.products(run, run.folder / "n.ipynb", record, records.declared_products(run))
+
+    return products
+
+
+def test_a_run_lists_the_products_that_are_declared_and_misses_none(named):
+    """What somebody else left in the folder is not listed; a missing file fails the run, unless it is in brackets."""
+    record = named("{n: [a.csv, found/*.csv, (maybe.csv)]}")
+    assert (record["status"], list(record["outputs"])) == ("succeeded", ["a.csv", "found/b.csv"])
+    record = named("{n: [a.csv, '*.json', metrics.csv]}")
+    assert record["status"] == "failed"
+    assert "metrics.csv is missing" in record["error"]
+    assert set(named("{other: [a.csv]}")["outputs"]) == {"a.csv", "found/b.csv", "of somebody else"}
+
+
+def test_a_full_disk_leaves_no_record_that_runs_for_ever(root, monkeypatch):
+    """It cannot be finished, so it goes; a good one from before stays."""
+    path, folder = toys.notebook(root, "full", "1"), root / "outputs" / "full" / "demo"
+
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    for before in ("nothing", "succeeded"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+            patch.setattr(runner, "_execute", fill)
+            runner.run(path)
+        assert (folder / "record.json").exists() == (before == "succeeded")
+        assert not (folder / "attempt" / "record.json").exists()
+        write_json(folder / "record.json", {"status": "succeeded", "outputs": {}})
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    """The disk behind `outputs` is not mounted."""
+    home = toys.workspace(tmp_path / "clone")
+    (home / "outputs").rmdir()
+    (home / "outputs").symlink_to(tmp_path / "not mounted" / "outputs")
+    with pytest.raises(Refused, match=r"outputs.* cannot be written .*: mount or make it"):
+        runner.run(toys.notebook(home, "n"))
 
 
 def test_a_killed_kernel_fails_the_run(root):

@@ -1,5 +1,8 @@
 """Where things live, how files are written, what a progress line says, and which code a notebook runs."""
 
+import contextlib
+import errno
+import fcntl
 import itertools
 import json
 import re
@@ -13,7 +16,7 @@ import pytest
 import toys
 
 from motors.workspace import code_hash, paths, progress, provenance
-from motors.workspace.files import listed, sha256, write_json, write_table
+from motors.workspace.files import listed, locked, sha256, write_json, write_table
 from motors.workspace.paths import new_dataset, open_run
 from motors.workspace.provenance import Inputs, differences, write_inputs
 from motors.workspace.tags import canonical_tag
@@ -293,6 +296,19 @@ def test_a_parameter_may_name_files_with_blanks(tmp_path):
     assert listed(str(one)) == listed(f"'{one}'") == [one]
     assert listed(f"{other} '{one}'") == listed(f'{other}   "{one}"') == [other, one]
     assert listed("") == listed("  ") == []
+
+
+def test_a_lock_is_held_once_and_not_at_all_where_there_are_none(tmp_path, monkeypatch, caplog):
+    """A cluster's file system may say so: the work goes on, and the log tells."""
+    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        pass
+    with locked(tmp_path / "lock"):
+        pass
+    for number in (errno.ENOLCK, errno.ENOSYS, errno.EIO):
+        monkeypatch.setattr(fcntl, "flock", lambda *_, number=number: (_ for _ in ()).throw(OSError(number, "no")))
+        expected = pytest.raises(OSError, match="no") if number == errno.EIO else contextlib.nullcontext()
+        with expected, locked(tmp_path / "lock"):
+            assert "cannot be locked" in caplog.text
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import importlib.util
 import json
 import os
@@ -19,8 +18,9 @@ from typing import Any
 
 from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
+from motors.pipeline.records import newest
 from motors.pipeline.tidy import tidied, written
-from motors.workspace.files import write_text
+from motors.workspace.files import locked, write_text
 from motors.workspace.paths import Workspace, find
 
 
@@ -103,8 +103,8 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
     """
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
-        source = json.loads(step.source.read_text())
-        executed = json.loads(step.executed.read_text()) if step.executed.is_file() else {"cells": []}
+        source = json.loads(step.source.read_text(encoding="utf-8"))
+        executed = json.loads(step.executed.read_text(encoding="utf-8")) if step.executed.is_file() else {"cells": []}
         succeeded = (step.run.workspace.root / step.flag).is_file()
         if not succeeded or _sources(source) != _sources(executed):
             raise ValueError(
@@ -127,12 +127,11 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
     """Hold the workspace; the operating system lets go when this process and the Snakemake it started are dead."""
     folder = workspace.root / ".snakemake"
     folder.mkdir(exist_ok=True)
-    with open(folder / "reproduce.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
-        yield lock
+    try:
+        with locked(folder / "reproduce.lock") as lock:
+            yield lock
+    except BlockingIOError:
+        raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
 
 
 def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
@@ -165,7 +164,7 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
     last = list(plan.values())[-1].run
     score, submission = last.folder / "score.json", last.folder / "submission.csv"
     if score.is_file():
-        score = json.loads(score.read_text())
+        score = json.loads(score.read_text(encoding="utf-8"))
         yield (
             f"F2 {score['f2']:.3f} on the hidden test (95 % interval {score['low']:.3f} to {score['high']:.3f};"
             f" {score['f2_original_quantile']:.3f} at the original solution's quantile 0.55)"
@@ -179,10 +178,13 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
 def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:
     """Lines on the steps that were run and did not succeed."""
     for notebook, step in plan.items():
-        file = step.run.folder / "record.json"
-        record = json.loads(file.read_text()) if file.is_file() and file.stat().st_mtime >= began else {}
+        file = newest(step.run.folder)
+        record = (
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() and file.stat().st_mtime >= began else {}
+        )
         if record.get("status") == "running":
             yield f"{notebook} was killed"
         elif record.get("status") in ("failed", "interrupted"):
-            yield f"{notebook} {record['status']}: {record['error']} (see {os.path.relpath(step.executed)})"
+            executed = os.path.relpath(file.with_name(step.source.name))
+            yield f"{notebook} {record['status']}: {record['error']} (see {executed})"
     yield "run the same command again to go on: finished steps are skipped"

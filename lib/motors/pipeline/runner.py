@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import fcntl
-import json
 import resource
 import signal
 import sys
@@ -18,14 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import sha256, write_json, write_text
-from motors.workspace.paths import IDENTITY, MARK, STRICT, Run, find
+from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, tell_the_truth
+from motors.workspace.files import locked, write_json
+from motors.workspace.paths import STRICT, Run, find
 from motors.workspace.progress import INTERVAL, PROGRESS_FILE
 from motors.workspace.provenance import commit, versions
 
-LARGE = 2**30  # bytes: of larger outputs the record gives the size only
 PATIENCE = 30.0  # seconds to wait for another run of the same name to end
-OWN_FILES = ("record.json", IDENTITY, MARK, ".lock")  # in a run's folder, beside the executed notebook
 
 
 class Refused(ValueError):
@@ -42,7 +39,8 @@ def run(
 
     The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
     named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Values equal to the notebook's own are
-    not injected, so that a run of the defaults gives the notebook itself with its outputs.
+    not injected, so that a run of the defaults gives the notebook itself with its outputs. An attempt that fails where
+    an earlier one has succeeded leaves its record and its notebook in a folder `attempt`.
 
     Parameters
     ----------
@@ -55,7 +53,7 @@ def run(
     The content of `record.json`: notebook, profile, seed, experiment, fold, tag, run (its name), status ("succeeded",
     "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions, started, seconds,
     peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed (name and SHA-256
-    of the executed notebook) and outputs (bytes and SHA-256 by file).
+    of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml` declares).
 
     Raises
     ------
@@ -68,21 +66,24 @@ def run(
     values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
     try:
         named = find(notebook.parent).run_of(notebook.stem, values)
+        declared = declared_products(named)
+        named.output  # noqa: B018  is made
+    except OSError as error:
+        raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
     except ValueError as error:
         raise Refused(str(error)) from None
-    with _only_one(named), _stopped_by_signals():
-        (named.output / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
+    with _only_one(named), _stopped_by_signals(), attempt(named) as place:
         record: dict[str, Any] = {**named.identity, "run": named.name}
         record |= {"status": "running", "error": None, "parameters": values}
         record |= {**commit(named.workspace.root), "versions": versions()}
         record |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_json(named.folder / "record.json", record)
+        write_json(place / RECORD, record)
         show = show or (lambda line: None)
         show("started")
         changed = {name: value for name, value in values.items() if value != known[name]}
-        record |= _execute(notebook, named, changed, show)
-        record |= _products(named)
-        write_json(named.folder / "record.json", record)
+        record |= _execute(notebook, named, place / notebook.name, changed, show)
+        record |= products(named, place / notebook.name, record, declared)
+        write_json(place / RECORD, record)
     return record
 
 
@@ -137,17 +138,18 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
     return value
 
 
-def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str], None]) -> dict[str, Any]:
+def _execute(
+    notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]
+) -> dict[str, Any]:
     """Run the notebook in a kernel of its own and return the part of the record that says how it went."""
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    executed = named.folder / notebook.name
     start, before = time.monotonic(), _peak_of_children()
     status, error = "failed", None
     try:
-        _papermill(notebook, named, parameters, show)
-        error = _never_executed(executed)
+        _papermill(notebook, named, executed, parameters, show)
+        error = never_executed(executed)
         status = "failed" if error else "succeeded"
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
@@ -158,7 +160,7 @@ def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str],
     except Exception as failure:  # noqa: BLE001  whatever else it was, the record has to say that the run failed
         error = f"{type(failure).__name__}: {failure}"
     seconds, peak = round(time.monotonic() - start, 1), _peak_of_children()
-    _tell_the_truth(executed, status)
+    tell_the_truth(executed, status)
     return {
         "status": status,
         "error": error and error.replace(f"{named.workspace.root}/", ""),
@@ -167,7 +169,7 @@ def _execute(notebook: Path, named: Run, parameters: dict, show: Callable[[str],
     }
 
 
-def _papermill(notebook: Path, named: Run, parameters: dict, show: Callable[[str], None]) -> None:
+def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
     """Let papermill execute the notebook, its progress forwarded to `show`."""
     import papermill
 
@@ -178,7 +180,7 @@ def _papermill(notebook: Path, named: Run, parameters: dict, show: Callable[[str
         with _forwarded(line, show):
             papermill.execute_notebook(
                 notebook,
-                named.folder / notebook.name,
+                executed,
                 parameters,
                 kernel_name="python3",
                 language="python",
@@ -192,18 +194,12 @@ def _papermill(notebook: Path, named: Run, parameters: dict, show: Callable[[str
 
 @contextmanager
 def _only_one(named: Run) -> Iterator[None]:
-    """Hold the folder of a run: two writers would make nonsense. The operating system lets go when a process dies."""
-    deadline = time.monotonic() + PATIENCE
-    with open(named.output / ".lock", "w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
-                time.sleep(0.2)
-        yield
+    """Hold the folder of a run: two writers would make nonsense."""
+    try:
+        with locked(named.folder / ".lock", PATIENCE):
+            yield
+    except BlockingIOError:
+        raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
 
 
 @contextmanager
@@ -252,41 +248,3 @@ def _forwarded(file: Path, show: Callable[[str], None]) -> Iterator[None]:
 def _peak_of_children() -> int:
     """Peak memory of the largest process that this one has started and seen end, in MiB."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _never_executed(executed: Path) -> str | None:
-    """A sentence on the first code cell without an execution count: papermill calls `sys.exit()` a success."""
-    for position, cell in enumerate(json.loads(executed.read_text())["cells"], start=1):
-        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and cell["execution_count"] is None:
-            return f"the notebook ended before its cell at position {position} was executed"
-    return None
-
-
-def _tell_the_truth(executed: Path, status: str) -> None:
-    """Mend papermill's metadata: no machine's paths, and cells that a dead kernel never reached are not completed."""
-    if not executed.is_file():
-        return
-    content = json.loads(executed.read_text())
-    about = content["metadata"].setdefault("papermill", {})
-    about |= {"input_path": executed.name, "output_path": executed.name, "exception": status != "succeeded"}
-    about.pop("environment_variables", None)
-    for cell in content["cells"]:
-        mark = cell["metadata"].get("papermill")
-        if cell["cell_type"] == "code" and cell["execution_count"] is None and mark:
-            mark["status"] = "pending"
-    write_text(executed, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _products(named: Run) -> dict[str, Any]:
-    """Return sizes and hashes of what lies in the run's folder."""
-    executed = named.folder / f"{named.notebook}.ipynb"
-    outputs = {}
-    for path in sorted(path for path in named.folder.rglob("*") if path.is_file()):
-        if path != executed and path.name not in OWN_FILES:
-            size = path.stat().st_size
-            outputs[path.relative_to(named.folder).as_posix()] = {
-                "bytes": size,
-                "sha256": sha256(path) if size <= LARGE else None,
-            }
-    about = {"name": executed.name, "sha256": sha256(executed)} if executed.is_file() else None
-    return {"executed": about, "outputs": outputs}

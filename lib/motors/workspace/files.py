@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
 
+log = logging.getLogger(__name__)
 LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of Windows, macOS, NAS and Linux
 
 
@@ -75,3 +80,37 @@ def renamed(path: Path) -> Iterator[Path]:
 def listed(text: str) -> list[Path]:
     """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
     return [Path(text)] if Path(text).is_file() else [Path(each) for each in shlex.split(text)]
+
+
+@contextmanager
+def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
+    """Hold the file `path`, made if necessary; the operating system lets go when this process is dead.
+
+    On a file system without locks, as some of clusters, it is not held, and the log says so.
+
+    Parameters
+    ----------
+    path : a file that is there for nothing else
+    patience : seconds to wait for somebody else who holds it
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody else still holds it.
+    """
+    deadline = time.monotonic() + patience
+    with open(path, "w", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                    raise
+                log.warning("%s cannot be locked (%s): do not start the same twice", path.parent, error.strerror)
+                break
+        yield lock
