@@ -411,6 +411,17 @@ def test_one_missing_slice_is_fetched_alone(home, server, tmp_path):
     assert (server.calls["DownloadDataFile"], server.calls["DownloadDataFiles"]) == (3, asked + 1)
 
 
+def test_hidden_files_of_another_system_are_no_slices(home, server, tmp_path):
+    """What macOS leaves beside every file on a foreign disk: the data are whole, and nothing is fetched."""
+    server.archives[SLUG] = competition(tmp_path)
+    folder = download(home)
+    asked = sum(server.calls.values())
+    for path in list((folder / "train" / "tomo_aa").glob("slice_*.jpg")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    assert download(home) == folder
+    assert sum(server.calls.values()) == asked
+
+
 def test_no_test_reaches_the_real_servers(server):
     """The package speaks to loopback only, whatever the user has configured."""
     with client.logged_in().build_kaggle_client() as kaggle:

@@ -411,6 +411,24 @@ def test_a_cluster_is_asked_for_what_is_expected(trained):
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        (["--experiment", "EXP9", "--fold", "1", "--set", "steps=20 patch=[32,64,64]"], 4),
+        (["--folds", "2", "--networks", "resnext50 x3d_m"], 7),
+        (["--sweep", "sigma"], 11),
+    ],
+    ids=["experiment", "folds", "sweep"],
+)
+def test_snakemake_is_asked_for_the_same(trained, words, runs):
+    """The command's words arrive in its own configuration: it plans each of these steps."""
+    code, lines = said(trained.root, *words, "--dry-run")
+    assert code == 0, lines
+    assert set(plan_of(lines).values()) == {"will run"}
+    assert len(plan_of(lines)) == runs
+
+
+@pytest.mark.kernel
 def test_the_steps_run_whatever_profile_the_user_has(root, tmp_path, monkeypatch):
     """Snakemake's own profiles, by environment or folder, may ask for a dry run: nobody is misled."""
     (tmp_path / "profile").mkdir()

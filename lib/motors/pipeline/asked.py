@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
@@ -53,11 +53,16 @@ class Asked:
         if self.folds and self.folds < 2:
             raise ValueError(f"{self.folds} fold is no cross-validation: ask for at least 2")
 
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> Asked:
+        """Return what Snakemake's configuration says, where everything is a text."""
+        return cls(**{name: int(value) if name.startswith("fold") else value for name, value in given.items()})
+
     @property
     def label(self) -> str:
         """What tells the judgement of these trainings from others, as the settings of a run's name."""
         words = {"sweep": self.sweep, "folds": self.folds, "networks": ",".join(self.networks.split())}
-        words |= {"experiment": self.experiment, "fold": self.fold}
+        words |= {"experiment": self.experiment and catalogue.get(self.experiment).name, "fold": self.fold}
         return " ".join([*(f"{name}={value}" for name, value in words.items() if value), self.settings]).strip()
 
     def judges(self, plan: dict[str, Any]) -> list[str]:
