@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from motors.labels import formats, joining
-from motors.labels.external import read_external
+from motors.labels.consensus import consensus
+from motors.labels.external import read_external, read_native, read_points
 from motors.labels.folds import folds
 from motors.labels.formats import read_competition, read_wide, to_wide, write_competition, wrong_counts
 from motors.labels.table import Labels
-from motors.tables import MOTORS, TOMOGRAMS, read_table
+from motors.tables import MOTORS, TOMOGRAMS, TableWarning, read_table
 
 HEADER = (
     "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"
@@ -441,3 +442,118 @@ def test_converted_labels_are_those_that_the_original_solution_kept(real):
     assert len(pairs) >= 239
     assert len(native) >= 90
     assert ((native["z"] - native["z_ours"]).abs() < 0.3).sum() >= 0.98 * len(native)
+
+
+# labels of others
+
+
+STORED = pd.DataFrame(
+    [["run1", 150, 300, 320, 16.0, 300, 600, 640], ["007", 150, 300, 320, 16.0, 300, 600, 640]],
+    columns=[*TOMOGRAMS, "native_z", "native_y", "native_x"],
+)
+
+
+def test_points_of_the_portal_become_labels_of_the_stored_tomograms(tmp_path):
+    """x, y, z by name, in voxels as they came: of twice as many here. An empty file is a tomogram without a motor."""
+    record = {"type": "orientedPoint", "location": {"x": 300.5, "y": 200.5, "z": 100.5}, "xyz_rotation_matrix": []}
+    (tmp_path / "run1.ndjson").write_text(json.dumps(record) + "\n")
+    (tmp_path / "007.ndjson").write_text("")
+    (tmp_path / "._run1.ndjson").write_bytes(b"\0\5\x16\7")
+    found = read_points(tmp_path, STORED)
+    assert found.motors.to_numpy().tolist() == [["run1", 50.0, 100.0, 150.0]]
+    assert sorted(found.tomograms["tomo_id"]) == ["007", "run1"]
+    (tmp_path / "run1.ndjson").write_text(json.dumps(record) + '\n{"type": "point", "location": {"x": 1}}\n')
+    with pytest.raises(ValueError, match="run1.ndjson, line 2: no point"):
+        read_points(tmp_path, STORED)
+
+
+def annotator(tomograms: dict[str, list]) -> Labels:
+    """Return what one person saw, at 13.1 ångström per voxel."""
+    table = pd.DataFrame([[name, 300, 600, 640, 13.1] for name in tomograms], columns=TOMOGRAMS)
+    motors = [[name, *point] for name, points in tomograms.items() for point in points]
+    return Labels(table, pd.DataFrame(motors, columns=MOTORS).astype(dict.fromkeys("zyx", float)))
+
+
+def test_what_enough_annotators_saw_is_a_motor_and_the_rest_is_open():
+    """76 voxels of 13.1 ångström are one motor, 77 are two; who has not seen a tomogram has no say in it."""
+    people = {
+        "one": annotator({"a": [[10, 20, 30], [200, 300, 400]], "b": [[5, 5, 5]]}),
+        "two": annotator({"a": [[10, 20, 106]], "b": []}),
+        "three": annotator({"a": [[200, 300, 477]]}),
+    }
+    labels, left = consensus(people, least=2)
+    assert labels.motors.to_numpy().tolist() == [["a", 10.0, 20.0, 68.0, 2, 3]]
+    assert left.to_numpy().tolist() == [
+        ["a", 200.0, 300.0, 400.0, 1, 3],
+        ["a", 200.0, 300.0, 477.0, 1, 3],
+        ["b", 5.0, 5.0, 5.0, 1, 2],
+    ]
+    everything, none = consensus(people, least=1)
+    assert len(everything.motors) == 4 and none.empty and sorted(labels.tomograms["tomo_id"]) == ["a", "b"]
+    with pytest.raises(ValueError, match="4 of 3 annotators cannot agree"):
+        consensus(people, least=4)
+
+
+# tables
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("\ufefftomo_id,z,y,x\nrun1,64,5,7\n", ["run1", 64, 5, 7]),
+        ("tomo_id,z,y,x\r\nrun1,64,5,7\r\n", ["run1", 64, 5, 7]),
+        ("tomo_id,z,y,x\rrun1,64,5,7\r", ["run1", 64, 5, 7]),
+        ("tomo_id;z;y;x\nrun1;64;5,5;7\n", ["run1", 64, 5.5, 7]),
+        ("tomo_id\tz\ty\tx\nrun1\t64\t5.5\t7\n", ["run1", 64, 5.5, 7]),
+        ("tomo_id, z, y, x\n run1 , 64, 5, 7\n", ["run1", 64, 5, 7]),
+        ("tomo_id,z,y,x\n,,,\n\nNA,64,5,7\n,,,\n", ["NA", 64, 5, 7]),
+        ("tomo_id,z,y,x\n007,64,5,7\n", ["007", 64, 5, 7]),
+        ("tomo_id,z,y,x\n1e5,64,5,7\n", ["1e5", 64, 5, 7]),
+        ("tomo_id,z,y,x\nnan,64,5,7\n", ["nan", 64, 5, 7]),
+        ("tomo_id,z,y,x\nmy cell,64,5,7\n", ["my cell", 64, 5, 7]),
+        ("tomo_id,z,y,x\nze\u0301,64,5,7\n", ["z\u00e9", 64, 5, 7]),
+    ],
+    ids=["mark", "Windows", "old Mac", "semicolons", "tabs", "blanks", "NA", "007", "1e5", "nan", "two words", "macOS"],
+)
+def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
+    """Ids are text whatever they look like."""
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
+    assert read_table(tmp_path / "a.csv", MOTORS).to_numpy().tolist() == [row]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("tomo_id,z,y,x\n0,64,100,120,7\n1,65,101,121,8\n", "line 2: 5 values for 4 columns"),
+        ("tomo_id,z,y,x\na,64,100,120\nb,65,101,121,\n", "line 3: 5 values"),
+        ("tomo_id,z,y,x\na,64,100\n", "line 2: 3 values"),
+        ("tomo_id,z,y,x\na,64,100,5,7\n", "line 2: 5 values"),
+        ("tomo_id,z,y,x,z\na,1,2,3,4\n", "the column 'z' twice"),
+        ('tomo_id,z,y,x\n"a,1,2,3\nb,1,2,3\n', "is no table"),
+        ('tomo_id,z,y,x,why\na,1,2,3,"two\nlines"\nb,1,2,900,\n', "line 4: tomogram b has a motor outside"),
+        ("tomo_id,z,y,x\na,1,2,3\n\nb,1,inf,3\n", "line 4: tomogram b has a motor without a position"),
+    ],
+)
+def test_no_row_shifts_and_the_line_that_is_wrong_is_named(tmp_path, text, reason):
+    """As an editor counts lines."""
+    (tmp_path / "a.csv").write_text(text)
+    stored = STORED.assign(tomo_id=["a", "b"])
+    with pytest.raises(ValueError, match=f"a.csv.*{reason}"):
+        read_external(tmp_path / "a.csv", stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("10139__my__run1", "my__run1"), ("1__007", "007"), ("10139__x", "10139__x"), ("a__b", "a__b")]
+)
+def test_only_the_number_of_a_dataset_is_taken_from_a_name(tmp_path, name, known):
+    """The rest may have two underscores itself."""
+    (tmp_path / "c.json").write_text(json.dumps({name: [[1, 2, 3]]}))
+    found = read_native(tmp_path / "c.json", STORED.assign(tomo_id=[known, "other"]))
+    assert found.motors["tomo_id"].tolist() == [known]
+
+
+def test_labels_of_tomograms_that_are_not_stored_are_counted(tmp_path):
+    """None is left out without a word."""
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x\nrun1,1,2,3\nRUN1,1,2,3\n")
+    with pytest.warns(TableWarning, match="1 of 2 entries are of tomograms that are not stored, such as RUN1"):
+        assert len(read_external(tmp_path / "a.csv", STORED).motors) == 1

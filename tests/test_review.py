@@ -413,6 +413,25 @@ def test_annotations_of_another_project_are_refused(case, tmp_path, text, messag
         read_tags(tmp_path / "annotations.xml", case[1])
 
 
+@pytest.mark.parametrize(
+    ("inside", "reason"),
+    [
+        ('<track id="0" label="1"><box frame="0" xtl="1" ytl="1" xbr="2" ybr="2"/></track>', "tracks of a video"),
+        ("", "no pictures"),
+        ('<image id="0" name="{}"><box label="1" xtl="1" ytl="1" xbr="2" ybr="2"/></image>', "has a box, only tags"),
+        ('<image id="0" name="{}"><tag label="0"/><points label="1" points="1,2"/></image>', "has a points, only tags"),
+        ('<image id="0" name="{}"><polygon label="1" points="1,2;3,4;5,6"/></image>', "has a polygon, only tags"),
+    ],
+)
+def test_an_export_of_another_kind_is_no_decision(case, tmp_path, inside, reason):
+    """Hours of work would count as nothing decided."""
+    _, sheet = case
+    path = tmp_path / "annotations.xml"
+    path.write_text(f"<annotations>{inside.format(sheet['image'].iloc[0])}</annotations>")
+    with pytest.raises(ValueError, match=reason):
+        read_tags(path, sheet)
+
+
 def test_a_tag_that_means_nothing_in_its_picture_is_refused(case, tmp_path):
     """The third candidate of two; the sentence lists what there may be. And a picture twice is one too many."""
     sheet = case[1]

@@ -19,6 +19,7 @@ from motors.workspace.files import visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
+POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
 
 
@@ -97,14 +98,48 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
     if len(found) < len(pairs):
         raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
-    _say_left_out(path.name, pd.Series(list(found)), tomograms["tomo_id"])
-    known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
-    points = [found[tomo_id] for tomo_id in known["tomo_id"]]
-    scales = numbers(known, SIZE) / numbers(known, NATIVE)
-    moved = [(here + 0.5) * scale - 0.5 for here, scale in zip(points, scales, strict=True)]
-    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *moved]), columns=POINT)
-    motors.insert(0, "tomo_id", known["tomo_id"].repeat(list(map(len, points))).to_numpy())
-    return Labels(known[TOMOGRAMS], motors.drop_duplicates(ignore_index=True)).validate(path.name)
+    return _from_native(found, tomograms, path.name)
+
+
+def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
+    """Return labels from point annotations of the CryoET Data Portal, such as of flagellar motors (GO:0120100).
+
+    Parameters
+    ----------
+    folder : with `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
+        JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the
+        tomogram as it came
+    tomograms : as for `read_native`; what the folder says about others is left out
+
+    Warns
+    -----
+    TableWarning
+        If tomograms are left out: how many, and the first of them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there are no such files, a line is no such record, or a motor is outside its shape.
+    """
+    folder = Path(folder)
+    paths = sorted(visible(folder.glob("*.ndjson")))
+    need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
+    found = {}
+    for path in paths:
+        points = []
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+            try:
+                if line.strip():
+                    record = json.loads(line)
+                    points.append([float(record["location"][axis]) for axis in POINT])
+                    if record["type"] not in POINTS:
+                        raise ValueError(f"type {record['type']!r}")
+            except (LookupError, TypeError, ValueError) as error:
+                raise ValueError(f"{path.name}, line {number}: no point with a location ({error}): mend it") from error
+        found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
+    return _from_native(found, tomograms, folder.name)
 
 
 def gather(folder: str | Path) -> dict[str, Labels]:
@@ -131,6 +166,18 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
     found |= {path.stem: read_external(path, came) for path in frames}
     return found | {path.stem: read_native(path, came) for path in sorted(visible(folder.glob("*coordinates.json")))}
+
+
+def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:
+    """Return points in voxels of tomograms as they came, by tomogram, as labels of the stored ones."""
+    _say_left_out(name, pd.Series(list(found)), tomograms["tomo_id"])
+    known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
+    points = [found[tomo_id] for tomo_id in known["tomo_id"]]
+    scales = numbers(known, SIZE) / numbers(known, NATIVE)
+    moved = [(here + 0.5) * scale - 0.5 for here, scale in zip(points, scales, strict=True)]
+    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *moved]), columns=POINT)
+    motors.insert(0, "tomo_id", known["tomo_id"].repeat(list(map(len, points))).to_numpy())
+    return Labels(known[TOMOGRAMS], motors.drop_duplicates(ignore_index=True)).validate(name)
 
 
 def _say_left_out(name: str, ids: pd.Series, known: pd.Series) -> None:

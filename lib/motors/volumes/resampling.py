@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from scipy import sparse
 
 from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
 from motors.volumes.tomogram import check_spacing, check_voxels, for_each
@@ -78,11 +79,9 @@ def resampled_planes(
 def averaged_planes(
     plane: Callable[[int], np.ndarray], shape: Shape, spacing: Spacing, target: Spacing
 ) -> tuple[Shape, Callable[[int], np.ndarray]]:
-    """Return the same as `resampled_planes`, each voxel being the mean of what it covers; no `target` may be finer.
-
-    OpenCV leaves out voxels of which less than a thousandth is covered: half a grey level along y and along x at most.
-    """
+    """Return the same as `resampled_planes`, each voxel being the mean of what it covers; no `target` may be finer."""
     scale, after = _size(shape, spacing, target)
+    rows, columns = (_covered(after[axis], shape[axis], scale[axis]) for axis in (1, 2))
 
     def average(k: int) -> np.ndarray:
         first, last = k / scale[0], (k + 1) / scale[0]
@@ -90,11 +89,7 @@ def averaged_planes(
         for z in range(int(first), min(math.ceil(last), shape[0])):
             share = (min(z + 1, last) - max(z, first)) * scale[0]
             total = cv2.scaleAdd(plane(z).astype(np.float32), share, total)
-        if _copies(total, scale[1:]):
-            rows, columns = (_covered(after[axis], shape[axis], scale[axis]) for axis in (1, 2))
-            return rows @ total @ columns.T
-        resized = cv2.resize(total, None, fx=scale[2], fy=scale[1], interpolation=cv2.INTER_AREA)
-        return resized[: after[1], : after[2]]
+        return np.ascontiguousarray((columns @ (rows @ total).T).T)
 
     return after, average
 
@@ -124,11 +119,11 @@ def _copies(plane: np.ndarray, scale: np.ndarray) -> bool:
     return any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale))
 
 
-def _covered(count: int, side: int, scale: float) -> np.ndarray:
+def _covered(count: int, side: int, scale: float) -> sparse.csr_array:
     """Return `(count, side)` float32: the share that each old voxel along an axis has in the mean of each new one."""
     ends, voxels = np.arange(count + 1)[:, None] / scale, np.arange(side)
     inside = np.minimum(ends[1:], voxels + 1) - np.maximum(ends[:-1], voxels)
-    return (np.maximum(inside, 0) * scale).astype(np.float32)
+    return sparse.csr_array((np.maximum(inside, 0) * scale).astype(np.float32))
 
 
 def _neighbours(count: int, side: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -40,6 +40,11 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
     _check_chain(path)
     with parsing(tifffile.TiffFileError):
         file = tifffile.TiffFile(path)
+        if len(file.series) > 1 and {(each.kind, each.shape, len(each.shape)) for each in file.series} == {
+            ("shaped", file.series[0].shape, 2)
+        }:  # written page by page: one volume, although tifffile describes each page as an image
+            file.close()
+            file = tifffile.TiffFile(path, is_shaped=False)
     with file:
         with parsing(tifffile.TiffFileError):
             series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
@@ -53,7 +58,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, image or 0, len(series)) if ome else {}
         with parsing(tifffile.TiffFileError):
-            voxels = _voxels(path, file.series.index(chosen), chosen)
+            voxels = _voxels(path, chosen)
         voxels, axes = _grey(_typed(voxels, pixels.get("Type")), chosen.keyframe, chosen.axes)
         names = [f"PhysicalSize{axis}" for axis in "ZYX"]
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
@@ -104,10 +109,11 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
         raise ValueError("pieces of its pages are missing: copy it again, or write it without leaving any out")
 
 
-def _voxels(path: Path, number: int, series: tifffile.TiffPageSeries) -> np.ndarray:
+def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
     """Return the numbers of a series, as they lie on disk if that is possible."""
     if series.dataoffset is not None and not series.is_multifile:
-        return tifffile.memmap(path, series=number, mode="r")
+        order = series.keyframe.parent.byteorder
+        return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
     check_memory(series.nbytes)
     try:
         return series.asarray()

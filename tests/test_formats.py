@@ -1,0 +1,524 @@
+"""Files of other programs mean what they say: grey levels, axes, spacing, parts and names are followed or refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import struct
+import unicodedata
+import warnings
+from pathlib import Path
+
+import cv2
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+from motors.volumes import formats, tiff, tomogram
+from motors.volumes.levels import percentiles, to_uint8
+from motors.volumes.mrc import write_mrc
+from motors.volumes.slices import write_slices
+from motors.volumes.tomogram import TomogramWarning, check_memory, doubts
+
+SHAPE = (9, 24, 40)
+BLOBS = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), 2)
+LEVELS = np.round((BLOBS - BLOBS.min()) / np.ptp(BLOBS) * 255).astype(np.uint8)  # smooth, from 0 to 255
+SIGNED = (LEVELS.astype(int) - 128).astype(np.int8)
+WIDE = LEVELS.astype(np.uint16) * 200 + 300
+PAIR = np.stack([LEVELS, 255 - LEVELS], axis=1)  # two channels in each plane
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*a motor alone is 45:motors.volumes.tomogram.TomogramWarning")
+
+
+def read(path: Path, **options) -> np.ndarray:
+    """Return the voxels of a file whose spacing does not matter."""
+    return formats.read(path, **{"spacing": 13.1} | options).voxels
+
+
+def mrc(path: Path, voxels: np.ndarray, spacing=13.1, **header) -> Path:
+    """Write an MRC file whose header says something else."""
+    with mrcfile.new(path, overwrite=True) as file:
+        file.set_data(voxels)
+        file.voxel_size = spacing
+        for name, value in header.items():
+            setattr(file.header, name, value)
+    return path
+
+
+def zarr_image(path: Path, voxels: np.ndarray, axes: str = "zyx", unit: str | None = "angstrom", **array) -> Path:
+    """Write an OME-Zarr image of version 0.4, or 0.5 if it is sharded."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=3 if "shards" in array else 2)
+    group.create_array("0", data=voxels, **{"chunks": tuple(min(8, side) for side in voxels.shape)} | array)
+    kinds = {"t": "time", "c": "channel"}
+    about = [{"name": n, "type": kinds.get(n, "space")} | ({"unit": unit} if unit and n in "zyx" else {}) for n in axes]
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.31] * len(axes)}]}
+    image = {"multiscales": [{"version": "0.4", "axes": about, "datasets": [level]}]}
+    group.attrs.update({"ome": image} if "shards" in array else image)
+    return path
+
+
+def pictures(folder: Path, name: str, encode, planes: np.ndarray = LEVELS, start: int = 0) -> Path:
+    """Write one picture a plane."""
+    folder.mkdir(parents=True)
+    for k, plane in enumerate(planes):
+        (folder / name.format(k + start)).write_bytes(encode(plane))
+    return folder
+
+
+def opencv(ending: str):
+    """Return what encodes a plane as OpenCV does."""
+    return lambda plane: cv2.imencode(ending, plane)[1].tobytes()
+
+
+def pillow(mode: str, kind: str, **options):
+    """Return what encodes a plane as Pillow does."""
+
+    def encode(plane: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(plane).convert(mode).save(file, kind, **options)
+        return file.getvalue()
+
+    return encode
+
+
+# grey levels
+
+
+@pytest.mark.parametrize(
+    ("voxels", "header", "expected"),
+    [
+        (LEVELS.view(np.int8), {"dmin": 0, "dmax": 255}, LEVELS),
+        (SIGNED, {"dmin": -128, "dmax": 127}, to_uint8(SIGNED)),
+        (WIDE.view(np.int16), {"dmin": 300, "dmax": 51300}, to_uint8(WIDE)),
+        (WIDE.astype(">u2"), {}, to_uint8(WIDE)),
+    ],
+    ids=["unsigned bytes", "signed bytes", "unsigned 16 bits in mode 1", "big-endian"],
+)
+def test_the_sign_in_an_mrc_file_is_that_of_the_range_in_its_header(tmp_path, voxels, header, expected):
+    """Where there is no stamp of IMOD, the range is the only statement."""
+    assert np.array_equal(read(mrc(tmp_path / "a.mrc", voxels, **header)), expected)
+
+
+@pytest.mark.parametrize(("voxels", "expected"), [(LEVELS.view(np.int8), LEVELS), (SIGNED, to_uint8(SIGNED))])
+def test_where_a_header_is_silent_neighbours_tell_the_sign_and_that_is_said(tmp_path, voxels, expected):
+    """Under the wrong one, neighbours jump by 255 at the middle grey."""
+    with pytest.warns(TomogramWarning, match="does not say whether its bytes have a sign: taken as"):
+        found = read(mrc(tmp_path / "a.mrc", voxels, dmin=0, dmax=-1))
+    assert np.array_equal(found, expected)
+    noise = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8).view(np.int8)
+    with pytest.raises(ValueError, match="does not say whether its bytes have a sign"):
+        read(mrc(tmp_path / "b.mrc", noise, dmin=0, dmax=0))
+
+
+def test_few_grey_levels_survive_our_own_files_and_counts_in_bytes_are_stretched(tmp_path):
+    """The label that `write_mrc` leaves tells them apart."""
+    dark = LEVELS // 14
+    assert np.array_equal(read(write_mrc(tmp_path / "a.mrc", dark, 13.1)), dark)
+    np.save(tmp_path / "a.npy", dark)
+    assert np.array_equal(read(tmp_path / "a.npy"), to_uint8(100.0 * dark))
+
+
+@pytest.mark.parametrize(("voxels", "expected"), [(LEVELS, 255 - LEVELS), (WIDE, to_uint8(65535 - WIDE))])
+def test_a_tiff_file_in_which_white_is_zero_is_turned(tmp_path, voxels, expected):
+    """Whatever the number of bits."""
+    tifffile.imwrite(tmp_path / "a.tif", voxels, photometric="miniswhite")
+    assert np.array_equal(read(tmp_path / "a.tif"), expected)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_palette_of_greys_is_followed_and_one_of_colours_refused(tmp_path, up: bool):
+    """The numbers in the file are places in the palette, no grey levels."""
+    planes = [Image.fromarray(plane) for plane in LEVELS]
+    for plane in planes:
+        plane.putpalette([level for k in range(256) for level in [k if up else 255 - k] * 3])
+    planes[0].save(tmp_path / "a.tif", save_all=True, append_images=planes[1:])
+    assert np.array_equal(read(tmp_path / "a.tif"), LEVELS if up else 255 - LEVELS)
+    for plane in planes:
+        plane.putpalette([level for k in range(256) for level in (k, 0, 255 - k)])
+    planes[0].save(tmp_path / "b.tif", save_all=True, append_images=planes[1:])
+    with pytest.raises(ValueError, match="palette of colours"):
+        read(tmp_path / "b.tif")
+
+
+def test_transparency_is_no_axis_and_ome_metadata_know_the_sign(tmp_path):
+    """Both are stated beside the numbers."""
+    clear = np.stack([LEVELS, np.full_like(LEVELS, 255)], axis=-1)
+    about = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", clear, extrasamples=["unassalpha"], **about)
+    assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+    tifffile.imwrite(tmp_path / "a.ome.tif", SIGNED.view(np.uint8), metadata={"axes": "ZYX"})
+    said = tifffile.tiffcomment(tmp_path / "a.ome.tif").replace('Type="uint8"', 'Type="int8"')
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", said.encode())
+    assert np.array_equal(read(tmp_path / "a.ome.tif"), to_uint8(SIGNED))
+
+
+@pytest.mark.parametrize(
+    ("voxels", "options", "reason"),
+    [
+        (LEVELS > 120, {}, "bool is no volume"),
+        (LEVELS.astype(np.complex64), {}, "complex64 is no volume"),
+        (np.stack([LEVELS] * 3, -1), {"photometric": "rgb"}, "colour picture"),
+        (LEVELS[0], {"photometric": "minisblack"}, "z is missing"),
+    ],
+    ids=["mask", "complex", "colours", "picture"],
+)
+def test_a_tiff_file_of_something_else_is_refused_for_what_it_is(tmp_path, voxels, options, reason):
+    """Copying it again would not help."""
+    tifffile.imwrite(tmp_path / "a.tif", voxels, **options)
+    with pytest.raises(ValueError, match=reason) as error:
+        read(tmp_path / "a.tif")
+    assert "copy it again" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "word"), [(3, "complex"), (4, "complex"), (16, "colours"), (101, "mode 101"), (7, "mode 7")]
+)
+def test_an_mrc_mode_without_real_numbers_is_named(tmp_path, mode: int, word: str):
+    """So is one that nobody knows."""
+    path = mrc(tmp_path / "a.mrc", LEVELS.astype(np.int16))
+    content = bytearray(path.read_bytes())
+    content[12:16] = struct.pack("<i", mode)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=word):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGB", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
+)
+def test_slices_that_are_not_grey_are_refused(tmp_path, mode: str, kind: str):
+    """Colour, transparency, palettes and masks, in both kinds of pictures."""
+    name = "slice_{:04d}." + ("png" if kind == "PNG" else "jpg")
+    with pytest.raises(ValueError, match="colour picture|picture of mode"):
+        read(pictures(tmp_path / "a", name, pillow(mode, kind)))
+
+
+def test_a_jpeg_that_is_to_be_turned_is_refused(tmp_path):
+    """EXIF says so; orientation 1 says that it is as it should be."""
+    for turn in (1, 6):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        pictures(tmp_path / str(turn), "slice_{:04d}.jpg", pillow("L", "JPEG", exif=exif.tobytes()))
+    assert read(tmp_path / "1").shape == SHAPE
+    with pytest.raises(ValueError, match="EXIF orientation 6"):
+        read(tmp_path / "6")
+
+
+def test_inverted_contrast_is_turned_when_told(tmp_path):
+    """Dense becomes dark again."""
+    np.save(tmp_path / "a.npy", LEVELS)
+    assert np.array_equal(read(tmp_path / "a.npy", invert=True), 255 - LEVELS)
+
+
+# axes
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (1, 3, 2), (2, 1, 3), (2, 3, 1), (3, 1, 2), (0, 0, 0)])
+def test_the_axes_of_an_mrc_file_follow_its_header(tmp_path, order):
+    """Columns, rows and sections are x, y and z by number; zeros are of a time before."""
+    names = [" xyz"[number] for number in reversed(order)] if any(order) else list("zyx")
+    stored = np.ascontiguousarray(LEVELS.transpose(["zyx".index(name) for name in names]), np.float32)
+    path = mrc(tmp_path / "a.mrc", stored, **dict(zip(("mapc", "mapr", "maps"), order, strict=True)))
+    assert np.array_equal(read(path), to_uint8(LEVELS.astype(np.float32)))
+
+
+def test_an_order_of_axes_that_cannot_be_is_refused(tmp_path):
+    """Two axes are x."""
+    with pytest.raises(ValueError, match="axis order maps, mapr, mapc"):
+        read(mrc(tmp_path / "a.mrc", WIDE, mapc=1, mapr=1))
+
+
+def test_one_of_several_volumes_channels_and_times_is_chosen(tmp_path):
+    """By number; without one, the choice is asked for, and a number too high is refused."""
+    mrc(tmp_path / "a.mrc", np.stack([LEVELS, 255 - LEVELS]).astype(np.float32))
+    tifffile.imwrite(tmp_path / "a.tif", PAIR, imagej=True, metadata={"axes": "ZCYX"})
+    tifffile.imwrite(tmp_path / "b.ome.tif", PAIR, metadata={"axes": "ZCYX"})
+    zarr_image(tmp_path / "a.zarr", PAIR.swapaxes(0, 1).copy(), "tzyx")
+    files = {"a.mrc": "image", "a.tif": "channel", "b.ome.tif": "channel", "a.zarr": "time"}
+    for name, word in files.items():
+        found = read(tmp_path / name, **{word: 1})
+        assert np.corrcoef(found.ravel(), (255.0 - LEVELS).ravel())[0, 1] > 0.99
+        for wrong in ({}, {word: 2}, {word: -1}):
+            with pytest.raises(ValueError, match=f"2 along {word}"):
+                read(tmp_path / name, **wrong)
+
+
+@pytest.mark.parametrize("axes", ["CYX", "TYX"])
+def test_channels_and_times_are_no_slices_unless_the_caller_says_so(tmp_path, axes: str):
+    """ImageJ often calls slices times."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, imagej=True, metadata={"axes": axes})
+    with pytest.raises(ValueError, match="say axes='zyx'"):
+        read(tmp_path / "a.tif")
+    assert np.array_equal(read(tmp_path / "a.tif", axes="zyx"), LEVELS)
+
+
+@pytest.mark.parametrize("axes", ["xyz", "yxz", "zxy"])
+def test_the_axes_of_ome_zarr_follow_their_names(tmp_path, axes: str):
+    """Whatever their order."""
+    stored = np.ascontiguousarray(LEVELS.transpose(["zyx".index(name) for name in axes]))
+    assert np.array_equal(read(zarr_image(tmp_path / "a.zarr", stored, axes)), LEVELS)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [LEVELS[None], LEVELS[..., None], LEVELS[None, None], np.asfortranarray(LEVELS), WIDE.astype(">u2")],
+    ids=["leading one", "trailing one", "two ones", "Fortran", "big-endian"],
+)
+def test_arrays_of_numpy_are_read_whatever_their_layout(tmp_path, stored):
+    """Axes of length one are no axes."""
+    np.save(tmp_path / "a.npy", stored)
+    assert np.array_equal(read(tmp_path / "a.npy"), to_uint8(stored.reshape(SHAPE) if stored.ndim > 3 else stored))
+
+
+def test_a_thin_axis_that_is_not_z_is_said_and_can_be_permuted(tmp_path):
+    """As IMOD's tilt leaves it: y is the depth."""
+    np.save(tmp_path / "a.npy", LEVELS.transpose(1, 0, 2))
+    with pytest.warns(TomogramWarning, match="thin axis is y, not z.*axes='yzx'"):
+        assert read(tmp_path / "a.npy").shape == (24, 9, 40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*a motor alone")
+        assert np.array_equal(read(tmp_path / "a.npy", axes="yzx"), LEVELS)
+
+
+# spacing
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "word"),
+    [
+        ((120, 400, 400), 1.0, "a motor alone"),
+        ((300, 960, 928), 1.31, "a motor alone"),
+        ((300, 960, 928), 131.0, "no ice"),
+        ((300, 960, 928), 13.1, None),
+        ((500, 4096, 4096), 2.1, None),
+        ((300, 960, 928), None, None),
+    ],
+)
+def test_a_spacing_at_which_no_cell_could_be_is_said(shape, spacing, word):
+    """Nanometres taken for ångström, and the other way around."""
+    found = doubts(shape, spacing)
+    assert (len(found) == 1 and word in found[0]) if word else found == []
+
+
+def test_the_spacing_of_the_caller_wins_and_a_contradiction_is_said(tmp_path):
+    """One per cent is rounding; where the file says nothing, there is nothing to contradict."""
+    for stated, said in ((10.0, True), (13.15, False), (0.0, False)):
+        mrc(tmp_path / "a.mrc", WIDE, stated)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            assert formats.read(tmp_path / "a.mrc", spacing=13.1).spacing == 13.1
+        assert any("the given 13.1 Å is taken" in str(each.message) for each in seen) == said
+
+
+@pytest.mark.parametrize("bad", ["13.1", "abc", True, [13.1], b"13"])
+def test_a_spacing_that_is_no_number_is_refused_as_such(tmp_path, bad):
+    """The file is whole."""
+    np.save(tmp_path / "a.npy", LEVELS)
+    with pytest.raises(ValueError, match="spacing is .*, not a number"):
+        formats.read(tmp_path / "a.npy", spacing=bad)
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [("nanometer", 13.1), ("micrometer", 13100), ("picometer", 0.0131), ("pixel", None), (None, None)],
+)
+def test_lengths_of_ome_are_in_the_unit_that_they_name(tmp_path, unit, expected):
+    """One without a unit is no length."""
+    assert formats.read(zarr_image(tmp_path / "a.zarr", LEVELS, unit=unit)).spacing == expected if expected else True
+    assert expected or formats.read(zarr_image(tmp_path / "b.zarr", LEVELS, unit=unit)).spacing is None
+    sizes = {f"PhysicalSize{axis}": 1.31 for axis in "ZYX"}
+    short = {"nanometer": "nm", "micrometer": "µm", "picometer": "pm", "pixel": "pixel", None: "reference frame"}[unit]
+    units = {f"PhysicalSize{axis}Unit": short for axis in "ZYX"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", LEVELS, metadata={"axes": "ZYX", **sizes, **units})
+    assert formats.read(tmp_path / "a.ome.tif").spacing == expected
+
+
+# parts
+
+
+@pytest.mark.parametrize("ending", [".mrc", ".npy", ".tif", ".TIFF"])
+@pytest.mark.parametrize("change", [-700, 700])
+def test_a_file_that_is_shorter_or_longer_than_it_says_is_refused(tmp_path, ending: str, change: int):
+    """Half a tomogram, or one with all its voxels moved."""
+    path = tmp_path / f"a{ending}"
+    if ending == ".mrc":
+        mrc(path, WIDE)
+    elif ending == ".npy":
+        np.save(path, LEVELS)
+    else:
+        tifffile.imwrite(path, LEVELS, photometric="minisblack")
+    content = path.read_bytes()
+    if change > 0 and ending.lower().startswith(".tif"):
+        pytest.skip("what follows the pages of a TIFF file belongs to nobody")
+    path.write_bytes(content[:change] if change < 0 else content + bytes(change))
+    with pytest.raises(ValueError, match="cannot be read as a tomogram"):
+        read(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"compression": "zlib"}, {"byteorder": ">"}], ids=str)
+def test_a_tiff_file_whose_chain_of_pages_breaks_is_refused(tmp_path, options):
+    """The pages before would be read as if they were all."""
+    with tifffile.TiffWriter(
+        tmp_path / "a.tif", bigtiff="bigtiff" in options, byteorder=options.get("byteorder")
+    ) as file:
+        for plane in LEVELS:
+            file.write(plane, photometric="minisblack", compression=options.get("compression"), contiguous=False)
+    assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="cannot be read as a tomogram"):
+        read(tmp_path / "a.tif")
+
+
+def test_planes_and_chunks_that_are_not_there_are_missed(tmp_path):
+    """Readers fill them with zeros and say nothing."""
+    tifffile.imwrite(tmp_path / "a.ome.tif", LEVELS, metadata={"axes": "ZYX"})
+    said = tifffile.tiffcomment(tmp_path / "a.ome.tif")
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", said.replace('SizeZ="9"', 'SizeZ="18"').encode())
+    with pytest.raises(ValueError, match="9 of its 18 planes are missing"):
+        read(tmp_path / "a.ome.tif")
+    for name, more in (("a.zarr", {}), ("b.zarr", {"chunks": (3, 8, 8), "shards": (9, 8, 40)})):
+        path = zarr_image(tmp_path / name, LEVELS + 1, **more)
+        assert read(path).shape == SHAPE
+        next(
+            each
+            for each in sorted(path.rglob("*"))
+            if each.is_file() and not each.name.endswith((".json", "s", "y", "p"))
+        ).unlink()
+        with pytest.raises(ValueError, match="chunks are missing"):
+            read(path)
+
+
+def test_the_finest_level_must_be_there(tmp_path):
+    """A coarse one is not taken in its place."""
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    about = json.loads((path / ".zattrs").read_text())
+    scale = [{"type": "scale", "scale": [2.62] * 3}]
+    about["multiscales"][0]["datasets"].append({"path": "1", "coordinateTransformations": scale})
+    shutil.copytree(path / "0", path / "1")
+    (path / ".zattrs").write_text(json.dumps(about))
+    assert formats.read(path).spacing == 1.31
+    shutil.rmtree(path / "0")
+    with pytest.raises(ValueError, match="describe no OME-Zarr image"):
+        formats.read(path)
+
+
+def test_images_in_one_file_are_chosen(tmp_path):
+    """In OME-TIFF, and in the layout of bioformats2raw."""
+    zarr = pytest.importorskip("zarr")
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(LEVELS[:4, :12], metadata={"axes": "ZYX"})
+        file.write(LEVELS, metadata={"axes": "ZYX"})
+    for number, voxels in enumerate((LEVELS[:4, :12].copy(), LEVELS)):
+        zarr_image(tmp_path / "a.zarr" / str(number), voxels)
+    zarr.open_group(tmp_path / "a.zarr", mode="a", zarr_format=2).attrs["bioformats2raw.layout"] = 3
+    for name in ("a.ome.tif", "a.zarr"):
+        assert np.array_equal(read(tmp_path / name, image=1), LEVELS)
+        for wrong in ({}, {"image": 2}):
+            with pytest.raises(ValueError, match="holds 2 images"):
+                read(tmp_path / name, **wrong)
+    assert np.array_equal(read(tmp_path / "a.zarr" / "1"), LEVELS)
+    with pytest.raises(ValueError, match="one level of an OME-Zarr image"):
+        read(tmp_path / "a.zarr" / "1" / "0")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    """Half of it may be of before."""
+    path = write_mrc(tmp_path / "a.mrc", LEVELS, 13.1)
+    monkeypatch.setattr(formats, "as_zyx", lambda stored, *_, **__: os.utime(path, (1, 1)) or stored.voxels)
+    with pytest.raises(ValueError, match="changed while it was read"):
+        read(path)
+
+
+def test_a_tomogram_larger_than_memory_is_refused_with_the_figure(tmp_path, monkeypatch):
+    """Before it is read."""
+    with pytest.raises(ValueError, match=r"takes 1048576\.0 GiB of memory"):
+        check_memory(1 << 50)
+    zarr_image(tmp_path / "a.zarr", LEVELS)
+    monkeypatch.setattr("motors.volumes.ome_zarr.check_memory", lambda _: tomogram.check_memory(1 << 50))
+    with pytest.raises(ValueError, match="GiB of memory"):
+        read(tmp_path / "a.zarr")
+
+
+# variants that are as good
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "lzma", "packbits"])
+def test_compressed_tiff_files_are_read(tmp_path, compression: str):
+    """By imagecodecs, and those of Fiji and OpenCV without it, too."""
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", compression=compression)
+    assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+    if compression in ("lzw", "zlib", "packbits"):
+        with tifffile.TiffFile(tmp_path / "a.tif") as file:
+            assert np.array_equal(tiff._by_pillow(tmp_path / "a.tif", file.series[0], "no imagecodecs"), LEVELS)
+
+
+@pytest.mark.parametrize("name", ["slice_{}.jpg", "img{:03d}.png", "SLICE_{:04d}.JPG", "z-{:02d}.jpeg"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_slices_may_have_other_names(tmp_path, name: str, start: int):
+    """Numbers from 0 or 1 on, in order of the numbers."""
+    many = np.concatenate([LEVELS, LEVELS[::-1]])[:12]
+    ending = "." + name.rpartition(".")[2].lower()
+    found = read(pictures(tmp_path / "a", name, opencv(ending), many, start))
+    assert np.abs(found.astype(int) - many).max() <= (0 if ending == ".png" else 8)
+
+
+def test_png_slices_of_16_bits_are_stretched(tmp_path):
+    """Their upper byte is not all there is."""
+    assert np.array_equal(read(pictures(tmp_path / "a", "{:02d}.png", opencv(".png"), WIDE)), to_uint8(WIDE))
+
+
+def test_leftovers_of_systems_and_editors_are_no_slices(tmp_path):
+    """None of them counts, and none of them hides a slice that is missing."""
+    write_slices(tmp_path / "a", LEVELS)
+    for name in ("._slice_0000.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "slice_0001.jpg~", "notes.txt"):
+        (tmp_path / "a" / name).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "a" / ".ipynb_checkpoints").mkdir()
+    assert read(tmp_path / "a").shape == SHAPE
+    (tmp_path / "a" / "slice_0004.jpg").rename(tmp_path / "a" / "._slice_0004.jpg")
+    with pytest.raises(FileNotFoundError, match=r"slice_0004\.jpg is missing among 8"):
+        read(tmp_path / "a")
+
+
+# names
+
+
+def test_every_way_to_say_a_folder_gives_its_name(tmp_path, monkeypatch):
+    """A dot, a slash at the end, and letters that macOS writes as two."""
+    write_slices(tmp_path / unicodedata.normalize("NFD", "zé"), LEVELS)
+    monkeypatch.chdir(tmp_path / unicodedata.normalize("NFD", "zé"))
+    for path in (".", "./", os.getcwd() + "/", f"../{Path.cwd().name}/"):
+        assert formats.read(path).name == unicodedata.normalize("NFC", "zé")
+
+
+@pytest.mark.parametrize("name", ["cell.1.ome.tif", "cell.1.TIF", "cell.1.mrc", "cell.1.ome.zarr", "cell.1.zarr/0"])
+def test_endings_are_no_part_of_a_name(tmp_path, name: str):
+    """The rest is, with its points."""
+    path = tmp_path / name
+    if ".zarr" in name:
+        path.parent.mkdir(exist_ok=True)
+        zarr_image(path, LEVELS)
+    elif name.endswith("mrc"):
+        write_mrc(path, LEVELS, 13.1)
+    else:
+        tifffile.imwrite(path, LEVELS, photometric="minisblack", metadata={"axes": "ZYX"})
+    assert formats.read(path).name == "cell.1"
+
+
+def test_percentiles_of_a_sample_are_those_of_all_within_a_thousandth():
+    """Every n-th voxel, from all rows and columns."""
+    voxels = np.random.default_rng(0).normal(100, 20, (40, 120, 96)).astype(np.float32)
+    found, expected = (percentiles(voxels, (1.0, 50.0, 99.0), most=most) for most in (50_000, 1 << 26))
+    assert np.abs(found - expected).max() < 0.6  # a thirtieth of the spread, at a ninth of the voxels
+    assert np.array_equal(expected, np.percentile(voxels, (1, 50, 99)).astype(np.float32))
+    voxels[3, 5, 7] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        percentiles(voxels, (1.0,), most=1000)
