@@ -13,7 +13,7 @@ from motors.experiments import catalogue
 from motors.experiments.numbered import NUMBERED
 from motors.labels import formats
 from motors.labels.table import Labels
-from motors.networks import checkpoints
+from motors.networks import checkpoints, summary
 from motors.networks.factory import build
 from motors.patches.blocks import Blocks
 from motors.patches.slices import Slices
@@ -21,6 +21,7 @@ from motors.tables import MOTORS, TOMOGRAMS
 from motors.training import data as training_data, module
 from motors.training.run import train
 from motors.training.watch import Watch
+from motors.visualization.architecture import architecture
 from motors.volumes.prepared import write_prepared
 from motors.workspace import paths
 
@@ -241,3 +242,41 @@ def test_muon_works_in_float32_where_bfloat16_is_no_native_type(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not module.native_bfloat16()
     module.native_bfloat16.cache_clear()
+
+
+# ---- what is shown of a network
+
+
+@pytest.mark.parametrize("experiment", [BLOCK, SLICE, catalogue.get("EXP09_smoke")], ids=lambda each: each.name)
+def test_the_shapes_at_every_level_are_those_of_a_patch(experiment):
+    """From the patch to the grid of the prediction; nothing is computed, and the network stays as it was."""
+    network = build(experiment)
+    table = summary.shapes(network, experiment)
+    grid = experiment.grid[1:] if experiment.is_2d else experiment.grid
+    assert table.part.iloc[0] == "patch" and table.part.iloc[-1] == "prediction"
+    assert table.sides.iloc[-1] == table.sides.iloc[-2] == table.sides.iloc[-3] == " × ".join(map(str, grid))
+    encoder = table[table.part.str.startswith("encoder")]
+    assert tuple(encoder.channels) == network.encoder.channels
+    assert network.training and next(network.parameters()).device.type == "cpu"
+    figure = architecture(table)
+    assert len(figure.axes[0].patches) == len(table)
+
+
+def test_a_run_stands_beside_its_full_size():
+    """Parameters in millions and settings of both."""
+    small, whole = catalogue.get("x3d_m_smoke"), catalogue.get("x3d_m")
+    table = summary.beside(build(small), small, whole, hours=18)
+    assert table.loc["parameters, millions"].tolist() == ["0.9", "10.4"]
+    assert table.loc["steps"].tolist() == [4, 30_000]
+
+
+def test_a_run_without_metrics_has_no_outcome(tmp_path):
+    """The author's weights in place of a training leave none; otherwise it is the last row."""
+    for name in ("notebooks", "kaggle_datasets"):
+        (tmp_path / name).mkdir()
+    run = paths.find(tmp_path).run("22_train_x3d_m", "smoke")
+    assert training_data.outcome(run).isna().all()
+    header = "step,loss,learning_rate,seconds,validation_loss,validation_f2,validation_ap"
+    (run.output / "metrics.csv").write_text(f"{header}\n1,2,3,4,,,\n2,0.5,1,9,0.25,0.75,\n")
+    last = training_data.outcome(run)
+    assert (last.step, last.validation_f2) == (2, 0.75) and np.isnan(last.validation_ap)

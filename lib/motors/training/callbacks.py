@@ -73,6 +73,9 @@ class WeightAverage(Callback):
 class Journal(Callback):
     """A row per optimiser step in metrics.csv, and the progress line.
 
+    Lightning's `CSVLogger` deletes the rows of before a stop: `test_a_run_killed_again_and_again_ends_with_the_same_bytes`
+    compares them.
+
     Parameters
     ----------
     experiment : the settings
@@ -147,7 +150,11 @@ class Journal(Callback):
 
 
 class Checkpoints(Checkpoint):
-    """A checkpoint every `save_every` optimiser steps and at the end, of which the last two stay."""
+    """A checkpoint every `save_every` optimiser steps and at the end, of which the last two stay.
+
+    Lightning's `ModelCheckpoint` leaves the end out where it is no multiple:
+    `test_the_last_two_checkpoints_and_a_row_per_step_are_kept` fails with it.
+    """
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
