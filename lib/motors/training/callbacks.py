@@ -73,8 +73,8 @@ class WeightAverage(Callback):
 class Journal(Callback):
     """A row per optimiser step in metrics.csv, and the progress line.
 
-    Lightning's `CSVLogger` deletes the rows of before a stop: `test_a_run_killed_again_and_again_ends_with_the_same_bytes`
-    compares them.
+    Lightning's `CSVLogger` deletes the rows of before a stop, which
+    `test_a_run_killed_again_and_again_ends_with_the_same_bytes` compares.
 
     Parameters
     ----------
