@@ -26,7 +26,8 @@ help:
 	@echo "                  DRY=1 says what would run and what it takes, CORES=1 uses fewer, EXECUTOR=slurm a cluster"
 	@echo "make cv           train FOLDS=4 folds of all networks, or of NETWORKS=\"resnext50 EXP09\", and judge them together"
 	@echo "make sweep        a grid of settings, NAME=sigma; the grids are in notebooks/experiments.yaml"
-	@echo "make rehearsal    every notebook on its smallest setting, kept in outputs"
+	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
+	@echo "make rehearsal    notebook 90 on TOMOGRAMS=900 made-up ones, 5 % of them damaged, against the clock: 15 minutes"
 	@echo "make review       spoil labels, review them with networks, and see what came back: 20 minutes"
 	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
 	@echo "make bench        how fast things are on this machine"
@@ -35,7 +36,7 @@ help:
 demo: $(VENV)/installed
 	@$(REPRODUCE) --profile demo --seed $(SEED)
 
-rehearsal smoke: $(VENV)/installed
+smoke: $(VENV)/installed
 	@$(REPRODUCE) --profile smoke --seed $(SEED)
 
 # What it reads is made first, unless it has succeeded before, by whatever command; the experiment itself runs whenever
@@ -78,6 +79,9 @@ lab: $(VENV)/installed
 	  > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@git rev-parse --git-dir >/dev/null 2>&1 && $(BIN)/motors keep --filter || true
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+rehearsal: $(VENV)/installed
+	@$(BIN)/python tests/rehearsal.py --tomograms $(or $(TOMOGRAMS),900)
 
 bench: $(VENV)/installed
 	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done

@@ -213,6 +213,7 @@ print(kills)
 """
 
 
+@pytest.mark.kernel
 def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_bytes_and_computes_nothing_twice(tmp_path):
     """Sixty times SIGKILL; what was finished, which its key says, is never computed again."""
     for k in range(24):
@@ -351,6 +352,7 @@ def alive(devices: Workers) -> list[int]:
     return [device.process.result(timeout=60) for device in devices.devices if device.pool]
 
 
+@pytest.mark.kernel
 def test_two_workers_find_what_one_process_finds_and_keep_their_network(two, tmp_path):
     """In the order of the tomograms; warnings arrive; a second call finds the workers as they were."""
     given = [Tomogram(f"t{k}", with_ball(SHAPE, (15, 20 + k, 50), 14), 16.0) for k in range(7)]
@@ -369,6 +371,7 @@ def test_two_workers_find_what_one_process_finds_and_keep_their_network(two, tmp
     )
 
 
+@pytest.mark.kernel
 def test_whatever_a_worker_meets_the_others_do_the_rest(two, tmp_path):
     """Killed once, killed every time, NaN, a device that fails, a bug: one row in the report each, where it must be."""
     levels = {"a": 200, "killed once": Trouble.KILLED_ONCE, "b": 210, "NaN": Trouble.NAN, "killed": Trouble.KILLED}
@@ -387,6 +390,7 @@ def test_whatever_a_worker_meets_the_others_do_the_rest(two, tmp_path):
         detect_all(Trouble(tmp_path).eval(), SOLID, {"NaN": given["NaN"]}, tmp_path / "strict", **settings)
 
 
+@pytest.mark.kernel
 def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_rest_is_reported(tmp_path):
     """Several tomograms in a row that end a device are its end."""
     given = [
@@ -401,6 +405,7 @@ def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_r
     assert pd.read_csv(tmp_path / "out" / "faults.csv")["stage"].tolist() == ["worker"] * 3
 
 
+@pytest.mark.kernel
 def test_a_worker_that_is_still_at_it_after_the_time_is_ended(two, tmp_path, monkeypatch):
     """What it computes would come too late; the next call has a new worker."""
     monkeypatch.setattr(queue, "GRACE", 0.0)
@@ -423,6 +428,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.kernel
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     """Even if that is killed: otherwise they would write into the folder of the next run."""
     (tmp_path / "start.py").write_text(ORPHANS)
@@ -470,3 +476,12 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
     brighter = heatmap.kept(tmp_path, "b")["solid", "zyx"].cells
     assert calls(0.0) == 0
     assert (heatmap.kept(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
+
+
+def test_symmetries_may_be_predicted_one_after_the_other(tomograms, tmp_path):
+    """Their heatmaps are together; after a training anew, only those of the new network."""
+    settings = {"spacing": 16.0, "keep": True}
+    for bias, symmetry in ((0.0, "zyx"), (0.0, "zxy"), (1.0, "zxy")):
+        detect_all(Silent(bias).eval(), SOLID, tomograms, tmp_path, symmetries=[symmetry], **settings)
+        wanted = {0.0: {("solid", "zyx"), ("solid", symmetry)}, 1.0: {("solid", "zxy")}}[bias]
+        assert set(heatmap.kept(tmp_path, "b")) == wanted

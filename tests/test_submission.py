@@ -133,6 +133,28 @@ def test_a_missing_file_is_named(tmp_path):
         submission.read_and_validate(tmp_path / "submission.csv", IDS)
 
 
+def test_shapes_are_those_of_whole_stacks(tmp_path):
+    """Of one that lacks a slice, or is not there, nobody knows how far it reaches."""
+    folders = {name: tmp_path / name for name in ("whole", "gap", "nowhere")}
+    for name in ("whole", "gap"):
+        write_slices(folders[name], np.zeros((4, 24, 40), np.uint8))
+    (folders["gap"] / "slice_0001.jpg").unlink()
+    assert submission.shapes(folders) == {"whole": (4, 24, 40)}
+
+
+def test_more_failures_than_may_be_are_a_loud_error():
+    """A fifth of five is one; the sentence has the commonest reason."""
+    faults = pd.DataFrame([["a", "read", "no slices"], ["b", "read", "no slices"], ["c", "predict", "NaN"]])
+    faults.columns = ["tomo_id", "stage", "reason"]
+    names = list("abcde")
+    submission.refuse_failures(faults[:1], names)
+    submission.refuse_failures(faults[:0], [], most=0)
+    with pytest.raises(
+        RuntimeError, match="3 of 5 tomograms failed, more than 20%: see faults.csv, such as: no slices"
+    ):
+        submission.refuse_failures(faults, names)
+
+
 def test_on_kaggle_it_is_put_where_it_is_looked_for_and_at_home_it_stays(good, tmp_path):
     """There that is the working folder itself, with the same bytes; here nothing more is written."""
     for name, handed in (("working", "submission.csv"), ("outputs", "90_submit/full/submission.csv")):

@@ -77,17 +77,18 @@ def kept(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
     FileNotFoundError
         If there is none.
     """
-    settings = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns)
-    runs = [json.loads(path.read_text()).get("run") for path in settings]  # none in what version 0.1 kept
-    newest = {run: path.with_name(f"{name}.npz") for run, path in zip(runs, settings, strict=True) if run}
+    paths = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    newest: dict[str, tuple] = {}  # weights and code of a run; its symmetries may lie in several folders
     grids: dict[tuple[str, str], Grid] = {}
-    for run, path in newest.items():
-        if path.is_file():
-            with np.load(path) as arrays:
+    for path in paths:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        run, made = about.get("run"), (about.get("weights"), about.get("code"))
+        if run and newest.setdefault(run, made) == made and path.with_name(f"{name}.npz").is_file():
+            with np.load(path.with_name(f"{name}.npz")) as arrays:
                 size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
-                grids |= {
-                    (run, s): Grid(arrays[s], tuple(size), tuple(shape), spacing) for s in arrays if s not in ABOUT
-                }
+                for symmetry in (each for each in arrays if each not in ABOUT):
+                    grid = Grid(arrays[symmetry], tuple(size), tuple(shape), spacing)
+                    grids.setdefault((run, symmetry), grid)
     if not grids:
         raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with keep=True")
     return grids

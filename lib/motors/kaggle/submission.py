@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from motors.geometry import Shape
 from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, need, numbers, read_table, refuse
+from motors.volumes.slices import stack_shape
 from motors.workspace.files import write_table, write_text
 from motors.workspace.paths import Run
 
@@ -111,6 +113,31 @@ def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str,
     """
     path = Path(path)
     return validate(read_table(path), ids, shapes, name=path.name)
+
+
+def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
+    """Return the `(z, y, x)` shapes of stacks of slices, as far as those are whole."""
+    found = {}
+    for name, folder in folders.items():
+        with suppress(OSError, ValueError):  # of what is not whole nobody knows the shape
+            found[name] = stack_shape(folder)
+    return found
+
+
+def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
+    """Raise RuntimeError if more than a share of all tomograms failed; call it when everything is written.
+
+    Parameters
+    ----------
+    faults : tomo_id, stage, reason
+    ids : all tomograms
+    most : the largest share of them that may fail
+    """
+    if len(faults) > most * len(ids):
+        usual = faults["reason"].mode()[0] if len(faults) else ""
+        raise RuntimeError(
+            f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}: see faults.csv, such as: {usual}"
+        )
 
 
 def hand_in(run: Run, path: Path) -> Path:
