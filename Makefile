@@ -67,7 +67,7 @@ style: $(VENV)/installed
 	@$(RUFF) format --check lib tests notebooks
 
 check: style
-	@$(PYTEST) -m "not slow and not kernel" $(ARGS)
+	@$(PYTEST) -m "not slow and not kernel and not browser" $(ARGS)
 
 test: style
 	@$(PYTEST) -m "not slow" $(ARGS)

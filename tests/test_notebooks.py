@@ -13,6 +13,8 @@ from motors.pipeline.graph import steps
 from motors.review.corrections import CORRECTIONS
 from motors.workspace import files, paths
 
+pytestmark = pytest.mark.kernel
+
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):

@@ -16,6 +16,8 @@ from motors.pipeline.runner import Refused
 from motors.workspace import files, paths
 from motors.workspace.files import write_json
 
+pytestmark = pytest.mark.kernel
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
