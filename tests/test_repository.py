@@ -21,7 +21,7 @@ FLOORS = (  # a room imports only rooms of lower floors
     "labels portal",
     "patches detection evaluation simulate kaggle",
     "training ensemble visualization",
-    "review detect",
+    "review api",
     "commands",
     "cli",
     "__main__",

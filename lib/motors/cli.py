@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from motors.commands import download, kaggle
+from motors.commands import detect, download, kaggle
 from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, run_notebook, say
 
 PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
@@ -19,6 +19,7 @@ Profile = Annotated[str, Option(metavar="smoke|demo|full", help="seconds, minute
 Seed = Annotated[int, Option(help="of everything random; it names the runs")]
 
 app = typer.Typer(**PLAIN, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+app.command()(detect.detect)
 app.add_typer(download.app, name="download")
 app.add_typer(kaggle.app, name="kaggle")
 

@@ -95,6 +95,7 @@ class Detector:
     Parameters
     ----------
     fill : True interpolates a few missing or damaged slices, see `slices.read_repaired`; False refuses such a stack
+    reading : how files are to be read, parameters of `formats.read` such as axes and invert
     """
 
     network: Network | None
@@ -106,6 +107,7 @@ class Detector:
     most: int = 100
     repair: bool = True
     fill: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
@@ -131,11 +133,12 @@ class Detector:
         if isinstance(source, Tomogram):
             return source, []
         try:
-            return formats.read(source, name=name or None, spacing=spacing), []
+            return formats.read(source, name=name or None, spacing=spacing, **self.reading), []
         except (FileNotFoundError, ValueError):
             if not (self.fill and stack):
                 raise
         voxels, wrong = slices.read_repaired(source)
+        voxels = 255 - voxels if self.reading.get("invert") else voxels
         few = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
         about = f"z = {few} interpolated, because {next(iter(wrong.values()))}"
         tomogram = Tomogram(name or Path(source).name, voxels, spacing)
@@ -197,7 +200,7 @@ class Detector:
     def folder(self, output: Path, **settings: Any) -> Path:
         """Return the folder in `output` for what is found with these settings; it holds them as settings.json."""
         without = ("batch", "device")  # change nothing but the speed
-        names = ("symmetries", "average", "threshold", "most", "repair", "fill")
+        names = ("symmetries", "average", "threshold", "most", "repair", "fill", "reading")
         settings = {
             "run": self.run or self.experiment.name,
             "experiment": json.loads(self.experiment.to_json()),

@@ -47,6 +47,7 @@ def detect_all(
     threshold: float = 0.05,
     most: int = 100,
     repair: bool = True,
+    reading: Mapping[str, Any] | None = None,
     keep: bool = False,
     title: str = "detect",
     policy: str = "strict",
@@ -68,6 +69,7 @@ def detect_all(
     output : folder, made if necessary; gets `faults.csv`, the tomograms without candidates: tomo_id, stage, reason
     spacing : ångström per voxel: one number, or one for each name; goes before what files state
     repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
+    reading : how files are to be read: parameters of `formats.read`, such as axes and invert
     keep : keep the heatmaps too, for `kept`: one for each orientation, in an `.npz` beside the CSV. As float16 they
         have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
@@ -91,7 +93,8 @@ def detect_all(
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}: choose one of {', '.join(POLICIES)}")
     symmetries, fill = (symmetries,) if isinstance(symmetries, str) else tuple(symmetries), policy == "carry on"
-    detector = Detector(network, experiment, run, symmetries, average, threshold, most, repair, fill, options)
+    how = (run, symmetries, average, threshold, most, repair, fill, dict(reading or {}), options)
+    detector = Detector(network, experiment, *how)
     output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", keep, limit)
     found: dict[str, pd.DataFrame | None] = {}
@@ -107,7 +110,8 @@ def detect_all(
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
     """Yield the tomograms that are not done, each as `every` with name and spacing; put the others in `found`."""
-    for name, source in _named(tomograms):
+    named = isinstance(tomograms, Mapping)
+    for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
         if name in found:
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
         found[name] = _done(every.folder, name, source, every.keep)
@@ -127,14 +131,6 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
     if policy == "strict":
         raise _explained(outcome)
     return [[outcome.name, outcome.stage, str(outcome.error)]]
-
-
-def _named(tomograms: Mapping[str, str | Path] | Iterable[Tomogram]) -> Iterator[tuple[str, Source]]:
-    """Yield names and tomograms."""
-    if isinstance(tomograms, Mapping):
-        yield from tomograms.items()
-    else:
-        yield from ((tomogram.name, tomogram) for tomogram in tomograms)
 
 
 def _done(folder: Path, name: str, source: Source, keep: bool) -> pd.DataFrame | None:

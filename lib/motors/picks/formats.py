@@ -33,6 +33,23 @@ class Format(NamedTuple):
     read: Callable[[Path, pd.DataFrame | None, str], pd.DataFrame]  # the last is the tomogram, if the file is for one
 
 
+def check(formats: str | Iterable[str]) -> list[str]:
+    """Return the names of formats as a list, if all are known and the libraries that write them are installed.
+
+    Raises
+    ------
+    ValueError, ModuleNotFoundError
+        If one is not.
+    """
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")
+        if name in libraries.NEEDED:
+            libraries.library(libraries.NEEDED[name])
+    return formats
+
+
 def write(
     folder: str | Path, picks: pd.DataFrame, tomograms: pd.DataFrame, formats: Iterable[str] = ("csv",)
 ) -> list[Path]:
@@ -53,9 +70,7 @@ def write(
     ModuleNotFoundError
         If the library for a format is not installed.
     """
-    formats = [formats] if isinstance(formats, str) else list(formats)
-    if strange := [name for name in formats if name not in FORMATS]:
-        raise ValueError(f"no format is called {strange[0]!r}: choose of {', '.join(FORMATS)}")
+    formats = check(formats)
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     picks, paths = checked(picks, tomograms, "picks"), []

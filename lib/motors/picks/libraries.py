@@ -17,21 +17,23 @@ COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
 CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
+NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
 EDGE = np.array([0.0, 0.5, 0.5])  # z, y, x of the centre of IMOD's first voxel
 SAME = 1.0  # voxels: both kinds of coordinates of a STAR file have to agree to this
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
     """Return a library of the extra `picks`."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"this format needs the library {name}: pip install 'motors[picks]'") from error
+        sentence = f"this format needs the library {name}: pip install 'motors[picks]'"
+        raise ModuleNotFoundError(sentence, name=name) from error
 
 
 def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     """Write picks as the particles of a STAR file, with coordinates of both kinds."""
-    starfile = _library("starfile")
+    starfile = library("starfile")
     about = of_each(picks, tomograms, [*SIZE, "spacing"])
     table = picks[["tomo_id", *POINT[::-1]]].set_axis(["rlnTomoName", *COORDINATES[::-1]], axis=1)
     centred = (picks[POINT].to_numpy(float) - about[:, :3] / 2) * about[:, 3:]
@@ -42,7 +44,7 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
     """Return the particles of a STAR file; the centred coordinates count, if the tomograms are known."""
-    blocks = _library("starfile").read(path, always_dict=True, parse_as_string=list(NAMES))
+    blocks = library("starfile").read(path, always_dict=True, parse_as_string=list(NAMES))
     table = next((block for block in blocks.values() if {*COORDINATES} <= {*block} or {*CENTRED} <= {*block}), None)
     if table is None:
         raise ValueError(f"{path.name} has no block with {COORDINATES[-1]} or {CENTRED[-1]}: export particles")
@@ -68,7 +70,7 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
 
 def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     """Write the picks of one tomogram as scattered points of an IMOD model."""
-    imodmodel, about = _library("imodmodel"), tomograms.iloc[0]
+    imodmodel, about = library("imodmodel"), tomograms.iloc[0]
     points = pd.DataFrame(picks[POINT].to_numpy(float) + EDGE, columns=POINT).assign(object_id=0, contour_id=0)
     model = imodmodel.ImodModel.from_dataframe(points)
     model.header.zmax, model.header.ymax, model.header.xmax = (int(about[size]) for size in SIZE)
@@ -79,14 +81,14 @@ def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
 
 def read_mod(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return the points of all contours of an IMOD model."""
-    model = _library("imodmodel").ImodModel.from_file(path)
+    model = library("imodmodel").ImodModel.from_file(path)
     found = [contour.points for each in model.objects for contour in each.contours]
     return pd.DataFrame(np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, columns=POINT).assign(tomo_id=name)
 
 
 def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     """Write picks as a Dynamo table, and beside it the map of its tomogram numbers as `.doc`."""
-    dynamotable = _library("dynamotable")
+    dynamotable = library("dynamotable")
     number = {name: place for place, name in enumerate(tomograms["tomo_id"], start=1)}
     table = picks[POINT].assign(tomo=picks["tomo_id"].map(number), cc=picks["score"])
     table["apix"] = of_each(picks, tomograms, ["spacing"])[:, 0]
@@ -98,7 +100,7 @@ def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
 
 def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
     """Return the particles of a Dynamo table, at their shifted places; the `.doc` beside it names its tomograms."""
-    dynamotable, doc = _library("dynamotable"), path.with_suffix(".doc")
+    dynamotable, doc = library("dynamotable"), path.with_suffix(".doc")
     if not path.stat().st_size:  # no particles, which pandas calls no table
         return pd.DataFrame(columns=MOTORS)
     table = dynamotable.read(str(path))

@@ -167,3 +167,4 @@ def _read_npy(path: Path, image: int | None) -> Stored:
 _MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
 _READERS = {ending + packed: lambda path, _: open_mrc(path) for ending in _MRC for packed in ("", ".gz", ".bz2")}
 _READERS |= {".tif": read_tiff, ".tiff": read_tiff, ".npy": _read_npy, ".zarr": ome_zarr.read_zarr}
+ENDINGS = tuple(_READERS)  # of tomograms

@@ -1,0 +1,343 @@
+"""`motors.detect` and the command of that name: tomograms in, a decision for each out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_networks import SOLID, Silent, with_ball
+
+import motors
+from motors import api, cli
+from motors.ensemble import bundle
+from motors.picks import formats as picks
+from motors.volumes.mrc import write_mrc
+from motors.volumes.slices import write_slices
+from motors.volumes.sources import collect
+
+SHAPE, SPACING = (61, 117, 170), 13.7  # three different sides, neither they nor the spacing those of a tile
+BALL, OTHER = (27.0, 35.0, 130.0), (33.0, 85.0, 40.0)
+MEMBERS = [("20_train_a/demo", "zyx", 1.0), ("20_train_a/demo", "zxy", 1.0), ("21_train_b/demo", "zyx", 2.0)]
+ENSEMBLE = {"profile": "full", "way": "distance", "skip": 0.05, "threshold": 0.5, "precision": 0.875, "recall": 0.75}
+
+
+def packed(folder: Path, **about) -> Path:
+    """Write an ensemble of networks that the fixture stands in for, as notebooks leave it."""
+    for run in {run for run, _, _ in MEMBERS}:
+        (folder / run / "weights").mkdir(parents=True)
+        (folder / run / "weights" / "weights.safetensors").touch()
+        (folder / run / "weights" / "experiment.json").write_text(SOLID.to_json(), encoding="utf-8")
+    members = [dict(zip(("run", "symmetry", "weight"), member, strict=True)) for member in MEMBERS]
+    path = folder / "40_ensemble" / "full" / "ensemble.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(ENSEMBLE | {"members": members} | about), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def networks(monkeypatch, tmp_path) -> dict[str, Silent]:
+    """Networks that say how bright it is, by notebook; whatever is loaded is one of them."""
+    made = {name: Silent().eval() for name in ("20_train_a", "21_train_b", "alone")}
+
+    def load(folder):
+        return next(network for name, network in made.items() if name in Path(folder).parts), SOLID
+
+    monkeypatch.setattr(api.checkpoints, "load", load)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """A folder of networks and how they are put together."""
+    return packed(tmp_path / "weights")
+
+
+@pytest.fixture
+def tomograms(tmp_path) -> Path:
+    """A folder with one motor, none, and two in a tomogram; and a file that is none."""
+    folder = tmp_path / "my cells"
+    one, two = with_ball(SHAPE, BALL, 22), with_ball(SHAPE, OTHER, 22, level=230)
+    for name, voxels in (("one", one), ("none", with_ball(SHAPE, BALL, 0.1)), ("two", np.maximum(one, two))):
+        write_mrc(folder / f"{name}.mrc", voxels, SPACING)
+    (folder / "notes.txt").write_text("measured on Monday")
+    return folder
+
+
+def near(row: pd.Series, point: tuple[float, float, float]) -> bool:
+    """Whether a detection lies within a cell of the network's grid of a point."""
+    return bool(np.abs(np.array(row[["z", "y", "x"]], float) - point).max() * SPACING <= 8 * 16)
+
+
+def test_a_folder_is_decided_tomogram_by_tomogram(networks, weights, tomograms):
+    """Yes or no, where, in voxels of the file, several in one; and what that is worth."""
+    found = motors.detect(tomograms, weights=weights)
+    assert found.tomograms.set_index("tomo_id").motor.to_dict() == {"none": False, "one": True, "two": True}
+    assert found.tomograms.detections.tolist() == [0, 1, 2]
+    assert found.tomograms[["size_z", "size_y", "size_x", "spacing"]].to_numpy().tolist() == [[*SHAPE, SPACING]] * 3
+    table = found.table.set_index("tomo_id")
+    assert near(table.loc["one"], BALL)
+    (_, best), (_, second) = table.loc["two"].iterrows()
+    assert near(best, BALL) and near(second, OTHER)
+    assert best.score > second.score >= found.threshold == 0.5
+    assert (found.precision, found.recall) == (0.875, 0.75)
+    assert "88%" in found.said and "75%" in found.said
+    assert bool(found) and any("1 other file" in note for note in found.notes)
+
+
+def test_all_members_vote(networks, weights, tomograms):
+    """A network with half of the votes that sees nothing halves the score; its silence says no."""
+    both = motors.detect(tomograms / "one.mrc", weights=weights)
+    networks["21_train_b"].bias.data.fill_(-1000.0)
+    half = motors.detect(tomograms / "one.mrc", weights=weights)
+    assert half.candidates.score.max() == pytest.approx(both.candidates.score.max() / 2, rel=0.02)
+    assert bool(both) and not half
+    assert not half.tomograms.motor.item()
+
+
+def test_a_threshold_that_was_given_wins_but_nobody_knows_its_precision(networks, weights, tomograms):
+    """At most so many of those that reach it are taken, the best."""
+    low = motors.detect(tomograms / "two.mrc", weights=weights, threshold=0.125, max_detections=1)
+    assert (low.threshold, low.precision) == (0.125, None)
+    assert "calibrated" in low.said
+    assert len(low.table) == 1 < len(low.candidates)
+    assert low.table.score.item() == low.candidates.score.max()
+    assert motors.detect(tomograms / "two.mrc", weights=weights, threshold=low.table.score.item()), "it is reached"
+    high = motors.detect(tomograms / "two.mrc", weights=weights, threshold=0.9999999)
+    assert not high and high.tomograms.score.item() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"threshold": 1.5}, "1.5"),
+        ({"threshold": float("nan")}, "nan"),
+        ({"max_detections": 0}, "1 or more"),
+        ({"spacing": 0.0}, "above zero"),
+        ({"out": "x", "formats": ["doc"]}, "doc"),
+        ({"device": "gpu"}, "gpu"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(networks, weights, tomograms, given, word):
+    """In a sentence, and no folder is made."""
+    with pytest.raises((ValueError, RuntimeError), match=word):
+        motors.detect(tomograms, weights=weights, **given)
+    assert not Path("x").exists()
+    assert not networks["20_train_a"].calls
+
+
+def test_nothing_is_written_unless_there_is_a_place_for_it(networks, weights, tomograms, tmp_path):
+    """Neither beside the tomograms nor in the current folder."""
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    motors.detect(tomograms, weights=weights)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_same_call_goes_on_where_it_stopped(networks, weights, tomograms, tmp_path):
+    """What was predicted is not predicted again; a tomogram that is new is; other settings are refused, or forced."""
+    out = tmp_path / "out"
+    first = motors.detect(tomograms, weights=weights, out=out, formats=["csv", "json"])
+    calls = networks["20_train_a"].calls
+    pd.testing.assert_frame_equal(motors.detect(tomograms, weights=weights, out=out).table, first.table)
+    assert networks["20_train_a"].calls == calls > 0
+    pd.testing.assert_frame_equal(
+        picks.read(out / "detections.csv"), first.table.reset_index(drop=True), check_dtype=False
+    )
+    assert pd.read_csv(out / "tomograms.csv").motor.tolist() == [False, True, True]
+    write_mrc(tomograms / "three.mrc", with_ball(SHAPE, OTHER, 22), SPACING)
+    assert len(motors.detect(tomograms, weights=weights, out=out).tomograms) == 4
+    with pytest.raises(FileExistsError, match="threshold"):
+        motors.detect(tomograms, weights=weights, out=out, threshold=0.25)
+    calls = networks["20_train_a"].calls
+    assert motors.detect(tomograms, weights=weights, out=out, threshold=0.25, force=True).threshold == 0.25
+    assert networks["20_train_a"].calls == calls
+
+
+def test_a_folder_of_somebody_is_left_alone(networks, weights, tomograms):
+    """Detections do not go among tomograms."""
+    before = sorted(tomograms.iterdir())
+    with pytest.raises(FileExistsError, match="other files"):
+        motors.detect(tomograms, weights=weights, out=tomograms)
+    with pytest.raises(FileExistsError, match="is a file"):
+        motors.detect(tomograms, weights=weights, out=tomograms / "one.mrc")
+    assert sorted(tomograms.iterdir()) == before
+
+
+def test_a_damaged_tomogram_is_reported_and_the_others_decided(networks, weights, tomograms):
+    """Alone it is an error."""
+    whole = (tomograms / "one.mrc").read_bytes()
+    (tomograms / "one.mrc").write_bytes(whole[: len(whole) // 2])
+    found = motors.detect(tomograms, weights=weights)
+    rows = found.tomograms.set_index("tomo_id")
+    assert rows.motor.to_dict() == {"none": False, "one": None, "two": True}
+    assert "one" in rows.fault["one"] and not rows.fault["two"]
+    with pytest.raises(ValueError, match="one"):
+        motors.detect(tomograms / "one.mrc", weights=weights)
+
+
+def test_a_spacing_that_nobody_states_is_asked_for_and_the_given_one_is_used(networks, weights, tmp_path):
+    """A third more ångström per voxel is a third less of them between two motors."""
+    np.save(tmp_path / "a.npy", with_ball(SHAPE, BALL, 22))
+    with pytest.raises(ValueError, match="spacing"):
+        motors.detect(tmp_path / "a.npy", weights=weights)
+    found = motors.detect(tmp_path / "a.npy", weights=weights, spacing=SPACING)
+    assert found.tomograms.spacing.item() == SPACING
+    assert near(found.table.iloc[0], BALL)
+
+
+def test_networks_that_know_simulations_only_say_so(networks, tomograms, tmp_path):
+    """Those of the demo."""
+    demo = packed(tmp_path / "demo", profile="demo")
+    assert any("simulated" in note for note in motors.detect(tomograms / "one.mrc", weights=demo).notes)
+
+
+def test_one_of_several_channels_is_chosen_and_axes_are_named(networks, weights, tmp_path):
+    """The first channel too, whose number is nothing; without a choice it is refused."""
+    import tifffile
+
+    one, two = with_ball(SHAPE, BALL, 22), with_ball(SHAPE, OTHER, 22)
+    tifffile.imwrite(
+        tmp_path / "both.ome.tif", np.stack([one, two], 1), metadata={"axes": "ZCYX"}, photometric="minisblack"
+    )
+    with pytest.raises(ValueError, match="channel"):
+        motors.detect(tmp_path / "both.ome.tif", weights=weights, spacing=SPACING)
+    for channel, place in enumerate((BALL, OTHER)):
+        found = motors.detect(tmp_path / "both.ome.tif", weights=weights, spacing=SPACING, channel=channel)
+        assert near(found.table.iloc[0], place)
+    write_mrc(tmp_path / "turned.mrc", np.ascontiguousarray(one.transpose(1, 0, 2)), SPACING)
+    turned = motors.detect(tmp_path / "turned.mrc", weights=weights, axes="yzx")
+    assert near(turned.table.iloc[0], BALL)
+    assert any("yzx" in note for note in turned.notes)
+
+
+def test_inverted_contrast_is_said_and_mended_on_request(networks, weights, tmp_path, monkeypatch):
+    """Bright for dark and back gives the same places."""
+    voxels = with_ball(SHAPE, BALL, 22)
+    for name, each in (("right", voxels), ("wrong", 255 - voxels)):
+        write_mrc(tmp_path / f"{name}.mrc", each, SPACING)
+    right = motors.detect(tmp_path / "right.mrc", weights=weights)
+    mended = motors.detect(tmp_path / "wrong.mrc", weights=weights, invert=True)
+    pd.testing.assert_frame_equal(right.table.iloc[:, 1:], mended.table.iloc[:, 1:])
+    found = pd.DataFrame([["wrong", "inverted", 1.0, 0.3, False, "bright details stand out"]])
+    found.columns = ["tomo_id", "finding", "statistic", "limit", "repaired", "about"]
+    monkeypatch.setattr(api.quality_control, "findings", lambda folder: found)
+    said = motors.detect(tmp_path / "wrong.mrc", weights=weights).notes
+    assert any("inverted" in note and "--invert" in note for note in said)
+
+
+def test_a_picture_shows_every_detection(networks, weights, tomograms, tmp_path):
+    """The projection, and a row of three planes below it for each."""
+    import cv2
+
+    motors.detect(tomograms, weights=weights, out=tmp_path / "out", plot=True)
+    heights = {path.stem: cv2.imread(str(path)).shape[0] for path in (tmp_path / "out" / "pictures").iterdir()}
+    assert set(heights) == {"none", "one", "two"}
+    assert heights["two"] - heights["one"] == heights["one"] - heights["none"] > 200
+
+
+def test_networks_are_found_where_they_lie(networks, tmp_path, monkeypatch):
+    """A folder that is named, the variable, the workspace's; the full profile before the demo; one network alone."""
+    home = tmp_path / "home"
+    for name in ("notebooks", "outputs", "kaggle_datasets/motors-weights"):
+        (home / name).mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="no trained networks"):
+        bundle.find()
+    monkeypatch.chdir(home / "notebooks")
+    with pytest.raises(FileNotFoundError, match="motors download published"):
+        bundle.find()
+    packed(home / "outputs")
+    (home / "outputs/40_ensemble/full").rename(home / "outputs/40_ensemble/demo-seed1")
+    assert bundle.find().folder.name == "demo-seed1"
+    packed(home / "kaggle_datasets" / "motors-weights")
+    assert bundle.find().folder == home / "kaggle_datasets/motors-weights/40_ensemble/full"
+    assert set(bundle.find().networks) == {"20_train_a/demo", "21_train_b/demo"}
+    monkeypatch.setenv(bundle.VARIABLE, str(home / "outputs"))
+    assert bundle.find().folder.name == "demo-seed1"
+    alone = bundle.find(home / "outputs/20_train_a/demo/weights")
+    assert alone.votes == {("solid", "zyx"): 1.0}
+    assert (alone.threshold, alone.precision) == (None, None)
+    (home / "outputs/21_train_b/demo/weights/weights.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="21_train_b/demo"):
+        bundle.find()
+    (home / "outputs/40_ensemble/demo-seed1/ensemble.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"ensemble\.json"):
+        bundle.find()
+
+
+def test_paths_mean_the_tomograms_that_somebody_made(tmp_path):
+    """Files, folders, patterns and stacks of slices; nothing hidden; names are distinct and come from the files."""
+    for name in ("a/cell.mrc", "a/b.rec.gz", "a/._cell.mrc", "a/notes.txt", "a/deep/cell.mrc", "c.zarr/x/0", "odd"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    write_slices(tmp_path / "stack", np.zeros(SHAPE, np.uint8))
+    names = {name: path.relative_to(tmp_path).as_posix() for name, path in collect(tmp_path / "a")[0].items()}
+    assert names == {"b": "a/b.rec.gz", "cell": "a/cell.mrc"}
+    assert set(collect(tmp_path / "a", recursive=True)[0]) == {"b", "a_cell", "deep_cell"}
+    assert set(collect([tmp_path / "stack", tmp_path / "c.zarr", tmp_path / "odd"])[0]) == {"stack", "c", "odd"}
+    assert set(collect(str(tmp_path / "a" / "*.mrc"))[0]) == {"cell"}
+    assert len(collect([tmp_path / "a", tmp_path / "a" / "cell.mrc"])[0]) == 2
+    for wrong, word in (("a/nothing.mrc", "does not exist"), ("a/*.tif", "does not exist"), ("empty", "no tomogram")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(FileNotFoundError, match=word):
+            collect(tmp_path / wrong)
+
+
+def test_the_command_says_yes_or_no_and_where(networks, weights, tomograms, capsys):
+    """A line for each tomogram and each further motor; what is for the eye alone is beside it."""
+    assert cli.main(["detect", str(tomograms), "--weights", str(weights)]) == 0
+    out, err = capsys.readouterr()
+    words = [line.split() for line in out.splitlines()]
+    assert [line[:2] for line in words[:4]] == [["tomogram", "motor"], ["none", "no"], ["one", "yes"], ["two", "yes"]]
+    assert len(words) == 5 and len(words[4]) == 4
+    assert "0.5 or more" in err
+
+
+def test_the_command_speaks_to_machines(networks, weights, tomograms, capsys, tmp_path):
+    """JSON alone on standard output; files in the formats that were asked for."""
+    out = tmp_path / "new"
+    words = ["--weights", str(weights), "--json", "--out", str(out), "--format", "csv, star,cmm", "--spacing", "13.7"]
+    assert cli.main(["detect", str(tomograms / "*.mrc"), *words]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [each["motor"] for each in said["tomograms"]] == [False, True, True]
+    assert near(pd.Series(said["tomograms"][1]["detections"][0]), BALL)
+    assert {"detections.csv", "detections.star", "two.cmm", "none.cmm", "tomograms.csv"} <= {
+        p.name for p in out.iterdir()
+    }
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_that_looks_finished(networks, weights, tomograms, capsys, monkeypatch):
+    """What was predicted is kept."""
+
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    words = ["detect", str(tomograms), "--weights", str(weights), "--out", "out"]
+    with monkeypatch.context() as patched:
+        patched.setattr(api.picks, "write", full)
+        assert cli.main(words) != 0
+    assert "No space left" in capsys.readouterr().err
+    assert not Path("out/tomograms.csv").exists()
+    calls = networks["20_train_a"].calls
+    assert cli.main(words) == 0
+    assert networks["20_train_a"].calls == calls
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["gone.mrc"], 2, "gone.mrc does not exist"),
+        (["my cells", "--spacing", "ten"], 2, "'ten', not a number"),
+        (["my cells", "--spacing", "0"], 2, "above zero"),
+        (["my cells", "--weights", "gone"], 2, "no trained networks"),
+        (["my cells", "--plot"], 2, "--out"),
+        (["my cells/notes.txt"], 2, "unknown kind"),
+        (["my cells", "my cells/notes.txt"], 1, "a motor scores"),
+        (["my cells", "--out", "my cells"], 2, "other files"),
+    ],
+)
+def test_the_exit_code_says_what_happened(networks, weights, tomograms, capsys, words, code, said):
+    """And one sentence why."""
+    given = [] if "--weights" in words else ["--weights", str(weights)]
+    assert cli.main(["detect", *words, *given]) == code
+    assert said in capsys.readouterr().err
