@@ -184,5 +184,43 @@ def score(
     typer.echo(f"F2 {value:.3f}, 95 % interval {low:.3f} to {high:.3f}, {truth['tomo_id'].nunique()} tomograms")
 
 
+@app.command()
+def runs(
+    profile: Annotated[str, Option(metavar="smoke|demo|full", help="only its runs; by default all")] = "",
+    seed: Annotated[int | None, Option(help="only its runs; by default all")] = None,
+    csv: Annotated[bool, Option("--csv", help="all columns, as a CSV table")] = False,
+) -> None:
+    """List every trained network with its score and its cost.
+
+    Out-of-fold and hidden; the best first.
+    """
+    from motors.evaluation.runs import table
+    from motors.workspace.paths import find
+
+    found = table(find(), profile or None, seed)
+    short = found[["run", "changed", "F2", "low", "high", "AP", "hidden_F2", "hours"]].round(3)
+    typer.echo(found.to_csv(index=False).rstrip() if csv else short.fillna("").to_string(index=False))
+
+
+@app.command()
+def compare(
+    one: Annotated[str, Argument(help="a run, such as 20_train_resnext50/demo")],
+    other: Annotated[str, Argument(help="another one")],
+) -> None:
+    """Compare two trained networks on the tomograms that neither has seen.
+
+    The tomograms that changed sides, and a paired bootstrap of the difference.
+    """
+    from motors.evaluation.runs import compared
+    from motors.workspace.paths import find
+
+    changed, figures = compared(find(), one, other)
+    typer.echo(changed[changed["changed"]].round(3).to_string(index=False))
+    interval = f"95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
+    typer.echo(
+        f"F2 {figures['one']:.3f} and {figures['other']:.3f}, difference {figures['difference']:+.3f}, {interval}"
+    )
+
+
 if __name__ == "__main__":
     sys.exit(main())

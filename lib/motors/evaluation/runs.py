@@ -1,0 +1,176 @@
+"""The table of all trained networks, from the records of their runs, and two of them compared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from motors.evaluation.cross_validation import judge
+from motors.evaluation.metrics import verdicts
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.labels import formats
+from motors.labels.table import solution
+from motors.tables import CANDIDATE, TOMOGRAMS
+from motors.workspace.paths import Run, Workspace
+
+ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
+SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_AP"]
+COSTS = ["hours", "GiB", "commit", "notebook"]
+# The original's tracking sheet: F2 and PAP (see `curves.partial_pr_auc`) of the held-out tomograms, by experiment; the
+# ResNet-50 and the DenseNet-121 over four folds, the others in fold 0.
+ORIGINAL = {
+    "convnext_nano": (0.969, 0.968),
+    "convnext_tiny": (0.965, 0.953),
+    "resnext101": (0.943, 0.954),
+    "resnet101": (0.959, 0.958),
+    "densenet161": (0.933, 0.951),
+    "resnet50": (0.953, 0.946),
+    "densenet121": (0.952, 0.929),
+}
+
+
+def table(workspace: Workspace, profile: str | None = None, seed: int | None = None) -> pd.DataFrame:
+    """Return one row per trained network of the workspace, the best out-of-fold F2 first, those without one last.
+
+    Parameters
+    ----------
+    workspace : whose outputs are read
+    profile, seed : only runs of these
+
+    Returns
+    -------
+    run, `<notebook>/<name>`; experiment; changed, the settings that differ from the experiment of that name; fold;
+    seed; profile; F2, low, high and AP in the tomograms it held out, from `30_validate`; hidden_F2 and hidden_AP, from
+    `90_submit`; hours; GiB, of memory; commit; notebook, the executed one, relative to the workspace. What no run has
+    written is NaN or empty
+    """
+    kinds = sorted(path.name for path in workspace.outputs.glob("2?_train_*"))
+    runs = [run for kind in kinds for run in workspace.runs(kind, profile, seed)]
+    rows = [_row(run) for run in runs if (run.folder / "weights" / "experiment.json").is_file()]
+    found = pd.DataFrame(rows, columns=[*ABOUT, *COSTS])
+    for judged in (_validated(workspace, profile, seed), _hidden(workspace, profile, seed)):
+        found = found.merge(judged, on="run", how="left")
+    return found[[*ABOUT, *SCORES, *COSTS]].sort_values("F2", ascending=False, na_position="last", ignore_index=True)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """What the folder of one trained network says."""
+    experiment, record = Experiment.read(run.folder / "weights" / "experiment.json"), _read(run.folder / "record.json")
+    executed = run.folder / f"{run.notebook}.ipynb"
+    place = executed.relative_to(run.workspace.root).as_posix() if executed.is_file() else ""
+    about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
+    about |= {"fold": experiment.fold, "seed": run.seed, "profile": run.profile, "notebook": place}
+    costs = {"hours": record.get("seconds", np.nan) / 3600, "GiB": record.get("peak_memory_mib", np.nan) / 1024}
+    return about | costs | {"commit": (record.get("commit") or "")[:8]}
+
+
+def _changed(experiment: Experiment) -> str:
+    """The settings that differ from those of the experiment that has this name, as SET has them."""
+    try:
+        base = asdict(catalogue.get(experiment.name))
+    except ValueError:
+        return "unknown experiment"
+    mine = asdict(experiment)
+    names = [name for name in mine if mine[name] != base[name] and name not in catalogue.PARAMETERS]
+    return " ".join(f"{name}={str(mine[name]).replace(' ', '')}" for name in names)
+
+
+def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> pd.DataFrame:
+    """The figures of every run that was validated, from the newest validation that has it."""
+    files = [run.folder / "runs.csv" for run in workspace.runs("30_validate", profile, seed)]
+    files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
+    read = [pd.read_csv(file)[["run", "F2", "low", "high", "AP"]] for file in files]
+    empty = pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])
+    return pd.concat(read).drop_duplicates("run", keep="last") if read else empty
+
+
+def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.DataFrame:
+    """The figures of every run on the hidden tomograms, where a submission has scored it."""
+    rows = {}
+    for run in workspace.runs("90_submit", profile, seed):
+        for name, row in _read(run.folder / "score.json").get("parts", {}).items():
+            rows[name] = {"hidden_F2": row.get("F2"), "hidden_AP": row.get("AP", row.get("average precision"))}
+    return pd.DataFrame(rows, index=["hidden_F2", "hidden_AP"]).T.rename_axis("run").reset_index().infer_objects()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The content of a JSON file; of none, nothing."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return what `compare` says about two runs by name, in the tomograms that both held out.
+
+    Raises
+    ------
+    ValueError
+        If a run was not validated, or they held out no tomogram in common.
+    """
+    (first, mine), (second, theirs) = (_kept(workspace, name) for name in (one, other))
+    shared = mine.merge(theirs, on=[*TOMOGRAMS])
+    if shared.empty:
+        raise ValueError(f"{one} and {other} held out other tomograms: compare runs of one seed and one fold")
+    profile, seed = _identity(workspace, one)
+    labels = formats.read(workspace.run("10_prepare_labels", profile, seed).folder).select(shared["tomo_id"])
+    inside = (table[table["tomo_id"].isin(shared["tomo_id"])] for table in (first, second))
+    return compare(solution(labels), *inside)
+
+
+def _identity(workspace: Workspace, name: str) -> tuple[str, int]:
+    """Profile and seed of a run by name."""
+    notebook, _, run = name.partition("/")
+    found = next(each for each in workspace.runs(notebook) if each.name == run)
+    return found.profile, found.seed
+
+
+def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The candidates of a run from the newest `30_validate` with it, and the tomograms that it held out."""
+    files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
+    known: set[str] = set()
+    for file in files:
+        judged = pd.read_csv(file, dtype={"tomo_id": str})
+        known |= set(judged["run"])
+        if run in set(judged["run"]):
+            found = pd.read_csv(file.with_name("candidates.csv"), dtype=CANDIDATE)
+            tomograms = pd.read_csv(file.with_name("held_out.csv"), dtype={"tomo_id": str})
+            mine = tomograms[tomograms["tomo_id"].isin(judged.loc[judged["run"] == run, "tomo_id"])]
+            return found[found["run"] == run], mine[TOMOGRAMS]
+    some = ", ".join(sorted(known)[:3]) or "none so far"
+    raise ValueError(f"{run} was not validated: run 30_validate, or choose one that was, such as {some}")
+
+
+def compare(truth: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return what two lists of candidates say about each tomogram, and by how much the second is better.
+
+    Parameters
+    ----------
+    truth : see `labels.table.solution`; of the tomograms that both have predicted
+    one, other : their candidates, each cut by the rule of `cross_validation.judge`
+
+    Returns
+    -------
+    By tomogram: tomo_id, one, other (verdicts), one_score, other_score (of the best candidates), changed (whether right
+    became wrong or wrong right); those that changed first, then by how far the scores are from each other. And F2 of
+    both, the difference, and low and high, where 95 % of its paired bootstrap lie
+    """
+    first = judge(truth, one)
+    second = judge(truth, other, first["answer"])
+    tables = []
+    for name, row in (("one", first), ("other", second)):
+        verdict = verdicts(truth, row["answer"].drop(columns="score")).set_index("tomo_id")["verdict"]
+        score = row["answer"].set_index("tomo_id")["score"]
+        tables += [verdict.rename(name), score.rename(f"{name}_score")]
+    found = pd.concat(tables, axis=1).rename_axis("tomo_id").reset_index()
+    right = {name: found[name].isin(["TP", "TN"]) for name in ("one", "other")}
+    found["changed"] = right["one"] != right["other"]
+    far = (found["one_score"] - found["other_score"]).abs()
+    order = found.assign(far=far).sort_values(["changed", "far"], ascending=False, kind="stable").index
+    change = {"one": first["F2"], "other": second["F2"], "difference": second["F2"] - first["F2"]}
+    change |= {"low": second["better_low"], "high": second["better_high"]}
+    return found.loc[order].reset_index(drop=True), change

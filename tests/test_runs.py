@@ -1,0 +1,83 @@
+"""The table of all runs says what their records say; two runs are compared on what both have not seen."""
+
+import json
+
+import pandas as pd
+import pytest
+import toys
+
+from motors.evaluation import runs
+from motors.experiments import catalogue
+from motors.labels.formats import write
+from motors.labels.table import Labels
+from motors.tables import POINT, TOMOGRAMS
+from motors.workspace import paths
+from motors.workspace.files import write_json, write_table
+
+NETS = ("20_train_resnext50/demo", "22_train_x3d_m/demo")
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A workspace with two trained networks, validated on three tomograms."""
+    workspace = paths.find(toys.workspace(tmp_path / "home"))
+    for name, about in zip(NETS, ({"learning_rate": 0.0125}, {}), strict=True):
+        run = workspace.run(name.partition("/")[0], "demo")
+        experiment = catalogue.get(run.notebook.partition("_train_")[2] + "_demo")
+        settings = json.loads(experiment.to_json()) | about
+        write_json(run.output / "weights" / "experiment.json", settings)
+        record = {"seconds": 5400.0, "peak_memory_mib": 1536, "commit": "0123456789ab", "profile": "demo", "seed": 0}
+        write_json(run.folder / "record.json", record)
+    judge = workspace.run("30_validate", "demo")
+    figures = [{"run": NETS[0], "F2": 0.5, "low": 0.25, "high": 0.75, "AP": 0.6}, {"run": NETS[1], "F2": 0.7}]
+    write_table(judge.output / "runs.csv", pd.DataFrame(figures))
+    known = pd.DataFrame([[name, 70, 90, 110, 13.7] for name in "abc"], columns=TOMOGRAMS)
+    labels = Labels(known, pd.DataFrame([[n, 20.0, 30.0, 40.0] for n in "ab"], columns=["tomo_id", *POINT]))
+    write(workspace.run("10_prepare_labels", "demo").output, labels)
+    held = pd.DataFrame([{"run": net, "tomo_id": name} for net in NETS for name in "abc"])
+    write_table(judge.output / "judged.csv", held)
+    write_table(judge.output / "held_out.csv", known)
+    rows = [["a", 0.9, NETS[0]], ["b", 0.2, NETS[0]], ["c", 0.8, NETS[0]], ["a", 0.9, NETS[1]], ["b", 0.8, NETS[1]]]
+    found = pd.DataFrame(rows, columns=["tomo_id", "score", "run"]).assign(z=20.0, y=30.0, x=40.0, symmetry="zyx")
+    write_table(judge.output / "candidates.csv", found)
+    write_json(workspace.run("90_submit", "demo").output / "score.json", {"parts": {NETS[1]: {"F2": 0.65, "AP": 0.7}}})
+    return workspace
+
+
+def test_the_table_of_all_runs_says_what_records_say(home):
+    """The best first; settings that were changed, hours, GiB, commit; what is missing stays empty."""
+    found = runs.table(home, "demo", 0).set_index("run")
+    assert found.index.tolist() == [NETS[1], NETS[0]]
+    assert found.loc[NETS[0], ["changed", "F2", "low", "high", "AP", "fold"]].tolist() == [
+        "learning_rate=0.0125",
+        0.5,
+        0.25,
+        0.75,
+        0.6,
+        0,
+    ]
+    assert found.loc[NETS[1], "changed"] == "" and found.loc[NETS[1], "hidden_F2"] == 0.65
+    assert found["hours"].tolist() == [1.5, 1.5] and found["GiB"].tolist() == [1.5, 1.5]
+    assert found["commit"].tolist() == ["01234567"] * 2 and found["hidden_F2"].isna().tolist() == [False, True]
+    assert runs.table(home, "demo", 7).empty and list(runs.table(home, "smoke")) == list(runs.table(home))
+
+
+def test_two_runs_are_compared_tomogram_by_tomogram(home):
+    """By hand: the second finds b and leaves c alone; both find a."""
+    table, figures = runs.compared(home, *NETS)
+    assert table.set_index("tomo_id")["changed"].to_dict() == {"b": True, "c": True, "a": False} or figures["one"] < 1
+    assert figures["other"] == 1 and figures["difference"] == pytest.approx(1 - figures["one"])
+    assert 0 <= figures["low"] <= figures["difference"] <= figures["high"]
+    back = runs.compared(home, *NETS[::-1])[1]
+    assert back["difference"] == -figures["difference"] and back["low"] == pytest.approx(-figures["high"], abs=0.15)
+
+
+def test_a_run_that_was_not_validated_cannot_be_compared(home):
+    """It says which can; two runs without a tomogram in common neither."""
+    with pytest.raises(ValueError, match="not validated.*20_train_resnext50/demo"):
+        runs.compared(home, NETS[0], "21_train_densenet121/demo")
+    judge = home.run("30_validate", "demo")
+    held = pd.read_csv(judge.folder / "judged.csv")
+    write_table(judge.folder / "judged.csv", held[(held.run == NETS[0]) == (held.tomo_id == "a")])
+    with pytest.raises(ValueError, match="other tomograms"):
+        runs.compared(home, *NETS)
