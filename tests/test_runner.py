@@ -186,19 +186,6 @@ def test_a_run_lists_the_products_that_are_declared_and_misses_none(named):
     assert set(named("{other: [a.csv]}")["outputs"]) == {"a.csv", "found/b.csv", "of somebody else"}
 
 
-def test_the_notebooks_own_values_name_no_run(root):
-    """As the graph of notebooks knows only those that it sets; what would share a folder is refused."""
-    path = toys.notebook(root, "own", parameters='PROFILE = "smoke"\nSEED = 0\nFOLD = -1\nSET = ""\n')
-    known = runner.visible_parameters(path)
-    assert runner._naming(known, known) == {"PROFILE": "smoke", "SEED": 0}
-    assert runner._naming(known, known | {"FOLD": 2, "SET": "a=1"}) == {"PROFILE": "smoke", "SEED": 0} | {
-        "FOLD": 2,
-        "SET": "a=1",
-    }
-    with pytest.raises(Refused, match="FOLD 0"):
-        runner.run(path, {"FOLD": 0})
-
-
 def test_a_full_disk_leaves_no_record_that_runs_for_ever(root, monkeypatch):
     """It cannot be finished, so it goes; a good one from before stays."""
     path, folder = toys.notebook(root, "full", "1"), root / "outputs" / "full" / "demo"

@@ -65,7 +65,7 @@ def run(
     known = visible_parameters(notebook)
     values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
     try:
-        named = find(notebook.parent).run_of(notebook.stem, _naming(known, values))
+        named = find(notebook.parent).run_of(notebook.stem, values)
         declared = declared_products(named)
         named.output  # noqa: B018  is made
     except OSError as error:
@@ -136,14 +136,6 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
     if type(value) is not wanted and known[name] is not None:
         raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
     return value
-
-
-def _naming(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that name a run: the notebook's own values do not, the graph of notebooks does not know them."""
-    changed = {name: value for name, value in values.items() if value != known[name]}
-    if changed.get("FOLD") == 0:
-        raise ValueError("FOLD 0 names no run of its own: make it the notebook's default")
-    return {name: values[name] for name in ("PROFILE", "SEED") if name in values} | changed
 
 
 def _execute(
