@@ -18,7 +18,6 @@ from motors.workspace.paths import find
 
 PICTURES = {"90_submit": "Found in the test set", "30_validate": "Validation: misses and false alarms first"}
 ROWS = 12  # of the submission on the first page
-WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1, h2, h3 { line-height: 1.2; } a { color: #0072b2; } a.anchor-link { visibility: hidden; }
@@ -114,10 +113,9 @@ def _rendered(executed: Path, export: Any) -> str:
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("widgets", None)  # needs scripts from elsewhere: pictures stand in their place
+    notebook.metadata.pop("widgets", None)  # without their state, the pictures beside them are shown
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         data = output.get("data", {})
-        data.pop(WIDGET, None)
         if "text/html" in data:  # as pandas writes it, which is not valid any more
             valid = re.sub(r"<style scoped>.*?</style>", "", data["text/html"], flags=re.DOTALL)
             data["text/html"] = valid.replace('border="1" ', "").replace("<th></th>", "<td></td>")
