@@ -280,3 +280,22 @@ def test_a_run_without_metrics_has_no_outcome(tmp_path):
     (run.output / "metrics.csv").write_text(f"{header}\n1,2,3,4,,,\n2,0.5,1,9,0.25,0.75,\n")
     last = training_data.outcome(run)
     assert (last.step, last.validation_f2) == (2, 0.75) and np.isnan(last.validation_ap)
+
+
+def test_the_authors_weights_keep_the_fold_that_he_held_out(tmp_path, monkeypatch):
+    """Whatever is held out here: he trained the X3D-M on everything, and a score of it on fold 2 is in-sample."""
+    for name in ("notebooks", "kaggle_datasets"):
+        (tmp_path / name).mkdir()
+    run, taken = paths.find(tmp_path).run("22_train_x3d_m", "full", fold=2), []
+
+    def convert(checkpoint, experiment, folder):
+        taken.append((checkpoint, experiment))
+        folder.mkdir(parents=True)
+        (folder / checkpoints.WEIGHTS).touch()
+        return folder
+
+    monkeypatch.setattr(checkpoints, "convert", convert)
+    experiment = catalogue.chosen("22_train_x3d_m", "full", "x3d_m", seed=4, fold=2)
+    training_data.trained(run, experiment, None, None, checkpoint="EXP16.ckpt")
+    assert taken == [(Path("EXP16.ckpt"), catalogue.get("x3d_m"))]
+    assert taken[0][1].fold == -1 and experiment.fold == 2

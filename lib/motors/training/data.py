@@ -163,7 +163,8 @@ def trained(
     shown : called with metrics.csv when it has new validation figures
     """
     if checkpoint:
-        weights = checkpoints.convert(Path(checkpoint), experiment, run.output / "weights")
+        own = catalogue.get(experiment.name)  # with the fold that its author held out, whatever is held out here
+        weights = checkpoints.convert(Path(checkpoint), own, run.output / "weights")
     else:
         watch = None if material.watched is None else Watch(material.watched, experiment, shown)
         settings = {"network": network, "workers": workers, "devices": devices, "watch": watch}
