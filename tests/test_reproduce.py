@@ -357,9 +357,16 @@ def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_ha
 
 
 def test_a_step_has_the_name_that_the_runner_gives_it(trained):
-    """Also where a notebook's own fold is not 0: the mark is looked for where the record lies."""
+    """A notebook's own values name no run, also where its fold is not 0: the mark lies beside the record."""
     toys.notebook(trained.root, "11_volumes", parameters='PROFILE: str = "demo"\nSEED: int = 0\nFOLD: int = -1')
-    assert steps(trained, "demo")["11_volumes"].flag == "outputs/11_volumes/demo-fold-1/finished"
+    assert steps(trained, "demo")["11_volumes"].flag == "outputs/11_volumes/demo/finished"
+    plan = TRAINED.replace("11_volumes: ,", "11_volumes: {FOLD: -1},").replace(
+        "30_validate: }", "30_validate: {SET: x}}"
+    )
+    toys.graph(trained.root, plan)
+    found = steps(trained, "demo")
+    assert found["11_volumes"].flag == "outputs/11_volumes/demo/finished"
+    assert found["30_validate"].flag == "outputs/30_validate/demo-tag=x/finished"
 
 
 def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):

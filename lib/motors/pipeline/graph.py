@@ -109,7 +109,8 @@ class _Maker:
 
     def usual(self, notebook: str, seed: int) -> Step:
         """The step that a profile has for a notebook."""
-        return self.step(notebook, {"SEED": seed}, [self.usual(name, seed) for name in self.before(notebook)])
+        after = [self.usual(name, seed) for name in self.before(notebook)]
+        return self.step(notebook, {"SEED": seed}, after, own=True)
 
     def training(self, asked: Training) -> Step:
         """A step that trains, and those before it; the weights that it starts from are trained first."""
@@ -134,12 +135,13 @@ class _Maker:
         """The parameters of a notebook."""
         return declared(self.workspace.root / "notebooks" / f"{notebook}.ipynb")
 
-    def step(self, notebook: str, parameters: dict[str, Any], after: list[Step]) -> Step:
-        """The step of a notebook with these parameters and those that the profile has for it."""
+    def step(self, notebook: str, parameters: dict[str, Any], after: list[Step], *, own: bool = False) -> Step:
+        """The step of a notebook with these parameters and those of the profile, whose own it may be."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
-        own = {name: value for name, value in self.declared(notebook).items() if value is not None}
-        run = self.workspace.run_of(notebook, own | parameters)
-        usual = run == self.workspace.run_of(notebook, own | {"PROFILE": self.profile, "SEED": run.seed})
+        known, names = self.declared(notebook), ("PROFILE", "SEED")  # its own values name no run, as in the runner
+        naming = {name: value for name, value in parameters.items() if name in names or value != known.get(name)}
+        run = self.workspace.run_of(notebook, naming)
+        usual = own or run == self.workspace.run_of(notebook, {name: parameters[name] for name in names})
         usual = usual and notebook not in self.found
         key = notebook if usual else f"{notebook}/{run.name}"
         same = next((step for step in self.found.values() if step.run == run), None)
