@@ -186,6 +186,16 @@ def test_a_spacing_that_nobody_states_is_asked_for_and_the_given_one_is_used(net
     assert near(found.table.iloc[0], BALL)
 
 
+def test_what_a_threshold_is_worth_is_read_where_the_notebook_keeps_it(tmp_path):
+    """With the way of fusing that was chosen."""
+    ways = {"distance": {"precision": 0.6, "recall": 0.9}, "mean": {"precision": 0.1, "recall": 0.2}}
+    folder = packed(tmp_path / "kept", ways=ways)
+    path = folder / "40_ensemble" / "full" / "ensemble.json"
+    about = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("precision", "recall")}
+    path.write_text(json.dumps(about))
+    assert (bundle.find(folder).precision, bundle.find(folder).recall) == (0.6, 0.9)
+
+
 def test_networks_that_know_simulations_only_say_so(networks, tomograms, tmp_path):
     """Those of the demo."""
     demo = packed(tmp_path / "demo", profile="demo")
@@ -249,7 +259,12 @@ def test_networks_are_found_where_they_lie(networks, tmp_path, monkeypatch):
     packed(home / "outputs")
     (home / "outputs/40_ensemble/full").rename(home / "outputs/40_ensemble/demo-seed1")
     assert bundle.find().folder.name == "demo-seed1"
-    packed(home / "kaggle_datasets" / "motors-weights")
+    demo = packed(home / "kaggle_datasets" / "motors-weights") / "40_ensemble"
+    (demo / "full").rename(demo / "demo")
+    (home / "outputs/40_ensemble/demo-seed1").rename(home / "outputs/40_ensemble/full")
+    assert bundle.find().folder == home / "outputs/40_ensemble/full"
+    (home / "outputs/40_ensemble/full").rename(home / "outputs/40_ensemble/demo-seed1")
+    (demo / "demo").rename(demo / "full")
     assert bundle.find().folder == home / "kaggle_datasets/motors-weights/40_ensemble/full"
     assert set(bundle.find().networks) == {"20_train_a/demo", "21_train_b/demo"}
     monkeypatch.setenv(bundle.VARIABLE, str(home / "outputs"))

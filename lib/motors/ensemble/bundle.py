@@ -72,11 +72,10 @@ def find(folder: str | Path | None = None) -> Bundle:
     """
     folder = folder or os.environ.get(VARIABLE)
     places = [Path(folder)] if folder else list(_usual())
-    for place in places:
-        if (place / SETTINGS).is_file():
-            return _single(place)
-        if abouts := [path for path in (place / ENSEMBLE, *_runs(place)) if path.is_file()]:
-            return _ensemble(abouts[0])
+    if single := next((place for place in places if (place / SETTINGS).is_file()), None):
+        return _single(single)
+    if abouts := [path for place in places for path in (place / ENSEMBLE, *_runs(place)) if path.is_file()]:
+        return _ensemble(min(abouts, key=_rank))
     where = ", ".join(map(str, places)) or "no workspace is around the current folder"
     raise FileNotFoundError(f"there are no trained networks ({where}): {HINT}")
 
@@ -92,10 +91,15 @@ def _usual() -> Iterator[Path]:
 
 
 def _runs(place: Path) -> list[Path]:
-    """Return the `ensemble.json` of all runs in a folder, those of the full profile first, of smoke tests last."""
-    rank = {name: k for k, name in enumerate(("full", "demo", "smoke"))}
-    found = (place / NOTEBOOK).glob(f"*/{ENSEMBLE}")
-    return sorted(found, key=lambda path: (rank.get(path.parent.name.partition("-")[0], len(rank)), path.parent.name))
+    """Return the `ensemble.json` of all runs in a folder."""
+    return sorted((place / NOTEBOOK).glob(f"*/{ENSEMBLE}"))
+
+
+def _rank(path: Path) -> int:
+    """Return how late an ensemble comes: those of the full profile first, of smoke tests last."""
+    order = ("full", "demo", "smoke")
+    profile = path.parent.name.partition("-")[0]
+    return order.index(profile) if profile in order else 1
 
 
 def _single(folder: Path) -> Bundle:
@@ -112,7 +116,8 @@ def _ensemble(path: Path) -> Bundle:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         table = members(about)
-        settings = {name: about.get(name) for name in ("threshold", "precision", "recall")}
+        judged = about.get("ways", {}).get(about["way"], {}) | about  # the notebook keeps all ways that it tried
+        settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}
         settings |= {"way": about["way"], "skip": float(about["skip"])}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): copy it again, or run {NOTEBOOK} again") from error

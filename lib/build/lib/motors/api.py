@@ -1,0 +1,292 @@
+"""From files to motors in one call. The package offers it as `motors.detect`: a module of that name would hide it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from motors.detection import heatmap
+from motors.detection.heatmap import Grid
+from motors.detection.memory import parse, voxels_within
+from motors.detection.queue import Workers, detect_all
+from motors.detection.workers import check_device
+from motors.ensemble import bundle
+from motors.ensemble.bundle import Bundle
+from motors.ensemble.combine import combine, fuse_grids
+from motors.networks import checkpoints
+from motors.picks import formats as picks
+from motors.picks.conventions import PICKS
+from motors.tables import CANDIDATE, POINT, SIZE, join, read_table
+from motors.volumes import quality_control
+from motors.volumes.formats import read
+from motors.volumes.sources import collect
+from motors.volumes.tomogram import check_spacing
+from motors.workspace.files import renamed, write_json, write_table
+from motors.workspace.progress import progress
+
+LOWEST = 0.01  # score of a candidate of one network; what lies below never becomes a motor
+WORK = "work"  # folder in the output: candidates and heatmaps of each network, as they were found
+CALL = "call.json"  # in the output: what it was asked for
+READING = ("axes", "channel", "time", "image", "invert")  # parameters of `formats.read`
+Grids = dict[tuple[str, str], Grid]  # of one tomogram, by run and symmetry
+ABOUT = ["tomo_id", "motor", "detections", "score", *SIZE, "spacing", "path", "fault"]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found in some tomograms, and decided; true if there is a motor in any of them.
+
+    Parameters
+    ----------
+    tomograms : one row each: tomo_id; motor, whether there is one; detections, how many; score, of the best candidate;
+        size_z, size_y, size_x in voxels; spacing in ångström; path; fault, why it could not be predicted, or nothing
+    table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels of the tomogram, integers are voxel
+        centres; score
+    candidates : the same with those below the threshold
+    threshold : the lowest score of a detection
+    precision, recall : what this threshold has on tomograms that the networks had not seen; None if nobody measured it
+    notes : what is worth a look, a sentence each
+    networks : what predicted
+    """
+
+    tomograms: pd.DataFrame
+    table: pd.DataFrame
+    candidates: pd.DataFrame
+    threshold: float
+    precision: float | None = None
+    recall: float | None = None
+    notes: list[str] = field(default_factory=list)
+    networks: Bundle | None = None
+
+    def __bool__(self) -> bool:
+        return len(self.table) > 0
+
+    @property
+    def said(self) -> str:
+        """What a decision is worth, in a sentence."""
+        if self.precision is None or self.recall is None:
+            return f"a motor scores {self.threshold:g} or more, which nobody has calibrated for these networks"
+        right = f"{self.precision:.0%} of such detections were right, and {self.recall:.0%} of the motors were found"
+        return f"a motor scores {self.threshold:g} or more; out-of-fold {right}"
+
+
+def detect(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    weights: str | Path | None = None,
+    spacing: float | None = None,
+    threshold: float | None = None,
+    max_detections: int | None = None,
+    out: str | Path | None = None,
+    formats: Sequence[str] = ("csv",),
+    plot: bool = False,
+    force: bool = False,
+    recursive: bool = False,
+    device: str | None = None,
+    memory: str | None = None,
+    **options: Any,
+) -> Detections:
+    """Return whether there are motors in tomograms, and where: all networks of an ensemble, fused and decided.
+
+    Parameters
+    ----------
+    paths : files that `motors.read` reads, folders of slices, folders that hold such, or patterns like `*.mrc`
+    weights : a folder of networks, see `motors.ensemble.bundle.find`; by default those of the workspace
+    spacing : ångström per voxel; goes before what files state
+    threshold : the lowest score of a motor; by default the one that was chosen out-of-fold for these networks
+    max_detections : at most so many in a tomogram; by default all that reach the threshold
+    out : folder for `tomograms.csv`, detections in `formats`, and `work`, candidates and heatmaps as they are found:
+        the same call goes on there if it was interrupted. By default nothing is written
+    formats : keys of `motors.picks.formats.FORMATS`
+    plot : True adds `pictures`: for each tomogram its projection, and three planes through each detection
+    force : True writes over what another call has left in `out`
+    recursive : look for tomograms in the folders of folders too
+    device : such as cuda:0 or cpu, several with commas between them; by default the GPU if there is one
+    memory : for activations, such as "8GiB": tiles of 3D networks become as large as that allows
+    options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of
+        `motors.detection.queue.detect_all`
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, no tomogram in a folder, or there are no networks.
+    FileExistsError
+        If `out` holds something else.
+    ValueError
+        If a number makes no sense, a network does not load, or none of the tomograms could be predicted.
+
+    Examples
+    --------
+    >>> found = motors.detect("cell.mrc")  # doctest: +SKIP
+    >>> found.table  # doctest: +SKIP
+    """
+    _check(spacing, threshold, max_detections, _devices(device), memory)
+    picks.check(formats)
+    sources, notes = collect(paths, recursive=recursive)
+    networks = bundle.find(weights)
+    chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
+    level = next(float(value) for value in chosen if value is not None)
+    reading = {name: options.pop(name, None) for name in READING}
+    reading = {name: value for name, value in reading.items() if value is not None and value is not False}
+    if out:
+        settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
+        _claim(Path(out), settings | {"max_detections": max_detections} | reading | options, force)
+    with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / WORK
+        where = {"device": device, "memory": memory, "reading": reading}
+        found, faults, said = _predicted(networks, sources, work, spacing=spacing, **where, **options)
+        grids = {name: heatmap.kept(work, name) for name in sources if name not in faults}
+        notes += _doubts(networks, reading) + said + _damage(work, list(sources))
+        if not grids:
+            raise ValueError(next(iter(faults.values())))
+        fused = _fused(networks, found, grids, work)
+        detections = _decided(networks, sources, fused, grids, faults, level, max_detections, notes)
+        if out:
+            _write(detections, Path(out), formats, grids if plot else {}, reading)
+    return detections
+
+
+def _claim(out: Path, settings: dict[str, Any], force: bool) -> None:
+    """Write down what a call is about to put into a folder, unless something else is there."""
+    path = out / CALL
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file: give a folder for what is found")
+    there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
+    if differing and out.is_dir() and any(out.iterdir()) and not force:
+        what = f"of a call with another {differing[0]}" if there else "other files"
+        raise FileExistsError(f"{out} holds {what}: give a new folder, or write over it with force (--force)")
+    write_json(path, settings)
+
+
+def _devices(device: str | None) -> list[str]:
+    """Return the names of devices."""
+    return [name.strip() for name in (device or "").split(",") if name.strip()]
+
+
+def _check(spacing: float | None, threshold: float | None, most: int | None, devices: list[str], memory: str | None):
+    """Raise ValueError if a number makes no sense, or a device cannot compute."""
+    for name in devices:
+        check_device(name)
+    if memory:
+        parse(memory)
+    if spacing is not None:
+        check_spacing((spacing,))
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(f"the threshold is {threshold}, not a score: give a number from 0 to 1")
+    if most is not None and most < 1:
+        raise ValueError(f"at most {most} detections were wanted: give 1 or more")
+
+
+def _predicted(
+    networks: Bundle, sources: dict[str, Path], work: Path, *, device: str | None, memory: str | None, **options: Any
+) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """Return the candidates of all members, why tomograms failed, by name, and what was warned of."""
+    names = _devices(device)
+    options |= {"device": names[0]} if len(names) == 1 else {}
+    tables, faults, left = [], {}, dict(sources)
+    with Workers(names) if len(names) > 1 else nullcontext() as devices, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        for k, (run, folder) in enumerate(networks.networks.items(), start=1):
+            network, experiment = checkpoints.load(folder)
+            mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
+            settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "keep": True, "policy": "carry on"}
+            settings |= {"title": f"{k}/{len(networks.networks)} {experiment.name}", "devices": devices}
+            if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
+                settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
+            tables.append(detect_all(network, experiment, left, work, **settings, **options))
+            lost = read_table(work / "faults.csv").set_index("tomo_id")["reason"]
+            faults |= {name: f"{name} {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}
+            left = {name: path for name, path in left.items() if name not in faults}
+    return join(tables), faults, [str(each.message) for each in said if issubclass(each.category, UserWarning)]
+
+
+def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], work: Path) -> pd.DataFrame:
+    """Return what the members say together, best first in each tomogram."""
+    spacings = {name: _any(grid).spacing for name, grid in grids.items()}
+    mine = candidates[candidates["tomo_id"].isin(list(grids))]
+    fused = combine(networks.way, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
+    return fused[PICKS].astype({name: CANDIDATE[name] for name in PICKS}).reset_index(drop=True)
+
+
+def _any(grids: Grids) -> Grid:
+    """Return one of the heatmaps of a tomogram: they agree about its shape and spacing."""
+    return next(iter(grids.values()))
+
+
+def _doubts(networks: Bundle, reading: dict[str, Any]) -> list[str]:
+    """Return what is worth knowing about the networks and how tomograms were read."""
+    found = []
+    if networks.simulated:
+        found.append("these networks have seen simulated tomograms only: do not trust them on real ones")
+    if "axes" in reading:
+        found.append(f"places are in the z, y, x that {reading['axes']} makes, no longer in the file's order of axes")
+    return found
+
+
+def _damage(work: Path, names: list[str]) -> list[str]:
+    """Return what was wrong with intensities, a sentence for each finding."""
+    found = quality_control.findings(work / "findings")
+    sentences = []
+    for row in found[found["tomo_id"].isin(names)].to_dict("records"):
+        advice = ": invert it (invert=True, --invert) if dense is bright" if row["finding"] == "inverted" else ""
+        sentences.append(f"{row['tomo_id']} is {row['finding']}, {row['about']}{advice}")
+    return sentences
+
+
+def _decided(
+    networks: Bundle,
+    sources: dict[str, Path],
+    fused: pd.DataFrame,
+    grids: dict[str, Grids],
+    faults: dict[str, str],
+    level: float,
+    most: int | None,
+    notes: list[str],
+) -> Detections:
+    """Return which candidates are motors, and which tomograms have one, or why that is not known."""
+    table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
+    counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
+    for name, path in sources.items():
+        row = dict.fromkeys(ABOUT) | {
+            "tomo_id": name,
+            "path": str(path),
+            "fault": faults.get(name, ""),
+            "detections": 0,
+        }
+        if name in grids:
+            shape, count = dict(zip(SIZE, map(int, _any(grids[name]).shape), strict=True)), int(counts.get(name, 0))
+            row |= shape | {"spacing": float(_any(grids[name]).spacing), "motor": count > 0, "detections": count}
+            row["score"] = float(best.get(name, 0.0))
+        rows.append(row)
+    quality = (networks.precision, networks.recall) if level == networks.threshold else (None, None)
+    tomograms, notes = pd.DataFrame(rows, columns=ABOUT), list(dict.fromkeys(notes))
+    return Detections(tomograms, table.reset_index(drop=True), fused, level, *quality, notes, networks)
+
+
+def _write(
+    found: Detections, out: Path, formats: Sequence[str], grids: dict[str, Grids], reading: dict[str, Any]
+) -> None:
+    """Write the tables, and the pictures of the tomograms that have heatmaps here."""
+    if grids:
+        from matplotlib.image import imsave
+
+        from motors.visualization.detections import picture
+    known = found.tomograms[found.tomograms["spacing"].notna()]
+    picks.write(out, found.table, known, formats)
+    for row in progress(known.to_dict("records"), title="pictures") if grids else ():
+        tomogram = read(row["path"], spacing=row["spacing"], name=row["tomo_id"], **reading)
+        mine = found.table[found.table["tomo_id"] == row["tomo_id"]]
+        cells = fuse_grids(grids[row["tomo_id"]], found.networks.votes).cells
+        image = picture(tomogram, mine[POINT].to_numpy(), mine["score"].to_numpy(), cells)
+        with renamed(out / "pictures" / f"{row['tomo_id']}.png") as partial:
+            imsave(partial, image)
+    write_table(out / "tomograms.csv", found.tomograms)

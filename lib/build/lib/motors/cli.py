@@ -1,0 +1,188 @@
+"""The command `motors`: thin, and quick to start, because every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from motors.commands import detect, download, kaggle
+from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, run_notebook, say
+
+PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {words}" for code, words in CODES.items())
+UsageError = typer.BadParameter.__base__  # of a word on the command line that cannot be understood
+Profile = Annotated[str, Option(metavar="smoke|demo|full", help="seconds, minutes on a laptop, or the real thing")]
+Seed = Annotated[int, Option(help="of everything random; it names the runs")]
+
+app = typer.Typer(**PLAIN, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+app.command()(detect.detect)
+app.add_typer(download.app, name="download")
+app.add_typer(kaggle.app, name="kaggle")
+
+
+@app.callback()
+def motors(traceback: Annotated[bool, Option("--traceback", help="show where an error arose")] = False) -> None:
+    """Find flagellar motors in cryo-electron tomograms of bacteria."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line asks for and return the exit code, see `commands.terminal.CODES`.
+
+    An error is one sentence on standard error.
+    """
+    words = _paired(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return app(words, prog_name="motors", standalone_mode=False) or DONE
+    except UsageError as error:
+        message = error.format_message()
+        say(message[0].upper() + message[1:] if message else error.ctx.get_help())  # none given: these are the words
+        return REFUSED
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as error:
+        if "--traceback" in words:
+            raise
+        say(_sentence(error))
+        return REFUSED if isinstance(error, ValueError | OSError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
+    """What an error has to say, in one line."""
+    if isinstance(error, ModuleNotFoundError):
+        return f'{error.name} is not installed: pip install -e "./lib[dev]", or the extra that has it'
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _paired(words: list[str]) -> list[str]:
+    """Join `-p NAME VALUE` of the command `run` to one word, so that a value may begin with a minus."""
+    joined: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if words[0] == "run" and word in ("-p", "--parameter") and len(left) > 1 and left[0].isidentifier():
+            word = f"--parameter={left.pop(0)}={left.pop(0)}"
+        joined.append(word)
+    return joined
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, Argument(help="the .ipynb file, in the folder notebooks of a workspace")],
+    parameter: Annotated[
+        list[str] | None, Option("-p", "--parameter", metavar="NAME VALUE", help="may be given again")
+    ] = None,
+) -> int:
+    """Run one notebook strictly.
+
+    Unknown parameters are refused, and a dead kernel is a failure.
+    """
+    pairs = [word.partition("=") for word in parameter or []]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"-p {wrong[0]} has no value: write -p NAME VALUE")
+    return run_notebook(notebook, {name: value for name, _, value in pairs})
+
+
+@app.command()
+def reproduce(
+    profile: Profile = "demo",
+    seed: Seed = 0,
+    experiment: Annotated[str, Option(help="only this one, with what it needs and what judges it")] = "",
+    fold: Annotated[int, Option(help="of the experiment, held out; -1 trains on all")] = 0,
+    settings: Annotated[str, Option("--set", help='of the experiment: "learning_rate=1e-4 steps=200"')] = "",
+    folds: Annotated[int, Option(help="cross-validation: how many folds are trained")] = 0,
+    networks: Annotated[str, Option(help="of the cross-validation: experiments; by default all networks")] = "",
+    sweep: Annotated[str, Option(help="a grid of experiments.yaml, such as sigma")] = "",
+    cores: Annotated[int | None, Option(help="processor cores to use, or jobs on a cluster; by default all")] = None,
+    executor: Annotated[str, Option(help="where jobs run: slurm; by default here")] = "",
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="only say what would run, and what it is expected to take")
+    ] = False,
+) -> int:
+    """Run the notebooks that are not current.
+
+    Those of a profile, with a report at the end; or of one experiment, of a cross-validation, or of a sweep.
+    """
+    from motors.pipeline import reproduce as pipeline
+    from motors.pipeline.asked import Asked
+
+    any_asked = experiment or fold or settings or folds or networks or sweep
+    asked = Asked(experiment, fold, settings, folds, networks, sweep) if any_asked else None
+    options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor}
+    code = pipeline.reproduce(profile, seed, say=say, **options)
+    if code == DONE and not (dry_run or asked):
+        report(f"{profile}-seed{seed}" if seed else profile)
+    return code
+
+
+@app.command()
+def report(run: Annotated[str, Argument(help="profile, or <profile>-seed<N>")] = "demo") -> None:
+    """Write pages about a run that open from disk.
+
+    Score, networks, timings, the submission and every executed notebook, in outputs/RUN/index.html.
+    """
+    from motors.visualization.report import write_report
+
+    say(f"report: {os.path.relpath(write_report(run))}")
+
+
+@app.command()
+def keep(
+    profile: Profile = "demo",
+    seed: Seed = 0,
+    tidy: Annotated[bool, Option("--filter", help="only let git leave out what changes from run to run")] = False,
+) -> None:
+    """Keep executed notebooks, to commit them.
+
+    They take the place of the notebooks themselves: outputs, and nothing that changes from run to run.
+    """
+    from motors.pipeline import reproduce as pipeline, tidy as cleaning
+    from motors.workspace.paths import find
+
+    if tidy:
+        say(f"git cleans notebooks with: {cleaning.install(find().root)}")
+        return
+    for path in pipeline.keep(profile, seed):
+        say(f"kept {path.name}")
+
+
+@app.command()
+def simulate(
+    folder: Annotated[str, Argument(help="where the competition goes; one begun is completed")],
+    profile: Profile = "demo",
+    seed: Seed = 0,
+) -> None:
+    """Make a competition of simulated tomograms.
+
+    It has the format of the real one.
+    """
+    from motors.simulate import competition
+    from motors.simulate.recipe import RECIPES
+
+    if profile not in RECIPES:
+        raise ValueError(f"there is no recipe {profile!r}: choose one of {', '.join(RECIPES)}")
+    typer.echo(competition.simulate(folder, RECIPES[profile], seed))
+
+
+@app.command()
+def score(
+    submission: Annotated[str, Argument(help="tomo_id and a position in voxels, or -1 -1 -1, for each tomogram")],
+    solution: Annotated[str, Argument(help="tomo_id, z, y, x, spacing, has_motor: the truth")],
+) -> None:
+    """Score a submission as the competition does.
+
+    F2, and where the middle 95 % of it lie when tomograms are drawn again.
+    """
+    from motors.evaluation import metrics
+    from motors.tables import read_table
+
+    truth, answer = read_table(solution), read_table(submission)
+    value, (low, high) = metrics.f2(truth, answer), metrics.bootstrap(truth, answer)
+    typer.echo(f"F2 {value:.3f}, 95 % interval {low:.3f} to {high:.3f}, {truth['tomo_id'].nunique()} tomograms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

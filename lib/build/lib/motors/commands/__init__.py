@@ -1,0 +1,1 @@
+"""Commands that come in groups: `motors download ...` and `motors kaggle ...`."""

@@ -1,0 +1,66 @@
+"""What every command shares: its exit codes, and how it speaks to a terminal, beside results on standard output."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+QUIET = 10.0  # seconds between two progress lines where there is no terminal
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+CODES = {  # the one table of them: help and README are made from it
+    DONE: "done",
+    FAILED: "failed: a notebook, a server, or a part of the work",
+    REFUSED: "refused: the input is wrong, nothing was done",
+    INTERRUPTED: "interrupted: the same command goes on where it stopped",
+}
+OF_A_RUN = {"succeeded": DONE, "failed": FAILED, "refused": REFUSED, "interrupted": INTERRUPTED}
+
+
+class Meter:
+    """One line that is written over on a terminal; elsewhere a new line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.terminal = sys.stderr.isatty()
+        self.shown = -QUIET
+
+    def show(self, line: str) -> None:
+        """Show the newest line."""
+        text = f"{self.name}: {line}"
+        if self.terminal:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r\x1b[K{text[:width]}")
+            sys.stderr.flush()
+        elif time.monotonic() - self.shown >= QUIET:
+            self.shown = time.monotonic()
+            say(text)
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self.terminal:
+            sys.stderr.write("\r\x1b[K")
+
+
+def say(line: str) -> None:
+    """Write one line to the terminal, beside results on standard output."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def run_notebook(notebook: str, parameters: dict[str, str]) -> int:
+    """Run one notebook strictly, with its progress on the terminal, and return the exit code."""
+    from pathlib import Path
+
+    from motors.pipeline.runner import run
+
+    sys.modules.setdefault("rfc3987_syntax", None)  # a grammar of web addresses: no notebook needs it, it loads for 3 s
+    name = Path(notebook).stem
+    meter = Meter(name)
+    try:
+        record = run(notebook, parameters, show=meter.show)
+    finally:
+        meter.end()
+    ended = f" in {record['seconds']:.0f} s" if record["status"] == "succeeded" else f": {record['error']}"
+    say(f"{name}: {record['status']}{ended}")
+    return OF_A_RUN[record["status"]]

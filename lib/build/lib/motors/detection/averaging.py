@@ -1,0 +1,99 @@
+"""Where tiles overlap, their logits are averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from motors.experiments.config import Experiment
+from motors.geometry import Shape
+
+
+class Mean:
+    """The mean of what overlapping tiles say, on a grid over the whole volume."""
+
+    def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
+        self.shape, self.patch, self.cells, self.planar, self.align = shape, patch, cells, experiment.is_2d, align
+        self.goal = tuple(max(1, round(side / cell)) for side, cell in zip(shape, cells, strict=True))
+        stride = experiment.stride
+        self.answer = (1 if self.planar else patch[0] // stride, patch[1] // stride, patch[2] // stride)
+        self.steps = (cells[0] if self.planar else stride, stride, stride)  # voxels per cell before interpolation
+        if align and any(step % cell for step, cell in zip(self.steps, cells, strict=True)):
+            raise ValueError(f"cells of {cells} voxels do not divide the stride {stride}: choose 1, 2, 4, 8 or 16")
+        grid = [math.ceil(side / step) for side, step in zip(shape, self.steps, strict=True)]
+        grid = [self.goal[0], *grid[1:]] if self.planar else grid
+        self.sums = torch.zeros(grid if align else self.goal, device=device)
+        self.counts = torch.zeros_like(self.sums)
+
+    def add(self, answers: torch.Tensor, starts: Sequence[Shape]) -> None:
+        """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
+        answers = answers[:, :, None] if self.planar else answers
+        if answers.shape[1:] != (1, *self.answer):
+            raise ValueError(
+                f"the network answers {tuple(answers.shape[1:])} to a tile of {self.patch} voxels, wanted"
+                f" {(1, *self.answer)}: one channel, a cell per stride of its experiment"
+            )
+        if not self.align:
+            size = [max(1, round(p * n / s)) for p, n, s in zip(self.patch, self.goal, self.shape, strict=True)]
+            answers = functional.interpolate(answers, size, mode="trilinear", align_corners=False)
+        place = self._exact if self.align else self._nearest
+        for answer, start in zip(answers[:, 0], starts, strict=True):
+            into, part = zip(*map(place, range(3), start, answer.shape), strict=True)
+            self.sums[into] += answer[part]
+            self.counts[into] += 1
+
+    def _exact(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
+        """Return where an aligned tile goes along an axis, and which part of it."""
+        cells = self.sums.shape[axis]
+        if self.planar and axis == 0:  # the cell that holds the middle of the three slices
+            low = min(max(int((start + self.patch[0] / 2) / self.steps[0]), 0), cells - 1)
+        else:
+            low = start // self.steps[axis]
+        high = min(low + size, cells)
+        return slice(max(low, 0), high), slice(max(-low, 0), high - low)
+
+    def _nearest(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
+        """Return the same as the original solution, whose cells do not fit its tiles."""
+        scale = self.goal[axis] / self.shape[axis]
+        first, last = max(start, 0), min(start + self.patch[axis], self.shape[axis])
+        part = scaled_range(first - start, last - start, scale, size)
+        return scaled_range(first, last, scale, self.goal[axis]), part
+
+    def finish(self) -> np.ndarray:
+        """Return the mean on the grid that is wanted."""
+        if not (self.counts > 0).all():
+            raise ValueError(f"{int((self.counts == 0).sum())} cells are covered by no tile: choose larger cells")
+        mean = self.sums / self.counts
+        if not torch.isfinite(mean).all():
+            raise ValueError("the network answers NaN or infinity: check its weights, or its precision if on a GPU")
+        if self.align:
+            size = [n * s // c for n, s, c in zip(mean.shape, self.steps, self.cells, strict=True)]
+            mean = functional.interpolate(mean[None, None], size, mode="trilinear", align_corners=False)[0, 0]
+            mean = mean[tuple(map(slice, self.goal))]
+        return mean.cpu().numpy()
+
+
+def scaled_range(start: int, end: int, scale: float, cells: int) -> slice:
+    """Return the cells that the original solution gave to the voxels from `start` to before `end`.
+
+    Parameters
+    ----------
+    start, end : in voxels
+    scale : cells per voxel
+    cells : on the whole axis
+
+    Returns
+    -------
+    At least one cell: both ends rounded, half to even, or, where that changes the number of cells, the place that is
+    off the least
+    """
+    size = max(1, round((end - start) * scale))
+    low = round(start * scale)
+    if round(end * scale) - low != size:
+        places = [place for place in (low, int(start * scale)) if 0 <= place <= cells - size]
+        low = min(places, key=lambda place: abs(place - start * scale) + abs(place + size - end * scale))
+    return slice(low, low + size)

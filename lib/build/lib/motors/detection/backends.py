@@ -1,0 +1,210 @@
+"""Ways to compute what a network predicts: each is tried on a real tile, and the fastest that agrees is kept.
+
+Which one is fastest depends on network, processor and versions: it is measured, once for each machine. Without AVX512,
+OpenVINO was 1.3 times (ResNeXt-50, DenseNet-121) to 4.7 times (X3D-M) as fast as PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from motors.experiments.config import Experiment
+from motors.geometry import Shape
+from motors.networks.rewriting import rewritten
+from motors.workspace.files import write_json
+
+AGREE = 1e-3  # the largest difference of logits that is called rounding, of float32
+ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a fortieth
+COSTLY = {
+    "openvino": 30.0,
+    "compiled": 120.0,
+}  # seconds to make, about: only tried where ten times as much is to be done
+CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
+
+
+class Backend(NamedTuple):
+    """A network made ready to predict.
+
+    Parameters
+    ----------
+    name : of the way it computes
+    network : from grey levels to logits, as the module itself
+    seconds : what each way that was tried took for a tile; empty where the choice was remembered or given
+    """
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    seconds: Mapping[str, float]
+
+
+def available(device: torch.device) -> list[str]:
+    """Return the names of the backends that this machine can try on a device, "eager" first."""
+    if device.type != "cpu":
+        return ["eager", "rewritten", "channels-last"]
+    names = ["eager", "rewritten", "channels-last"]
+    names += ["bfloat16"] if has_bfloat16() else []
+    return names + ["compiled"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 itself, and is not asked to refrain from it."""
+    asked = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    flags = Path("/proc/cpuinfo")
+    native = flags.is_file() and bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text(encoding="utf-8").split()))
+    return native and asked in ("", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX", "AVX10_1_512_AMX")
+
+
+def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a network as the backend called `name` computes it, for tiles of the shape of `example`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend.
+    """
+    if name == "eager":
+        return network
+    quick = rewritten(network)
+    if name == "rewritten":
+        return quick
+    if name == "channels-last":
+        layout = torch.channels_last_3d if example.ndim == 5 else torch.channels_last
+        quick = quick.to(memory_format=layout)
+        return lambda tiles: quick(tiles.contiguous(memory_format=layout))
+    if name == "bfloat16":
+
+        def mixed(tiles: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return quick(tiles).float()
+
+        return mixed
+    if name == "compiled":
+        return torch.compile(quick, dynamic=False)
+    if name == "openvino":
+        return _openvino(network, example)
+    raise ValueError(f"no backend is called {name!r}: choose one of {', '.join(available(example.device))}")
+
+
+def choose(
+    network: nn.Module, experiment: Experiment, tile: Shape, *, device: torch.device, tiles: int, batch: int = 1
+) -> Backend:
+    """Return the fastest way to compute a network here whose answers are those of the network.
+
+    Parameters
+    ----------
+    network : in evaluation mode, on `device`
+    experiment : its settings
+    tile : `(z, y, x)` of the tiles, in voxels
+    device : where to compute
+    tiles : how many there will be: what takes long to make is only tried where that pays
+    batch : tiles at once
+    """
+    shape = (batch, *tile) if experiment.is_2d else (batch, 1, *tile)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randint(0, 256, shape, generator=generator).float().to(device)
+    key, known = _key(experiment, shape, device), _remembered()
+    if known.get(key) in available(device):
+        return Backend(known[key], make(known[key], network, example), {})
+    seconds, networks = {}, {}
+    expected, seconds["eager"] = _timed(network, example)
+    networks["eager"] = network
+    for name in available(device)[1:]:
+        if seconds["eager"] * tiles / batch < 10 * COSTLY.get(name, 0.0):
+            continue
+        try:
+            made = make(name, network, example)
+            found, took = _timed(made, example)
+        except (RuntimeError, ImportError) as error:  # no compiler, an operation that is not there, too little memory
+            warnings.warn(f"{experiment.name} cannot be computed by {name} ({str(error)[:80]}): left out", stacklevel=2)
+            continue
+        if (found - expected).abs().max() <= (ROUGHLY if name == "bfloat16" else AGREE):
+            seconds[name], networks[name] = took, made
+    best = min(seconds, key=seconds.__getitem__)
+    if tiles / batch >= 10 * max(COSTLY.values()) / seconds["eager"]:  # all were tried: worth remembering
+        _remember(key, best)
+    return Backend(best, networks[best], seconds)
+
+
+@torch.inference_mode()
+def _timed(network: Callable[[Tensor], Tensor], example: Tensor) -> tuple[Tensor, float]:
+    """What a network says and the seconds it takes, the better of two after one to warm up."""
+    network(example)
+    took = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        found = network(example)
+        if example.device.type == "cuda":
+            torch.cuda.synchronize(example.device)
+        took.append(time.perf_counter() - begin)
+    return found.float(), min(took)
+
+
+def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    """The network in OpenVINO, in float32, on as many threads as PyTorch has."""
+    import openvino
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # shapes are constants of the trace, as they should be
+        model = openvino.convert_model(network, example_input=example, input=[tuple(example.shape)])
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    size = len(example)
+
+    def predict(tiles: Tensor) -> Tensor:
+        missing = size - len(tiles)  # of the last batch
+        full = torch.cat([tiles, tiles.new_zeros(missing, *tiles.shape[1:])]) if missing else tiles
+        return torch.from_numpy(compiled(full.contiguous().numpy())[0].copy())[: len(tiles)]
+
+    return predict
+
+
+def _key(experiment: Experiment, shape: tuple[int, ...], device: torch.device) -> str:
+    """What a choice depends on: the network, the tiles, the processor, the versions."""
+    settings: dict[str, Any] = json.loads(experiment.to_json())
+    network = {name: settings[name] for name in ("encoder", "encoder_options", "neck", "decoder_channels", "stride")}
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    isa = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
+    about = [network, shape, platform.node(), chip, isa, torch.__version__, torch.get_num_threads(), available(device)]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file() -> Path:
+    """Where choices are remembered."""
+    folder = os.environ.get(CACHE) or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(folder) / "motors" / "backends.json"
+
+
+def _remembered() -> dict[str, str]:
+    """The choices of earlier runs on this machine; none where they cannot be read."""
+    try:
+        return json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    """Say something once."""
+    warnings.warn(sentence, stacklevel=3)
+
+
+def _remember(key: str, name: str) -> None:
+    """Write a choice down; a folder that cannot be written to costs a trial the next time, no more."""
+    try:
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(_file(), _remembered() | {key: name})
+    except OSError as error:
+        _warn_once(f"the choice of a backend cannot be remembered ({error}): it will be made again the next time")

@@ -1,0 +1,259 @@
+"""The candidates of one tomogram: read, put right, resampled and predicted, on one path for one and for many."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from motors.detection.engine import Network, heatmap
+from motors.detection.heatmap import Grid
+from motors.detection.tiling import MULTIPLE, cell_strides, plan
+from motors.experiments.config import Experiment
+from motors.geometry import Shape
+from motors.tables import join
+from motors.volumes import formats, quality_control, resampling, slices
+from motors.volumes.quality_control import Finding
+from motors.volumes.tomogram import Tomogram
+from motors.workspace import code_hash
+from motors.workspace.files import write_json
+
+Source = Tomogram | str | Path
+
+
+def detect(
+    network: Network,
+    experiment: Experiment,
+    tomogram: Tomogram,
+    *,
+    spacing: float | None = None,
+    run: str = "",
+    symmetries: Sequence[str] = ("zyx",),
+    average: bool = False,
+    threshold: float = 0.05,
+    most: int = 100,
+    repair: bool = True,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return where a network believes that motors are in a tomogram; warns of what is wrong with its intensities.
+
+    Parameters
+    ----------
+    network, experiment : as for `heatmap`
+    tomogram : in any spacing
+    spacing : ångström per voxel; goes before what the tomogram states, with a warning where the two differ
+    run : name of the trained network, by default that of the experiment
+    symmetries : names of orientations; each gives candidates of its own, as in the original solution
+    average : True averages the orientations to one heatmap, which gives one list of candidates
+    threshold : the lowest score of a candidate
+    most : at most so many candidates in a list
+    repair : True repairs wrapped intensities first, see `quality_control.repair`; False takes them as they are
+    options : further parameters of `heatmap`
+
+    Returns
+    -------
+    tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged. Candidates
+    of one run and symmetry are at least 1000 ångström from each other, best first
+
+    Raises
+    ------
+    ValueError
+        If the spacing is not known, or as `heatmap`.
+    """
+    settings = {"symmetries": tuple(symmetries), "average": average, "threshold": threshold, "most": most}
+    detector = Detector(network, experiment, run=run, **settings, repair=repair, options=options)
+    ready = detector.prepare(tomogram, spacing=spacing)
+    for finding in ready.findings:
+        warnings.warn(f"{ready.name} is {finding.name}: {finding.about}", stacklevel=2)
+    return detector.candidates(ready.name, detector.grids(ready))
+
+
+class Ready(NamedTuple):
+    """A tomogram in the spacing of an experiment; what it was before, and what was wrong with it."""
+
+    name: str
+    voxels: np.ndarray
+    shape: Shape
+    spacing: float
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A network with everything else that decides which candidates it finds; the parameters are those of `detect`.
+
+    Parameters
+    ----------
+    fill : True interpolates a few missing or damaged slices, see `slices.read_repaired`; False refuses such a stack
+    reading : how files are to be read, parameters of `formats.read` such as axes and invert
+    """
+
+    network: Network | None
+    experiment: Experiment
+    run: str = ""
+    symmetries: tuple[str, ...] = ("zyx",)
+    average: bool = False
+    threshold: float = 0.05
+    most: int = 100
+    repair: bool = True
+    fill: bool = False
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
+        """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If it cannot be read or its spacing is not known.
+        """
+        stack = not isinstance(source, Tomogram) and Path(source).is_dir() and Path(source).suffix != ".zarr"
+        tomogram, findings = self._open(source, name, spacing, stack)
+        spacing = _agreed(tomogram, spacing)
+        voxels = tomogram.voxels
+        if self.repair:
+            voxels, found = quality_control.repair(voxels, compressed=stack)
+            findings += found
+        ready = resampling.resample(voxels, spacing, self.experiment.spacing, by=self.experiment.resampling)
+        return Ready(tomogram.name, ready, tomogram.voxels.shape, spacing, findings)
+
+    def _open(self, source: Source, name: str, spacing: float | None, stack: bool) -> tuple[Tomogram, list[Finding]]:
+        """Return a tomogram as it is stored, and which of its slices had to be filled in."""
+        if isinstance(source, Tomogram):
+            return source, []
+        try:
+            return formats.read(source, name=name or None, spacing=spacing, **self.reading), []
+        except (FileNotFoundError, ValueError):
+            if not (self.fill and stack):
+                raise
+        voxels, wrong = slices.read_repaired(source)
+        voxels = 255 - voxels if self.reading.get("invert") else voxels
+        few = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
+        about = f"z = {few} interpolated, because {next(iter(wrong.values()))}"
+        tomogram = Tomogram(name or Path(source).name, voxels, spacing)
+        return tomogram, [Finding("filled slices", len(wrong), about)]
+
+    def grids(self, ready: Ready) -> dict[str, Grid]:
+        """Return the heatmaps of a tomogram by symmetry.
+
+        Where memory runs out, tiles are halved twice, and then the CPU computes; a warning says so.
+
+        Raises
+        ------
+        ValueError
+            As `heatmap`.
+        MemoryError, torch.OutOfMemoryError
+            If even that does not help.
+        """
+        for change, options in self._attempts(ready.voxels.shape):
+            try:
+                grids = self._grids(ready, **options)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                last = error
+                continue
+            if change:
+                warnings.warn(f"{ready.name} was predicted {change}: memory had run out", stacklevel=2)
+            return grids
+        raise last
+
+    def _attempts(self, shape: Shape) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield options that need less and less memory, each with its name."""
+        options = dict(self.options)
+        yield "", options
+        names = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original"}
+        tile = plan(shape, self.experiment, **{names[key]: options[key] for key in names if key in options}).tile
+        for _ in range(2):
+            smaller = tuple(max(MULTIPLE, side // 2 // MULTIPLE * MULTIPLE) for side in tile)
+            tile = (tile[0], *smaller[1:]) if self.experiment.is_2d else smaller
+            yield f"in tiles of {tile}", options | {"tile": tile, "batch": 1}
+        if torch.cuda.is_available() and not str(options.get("device") or "").startswith("cpu"):
+            yield "on the CPU", options | {"device": "cpu"}
+
+    def _grids(self, ready: Ready, **options: Any) -> dict[str, Grid]:
+        """Return the heatmaps of a tomogram, or raise whatever comes."""
+        cells = cell_strides(self.experiment, options.get("cell_stride", 8))
+        size = tuple(cell * spacing for cell, spacing in zip(cells, self.experiment.spacing, strict=True))
+        names, grids = list(self.symmetries), {}
+        for group in [names] if self.average else [[name] for name in names]:
+            probabilities = heatmap(self.network, self.experiment, ready.voxels, symmetries=group, **options)
+            grids["+".join(group)] = Grid(probabilities, size, ready.shape, ready.spacing)
+        return grids
+
+    def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
+        """Return the candidates in all heatmaps of the tomogram called `name`."""
+        run, limits = self.run or self.experiment.name, {"threshold": self.threshold, "most": self.most}
+        return join(grid.candidates(name, run, symmetry, **limits) for symmetry, grid in grids.items())
+
+    def folder(self, output: Path, **settings: Any) -> Path:
+        """Return the folder in `output` for what is found with these settings; it holds them as settings.json."""
+        without = ("batch", "device")  # change nothing but the speed
+        names = ("symmetries", "average", "threshold", "most", "repair", "fill", "reading")
+        settings = {
+            "run": self.run or self.experiment.name,
+            "experiment": json.loads(self.experiment.to_json()),
+            "weights": weights_key(self.network),
+            "code": _code(),
+            **{name: getattr(self, name) for name in names},
+            **{name: value for name, value in self.options.items() if name not in without},
+            **settings,
+        }
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+        folder = output / f"{self.experiment.name}-{key}"
+        write_json(folder / "settings.json", settings)
+        return folder
+
+
+def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
+    """Return the spacing to go by: the one that was given, else the tomogram's own."""
+    own = tomogram.spacing
+    if spacing is None and own is None:
+        raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
+    if spacing is not None and own is not None and not math.isclose(own, spacing, rel_tol=0.01):
+        warnings.warn(f"{tomogram.name} states {own} Å per voxel, but {spacing} Å was given and is used", stacklevel=3)
+    return float(own if spacing is None else spacing)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an exception says that memory ran out, of a GPU or of the machine."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
+
+
+def source_key(source: Source) -> str | None:
+    """Return a hash of where the files of a tomogram are, how large and of when; None for one in memory."""
+    if isinstance(source, Tomogram):
+        return None
+    path = Path(source).resolve()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    about = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in ((file, file.stat()) for file in files)]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def weights_key(network: Network | None) -> str | None:
+    """Return a hash of the weights of a network; None if it has no weights."""
+    if not isinstance(network, torch.nn.Module):
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Return a hash of the code that candidates depend on."""
+    code = code_hash.library_behind("import motors.detection.detector, motors.networks.factory")
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""A network over one tomogram: tiles, symmetries, precision and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from motors import geometry
+from motors.detection.averaging import Mean
+from motors.detection.tiling import cell_strides, plan
+from motors.experiments.config import Experiment
+from motors.geometry import Shape, Symmetry
+from motors.networks.factory import channels_last
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
+
+
+def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **options: Any) -> np.ndarray:
+    """Return how likely a motor is at each place of a tomogram: the sigmoid of `logits`, whose parameters it takes.
+
+    Returns
+    -------
+    `(z, y, x)` float32 in [0, 1]; cell k of the grid is centred at `geometry.cell_to_voxel(k, cells)`, with the cells
+    of `cell_strides`
+    """
+    return torch.from_numpy(logits(network, experiment, voxels, **options)).sigmoid().numpy()
+
+
+@torch.inference_mode()
+def logits(
+    network: Network,
+    experiment: Experiment,
+    voxels: np.ndarray,
+    *,
+    symmetries: Sequence[str] = ("zyx",),
+    cell_stride: int = 8,
+    original: bool = False,
+    tile: Shape | None = None,
+    overlap: float | None = None,
+    voxels_at_once: int | None = None,
+    batch: int | None = None,
+    device: str | torch.device | None = None,
+) -> np.ndarray:
+    """Return the mean answer of a network to all tiles of a tomogram, seen in several orientations.
+
+    Tiles begin at multiples of the network's stride, so that every answer has one place. They are averaged on the
+    network's own grid, which is then interpolated to `cell_stride`. A 2D network sees three slices at a time, in
+    ascending z, and its answer goes to the cell that holds the middle one.
+
+    Parameters
+    ----------
+    network : from grey levels 0 to 255, `(b, 1, z, y, x)` or, for a 2D network, `(b, 3, y, x)`, to logits of a cell per
+        stride, `(b, 1, z, y, x)` or `(b, 1, y, x)`
+    experiment : its settings
+    voxels : `(z, y, x)` uint8 tomogram in the spacing of the experiment
+    symmetries : names of the orientations to average
+    cell_stride : size of the cells, in voxels of the finest axis: 8 voxels of 16 ångström make cells of 128 ångström
+    original : True puts tiles and predictions where the original solution did: its patches, the last one flush with the
+        end, every prediction at the nearest cell, up to half a cell off
+    tile, overlap, voxels_at_once, batch : of the tiles, see `motors.detection.tiling.plan`
+    device : where to compute; by default on the GPU if there is one. A network that is a torch module is moved there
+
+    Returns
+    -------
+    `(z, y, x)` float32 logits; axes have `round(side / cell)` cells, at least one
+
+    Raises
+    ------
+    ValueError
+        If the volume is not uint8, the network still trains, does not answer a cell per stride, or answers NaN, or if a
+        symmetry or a size does not fit.
+    """
+    if voxels.ndim != 3 or voxels.dtype != np.uint8:
+        raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")
+    turns = _symmetries(symmetries, experiment)
+    settings = {"tile": tile, "overlap": overlap, "voxels": voxels_at_once, "batch": batch, "original": original}
+    tiles = plan(voxels.shape, experiment, **settings)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if isinstance(network, torch.nn.Module):
+        if network.training:
+            raise ValueError("the network is still training: call network.eval() before it predicts")
+        network.to(device)
+        if device.type == "cpu":
+            channels_last(network)
+    mean = Mean(voxels.shape, tiles.tile, experiment, cell_strides(experiment, cell_stride), not original, device)
+    precision = PRECISIONS.get(experiment.precision) if device.type == "cuda" else None
+    with torch.autocast(device.type, precision, enabled=precision is not None):
+        for first in range(0, len(tiles.starts), tiles.batch):
+            starts = tiles.starts[first : first + tiles.batch].tolist()
+            cut = np.stack([geometry.cut(voxels, start, tiles.tile) for start in starts])
+            seen = torch.from_numpy(cut).to(device).float()
+            seen = seen if experiment.is_2d else seen[:, None]
+            for turn in turns:
+                mean.add(turn.invert(network(turn.apply(seen)).float()), starts)
+    return mean.finish()
+
+
+def _symmetries(names: Sequence[str], experiment: Experiment) -> list[Symmetry]:
+    """Return the symmetries called `names`, if the network can see them."""
+    turns = [Symmetry.from_name(name) for name in ([names] if isinstance(names, str) else names)]
+    if not turns:
+        raise ValueError("no symmetry came: give at least one, zyx for none")
+    if experiment.is_2d and (wrong := [turn.name for turn in turns if not turn.planar]):
+        raise ValueError(f"the 2D network {experiment.name} cannot be mirrored along z: leave out {', '.join(wrong)}")
+    return turns

@@ -1,0 +1,94 @@
+"""Heatmaps that know where they are: their candidates, how they meet on one grid, and how they are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from motors import geometry, heatmaps
+from motors.geometry import MATCH_RADIUS, Shape, Spacing
+from motors.tables import POINT, join
+from motors.workspace.files import renamed
+
+ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from its first corner.
+
+    Parameters
+    ----------
+    cells : `(z, y, x)` probabilities
+    size : sides of a cell, in ångström
+    shape, spacing : of the tomogram, in voxels and ångström per voxel
+    """
+
+    cells: np.ndarray
+    size: Spacing
+    shape: Shape
+    spacing: float
+
+    def candidates(self, name: str, run: str, symmetry: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
+        """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`."""
+        radius = MATCH_RADIUS / min(self.size)
+        found, scores = heatmaps.peaks(self.cells, threshold=threshold, radius_cells=radius, most=most)
+        points = geometry.cell_to_voxel(found, np.divide(self.size, self.spacing))
+        table = pd.DataFrame(points.clip(0, np.subtract(self.shape, 1)), columns=POINT)
+        return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
+
+    def onto(self, other: Grid) -> np.ndarray:
+        """Return what this heatmap says at the centres of the `other` one's cells, interpolated, float32.
+
+        Beyond the outermost centres it says what it says there.
+        """
+        step = np.divide(other.size, self.size)
+        cells = self.cells.astype(np.float32, copy=False)
+        return ndimage.affine_transform(cells, step, (step - 1) / 2, other.cells.shape, order=1, mode="nearest")
+
+
+def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
+    """Write the heatmaps of one tomogram by symmetry, rounded to float16, to a compressed `.npz` file."""
+    first = next(iter(grids.values()))
+    about = {key: getattr(first, key) for key in ABOUT}
+    arrays = {symmetry: grid.cells.astype(np.float16) for symmetry, grid in grids.items()}
+    with renamed(path) as partial:
+        np.savez_compressed(partial, **about, **arrays)
+
+
+def kept(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
+    """Return the heatmaps of a tomogram that `detect_all` kept in `output`, by run and symmetry.
+
+    Of a run that was there several times, with other weights or settings, those of the last time.
+
+    Parameters
+    ----------
+    output : as given to `detect_all`, possibly for several networks
+    name : of the tomogram
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    paths = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    newest: dict[str, tuple] = {}  # weights and code of a run; its symmetries may lie in several folders
+    grids: dict[tuple[str, str], Grid] = {}
+    for path in paths:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        run, made = about.get("run"), (about.get("weights"), about.get("code"))
+        if run and newest.setdefault(run, made) == made and path.with_name(f"{name}.npz").is_file():
+            with np.load(path.with_name(f"{name}.npz")) as arrays:
+                size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
+                for symmetry in (each for each in arrays if each not in ABOUT):
+                    grid = Grid(arrays[symmetry], tuple(size), tuple(shape), spacing)
+                    grids.setdefault((run, symmetry), grid)
+    if not grids:
+        raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with keep=True")
+    return grids

@@ -1,0 +1,92 @@
+"""How much memory a network takes, and how large its tiles may be for it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from motors.experiments.config import Experiment
+
+UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+SPARE = 0.8  # of a budget is planned with: convolutions need room to work in
+SIDE = 64  # voxels of the tile that is counted; 3D networks take memory in proportion to voxels
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive while a network runs, and their peak; no numbers are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if id(storage) not in self.held:
+                    self.held[id(storage)] = storage.nbytes()
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._freed, id(storage))
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _freed(self, key: int) -> None:
+        self.now -= self.held.pop(key, 0)
+
+
+@torch.no_grad()
+def bytes_per_voxel(network: nn.Module, experiment: Experiment) -> float:
+    """Return the bytes of activations at the peak of a forward pass in float32, for each voxel of a tile.
+
+    Shapes pass through a copy of the network on PyTorch's meta device: nothing is computed, weights are not counted.
+    """
+    shape = (1, *experiment.patch) if experiment.is_2d else (1, 1, SIDE, SIDE, SIDE)
+    shadow, live = copy.deepcopy(network).eval().to("meta"), _Live()
+    tile = torch.empty(shape, device="meta")
+    with live:
+        shadow(tile)
+    return (live.peak + tile.nbytes) / math.prod(shape)
+
+
+def voxels_within(network: nn.Module, experiment: Experiment, budget: int) -> int:
+    """Return how many voxels a tile of a network may have for its activations to stay within `budget` bytes."""
+    return int(SPARE * budget / bytes_per_voxel(network, experiment))
+
+
+def parse(text: str) -> int:
+    """Return the bytes of a size such as "8GiB", "500 MB" or "1073741824".
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in UNITS or float(match[1]) <= 0:
+        raise ValueError(f"a memory of {text!r} came: write a number and a unit, such as 8GiB")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def free(device: torch.device) -> int:
+    """Return the bytes that are free on a device: of a GPU, or what the operating system would give a process."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    known = [int(text) for path in limits if path.is_file() and (text := path.read_text().strip()).isdigit()]
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8") if Path("/proc/meminfo").is_file() else ""
+    found = re.search(r"MemAvailable:\s*(\d+) kB", lines)
+    return min([*known, int(found[1]) * 1024 if found else 4 * 2**30])

@@ -1,0 +1,72 @@
+"""What a network says about a few tomograms with a motor: computed here, drawn by `visualization.plots`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motors.detection import engine
+from motors.detection.tiling import cell_strides
+from motors.experiments.config import Experiment
+from motors.labels import table
+from motors.labels.table import Labels
+from motors.tables import POINT
+from motors.volumes import resampling
+from motors.volumes.cuts import slab
+from motors.volumes.prepared import open_prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """One XY slice of a tomogram, through its first motor, with what a network says there.
+
+    Parameters
+    ----------
+    tomo_id : of the tomogram
+    image : `(y, x)` float32, the mean of five slices
+    cells : `(y, x)` logits of the cells that cover it
+    z : its height, in voxels
+    points_zyx : `(n, 3)` motors of the tomogram, in voxels
+    spacing : ångström per voxel, along z, y, x
+    """
+
+    tomo_id: str
+    image: np.ndarray
+    cells: np.ndarray
+    z: float
+    points_zyx: np.ndarray
+    spacing: tuple[float, float, float]
+
+
+def previews(
+    network: Any,
+    experiment: Experiment,
+    known: Labels,
+    folder: Path | str,
+    *,
+    spacing: Sequence[float] | None = None,
+    count: int = 4,
+) -> list[Preview]:
+    """Return what a network says at the motors of the first tomograms that have one.
+
+    Parameters
+    ----------
+    network, experiment : as for `motors.detection.engine.heatmap`
+    known : labels of the tomograms, of which the first `count` with a motor are taken
+    folder : their prepared volumes
+    spacing : ångström per voxel of those along z, y, x, where it is not the experiment's
+    """
+    motors = table.prepared(known, experiment.spacing)[1].groupby("tomo_id", sort=False)
+    found = []
+    for _, (name, points) in zip(range(count), motors, strict=False):
+        stored, spacings = open_prepared(folder, name), (spacing or experiment.spacing, experiment.spacing)
+        voxels = resampling.resample(stored, *map(tuple, spacings), by=experiment.resampling)
+        logits = engine.heatmap(network, experiment, voxels)
+        z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
+        cells = logits[min(int(z / cell_strides(experiment)[0]), len(logits) - 1)]
+        found.append(Preview(name, slab(voxels, z), cells, z, points[POINT].to_numpy(), experiment.spacing))
+    return found

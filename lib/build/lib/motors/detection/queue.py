@@ -1,0 +1,295 @@
+"""Many tomograms: one queue for all devices, what is current taken from before, what fails reported."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import pickle
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from motors.detection.detector import Detector, Source, source_key, weights_key
+from motors.detection.engine import Network
+from motors.detection.workers import Device, Outcome, Station, Task, check_device
+from motors.experiments.config import Experiment
+from motors.tables import CANDIDATE, join
+from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import write_table
+from motors.workspace.progress import Progress, progress
+
+POLICIES = ("strict", "carry on")
+FAULTS = ["tomo_id", "stage", "reason"]
+LIMIT = 900.0  # seconds that reading one tomogram may take: the largest of the competition need some 20
+PATIENCE = 3  # tomograms in a row at which a device may end before it is given up
+GRACE = 60.0  # seconds that workers may go on with what they have begun when the time is up
+
+
+def detect_all(
+    network: Network,
+    experiment: Experiment,
+    tomograms: Mapping[str, str | Path] | Iterable[Tomogram],
+    output: str | Path,
+    *,
+    spacing: float | Mapping[str, float] | None = None,
+    run: str = "",
+    symmetries: Sequence[str] = ("zyx",),
+    average: bool = False,
+    threshold: float = 0.05,
+    most: int = 100,
+    repair: bool = True,
+    reading: Mapping[str, Any] | None = None,
+    keep: bool = False,
+    title: str = "detect",
+    policy: str = "strict",
+    devices: Workers | None = None,
+    limit: float = LIMIT,
+    until: float | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return the candidates of many tomograms; those of each are kept on disk as soon as they are found.
+
+    One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
+    these settings and of the library's code for this. A tomogram that comes by its path and whose CSV was made from
+    the same files, by path, size and time, is not computed again.
+
+    Parameters
+    ----------
+    network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
+    tomograms : files or folders by name, the next of which is read while one is computed, or the tomograms themselves
+    output : folder, made if necessary; gets `faults.csv`, the tomograms without candidates: tomo_id, stage, reason
+    spacing : ångström per voxel: one number, or one for each name; goes before what files state
+    repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
+    reading : how files are to be read: parameters of `formats.read`, such as axes and invert
+    keep : keep the heatmaps too, for `kept`: one for each orientation, in an `.npz` beside the CSV. As float16 they
+        have 1.3 MB for a tomogram of the competition, before they are compressed
+    title : what the progress line says
+    policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in
+        `faults.csv`, and interpolates slices where only a few are missing or damaged
+    devices : processes that share the tomograms; by default this process computes alone
+    limit : seconds that reading one tomogram may take
+    until : when to begin no further tomogram, by `time.monotonic`; those that are left are listed as faults
+
+    Returns
+    -------
+    All candidates, see `detect`, in the order of the tomograms
+
+    Raises
+    ------
+    ValueError
+        If two tomograms have one name, the policy is unknown, or, with "strict", as `detect`.
+    OSError
+        With "strict", if a tomogram cannot be read or the disk is full.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"there is no policy {policy!r}: choose one of {', '.join(POLICIES)}")
+    symmetries, fill = (symmetries,) if isinstance(symmetries, str) else tuple(symmetries), policy == "carry on"
+    how = (run, symmetries, average, threshold, most, repair, fill, dict(reading or {}), options)
+    detector = Detector(network, experiment, *how)
+    output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
+    every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", keep, limit)
+    found: dict[str, pd.DataFrame | None] = {}
+    faults: list[list[str]] = []
+    with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
+        for outcome in (devices or _Here()).outcomes(detector, _tasks(tomograms, every, found, meter), until):
+            faults += _fault(outcome, policy)
+            found[outcome.name] = outcome.candidates
+            meter.advance()
+    write_table(output / "faults.csv", pd.DataFrame(faults, columns=FAULTS))
+    return join(table for table in found.values() if table is not None)
+
+
+def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
+    """Yield the tomograms that are not done, each as `every` with name and spacing; put the others in `found`."""
+    named = isinstance(tomograms, Mapping)
+    for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
+        if name in found:
+            raise ValueError(f"two tomograms are called {name}: give each a name of its own")
+        found[name] = _done(every.folder, name, source, every.keep)
+        if found[name] is None:
+            spacing = every.spacing.get(name) if isinstance(every.spacing, dict) else every.spacing
+            yield every._replace(name=name, source=source, spacing=spacing)
+        else:
+            meter.advance()
+
+
+def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
+    """Return the row of a tomogram that failed, if it did; with "strict", raise why. Pass on warnings."""
+    for message in outcome.warnings:
+        warnings.warn(message, stacklevel=3)
+    if outcome.error is None:
+        return []
+    if policy == "strict":
+        raise _explained(outcome)
+    return [[outcome.name, outcome.stage, str(outcome.error)]]
+
+
+def _done(folder: Path, name: str, source: Source, keep: bool) -> pd.DataFrame | None:
+    """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
+    files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * keep)]
+    if isinstance(source, Tomogram) or not Path(source).exists() or not all(file.is_file() for file in files):
+        return None
+    if files[0].read_text(encoding="utf-8") != source_key(source):
+        return None
+    return read_candidates(files[1])
+
+
+def read_candidates(path: str | Path) -> pd.DataFrame:
+    """Return the candidates in a file, exactly as they were written."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False).astype(CANDIDATE)
+
+
+def _explained(outcome: Outcome) -> Exception:
+    """Return the exception of a tomogram, saying what to do if the disk is full."""
+    error = outcome.error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        sentence = f"the disk is full at tomogram {outcome.name}: free some space and run again, the rest is kept"
+        return OSError(error.errno, sentence)
+    error.add_note(f"tomogram {outcome.name}, stage {outcome.stage}")
+    return error
+
+
+def _late(task: Task) -> Outcome:
+    """Return what becomes of a tomogram for which no time is left."""
+    return Outcome(task.name, None, "time", TimeoutError("the time was up before it was predicted"))
+
+
+class _Here:
+    """This process, with the device that the options name."""
+
+    def outcomes(self, detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
+        """Yield what becomes of each tomogram."""
+        station, task = Station(detector), next(tasks, None)
+        while task is not None:
+            late = until is not None and time.monotonic() >= until
+            following = next(tasks, None)
+            yield _late(task) if late else station.work(task, following)
+            task = following
+
+
+class Workers:
+    """Processes, one for each device; a network that one of them was given once stays there until they end.
+
+    Parameters
+    ----------
+    names : of devices, such as cuda:0 and cuda:1; cpu twice makes two processes that share the cores
+
+    Raises
+    ------
+    ValueError
+        If none is named, or as `check_device`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        if not names:
+            raise ValueError("no device is named: give at least one, such as cpu")
+        for name in names:
+            check_device(name)
+        share = max(1, (os.cpu_count() or 1) // len(names))
+        self.devices = [Device(name, share) for name in names]
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for device in self.devices:
+            device.close()
+
+    def outcomes(self, detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
+        """Yield what becomes of each tomogram, in the order in which they are done."""
+        return iter(_Round(self.devices, detector, tasks, until))
+
+
+class _Round:
+    """The tomograms of one call, on their way through the devices; a device that fails is taken from the list."""
+
+    def __init__(self, devices: list[Device], detector: Detector, tasks: Iterator[Task], until: float | None) -> None:
+        self.devices, self.tasks, self.until = devices, tasks, until
+        self.network = pickle.dumps(detector.network)
+        weights = weights_key(detector.network) or hashlib.sha256(self.network).hexdigest()
+        self.key = f"{detector.experiment.name} {type(detector.network).__qualname__} {weights}"
+        self.detector = replace(detector, network=None)
+        self.busy: dict[Future, tuple[Device, Task]] = {}
+        self.again: list[Task] = []  # whose worker ended: tried once more, after all others
+        self.ends: Counter[str] = Counter()
+        for device in devices:
+            device.following = None  # left by a call that was stopped
+
+    def __iter__(self) -> Iterator[Outcome]:
+        while True:
+            late = self.until is not None and time.monotonic() >= self.until
+            if late or not self.devices:
+                yield from self._rest(late)
+            else:
+                self._hand_out()
+            if not self.busy:
+                return
+            left = None if self.until is None else max(self.until - time.monotonic(), 0) + late * GRACE
+            done = wait(self.busy, left, FIRST_COMPLETED).done
+            if late and not done:
+                yield from self._abandon()
+            yield from filter(None, map(self._settle, done))
+
+    def _take(self) -> Task | None:
+        """Return the next tomogram, if there is one."""
+        task = next(self.tasks, None)
+        return self.again.pop() if task is None and self.again else task
+
+    def _hand_out(self) -> None:
+        """Give every device that is idle a tomogram, and one to read meanwhile."""
+        working = [device for device, _ in self.busy.values()]
+        for device in (device for device in self.devices if device not in working):
+            task, device.following = device.following or self._take(), None
+            if task is not None:
+                device.following = self._take()
+                self.busy[device.submit(self.detector, self.key, self.network, task)] = device, task
+
+    def _settle(self, future: Future) -> Outcome | None:
+        """Return what became of a tomogram; None if its worker ended and it is tried again."""
+        device, task = self.busy.pop(future)
+        try:
+            outcome = future.result()
+        except BrokenProcessPool:
+            outcome = Outcome(task.name, None, "worker", RuntimeError("its worker was killed twice: memory ran out?"))
+        if outcome.stage != "worker" and "CUDA error" not in str(outcome.error):
+            device.victims.clear()
+            device.known.add(self.key)
+            return outcome
+        device.close()
+        device.victims.add(task.name)
+        self.ends[task.name] += 1
+        if self.ends[task.name] > 1:  # it is to blame, not the devices
+            for each in self.devices:
+                each.victims.discard(task.name)
+            return outcome
+        self.again.append(task)
+        if len(device.victims) >= PATIENCE:
+            warnings.warn(f"{device.name} is given up, its work left to the others: {outcome.error}", stacklevel=2)
+            self.devices.remove(device)
+            self.again += [device.following] if device.following else []
+        return None
+
+    def _rest(self, late: bool) -> Iterator[Outcome]:
+        """Yield that the tomograms which nobody has begun are left out."""
+        for device in self.devices:
+            self.again += [device.following] if device.following else []
+            device.following = None
+        while (task := self._take()) is not None:
+            lost = Outcome(task.name, None, "worker", RuntimeError("no device is left that computes: see the warnings"))
+            yield _late(task) if late else lost
+
+    def _abandon(self) -> Iterator[Outcome]:
+        """End the workers that hang, and yield that their tomograms are left out."""
+        for device, task in self.busy.values():
+            device.close()
+            yield _late(task)
+        self.busy.clear()

@@ -1,0 +1,116 @@
+"""The plan of a tomogram: which tiles a network sees, so that together they cover it with little waste."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from motors import geometry
+from motors.experiments.config import Experiment
+from motors.geometry import Shape
+
+MULTIPLE = 32  # voxels: the deepest reduction of every encoder, which the sides of a tile divide by
+NEARLY = 1.05  # so much more work is nothing where tiles become larger by it: a network sees more around each cell
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Tiles of one shape that cover a volume.
+
+    Parameters
+    ----------
+    shape : `(z, y, x)` of the volume, in voxels
+    tile : `(z, y, x)` of a tile, in voxels
+    starts : `(n, 3)` int64 first voxels of the tiles, which may lie outside the volume
+    batch : tiles at once
+    """
+
+    shape: Shape
+    tile: Shape
+    starts: np.ndarray
+    batch: int
+
+    @property
+    def waste(self) -> float:
+        """Voxels that are computed for each voxel of the volume, at least 1."""
+        return len(self.starts) * math.prod(self.tile) / math.prod(self.shape)
+
+
+def cell_strides(experiment: Experiment, cell_stride: int = 8) -> Shape:
+    """Return the voxels per cell of a heatmap along z, y, x, such that cells are cubes, see `engine.logits`."""
+    finest = min(experiment.spacing)
+    return tuple(max(1, round(cell_stride * finest / spacing)) for spacing in experiment.spacing)
+
+
+def plan(
+    shape: Shape,
+    experiment: Experiment,
+    *,
+    tile: Shape | None = None,
+    overlap: float | None = None,
+    voxels: int | None = None,
+    batch: int | None = None,
+    original: bool = False,
+) -> Plan:
+    """Return the tiles of a volume: for a 3D network as few voxels as a budget of memory allows.
+
+    Parameters
+    ----------
+    shape : `(z, y, x)` of the volume, in voxels
+    experiment : of the network. A 2D network sees tiles of its own patch: what it says depends on their size
+    tile : `(z, y, x)` of a tile in voxels, multiples of 32, instead of the one that wastes least
+    overlap : what neighbours share, in voxels or as a share of the tile; by default as the experiment says. Tiles of a
+        2D network share nothing along z
+    voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in
+    batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
+    original : True gives the windows of the original solution: its patch, the last one flush with the end
+
+    Raises
+    ------
+    ValueError
+        If the network cannot see such a tile, or tiles overlap so much that they cannot advance.
+    """
+    flat = experiment.is_2d
+    overlap = experiment.overlap if overlap is None else overlap
+    shared = (0 if flat else overlap, overlap, overlap)
+    if tile is None and not (flat or original):
+        tile = _least_waste(shape, experiment.patch, experiment.stride, shared, voxels or math.prod(experiment.patch))
+    tile = tuple(tile or experiment.patch)
+    wrong = tile[0] != experiment.patch[0] if flat else tile[0] % MULTIPLE
+    if wrong or tile[1] % MULTIPLE or tile[2] % MULTIPLE or min(tile) <= 0:
+        first = experiment.patch[0] if flat else f"a multiple of {MULTIPLE}"
+        raise ValueError(f"a tile of {tile} voxels does not fit {experiment.name}: z must be {first}, y and x of 32")
+    step = (1 if flat else experiment.stride, experiment.stride, experiment.stride)
+    starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
+    batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
+    return Plan(tuple(shape), tile, starts, min(len(starts), batch))
+
+
+def _least_waste(shape: Shape, patch: Shape, stride: int, overlap: tuple[float, float, float], voxels: int) -> Shape:
+    """Return the largest tile of at most `voxels` among those with which hardly more is computed than at least must be.
+
+    No side is shorter than half of that of the training patch `patch`, or than the volume: a network needs its context.
+    Along each axis only the smallest side for each number of tiles can be part of the answer.
+    """
+    axes = [_sides(*axis, stride, voxels) for axis in zip(shape, patch, overlap, strict=True)]
+    fitting = [sides for sides in product(*axes) if math.prod(side for _, side in sides) <= voxels]
+    if not fitting:
+        raise ValueError(f"{voxels} voxels are too few for a tile with an overlap of {overlap}: allow more memory")
+    work = [math.prod(count * side for count, side in sides) for sides in fitting]
+    cheap = [sides for sides, cost in zip(fitting, work, strict=True) if cost <= NEARLY * min(work)]
+    return max((tuple(side for _, side in sides) for sides in cheap), key=math.prod)
+
+
+def _sides(length: int, patch: int, overlap: float, stride: int, most: int) -> list[tuple[int, int]]:
+    """Return `(number of tiles, side)` along an axis for every side that no smaller one with as many tiles beats."""
+    found: dict[int, int] = {}
+    whole = MULTIPLE * math.ceil(length / MULTIPLE)
+    for side in range(min(whole, MULTIPLE * math.ceil(patch / 2 / MULTIPLE)), whole + 1, MULTIPLE):
+        shared = round(overlap * side) if 0 < overlap < 1 else int(overlap)
+        if side <= most and (side - shared) // stride > 0:
+            tiles = geometry.tiles((length, 1, 1), (side, 1, 1), overlap=(shared, 0, 0), align=(stride, 1, 1))
+            found.setdefault(len(tiles), side)
+    return list(found.items())

@@ -1,0 +1,212 @@
+"""Devices that predict: each reads and resamples the next tomogram while it computes one, here or in a process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import warnings
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from motors.detection.detector import Detector, Ready, Source, source_key
+from motors.detection.heatmap import keep_grids
+from motors.volumes import quality_control
+from motors.workspace.files import write_table, write_text
+
+CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
+
+
+class Task(NamedTuple):
+    """One tomogram to be predicted, and where its candidates go."""
+
+    name: str
+    source: Source
+    spacing: float | None
+    folder: Path
+    notes: Path
+    keep: bool
+    limit: float  # seconds that reading may take
+
+
+class Outcome(NamedTuple):
+    """The candidates of one tomogram, or at which stage it failed and why; both if only writing failed."""
+
+    name: str
+    candidates: pd.DataFrame | None
+    stage: str = ""
+    error: Exception | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Station:
+    """What one device does with one network, tomogram by tomogram."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.ahead: dict[str, _Reading] = {}
+
+    def work(self, task: Task, following: Task | None = None) -> Outcome:
+        """Return the candidates of a tomogram, written to its folder; meanwhile the `following` one is read."""
+        stage, found = "read", None
+        try:
+            reading = self.ahead.pop(task.name, None) or _Reading(self.detector, task)
+            try:
+                ready, key = reading.wait(task.limit)
+            finally:
+                self.ahead = {following.name: _Reading(self.detector, following)} if following else {}
+            stage = "predict"
+            grids = self.detector.grids(ready)
+            found = self.detector.candidates(task.name, grids)
+            stage = "write"
+            self._write(task, ready, key, grids, found)
+        except Exception as error:  # noqa: BLE001 - the policy of the queue decides what it means
+            return Outcome(task.name, found, stage, error)
+        return Outcome(task.name, found)
+
+    def _write(self, task: Task, ready: Ready, key: str | None, grids: dict, found: pd.DataFrame) -> None:
+        """Keep the candidates of a tomogram, last of all the key of its files, by which they are known again."""
+        mark = task.folder / f"{task.name}.source"
+        mark.unlink(missing_ok=True)
+        if self.detector.repair or self.detector.fill:
+            quality_control.note(task.notes, task.name, ready.findings)
+        if task.keep:
+            keep_grids(task.folder / f"{task.name}.npz", grids)
+        write_table(task.folder / f"{task.name}.csv", found)
+        if key:
+            write_text(mark, key)
+
+
+class _Reading:
+    """A tomogram that a thread reads, which nobody waits for longer than he wants to."""
+
+    def __init__(self, detector: Detector, task: Task) -> None:
+        self.result: Any = None
+        self.thread = Thread(target=self._read, args=(replace(detector, network=None), task), daemon=True)
+        self.thread.start()
+
+    def _read(self, detector: Detector, task: Task) -> None:
+        """Read and resample the tomogram; the key is taken first, so that files which change meanwhile have another."""
+        try:
+            key = source_key(task.source)
+            self.result = detector.prepare(task.source, name=task.name, spacing=task.spacing), key
+        except Exception as error:  # noqa: BLE001 - raised by `wait`
+            self.result = error
+
+    def wait(self, limit: float) -> tuple[Ready, str | None]:
+        """Return the tomogram and the key of its files, or raise what reading raised, TimeoutError if it hangs."""
+        self.thread.join(limit)
+        if self.result is None:
+            raise TimeoutError(f"it could not be read within {limit:g} seconds: check the disk, or allow more")
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+class Device:
+    """A process that computes on one device and keeps the networks it was given; started when it is needed."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        self.victims: set[str] = set()  # tomograms in whose midst it ended, since it last finished one
+        self.following: Task | None = None  # read ahead: it comes next
+        self.known: set[str] = set()  # networks
+        self.pool: ProcessPoolExecutor | None = None
+
+    def submit(self, detector: Detector, key: str, network: bytes, task: Task) -> Future:
+        """Give it a tomogram; `key` names the network, which is sent unless it has computed with it before."""
+        detector = replace(detector, options={**detector.options, "device": self.name})
+        try:
+            return self._pool().submit(_work, key, self._new(key, network), detector, task, self.following)
+        except BrokenProcessPool:  # it ended while it was idle
+            self.close()
+            return self._pool().submit(_work, key, self._new(key, network), detector, task, self.following)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        """Return the process, started if there is none."""
+        if self.pool is None:
+            spawn = multiprocessing.get_context("spawn")  # a forked one hangs where threads or CUDA were in use
+            self.pool = ProcessPoolExecutor(1, spawn, _settle, (self.threads,))
+            self.process: Future = self.pool.submit(os.getpid)
+        return self.pool
+
+    def _new(self, key: str, network: bytes) -> bytes | None:
+        """Return the network unless it is there already."""
+        return None if key in self.known else network
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self.pool is not None:
+            with suppress(BrokenProcessPool, ProcessLookupError, TimeoutError):  # it is gone already
+                os.kill(self.process.result(timeout=60), signal.SIGKILL)
+            self.pool.shutdown(wait=False, cancel_futures=True)
+        self.pool, self.known = None, set()
+
+
+def check_device(name: str) -> str:
+    """Return the name of a device that can compute.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, or PyTorch has no kernels for it: it would take memory, then fail at every tile.
+    """
+    try:
+        device = torch.device(name)
+        if device.type == "cuda":
+            found = torch.cuda.get_device_capability(device)
+            if found < CAPABILITY:
+                raise ValueError(
+                    f"it is a {torch.cuda.get_device_name(device)} of compute capability {found[0]}.{found[1]}"
+                )
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name} cannot compute ({reason}): choose cpu, or a GPU of capability 7.0 or more") from error
+    return name
+
+
+def all_devices() -> list[str]:
+    """Return the names of all GPUs, or "cpu" where there is none."""
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"]
+
+
+_networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
+_stations: list[Station] = []  # the one at work, if any
+_said: list[str] = []  # what was warned of, for the process that waits for the outcome
+
+
+def _settle(threads: int) -> None:
+    """Make a new process a worker: it ends with the one that started it, and passes warnings on to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the one that waits
+    torch.set_num_threads(threads)
+    warnings.showwarning = lambda message, *_, **__: _said.append(str(message))
+
+    def follow() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
+
+
+def _work(key: str, network: bytes | None, detector: Detector, task: Task, following: Task | None) -> Outcome:
+    """Return the candidates of a tomogram, in a worker's process."""
+    if network is not None:
+        _networks[key] = pickle.loads(network)
+    detector = replace(detector, network=_networks[key])
+    if not _stations or _stations[0].detector != detector:
+        _stations[:] = [Station(detector)]  # what was read ahead for another network is of no use
+    outcome = _stations[0].work(task, following)
+    said, _said[:] = tuple(_said), []
+    error = outcome.error
+    if error is not None and type(error).__module__ != "builtins":  # it might not survive the way
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return outcome._replace(error=error, warnings=said)

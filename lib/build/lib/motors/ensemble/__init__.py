@@ -1,0 +1,1 @@
+"""Many candidate lists become one, and a threshold decides which tomograms have a motor."""

@@ -1,0 +1,126 @@
+"""Where trained networks lie, and how they are put together: everything that a detection needs, from one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from motors.experiments.config import Experiment
+from motors.networks.checkpoints import SETTINGS, WEIGHTS
+from motors.tables import MEMBER, members
+from motors.workspace import paths
+
+ENSEMBLE = "ensemble.json"
+NOTEBOOK = "40_ensemble"
+VARIABLE = "MOTORS_WEIGHTS"  # environment variable: a folder as `find` takes it
+UNCALIBRATED = 0.5  # the threshold where nobody has measured one
+HINT = "give weights=, a folder with ensemble.json and networks; `motors download published` or `make demo` make one"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Networks, and how what they say becomes a decision.
+
+    Parameters
+    ----------
+    folder : where they were found
+    members : run, symmetry and weight of each member of the ensemble
+    networks : the folder of each run's weights
+    way, skip : how they are fused, see `ensemble.combine`
+    threshold : the lowest score of a motor; None if nobody has measured one
+    precision, recall : what that threshold has out-of-fold; None if nobody has measured it
+    simulated : whether the networks have seen nothing but simulated tomograms
+    """
+
+    folder: Path
+    members: pd.DataFrame
+    networks: dict[str, Path]
+    way: str = "distance"
+    skip: float = 0.0
+    threshold: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    simulated: bool = False
+
+    @property
+    def votes(self) -> dict[tuple[str, str], float]:
+        """The weight of each member, by run and symmetry."""
+        return self.members.set_index(MEMBER)["weight"].to_dict()
+
+
+def find(folder: str | Path | None = None) -> Bundle:
+    """Return the networks in a folder, and how they are put together.
+
+    Parameters
+    ----------
+    folder : of one network (weights.safetensors, experiment.json), or with `ensemble.json` and its networks below it or
+        where the notebooks left them; or a folder of such runs, as `outputs` and the dataset `motors-weights` are, of
+        which those of the profile "full" are taken before "demo". By default the folder that the environment variable
+        MOTORS_WEIGHTS names, or what is in the workspace around the current folder
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing of the kind, or a network of the ensemble is missing.
+    ValueError
+        If `ensemble.json` is damaged.
+    """
+    folder = folder or os.environ.get(VARIABLE)
+    places = [Path(folder)] if folder else list(_usual())
+    for place in places:
+        if (place / SETTINGS).is_file():
+            return _single(place)
+        if abouts := [path for path in (place / ENSEMBLE, *_runs(place)) if path.is_file()]:
+            return _ensemble(abouts[0])
+    where = ", ".join(map(str, places)) or "no workspace is around the current folder"
+    raise FileNotFoundError(f"there are no trained networks ({where}): {HINT}")
+
+
+def _usual() -> Iterator[Path]:
+    """Yield the folders of the workspace that hold networks."""
+    try:
+        home = paths.find()
+    except FileNotFoundError:
+        return
+    yield from (each / paths.PACKAGED for each in home.inputs)
+    yield home.outputs
+
+
+def _runs(place: Path) -> list[Path]:
+    """Return the `ensemble.json` of all runs in a folder, those of the full profile first, of smoke tests last."""
+    rank = {name: k for k, name in enumerate(("full", "demo", "smoke"))}
+    found = (place / NOTEBOOK).glob(f"*/{ENSEMBLE}")
+    return sorted(found, key=lambda path: (rank.get(path.parent.name.partition("-")[0], len(rank)), path.parent.name))
+
+
+def _single(folder: Path) -> Bundle:
+    """Return one network as an ensemble of its own."""
+    experiment = Experiment.read(folder / SETTINGS)
+    member = [experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]
+    table = pd.DataFrame([member], columns=[*MEMBER, "weight"])
+    simulated = experiment.name.endswith(("_demo", "_smoke"))
+    return Bundle(folder, table, {experiment.name: folder}, simulated=simulated)
+
+
+def _ensemble(path: Path) -> Bundle:
+    """Return what an `ensemble.json` describes."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        table = members(about)
+        settings = {name: about.get(name) for name in ("threshold", "precision", "recall")}
+        settings |= {"way": about["way"], "skip": float(about["skip"])}
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): copy it again, or run {NOTEBOOK} again") from error
+    roots, networks = [path.parent, *path.parents[1:3]], {}
+    for run in table["run"].unique():
+        folders = [folder for root in roots for folder in (root / run / "weights", root / run)]
+        found = next((folder for folder in folders if (folder / WEIGHTS).is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"the network {run} of {path} is missing, looked for {folders[0]}: copy it there")
+        networks[run] = found
+    return Bundle(path.parent, table, networks, simulated=about.get("profile") in ("demo", "smoke"), **settings)

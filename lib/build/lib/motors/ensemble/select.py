@@ -1,0 +1,45 @@
+"""Which tomograms have a motor: one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from motors.matching import best, cut
+from motors.tables import NO_MOTOR, POINT
+
+
+def answer(
+    candidates: pd.DataFrame, ids: Iterable[str], *, quantile: float | None = 0.55, threshold: float | None = None
+) -> pd.DataFrame:
+    """Return one row per tomogram: its best candidate, or -1 -1 -1 where that is not confident enough.
+
+    Parameters
+    ----------
+    candidates : tomo_id, z, y, x, score
+    ids : all tomograms to be answered; those without a candidate have the score 0
+    quantile : the share of all tomograms, those with the lowest scores, that is answered with none; the original
+        solution chose 0.55. What reaches numpy's linear quantile of all scores is answered
+    threshold : the lowest score to be answered, instead of a quantile
+
+    Returns
+    -------
+    tomo_id, z, y, x, score; in the order of `ids`
+
+    Raises
+    ------
+    ValueError
+        If an id is there twice, a candidate belongs to none or has no finite score and place, or neither quantile nor
+        threshold says where to cut.
+    """
+    ids = list(ids)
+    if len(set(ids)) < len(ids):
+        raise ValueError("an id is listed twice: list every tomogram once")
+    if strange := sorted(set(candidates["tomo_id"]) - set(ids)):
+        raise ValueError(f"candidates of {strange[0]} came, but it is not among the ids: list every tomogram")
+    if quantile is None and threshold is None:
+        raise ValueError("neither a quantile nor a threshold came: give one, to say where to cut")
+    table = best(candidates).set_index("tomo_id")[[*POINT, "score"]].reindex(ids)
+    table = table.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
+    return cut(table, quantile=quantile, threshold=threshold)

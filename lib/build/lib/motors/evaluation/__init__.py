@@ -1,0 +1,1 @@
+"""How good candidates are: the competition's score, curves, intervals."""

@@ -1,0 +1,157 @@
+"""How the score depends on thresholds and quantiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from motors.evaluation.metrics import best_of_each, counts, f2_of, is_far, judge, need_motor
+from motors.geometry import MATCH_RADIUS
+
+RATIOS = tuple(np.arange(1, 11) / 10)  # of the radius: the mean areas of the original solution
+QUANTILES = np.linspace(0, 1, 201)
+RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
+
+
+def curve(
+    solution: pd.DataFrame,
+    candidates: pd.DataFrame,
+    *,
+    radius: float = MATCH_RADIUS,
+    mode: str = "kaggle",
+    absent: float | None = None,
+) -> pd.DataFrame:
+    """Return precision, recall and F2 for each threshold on the scores of the best candidates.
+
+    Parameters
+    ----------
+    solution : see `labels.table.solution`
+    candidates : tomo_id, z, y, x, score from 0 up; a tomogram may have none, its best counts if it has several
+    radius : in ångström
+    mode : "kaggle", a candidate far from the motor is a motor missed; "detection", it is a false alarm too
+    absent : score of tomograms without a candidate, which are never answered by default. The original solution gave
+        them 0 in its kaggle mode, so that at threshold 0 a motor that nothing was found for counted as found.
+
+    Returns
+    -------
+    threshold, precision, recall, f2; one row per distinct score, ascending, then answering nothing: inf, 1, 0, 0
+
+    Raises
+    ------
+    ValueError
+        If `solution` has no motor (recall is 0/0), or `mode` is another.
+    """
+    return _curve(judge(solution, best_of_each(solution, candidates)), radius, mode, absent)
+
+
+def _curve(table: pd.DataFrame, radius: float, mode: str = "kaggle", absent: float | None = None) -> pd.DataFrame:
+    """Return the curve of judged candidates."""
+    if mode not in ("kaggle", "detection"):
+        raise ValueError(f"mode is {mode!r}: choose kaggle or detection")
+    motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
+    score = np.where(table["answered"], table["score"], -np.inf if absent is None else absent)
+    positive, scores = motor, np.where(far, -np.inf, score)
+    if mode == "detection":  # a far candidate is tried a second time, where there is no motor
+        positive, scores = np.append(positive, np.zeros(far.sum(), bool)), np.append(scores, score[far])
+    return precision_recall(positive, scores)
+
+
+def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+    """Return the rows of `curve` from `(n,)` truths and `(n,)` scores; minus infinity is never answered."""
+    need_motor(positive)
+    order = np.argsort(scores)
+    thresholds, first = np.unique(scores[order], return_index=True)
+    hits = positive[order][::-1].cumsum()[::-1][first]  # from each threshold up
+    finite = thresholds > -np.inf
+    precision, recall = hits / (len(scores) - first), hits / np.sum(positive)
+    precision, recall = np.append(precision[finite], 1.0), np.append(recall[finite], 0.0)
+    score = 5 * precision * recall / np.maximum(4 * precision + recall, 1e-300)  # 0 where nothing is right
+    thresholds = np.append(thresholds[finite], np.inf)
+    return pd.DataFrame({"threshold": thresholds, "precision": precision, "recall": recall, "f2": score})
+
+
+def average_precision(points: pd.DataFrame) -> float:
+    """Return the average precision (AP) of a `curve`: each step of recall times the precision where it ends.
+
+    What scikit-learn's `average_precision_score` says, and what "AP" means everywhere here. Motors that are never
+    answered lower it.
+    """
+    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
+    return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))
+
+
+def pr_auc(points: pd.DataFrame) -> float:
+    """Return the area under a `curve` by trapezoids (PR-AUC), which is what the original solution called AP."""
+    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
+    return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
+
+
+def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
+    """Return the mean precision of a `curve` from `recall` to 1, which is the original solution's PAP.
+
+    As there, the area begins at the first point beyond `recall`, so that with few motors a perfect detector stays
+    below 1; only where a single recall lies beyond, it begins at `recall`, on the line to the neighbouring point.
+    """
+    beyond = points[points["recall"] >= recall]
+    if beyond["recall"].nunique() == 1:
+        end, before = beyond.iloc[-1], points.iloc[len(beyond)]
+        share = (end["recall"] - recall) / (end["recall"] - before["recall"])
+        cut = end["precision"] + share * (before["precision"] - end["precision"])
+        beyond = pd.DataFrame({"precision": [end["precision"], cut], "recall": [end["recall"], recall]})
+    return pr_auc(beyond) / (1 - recall)
+
+
+def mean_pr_auc(
+    solution: pd.DataFrame, candidates: pd.DataFrame, *, partial: bool = False, radius: float = MATCH_RADIUS, **options
+) -> float:
+    """Return the mean of the (partial) areas at a tenth, two tenths, ... and all of `radius`: the original's mAP, mPAP.
+
+    `options` are those of `curve`: mode, absent.
+    """
+    area = partial_pr_auc if partial else pr_auc
+    table = judge(solution, best_of_each(solution, candidates))
+    return float(np.mean([area(_curve(table, ratio * radius, **options)) for ratio in RATIOS]))
+
+
+def f2_by_quantile(
+    solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES, *, radius: float = MATCH_RADIUS
+) -> pd.DataFrame:
+    """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them.
+
+    Parameters
+    ----------
+    solution, candidates : as in `curve`; tomograms without a candidate have the score 0
+    quantiles : shares from 0 to 1, by default in steps of 0.005
+    radius : in ångström
+
+    Returns
+    -------
+    quantile, threshold (numpy's linear quantile of all scores; what reaches it is answered), answered (tomograms), f2
+
+    Raises
+    ------
+    ValueError
+        If `solution` has no motor.
+    """
+    quantiles = np.sort(quantiles)
+    table = judge(solution, best_of_each(solution, candidates))
+    need_motor(table["has_motor"])
+    score, thresholds = table["score"].to_numpy(), np.quantile(table["score"], quantiles)
+    answered = table["answered"].to_numpy() & (score >= thresholds[:, None])  # (quantiles, tomograms)
+    columns = {"quantile": quantiles, "threshold": thresholds, "answered": answered.sum(axis=1)}
+    return pd.DataFrame(columns | {"f2": f2_of(*counts(table, radius, answered))})
+
+
+def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> float:
+    """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
+
+    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge.
+    Of equally wide stretches the one that answers more tomograms is taken. What is at most `tolerance` below the
+    best F2 counts as best.
+    """
+    quantiles = by_quantile["quantile"].to_numpy()
+    good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
+    first, last = quantiles[edges[::2]], quantiles[edges[1::2] - 1]
+    widest = np.argmax(np.round(last - first, 9))  # the first of equals, in spite of rounding
+    return float((first[widest] + last[widest]) / 2)

@@ -1,0 +1,165 @@
+"""The competition's F2, a verdict per tomogram, and how far F2 is luck."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import MATCH_RADIUS
+from motors.matching import NAME, best, within
+from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, need, numbers, refuse
+
+VERDICTS = ("TP", "FP", "FN", "TN")
+
+
+def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> float:
+    """Return the score of the competition, the F-beta of beta two over tomograms with and without a motor.
+
+    A tomogram counts as answered unless one of its coordinates is -1. An answer farther than `radius` from the motor
+    is a motor missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where
+    `solution` has several motors in a tomogram, which the competition never has, the nearest counts.
+
+    Parameters
+    ----------
+    solution : see `labels.table.solution`
+    answer : each tomogram of `solution` once: tomo_id, z, y, x (or the columns of a submission) in voxels, -1 for none
+    radius : in ångström
+
+    Raises
+    ------
+    ValueError
+        If a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite (the public copy of the
+        competition's metric takes NaN for a hit); if no tomogram has a motor and none is answered: F2 is 0/0.
+    """
+    score = float(f2_of(*counts(judge(solution, _whole(solution, answer)), radius)))
+    if np.isnan(score):
+        raise ValueError("no tomogram has a motor and none is answered, so F2 is 0/0: score some that have a motor")
+    return score
+
+
+def verdicts(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+    """Return what happened in each tomogram.
+
+    Parameters
+    ----------
+    solution, answer : as in `f2`; or candidates as in `curve`, recognised by their column `score`
+    radius : in ångström
+
+    Returns
+    -------
+    One row per tomogram, sorted by id: tomo_id; verdict, one of TP, FP, FN, TN; far, true where the motor was missed
+    because the answer lies elsewhere; distance from answer to nearest motor in ångström, NaN if one of them is missing
+    """
+    whole = best_of_each if "score" in answer.columns else _whole
+    table = judge(solution, whole(solution, answer))
+    motor, answered, far = table["has_motor"], table["answered"], is_far(table, radius)
+    names = np.select([motor & answered & ~far, motor, answered], ["TP", "FN", "FP"], "TN")
+    distance = table["distance_voxels"] * table["spacing"]
+    return table[["tomo_id"]].assign(verdict=names, far=far, distance=distance)
+
+
+def bootstrap(
+    solution: pd.DataFrame,
+    answer: pd.DataFrame,
+    other: pd.DataFrame | None = None,
+    *,
+    n: int = 1000,
+    seed: int | np.random.Generator = 0,
+) -> tuple[float, float]:
+    """Return where the middle 95 % of F2 lie when the tomograms are drawn again, with replacement, `n` times.
+
+    F2 only depends on how many tomograms have each verdict, so these numbers are what is drawn. Draws without any
+    motor or answer have no F2 and are left out. With an `other` answer it is by how much `answer` is better, both
+    scored on the same draws: two answers that fail at the same tomograms differ by less than their own intervals
+    suggest. Raises as `f2`.
+    """
+    answers = [each.drop(columns="score", errors="ignore") for each in (answer, other) if each is not None]
+    for each in answers:
+        f2(solution, each)  # refuses what cannot be scored
+    kinds = list(product(VERDICTS, repeat=len(answers)))
+    found = Counter(zip(*(verdicts(solution, each)["verdict"] for each in answers), strict=True))
+    shares = np.array([found[kind] for kind in kinds]) / found.total()
+    draws = np.random.default_rng(seed).multinomial(found.total(), shares, size=n)
+    scores = [
+        f2_of(*(draws[:, [kind[k] == name for kind in kinds]].sum(axis=1) for name in VERDICTS[:3]))
+        for k in range(len(answers))
+    ]
+    low, high = np.nanquantile(scores[0] if other is None else scores[0] - scores[1], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _whole(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
+    """Return an answer with a score column after checking that it has every tomogram of `solution` once."""
+    answer = _checked(solution, answer, "the answer")
+    refuse(answer, answer["tomo_id"].duplicated(), "the answer", "is answered twice", "keep one row")
+    missing = ~solution["tomo_id"].isin(answer["tomo_id"])
+    refuse(solution, missing, "the answer", "is missing", "give it a row, -1 -1 -1 if there is no motor")
+    return answer
+
+
+def best_of_each(solution: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    """Return the `matching.best` candidate of each tomogram, or -1 with the score 0."""
+    need(candidates, ["score"], NAME)
+    candidates = _checked(solution, candidates, NAME)
+    wrong = ~(candidates["score"].ge(0) & np.isfinite(candidates["score"]))
+    refuse(candidates, wrong, NAME, "has a score below 0 or none", "give a number from 0 up")
+    first = best(candidates).set_index("tomo_id").reindex(pd.unique(solution["tomo_id"]))
+    return first.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
+
+
+def _checked(solution: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return tomo_id, z, y, x, score of a table that has no NaN, no infinity, and no tomogram unknown to `solution`."""
+    table = table.rename(columns=MOTOR_AXES)
+    need(table, ["tomo_id", *POINT], name)
+    unknown = ~table["tomo_id"].isin(solution["tomo_id"])
+    refuse(table, unknown, name, "is not in the solution", "compare with the solution of the same tomograms")
+    finite = np.isfinite(numbers(table, POINT)).all(axis=1)
+    refuse(table, ~finite, name, "has a coordinate that is NaN or infinite", "write a position, or -1 -1 -1 for none")
+    table = table.assign(score=table.get("score", 0.0))
+    return table[["tomo_id"]].assign(**dict(zip([*POINT, "score"], numbers(table, [*POINT, "score"]).T, strict=True)))
+
+
+def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
+    """Return has_motor, spacing, answered, score, distance_voxels to the nearest motor by tomogram, sorted by id."""
+    name = "the solution"
+    need(solution, SOLUTION, name)
+    solution = solution[SOLUTION].astype({"has_motor": bool})
+    finite = np.isfinite(numbers(solution, [*POINT, "spacing"])).all(axis=1) & solution["spacing"].gt(0)
+    refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
+    empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)
+    refuse(solution, empty, name, "has a row without a motor among others", "remove that row")
+    refuse(solution, solution.duplicated(["tomo_id", *POINT]), name, "has the same motor twice", "keep one row")
+    table = solution.merge(answer, on="tomo_id", suffixes=("", "_answer"))
+    answers = table[[f"{axis}_answer" for axis in POINT]].to_numpy(float)
+    table["answered"] = (answers != NO_MOTOR).all(axis=1)
+    distance = np.sqrt(((table[POINT].to_numpy(float) - answers) ** 2).sum(axis=1))
+    table["distance_voxels"] = np.where(table["has_motor"] & table["answered"], distance, np.nan)
+    return table.sort_values(["tomo_id", "distance_voxels"]).drop_duplicates("tomo_id").reset_index(drop=True)
+
+
+def is_far(table: pd.DataFrame, radius: float) -> pd.Series:
+    """Return which tomograms are answered beyond `radius` ångström from a motor."""
+    return table["distance_voxels"].notna() & ~within(table["distance_voxels"], table["spacing"], radius)
+
+
+def counts(table: pd.DataFrame, radius: float, answered: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    """Return the numbers of TP, FP and FN; `answered` may be `(..., tomograms)` instead of the column of `table`."""
+    motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
+    answered = table["answered"].to_numpy() if answered is None else answered
+    hits = (motor & answered & ~far).sum(axis=-1)
+    return hits, (~motor & answered).sum(axis=-1), motor.sum() - hits
+
+
+def f2_of(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
+    """Return F2, NaN where it is 0/0."""
+    total = 5 * tp + fp + 4 * fn
+    return np.where(total > 0, 5 * tp / np.maximum(total, 1), np.nan)
+
+
+def need_motor(has_motor: np.ndarray | pd.Series) -> None:
+    """Refuse a solution without a motor."""
+    if not has_motor.any():
+        raise ValueError("no tomogram of the solution has a motor, so recall is 0/0: score some that have one")

@@ -1,0 +1,128 @@
+"""Every experiment by its name, in every size, with settings changed by name, and the notebook that trains it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import asdict, replace
+from difflib import get_close_matches
+from typing import Any
+
+from motors.experiments.config import Experiment
+from motors.experiments.demo import DEMO, WHOLE, shrunk
+from motors.experiments.numbered import NUMBERED
+from motors.experiments.others import OTHERS
+
+# The whole ones, and the small ones that were tuned by hand.
+EXPERIMENTS: dict[str, Experiment] = {
+    each.name: each for each in (*WHOLE.values(), *OTHERS, *NUMBERED.values(), *DEMO.values())
+}
+NOTEBOOKS = {  # which trains what, by what the name of the encoder begins with; the first that fits
+    r"smp/(tu-)?densenet": "21_train_densenet121",
+    r"smp/|slices/": "20_train_resnext50",
+    r"x3d/": "22_train_x3d_m",
+    r"timm/coat": "24_train_coat_medium",
+    r"timm/tf_efficientnet_lite": "25_train_efficientnet_lite0",
+    r"timm/": "23_train_maxvit_tiny",
+}
+PARAMETERS = ("name", "family", "seed", "fold", "recompute")  # of a notebook, or no matter of choice
+
+
+def get(name: str) -> Experiment:
+    """Return the experiment called `name`; with `_demo` or `_smoke` behind it, its small version (see `demo.shrunk`).
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names the nearest.
+    """
+    numbered = re.fullmatch(r"EXP(\d)(_\w+)?", name)
+    wanted = f"EXP0{numbered[1]}{numbered[2] or ''}" if numbered else name
+    whole, _, profile = wanted.rpartition("_")
+    if wanted in EXPERIMENTS:
+        return EXPERIMENTS[wanted]
+    if whole in EXPERIMENTS and profile in ("demo", "smoke"):
+        return shrunk(EXPERIMENTS[whole], profile)
+    near = get_close_matches(name, EXPERIMENTS, 3, 0.4) or sorted(WHOLE)
+    raise ValueError(f"no experiment is called {name!r}: did you mean {', '.join(near)}?")
+
+
+def of(name: str, profile: str) -> Experiment:
+    """Return the experiment `name` in the size of a `profile`: "full" as it is, others shrunk."""
+    whole = get(name)
+    if profile == "full" or whole.name.endswith(f"_{profile}"):
+        return whole
+    return EXPERIMENTS.get(f"{whole.name}_{profile}") or shrunk(whole, profile)
+
+
+def change(experiment: Experiment, settings: str) -> Experiment:
+    """Return the experiment with some settings changed.
+
+    Parameters
+    ----------
+    experiment : stays as it is
+    settings : `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
+        has them, texts without quotation marks
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown (the message names the nearest), given twice, no matter of choice, or makes no sense.
+    """
+    changed: dict[str, Any] = {}
+    for word in shlex.split(settings.replace('"', '\\"')):
+        name, equals, text = word.partition("=")
+        if not equals or not text or name in changed:
+            raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
+        if name in PARAMETERS:
+            raise ValueError(f"{name} is not changed with SET: it has a parameter of its own, or follows from others")
+        changed[name] = _value(text)
+    try:
+        return Experiment.from_json(json.dumps(asdict(experiment) | changed))
+    except ValueError as error:
+        raise ValueError(f"SET {settings!r}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    """What a value says, as JSON has it; otherwise it is a text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def training_notebook(experiment: Experiment) -> str:
+    """Return the notebook that trains an experiment: "20_train_resnext50", ...
+
+    Raises
+    ------
+    ValueError
+        If its encoder is of no kind that is known.
+    """
+    for pattern, notebook in NOTEBOOKS.items():
+        if re.match(pattern, experiment.encoder):
+            return notebook
+    raise ValueError(f"encoder {experiment.encoder!r} must begin with smp/, x3d/, slices/ or timm/: correct it")
+
+
+def chosen(notebook: str, profile: str, name: str, settings: str = "", **own: Any) -> Experiment:
+    """Return the experiment that a training notebook trains.
+
+    Parameters
+    ----------
+    notebook : that asks
+    profile : smoke, demo or full
+    name : of the experiment
+    settings : changes, see `change`
+    own : settings that are parameters of the notebook: seed, fold, recompute
+
+    Raises
+    ------
+    ValueError
+        If there is no such experiment, another notebook trains it, or settings are refused.
+    """
+    experiment = change(of(name, profile), settings)
+    if (trains := training_notebook(experiment)) != notebook:
+        raise ValueError(f"{notebook} does not train {name}, whose encoder is {experiment.encoder}: use {trains}")
+    return replace(experiment, **own)

@@ -1,0 +1,279 @@
+"""Between points and grids: what a network should predict, and the points that a predicted grid means."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+from scipy import ndimage
+
+from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axis
+
+# A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
+# with three and with two degrees of freedom, as the original solution did.
+_REACH = 4.0331422  # standard deviations, in three dimensions
+_PLANAR_REACH = 3.7169222  # in two
+
+
+def draw(
+    points_zyx: np.ndarray,
+    shape: Shape,
+    spacing: PerAxis,
+    *,
+    stride: PerAxis = 16,
+    sigma: float = 200.0,
+    std_voxels: np.ndarray | None = None,
+    normalise: bool = True,
+) -> np.ndarray:
+    """Return the coarse grid that a 3D network should predict: one Gaussian per motor.
+
+    Each blob ends at the box that holds 99.9 % of it and, as in the original solution, is stretched to run from
+    exactly zero to exactly one inside, so the cell nearest to a motor is always one.
+
+    Parameters
+    ----------
+    points_zyx : `(n, 3)` motor centres, in voxels; those outside the volume are left out
+    shape : `(z, y, x)` of the volume, in voxels, each divisible by `stride`
+    spacing : ångström per voxel, one number or one per axis
+    stride : voxels per cell, one number or one per axis
+    sigma : standard deviation of a blob, in ångström
+    std_voxels : `(n,)` standard deviations in voxels instead of `sigma`, where augmentation has scaled the motors
+    normalise : False keeps the plain values of the Gaussian
+
+    Returns
+    -------
+    `(z / stride, y / stride, x / stride)` float32 in [0, 1]; where blobs meet, the higher wins
+
+    Raises
+    ------
+    ValueError
+        If `shape` does not divide by `stride`.
+    """
+    std = _std(std_voxels, len(points_zyx), sigma, per_axis(spacing))
+    grid = _empty(shape, per_axis(stride))
+    for point, width in zip(np.reshape(points_zyx, (-1, 3)), std, strict=True):
+        _stamp(grid, point, width, per_axis(stride), reach=_REACH, normalise=normalise)
+    return grid
+
+
+def draw_planar(
+    points_yx: np.ndarray,
+    shape: tuple[int, int],
+    spacing: float,
+    *,
+    distances: np.ndarray | None = None,
+    stride: int = 16,
+    sigma: float = 200.0,
+    std_voxels: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the coarse grid that a 2D network should predict for a slice: one Gaussian per motor, faint if far.
+
+    The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional Gaussian in that slice.
+
+    Parameters
+    ----------
+    points_yx : `(n, 2)` motor centres, in pixels; integers are pixel centres; those outside are left out
+    shape : `(y, x)` of the slice, in pixels, each divisible by `stride`
+    spacing : ångström per pixel
+    distances : `(n,)` ångström between each motor and the slice; none means that all lie in the slice
+    stride : pixels per cell
+    sigma : standard deviation of a blob, in ångström
+    std_voxels : `(n,)` standard deviations in pixels instead of `sigma`, where augmentation has scaled the motors
+
+    Returns
+    -------
+    `(y / stride, x / stride)` float32 in [0, 1]; where blobs meet, the higher wins
+
+    Raises
+    ------
+    ValueError
+        If `shape` does not divide by `stride`.
+    """
+    std = _std(std_voxels, len(points_yx), sigma, (spacing, spacing))
+    away = np.zeros(len(points_yx)) if distances is None else np.asarray(distances, dtype=np.float64)
+    heights = np.exp(-0.5 * (away / sigma) ** 2)
+    grid = _empty(shape, (stride, stride))
+    for point, width, height in zip(np.reshape(points_yx, (-1, 2)), std, heights, strict=True):
+        _stamp(grid, point, width, (stride, stride), reach=_PLANAR_REACH, height=height)
+    return grid
+
+
+def smallest_std(covariances: np.ndarray) -> np.ndarray:
+    """Return the shortest half-axis of each motor's blob: the standard deviation of the ball that is drawn.
+
+    Parameters
+    ----------
+    covariances : `(n, d, d)` in square voxels
+
+    Returns
+    -------
+    `(n,)` square roots of the smallest eigenvalues, in voxels
+    """
+    covariances = np.asarray(covariances, dtype=np.float64)
+    return np.sqrt(np.linalg.eigvalsh(covariances)[..., 0]) if len(covariances) else np.zeros(0)
+
+
+def slice_gaussian(point_zyx: np.ndarray, covariance: np.ndarray, z: float) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return what a slice sees of a three-dimensional Gaussian.
+
+    Parameters
+    ----------
+    point_zyx : `(3,)` centre, in voxels
+    covariance : `(3, 3)` in square voxels
+    z : height of the slice, in voxels
+
+    Returns
+    -------
+    height of the Gaussian in the slice relative to its peak, `(2,)` centre yx, and `(2, 2)` covariance in the slice
+    """
+    point_zyx, covariance = np.asarray(point_zyx, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    away, slope = z - point_zyx[0], covariance[1:, 0] / covariance[0, 0]
+    height = float(np.exp(-0.5 * away**2 / covariance[0, 0]))
+    return height, point_zyx[1:] + slope * away, covariance[1:, 1:] - np.outer(slope, covariance[0, 1:])
+
+
+def _std(std_voxels: np.ndarray | None, count: int, sigma: float, spacing: tuple) -> np.ndarray:
+    """Return the `(count, axes)` standard deviations, in voxels."""
+    if std_voxels is None:
+        return np.tile(np.divide(sigma, spacing), (count, 1))
+    return np.repeat(np.reshape(std_voxels, (count, 1)), len(spacing), axis=1)
+
+
+def _empty(shape: tuple, stride: tuple) -> np.ndarray:
+    """Return the grid of a volume of `shape`, all zero."""
+    if any(side % step for side, step in zip(shape, stride, strict=True)):
+        raise ValueError(f"shape {tuple(shape)} does not divide by stride {stride}: pad the volume first")
+    return np.zeros([side // step for side, step in zip(shape, stride, strict=True)], dtype=np.float32)
+
+
+def _stamp(grid, point, std, stride, *, reach: float, height: float = 1.0, normalise: bool = False) -> None:
+    """Raise `grid` to a Gaussian around `point`; both `point` and `std` are voxels along each axis."""
+    box, curves = [], []
+    for cells, voxel, width, step in zip(grid.shape, point, std, stride, strict=True):
+        centre, width = (float(voxel) + 0.5) / step, float(width) / step
+        if not 0 <= centre <= cells:
+            return
+        low, high = max(round(centre - width * reach), 0), min(round(centre + width * reach), cells)
+        if low >= high:  # a blob thinner than a cell keeps the cell that holds it
+            low = min(int(centre), cells - 1)
+            high = low + 1
+        box.append(slice(low, high))
+        curves.append(np.exp(-0.5 * ((np.arange(low, high) + 0.5 - centre) / width) ** 2))
+    blob = reduce(np.multiply.outer, curves) * height
+    if normalise:
+        low, high = blob.min(), blob.max()
+        blob = (blob - low) / (high - low) if high > low else np.ones_like(blob)
+    grid[tuple(box)] = np.maximum(grid[tuple(box)], blob)
+
+
+def peaks(
+    heatmap: np.ndarray, *, threshold: float, radius_cells: float, most: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells that stand out of a predicted grid, brightest first.
+
+    A peak is no darker than its 26 neighbours; of peaks nearer than `radius_cells` the brightest is kept.
+
+    Parameters
+    ----------
+    heatmap : `(z, y, x)` probabilities
+    threshold : peaks below it are left out
+    radius_cells : peaks exactly this far apart are both kept
+    most : at most so many peaks
+
+    Returns
+    -------
+    `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores follow in the order of the cells
+    """
+    heatmap = np.asarray(heatmap, dtype=np.float32)
+    highest = ndimage.maximum_filter(heatmap, size=3, mode="nearest")
+    cells = np.argwhere((heatmap == highest) & (heatmap >= threshold))
+    scores = heatmap[tuple(cells.T)]
+    kept = apart(cells, scores, radius=radius_cells, most=most)
+    return cells[kept], scores[kept]
+
+
+def apart(points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None) -> np.ndarray:
+    """Return the indices of the best points that keep their distance: a point nearer to a better one is left out.
+
+    Parameters
+    ----------
+    points : `(n, axes)`
+    scores : `(n,)`; equal scores count in the order they come
+    radius : points exactly this far apart are both kept
+    most : at most so many points
+
+    Returns
+    -------
+    `(m,)` int64 indices, best first
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    ranked, free, kept = np.asarray(points)[order], np.ones(len(order), dtype=bool), []
+    while free.any() and (most is None or len(kept) < most):
+        kept.append(free.argmax())
+        free &= ((ranked - ranked[kept[-1]]) ** 2).sum(axis=1) >= radius**2
+        free[kept[-1]] = False
+    return order[np.array(kept, dtype=np.int64)]
+
+
+def brightest(heatmap: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the one brightest cell, `(1, 3)`, and its score, `(1,)`; both empty if it is below `threshold`."""
+    cells = np.argwhere(heatmap == np.max(heatmap))[:1]
+    scores = np.asarray(heatmap)[tuple(cells.T)].astype(np.float32)
+    return cells[scores >= threshold], scores[scores >= threshold]
+
+
+def blobs(
+    voxels: np.ndarray,
+    spacing: float,
+    *,
+    scale: float = 200.0,
+    radius: float = MATCH_RADIUS,
+    most: int = 10,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
+
+    The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted. What is nearer than
+    `scale` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one.
+
+    Parameters
+    ----------
+    voxels : `(z, y, x)` intensities
+    spacing : ångström per voxel
+    scale : standard deviation of a blob, in ångström
+    radius : distance that blobs keep from each other, in ångström
+    most : at most so many blobs
+
+    Returns
+    -------
+    `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score is how many standard deviations a
+    blob is darker than its surroundings usually are
+    """
+    stride = max(1, int(scale / 2 / spacing))
+    coarse = _block_means(voxels, stride)
+    width = scale / (stride * spacing)  # standard deviation, in cells
+    padding = ndimage.maximum_filter(coarse, 3) - ndimage.minimum_filter(coarse, 3) <= 1e-4 * np.ptp(coarse)
+    seen = ~ndimage.binary_dilation(padding, np.ones((3, 3, 3)), iterations=2)  # nor the blocks that are half padding
+    near, around = (
+        ndimage.gaussian_filter(coarse * seen, std) / ndimage.gaussian_filter(seen.astype(np.float32), std).clip(1e-6)
+        for std in (width, 2 * width)
+    )
+    inside = ndimage.binary_erosion(seen, iterations=max(1, round(width)))
+    if not inside.any():  # too small, or all of one grey level
+        inside = np.ones_like(seen)
+    darkness = around - near
+    darkness = (darkness - darkness[inside].mean()) / (darkness[inside].std() or 1.0)
+    darkness[~inside] = -np.inf
+    cells, scores = peaks(darkness, threshold=0.0, radius_cells=radius / (stride * spacing), most=most)
+    return cell_to_voxel(cells, stride), scores
+
+
+def _block_means(voxels: np.ndarray, size: int) -> np.ndarray:
+    """Return the float32 means of cubes of `size` voxels; what is left over at the far ends is not seen."""
+    z, y, x = (max(1, side // size) for side in voxels.shape)
+    sizes = [min(size, side) for side in voxels.shape]
+    layers = []
+    for layer in range(z):
+        block = voxels[layer * sizes[0] : (layer + 1) * sizes[0], : y * sizes[1], : x * sizes[2]]
+        flat = block.sum(axis=0, dtype=np.float32) / sizes[0]
+        layers.append(flat.reshape(y, sizes[1], x, sizes[2]).mean(axis=(1, 3)))
+    return np.stack(layers)

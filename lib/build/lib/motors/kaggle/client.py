@@ -1,0 +1,123 @@
+"""The installed `kaggle` package asked in this process: what it prints is kept, what it raises becomes one sentence."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+T = TypeVar("T")
+LOGIN = (
+    "Kaggle accepted no credentials: there are none, or they have expired. Run `kaggle auth login`, or put a new token"
+    " from kaggle.com/settings/api into ~/.kaggle/access_token"
+)
+ADVICE = {
+    400: "refused it without a reason; most often the title or slug is taken, also by a notebook: choose another",
+    403: "does not allow it: the owner has to be your user name",
+    404: "knows no such thing: check the owner and the slug",
+    429: "is asked too often: wait some minutes and run this again, what has arrived is not sent twice",
+}
+BUSY = "has trouble of its own: wait some minutes and run this again, what has arrived is not sent twice"
+GONE = "cannot be reached or hung up: run this again once the connection works, what has arrived is not sent twice"
+
+
+class KaggleError(RuntimeError):
+    """Kaggle, or the way to it, did not do what was asked; the message says what and what to do about it."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status  # of HTTP, where there was one
+
+
+class _Heard(io.StringIO):
+    """Keeps what the client prints, and passes it on."""
+
+    def __init__(self, show: Callable[[str], None] | None) -> None:
+        super().__init__()
+        self.show = show
+
+    def write(self, text: str) -> int:
+        """Keep `text`."""
+        if self.show:
+            self.show(text)
+        return super().write(text)
+
+
+def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:
+    """Return what `question` gets from Kaggle's own, logged in `KaggleApi`.
+
+    Parameters
+    ----------
+    what : is asked, for messages
+    question : calls the API
+    show : is given what the client prints meanwhile, such as the progress of an upload
+
+    Raises
+    ------
+    KaggleError
+        If Kaggle refuses, cannot be reached, or says in its answer that it did not do it.
+    ModuleNotFoundError
+        If the package `kaggle` is not installed.
+    """
+    heard = _Heard(show)
+    with redirect_stdout(heard), redirect_stderr(heard):
+        try:
+            answer = question(logged_in())
+        except SystemExit:  # of a client without credentials
+            raise KaggleError(LOGIN, 401) from None
+        except (OSError, ValueError) as error:  # those of requests are OSErrors, those of the client itself ValueErrors
+            raise _error(what, error) from None
+    if complaint := getattr(answer, "error", None) or getattr(answer, "error_message", None):  # beside a status of 200
+        advice = ": choose another in its metadata" if "already in use" in complaint else ""
+        raise KaggleError(f"{what}: {complaint.rstrip('.')}{advice}")
+    return answer
+
+
+def pages(what: str, question: Callable[[KaggleApi, str | None], Any]) -> Iterator[Any]:
+    """Yield the answers to a question whose answer comes page by page, each with a `next_page_token`."""
+    token = None
+    while True:
+        answer = ask(what, lambda api, token=token: question(api, token))
+        yield answer
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+@cache
+def logged_in() -> KaggleApi:
+    """Return the API with the user's credentials; the package is imported here, because importing it logs in, too."""
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    api = KaggleApi()
+    api.authenticate()
+    return api
+
+
+def user() -> str | None:
+    """Return who is logged in, as far as the client knows."""
+    return ask("who you are", lambda api: api.config_values.get("username"))
+
+
+def _error(what: str, error: Exception) -> KaggleError:
+    """Put what the client raised into one sentence."""
+    import requests
+
+    answer = getattr(error, "response", None)
+    status = None if answer is None else answer.status_code
+    if status == 401:
+        return KaggleError(LOGIN, 401)
+    if status == 403 and "rules" in answer.text:
+        return KaggleError("Kaggle wants the competition's rules accepted first: do that on its page, tab Rules", 403)
+    if status:
+        return KaggleError(f"{what}: Kaggle answered {status}, it {ADVICE.get(status, BUSY)}", status)
+    if isinstance(error, requests.RequestException):
+        return KaggleError(f"{what}: Kaggle {GONE}")
+    if isinstance(error, OSError):
+        raise error  # of this machine, such as a full disk
+    return KaggleError(f"{what}: {' '.join(str(error).split())[:300]}")

@@ -1,0 +1,264 @@
+"""What goes into which dataset: recipes that name files, and the packing of them without copies."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motors.kaggle import metadata, wheels
+from motors.tables import members
+from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.paths import PACKAGED, Run
+
+LARGEST_WHEEL = 200 * 2**10  # bytes: the library is code, and nothing else
+KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
+ENSEMBLE = "40_ensemble"
+UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there
+
+
+@dataclass(frozen=True)
+class Package:
+    """A folder that is ready to be sent as a dataset."""
+
+    slug: str
+    folder: Path
+    files: dict[str, dict[str, Any]]  # bytes and SHA-256 by path, of all that is to be sent
+
+    @property
+    def size(self) -> int:
+        """Bytes to be sent, before the client packs folders."""
+        return sum(about["bytes"] for about in self.files.values())
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Its metadata: id, title, licence and so on."""
+        return metadata.read(self.folder / metadata.DATASET)
+
+    @property
+    def manifest(self) -> str:
+        """Name of the file that lists the others, with a hash in it: a listing of names tells versions apart."""
+        return next(path for path in self.files if _is_manifest(path))
+
+
+def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
+    """Fill the folder of a dataset from the outputs of a run and return what is in it.
+
+    Files are hard links to what the notebooks wrote. What an earlier packing put there and this one does not is
+    removed; files that are neither are refused. Interrupted, it can be done again, with other contents too.
+
+    Parameters
+    ----------
+    slug : a key of `RECIPES`, or the run's simulated competition, which lies in its folder already
+    run : whose notebooks' outputs are packed; what has to be built on the way is written to its own
+    networks : training notebooks, or <notebook>/<run>, for motors-weights; by default all of the ensemble
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If an input is missing, there is no such recipe, or the folder holds something else.
+    """
+    if slug == run.competition_slug and run.profile != "full":
+        if not (run.competition / "sample_submission.csv").is_file():
+            raise FileNotFoundError(f"{run.competition} holds no simulated competition: run 00_start_here first")
+        return _seal(slug, run.competition)
+    if slug not in RECIPES:
+        raise ValueError(f"there is no recipe for {slug}: choose {', '.join([*RECIPES, 'motors-simulated-demo'])}")
+    contents = RECIPES[slug](run, tuple(networks))
+    folder = run.workspace.new_dataset(slug)
+    _claim(folder, contents)
+    for path, source in contents.items():
+        _link(source, folder / path)
+    return _seal(slug, folder)
+
+
+def packed(slug: str, run: Run) -> Package:
+    """Return the package that lies in the folder of a dataset.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it has not been packed, or packing was interrupted.
+    """
+    folder = run.workspace.dataset(slug, hint="package it first")
+    found = next((path for path in folder.iterdir() if _is_manifest(path.name)), None)
+    if found is None or (folder / UNFINISHED).exists():
+        raise FileNotFoundError(f"{folder} has no list of its contents: package {slug} first")
+    return Package(slug, folder, _with_manifest(json.loads(found.read_text(encoding="utf-8")), found))
+
+
+def check(packages: Iterable[Package], owner: str) -> None:
+    """Refuse packages of which one would be refused or cut short by Kaggle; see `metadata.check_dataset`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If metadata or a file is missing, a file has changed since it was packed, or a rule is broken.
+    """
+    for each in packages:
+        for path, about in each.files.items():
+            if not (each.folder / path).is_file() or (each.folder / path).stat().st_size != about["bytes"]:
+                raise ValueError(f"{each.folder / path} is not what was packed: package {each.slug} again")
+        about = metadata.owned(each.about, owner)
+        metadata.check_dataset(about, each.slug, {path: about["bytes"] for path, about in each.files.items()})
+
+
+def _library(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
+    """The library as a wheel."""
+    built = wheels.build(run.workspace.root / "lib", run.output)
+    if built.stat().st_size > LARGEST_WHEEL:
+        raise ValueError(f"{built.name} has {built.stat().st_size} bytes, more than {LARGEST_WHEEL}: what got into it?")
+    return {built.name: built}
+
+
+def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
+    """Wheels of what Kaggle's image lacks."""
+    folder = run.workspace.new_dataset("motors-wheels")
+    found = wheels.download(folder / wheels.LOCK, run.output / "wheels")
+    return {path.name: path for path in found}
+
+
+def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
+    """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
+    ensemble = _there(run.input(ENSEMBLE) / "ensemble.json", ENSEMBLE)
+    found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
+    about = members(json.loads(ensemble.read_text(encoding="utf-8")))
+    for network in networks or about["run"].unique():
+        notebook, _, name = network.partition("/")
+        folder = run.input(notebook, name)
+        inside = ["weights/weights.safetensors", "weights/experiment.json", "provenance.json"]
+        for path in inside:
+            _there(folder / path, notebook)
+        card = write_text(run.output / f"{notebook}-{folder.name}.md", _card(run, folder))
+        trained = ["metrics.csv", "weights/trained_on.json"]  # a network that was converted, not trained, has neither
+        inside += [path for path in trained if (folder / path).is_file()]
+        found |= {f"{notebook}/{folder.name}/{path}": folder / path for path in inside}
+        found[f"{notebook}/{folder.name}/README.md"] = card
+    return found
+
+
+def _there(path: Path, notebook: str) -> Path:
+    """A file that a notebook should have left."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run {notebook} again, to its end")
+    return path
+
+
+def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
+    """Tables that may be passed on: all of a simulation, and of the real data the folds, which are ours."""
+    tables = ["folds.csv"] if run.profile == "full" else ["folds.csv", "tomograms.csv", "motors.csv"]
+    return {f"{run.name}-{table}": run.input("10_prepare_labels") / table for table in tables}
+
+
+def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
+    """Resampled tomograms, ready to train on."""
+    folder = run.input("11_prepare_volumes")
+    return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("tomo_*.npy"))}
+
+
+RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
+    "motors-lib": _library,
+    "motors-wheels": _wheels,
+    PACKAGED: _weights,
+    "motors-labels": _labels,
+    "motors-tomograms": _tomograms,
+}
+
+
+def _card(run: Run, folder: Path) -> str:
+    """A model card from what training, in `folder`, and the ensemble noted."""
+    notebook = folder.parent.name
+    settings = json.loads((folder / "weights" / "experiment.json").read_text(encoding="utf-8"))
+    made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    about = json.loads((run.input(ENSEMBLE) / "ensemble.json").read_text(encoding="utf-8"))["members"]
+    mine = [each for each in about if each["run"] == f"{notebook}/{folder.name}" and "F2" in each]
+    scores = [f"- {each['symmetry']}: {each['F2']:.3f}" for each in mine]
+    data = "the competition's tomograms" if run.profile == "full" else "simulated tomograms, none of them real"
+    origin, licence = f"trained by `{notebook}` on {data}, {settings['steps']} steps", "MIT"
+    losses = ", losses in `metrics.csv`" if (folder / "metrics.csv").is_file() else ""
+    if made.get("checkpoint"):
+        origin = (
+            f"converted by `{notebook}` from `{made['checkpoint']}`, which the original solution's author published"
+        )
+        licence, losses = "that of the checkpoint", ""
+    lines = [
+        f"# {settings['name']}",
+        f"Finds flagellar motors in tomograms; {origin}.",
+        f"Commit {made['commit']}, torch {made['versions']['torch']}, {made['time']}. Licence: {licence}.",
+        "F2 on held-out tomograms, by symmetry:",
+        "\n".join(scores) or "- not validated",
+        f"Load it with `motors.networks.load(folder)`. Settings are in `experiment.json`{losses}.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
+    """Make sure that all inputs are there, note what is a packing's, and remove what an earlier one put there."""
+    for path, source in contents.items():
+        if not source.is_file():
+            raise FileNotFoundError(
+                f"{folder.name} needs {source} for {path}, which is missing: run the notebook again"
+            )
+    lists = [*folder.glob("package-*.json"), *folder.glob(UNFINISHED)]
+    mine = {path for old in lists for path in [*json.loads(old.read_text(encoding="utf-8"))["files"], old.name]}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
+        raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")
+    write_json(folder / UNFINISHED, {"files": sorted(mine | set(contents))})
+    for path in sorted((mine & present) - set(contents) - set(_kept(folder)) - {UNFINISHED}):
+        (folder / path).unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _kept(folder: Path) -> list[str]:
+    """What belongs to the repository, not to a packing."""
+    return [*KEPT, wheels.IMAGE, wheels.LOCK] if folder.name == "motors-wheels" else list(KEPT)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`; where file systems differ, a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        try:
+            os.link(source, partial)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)  # renaming one link to another of the same file leaves both
+
+
+def _seal(slug: str, folder: Path) -> Package:
+    """Write the list of all that is in the folder, under a name that says what it lists; then remove older lists."""
+    lists = {*folder.glob("package-*.json"), folder / UNFINISHED}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != metadata.DATASET)
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in paths
+        if path not in lists
+    }
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+    written = write_json(folder / f"package-{digest}.json", {"files": files})
+    for old in lists - {written}:
+        old.unlink(missing_ok=True)
+    return Package(slug, folder, _with_manifest({"files": files}, written))
+
+
+def _with_manifest(content: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The files of a manifest, and the manifest itself."""
+    return content["files"] | {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}}
+
+
+def _is_manifest(path: str) -> bool:
+    return path.startswith("package-") and path.endswith(".json")

@@ -1,0 +1,149 @@
+"""The author's own five checkpoints from his Kaggle dataset, as runs and as the ensemble of his final submission."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.kaggle.client import KaggleError, ask
+from motors.kaggle.publishing import listing
+from motors.networks import checkpoints
+from motors.workspace.files import sha256, write_json
+from motors.workspace.paths import Run, Workspace
+
+DATASET = "dangnh0611/byu-final-dataset"
+ENSEMBLE = "40_ensemble"
+TAG = "published"  # of the runs that hold what was converted: nothing that was trained here is in their way
+SPARE = 1.25  # of the disk, beside the checkpoints, for what they become
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the final submission: the number of its experiment, our name of it, and its symmetries."""
+
+    number: int
+    name: str
+    symmetries: tuple[str, ...]
+
+    @property
+    def experiment(self) -> Experiment:
+        """Its settings, at full size."""
+        return catalogue.get(self.name)
+
+    def run(self, home: Workspace) -> Run:
+        """The run that its weights are put into."""
+        return home.run(catalogue.training_notebook(self.experiment), "full", tag=TAG)
+
+
+# Nine lists, each with one vote. Which symmetries the final submission had is not published for the 3D networks: these
+# are those of the author's scripts, and of a version of his notebook in a public index.
+MEMBERS = (
+    Member(31, "resnext50", ("zyx_z", "zxy_z")),
+    Member(28, "densenet121", ("zyx", "zxy")),
+    Member(16, "x3d_m", ("zyx_x", "zyx_y")),
+    Member(27, "maxvit_tiny", ("yx", "xy")),
+    Member(19, "coat_medium", ("yx",)),
+)
+FUSION = {"way": "distance", "skip": 0.2, "quantile": 0.55}
+
+
+def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None) -> Path:
+    """Return the settings of the author's ensemble, after fetching and converting what of it is not there yet.
+
+    The checkpoints go to the folder of their dataset, the networks to runs of the training notebooks, the settings to
+    where `90_submit` and `motors.detect` look for them.
+
+    Parameters
+    ----------
+    home : the workspace
+    ref : the dataset, as <owner>/<slug>
+    show : is given a line on each network
+
+    Raises
+    ------
+    KaggleError
+        If Kaggle wants credentials or its rules accepted, or has no such dataset.
+    ValueError
+        If the dataset has no file for one of the experiments, or one that is no checkpoint of it.
+    FileExistsError
+        If another ensemble, or other weights, are where these go.
+    OSError
+        If the disk is too small.
+    """
+    settings = home.run(ENSEMBLE, "full").folder / "ensemble.json"
+    if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("published") != ref:
+        raise FileExistsError(f"{settings} is of another ensemble: move {settings.parent} elsewhere first")
+    files = listing(ref)
+    if files is None:
+        raise KaggleError(f"Kaggle shows no dataset {ref}: look for it on its page, and accept its rules if it has any")
+    chosen = {member: choose(member, files) for member in MEMBERS}
+    folder = home.new_dataset(ref.partition("/")[2])
+    _need_room(folder, sum(files[name] for name in chosen.values()))
+    for member, name in chosen.items():
+        _convert(member, _download(ref, name, files[name], folder), home, show)
+    votes = [
+        (f"{run.notebook}/{run.name}", symmetry) for m in MEMBERS for run in [m.run(home)] for symmetry in m.symmetries
+    ]
+    members = [{"run": run, "symmetry": symmetry, "weight": 1.0} for run, symmetry in votes]
+    run = home.run(ENSEMBLE, "full")
+    return write_json(run.output / settings.name, run.stamp(**FUSION, members=members, published=ref))
+
+
+def choose(member: Member, files: dict[str, int]) -> str:
+    """Return the file of an experiment: of several checkpoints, that whose step is nearest to the one he used.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists what there is.
+    """
+    named = re.compile(rf"EXP0*{member.number}(?!\d)", re.IGNORECASE)
+    mine = [name for name in files if named.search(name) and name.lower().endswith((".ckpt", ".pt", ".pth"))]
+    if not mine:
+        there = ", ".join(sorted(files)[:12]) or "nothing"
+        raise ValueError(f"no checkpoint is named after EXP{member.number} ({member.name}); the dataset has {there}")
+
+    def away(name: str) -> tuple[int, str]:
+        step = re.search(r"step=?(\d+)", name, re.IGNORECASE)
+        return (abs(int(step[1]) - member.experiment.optimiser_steps) if step else 10**9, name)
+
+    return min(mine, key=away)
+
+
+def _need_room(folder: Path, size: int) -> None:
+    """Refuse a disk that cannot hold the checkpoints that are not there yet, and what they become."""
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    wanted, free = int(max(size - there, 0) + size * (SPARE - 1)), shutil.disk_usage(folder).free
+    if wanted > free:
+        raise OSError(f"{folder} has {free / 1e9:.1f} GB free, but {wanted / 1e9:.1f} are needed: make room first")
+
+
+def _download(ref: str, name: str, size: int, folder: Path) -> Path:
+    """The file of a dataset, in full size; not asked for again if it is there."""
+    path = folder / name
+    if not path.is_file() or path.stat().st_size != size:
+        where = {"path": str(folder), "force": path.is_file(), "unzip": True}
+        ask("datasets download", lambda api: api.dataset_download_file(ref, name, **where))
+    if not path.is_file() or path.stat().st_size != size:
+        raise KaggleError(f"{name} of {ref} arrived in part or under another name: run this again")
+    return path
+
+
+def _convert(member: Member, checkpoint: Path, home: Workspace, show: Show) -> None:
+    """Put a checkpoint into the run of its network, unless that has been done."""
+    run = member.run(home)
+    made, digest = run.folder / "provenance.json", sha256(checkpoint)
+    if made.is_file() and json.loads(made.read_text(encoding="utf-8")).get("checkpoint_sha256") == digest:
+        show(f"EXP{member.number} {member.name}: there already")
+        return
+    weights = checkpoints.convert(checkpoint, member.experiment, run.output / "weights")
+    about = {"weights": sha256(weights / checkpoints.WEIGHTS), "checkpoint": checkpoint.name}
+    write_json(made, run.stamp(**about, checkpoint_sha256=digest))
+    show(f"EXP{member.number} {member.name}: {checkpoint.name} is in {run.folder.relative_to(home.root)}")

@@ -1,0 +1,240 @@
+"""Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from motors.kaggle import metadata
+from motors.kaggle.client import KaggleError, ask, pages, user
+from motors.kaggle.packages import Package, check
+from motors.workspace.files import write_json
+from motors.workspace.paths import PACKAGED, Run, Workspace
+from motors.workspace.provenance import commit
+
+PAGE = 200  # files of a listing
+PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
+LOOK_AGAIN = 5.0  # seconds
+SUBMIT = "90_submit"
+NOWHERE = (403, 404)  # what Kaggle answers for a dataset that is not there; 403 lest anybody find out what is private
+BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
+Show = Callable[[str], None]
+
+
+def plan(package: Package, owner: str) -> str:
+    """Return the command that would send a package, for a dry run."""
+    return f"kaggle datasets create --dir-mode zip -p {package.folder.name}  # {owner}/{package.slug}, or a new version"
+
+
+def publish(
+    package: Package,
+    owner: str,
+    home: Workspace,
+    *,
+    public: bool = False,
+    patience: float = PATIENCE,
+    show: Show | None = None,
+) -> str:
+    """Send a package as a dataset, or as a new version of it, and return "created", "versioned" or "unchanged".
+
+    Nothing is sent if the same files lie there already, so an interrupted run can simply be done again. A version's
+    note is the commit of the workspace.
+
+    Parameters
+    ----------
+    package : what to send; checked first
+    owner : user name, of whoever is logged in
+    home : the workspace, for the commit and for the folder that the client sends
+    public : whether everybody may see a new dataset
+    patience : seconds that Kaggle may take to show what has arrived
+    show : is given what the client says
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `packages.check`; nothing is sent then.
+    KaggleError
+        If Kaggle refuses it or cannot be reached, or if not all of it has arrived.
+    """
+    check([package], owner)
+    ref = f"{owner}/{package.slug}"
+    there = listing(ref)
+    if there is not None and not absent(package, there):
+        return "unchanged"
+    _check_user(owner)
+    folder = _stage(package, owner, home)
+    what = {"folder": str(folder), "dir_mode": "zip"}
+    try:
+        if there is None:
+            ask("datasets create", lambda api: api.dataset_create_new(public=public, **what), show=show)
+        else:
+            note = _note(home)
+            ask("datasets version", lambda api: api.dataset_create_version(version_notes=note, **what), show=show)
+    except KaggleError as error:
+        if error.status is None and not absent(package, listing(ref) or {}):
+            return "created" if there is None else "versioned"  # it arrived, only the answer did not
+        raise KaggleError(f"{package.slug} was not published. {error}", error.status) from None
+    _wait(package, ref, patience)
+    return "created" if there is None else "versioned"
+
+
+def listing(ref: str) -> dict[str, int] | None:
+    """Return bytes by path of what Kaggle has in the newest version of a dataset; None if it has no such dataset.
+
+    Raises
+    ------
+    KaggleError
+        If Kaggle cannot be reached or knows no credentials.
+    """
+    try:
+        listed = list(pages("datasets files", lambda api, token: api.dataset_list_files(ref, token, PAGE)))
+    except KaggleError as error:
+        if error.status in NOWHERE:
+            return None
+        raise
+    return {file.name: file.total_bytes for page in listed for file in page.files}
+
+
+def absent(package: Package, there: Mapping[str, int]) -> list[str]:
+    """Return the files of a package that are not among `there`, bytes by path, or in another size."""
+    return [path for path, about in package.files.items() if there.get(path) != about["bytes"]]
+
+
+def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
+    """Write the folder that `push` sends: the notebook with its parameters, and its metadata; return the folder.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the notebook or its metadata is missing or would be refused.
+    """
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+
+    source = run.workspace.root / "notebooks"
+    about = metadata.read(source / metadata.KERNEL)
+    real = run.profile == "full"  # a simulated competition is a dataset like any other
+    about["competition_sources"] = [run.competition_slug] if real else []
+    wanted = [*BASE] if real else [*BASE, run.competition_slug]
+    about["dataset_sources"] = [f"{metadata.OWNER}/{slug}" for slug in wanted]
+    about = metadata.owned(about, owner)
+    notebook = load_notebook_node(str(source / f"{SUBMIT}.ipynb"))
+    notebook = parameterize_notebook(notebook, {"PROFILE": run.profile, "SEED": run.seed, **parameters})
+    notebook.metadata.pop("papermill", None)
+    folder = run.output / "kernel"
+    write_json(folder / metadata.KERNEL, about)
+    write_json(folder / about["code_file"], notebook)
+    metadata.check_kernel(about, folder)
+    return folder
+
+
+def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
+    """Send the notebook in `folder` to Kaggle, which runs it; return <user name>/<slug> and the number of its version.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the metadata would be refused; nothing is sent then.
+    KaggleError
+        If one of its datasets is not there, and nothing is sent then; if Kaggle refuses it.
+    """
+    about = metadata.read(folder / metadata.KERNEL)
+    metadata.check_kernel(about, folder)
+    if missing := [ref for ref in about["dataset_sources"] if not _exists(ref)]:
+        raise KaggleError(f"{about['id']} was not pushed, it needs {missing[0]}, which is not there yet: publish it")
+    pushed = ask("kernels push", lambda api: api.kernels_push(str(folder)), show=show)
+    kinds = {"dataset": pushed.invalid_dataset_sources, "competition": pushed.invalid_competition_sources}
+    if refused := [f"{kind} {ref}" for kind, refs in kinds.items() for ref in refs or ()]:
+        raise KaggleError(f"{about['id']} was pushed without the {refused[0]}, which is not valid there: push it again")
+    if not pushed.version_number:
+        raise KaggleError(f"{about['id']} may not have been pushed, it has no version: look for it on Kaggle")
+    return about["id"], pushed.version_number
+
+
+def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
+    """Hand in the output of a pushed notebook, once, and return what Kaggle says.
+
+    Raises
+    ------
+    KaggleError
+        If the notebook has not run through yet or failed, or if Kaggle does not list the submission afterwards.
+    """
+    note = f"{message} ({ref} version {version})"
+    if note in _submissions(competition):
+        return "submitted before, nothing was sent"
+    status = ask("kernels status", lambda api: api.kernels_status(ref)).status.name
+    if status != "COMPLETE":
+        raise KaggleError(f"{ref} is {status.lower()}: submit once it is complete")
+    if dry_run:
+        return f"would submit {note} to {competition}"
+    handing = {"file_name": "submission.csv", "message": note, "competition": competition, "kernel": ref}
+    said = ask("competitions submit", lambda api: api.competition_submit_code(kernel_version=version, **handing))
+    if note not in _submissions(competition):
+        raise KaggleError(f"Kaggle lists no submission of {ref} version {version}; it said: {said.message}")
+    return said.message
+
+
+def _submissions(competition: str) -> list[str]:
+    """The notes of the newest that have been handed in; Kaggle takes a handful a day."""
+    listed = ask("competitions submissions", lambda api: api.competition_submissions(competition, page_size=PAGE))
+    return [each.description for each in listed or ()]
+
+
+def _exists(ref: str) -> bool:
+    """True if Kaggle has a dataset; one call, where listing its files may take many."""
+    try:
+        ask("datasets status", lambda api: api.dataset_status(ref))
+    except KaggleError as error:
+        if error.status in NOWHERE:
+            return False
+        raise
+    return True
+
+
+def _check_user(owner: str) -> None:
+    """Refuse to send in somebody else's name: Kaggle itself would only say so once everything is uploaded."""
+    name = user()
+    if name and name.lower() != owner.lower():
+        raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
+
+
+def _note(home: Workspace) -> str:
+    """The commit that a version is of."""
+    about = commit(home.root)
+    return f"{about['commit'] or 'not in git'}{', changed' if about['changed'] else ''}"
+
+
+def _stage(package: Package, owner: str, home: Workspace) -> Path:
+    """A folder of links to what is to be sent, always the same one, so that the client can take up an upload again."""
+    folder = home.outputs / "kaggle" / package.slug
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for top in {path.partition("/")[0] for path in package.files}:
+        os.symlink(package.folder / top, folder / top)
+    about = metadata.owned(package.about, owner)
+    readme = package.folder / "README.md"
+    about["description"] = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    (folder / metadata.DATASET).write_text(json.dumps(about), encoding="utf-8")
+    return folder
+
+
+def _wait(package: Package, ref: str, patience: float) -> None:
+    """Look until everything is listed, or raise what is missing."""
+    end = time.monotonic() + patience
+    while True:
+        there = listing(ref) or {}
+        missing = absent(package, there)
+        if not missing:
+            return
+        if package.manifest in there or time.monotonic() > end:  # the new version is shown, but not all of it
+            raise KaggleError(
+                f"{package.slug} has arrived in part: {len(missing)} of {len(package.files)} files are missing or of"
+                f" another size there, the first is {missing[0]}; publish it again"
+            )
+        time.sleep(min(LOOK_AGAIN, patience))

@@ -1,0 +1,147 @@
+"""The file that is handed in: every tomogram exactly once, with a position inside it or none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import Shape
+from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, need, numbers, read_table, refuse
+from motors.volumes.slices import stack_shape
+from motors.workspace.files import write_table, write_text
+from motors.workspace.paths import Run
+
+COLUMNS = ["tomo_id", *MOTOR_AXES]
+
+
+def frame(answers: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    """Return the submission that these answers make.
+
+    Parameters
+    ----------
+    answers : tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left out
+    ids : all tomograms to be answered; those without a row get -1 -1 -1
+
+    Returns
+    -------
+    tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; one row per id, in the order of `ids`
+
+    Raises
+    ------
+    ValueError
+        As `validate`; also if an answer belongs to none of `ids`.
+    """
+    ids = list(ids)
+    need(answers, ["tomo_id", *POINT], "the answers")
+    answers = answers[["tomo_id", *POINT]].set_axis(COLUMNS, axis=1)
+    _belong(answers, ids, "the answers")
+    whole = answers.set_index("tomo_id").reindex(ids, fill_value=NO_MOTOR).rename_axis("tomo_id").reset_index()
+    return validate(whole, ids, name="the answers").astype(dict.fromkeys(MOTOR_AXES, float))
+
+
+def validate(
+    table: pd.DataFrame,
+    ids: Iterable[str],
+    shapes: Mapping[str, Shape] | None = None,
+    *,
+    name: str = "the submission",
+) -> pd.DataFrame:
+    """Return `table` if the competition would accept it and its positions can be right.
+
+    Parameters
+    ----------
+    table : tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; z, y, x in voxels, or -1 -1 -1
+    ids : the tomograms that must occur, each once
+    shapes : `(z, y, x)` of tomograms in voxels, by id, as far as known
+    name : what messages call the table
+
+    Raises
+    ------
+    ValueError
+        If the columns are others, an id is unknown, missing or there twice, or a position is no number, partly -1,
+        negative or outside its tomogram; the sentence names the first such tomogram.
+    """
+    ids = pd.DataFrame({"tomo_id": list(ids)})
+    if list(table.columns) != COLUMNS:
+        raise ValueError(f"{name} has the columns {', '.join(map(str, table.columns))}: make them {', '.join(COLUMNS)}")
+    _belong(table, ids["tomo_id"], name)
+    refuse(ids, ids["tomo_id"].duplicated(), "the list of ids", "is listed twice", "list it once")
+    refuse(ids, ~ids["tomo_id"].isin(table["tomo_id"]), name, "is missing", "add a row, -1 -1 -1 for no motor")
+    points = numbers(table, MOTOR_AXES)
+    advice = "write a position, or -1 -1 -1 for no motor"
+    refuse(table, ~np.isfinite(points).all(axis=1), name, "has a coordinate that is no finite number", advice)
+    empty = (points == NO_MOTOR).all(axis=1)
+    refuse(table, ~empty & (points < 0).any(axis=1), name, "has a coordinate below 0", advice)
+    sizes = np.array([(shapes or {}).get(each, (np.inf,) * 3) for each in table["tomo_id"]], float).reshape(-1, 3)
+    outside = ~empty & (points > sizes - 0.5).any(axis=1)
+    advice = "answer in voxels of the original tomogram, z y x"
+    refuse(table, outside, name, "is answered outside its shape", advice)
+    return table
+
+
+def _belong(table: pd.DataFrame, ids: Iterable[str], name: str) -> None:
+    """Refuse a table that has a tomogram which is not among `ids`, or has one twice."""
+    refuse(table, ~table["tomo_id"].isin(ids), name, "is not asked for", "remove the row, or add the id")
+    refuse(table, table["tomo_id"].duplicated(), name, "is there twice", "keep one row")
+
+
+def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> Path:
+    """Write a submission that passes `validate`, whole or not at all, and return its path.
+
+    Numbers are written out, without exponents, as short as they can be read back exactly.
+    """
+    path = Path(path)
+    validate(table, ids, shapes, name=path.name)
+    text = {
+        axis: [np.format_float_positional(value, trim="-") for value in table[axis].astype(float)]
+        for axis in MOTOR_AXES
+    }
+    return write_table(path, table.assign(**text))
+
+
+def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> pd.DataFrame:
+    """Return the submission in a file that passes `validate`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, or as `validate`.
+    """
+    path = Path(path)
+    return validate(read_table(path), ids, shapes, name=path.name)
+
+
+def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
+    """Return the `(z, y, x)` shapes of stacks of slices, as far as those are whole."""
+    found = {}
+    for name, folder in folders.items():
+        with suppress(OSError, ValueError):  # of what is not whole nobody knows the shape
+            found[name] = stack_shape(folder)
+    return found
+
+
+def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
+    """Raise RuntimeError if more than a share of all tomograms failed; call it when everything is written.
+
+    Parameters
+    ----------
+    faults : tomo_id, stage, reason
+    ids : all tomograms
+    most : the largest share of them that may fail
+    """
+    if len(faults) > most * len(ids):
+        usual = faults["reason"].mode()[0] if len(faults) else ""
+        raise RuntimeError(
+            f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}: see faults.csv, such as: {usual}"
+        )
+
+
+def hand_in(run: Run, path: Path) -> Path:
+    """Copy a submission to where Kaggle looks for it and return its path there; at home it stays where it is."""
+    if run.workspace.outputs.name != "working":  # of Kaggle's machine
+        return path
+    return write_text(run.workspace.outputs / path.name, path.read_text(encoding="utf-8"))

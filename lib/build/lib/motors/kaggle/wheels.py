@@ -1,0 +1,162 @@
+"""Wheels for a machine without internet: the library's own, and those of what Kaggle's image lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from motors.workspace import files
+from motors.workspace.files import write_text
+
+IMAGE = "image.txt"  # versions in Kaggle's image, as name==version
+LOCK = "requirements.txt"  # what it lacks, with hashes
+PYTHON = "3.12"  # of Kaggle's image
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
+NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fits its GPUs
+
+# The parts of the library that stay at home, as patterns of paths in it: they make data, fetch them, ask somebody, run
+# notebooks, and send. Training, predicting and handing in, which Kaggle's machine is for, import none of them.
+HOME = ("simulate/*", "portal/*", "review/*", "pipeline/*", "commands/*", "cli.py", "__main__.py")
+HOME += tuple(
+    f"kaggle/{name}.py" for name in "client competition metadata packages published publishing wheels".split()
+)
+EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes the same bytes
+
+
+def build(source: Path, output: Path) -> Path:
+    """Build the wheel of the package in the folder `source` and return it, in `output`; needs no network.
+
+    The same source gives the same bytes. The parts of `motors` in `HOME` are left out.
+
+    Raises
+    ------
+    RuntimeError
+        If setuptools cannot build it.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as folder:
+        clean = Path(folder) / "lib"  # setuptools leaves things behind, and takes in what it left
+        shutil.copytree(source, clean, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*"))
+        for path in filter(stays_at_home, list(clean.glob("motors/**/*.py"))):
+            path.unlink()
+        about = (clean / "pyproject.toml").read_text(encoding="utf-8")
+        scripts = re.compile(r"^\[project\.scripts\]\n(?:[^\[\n].*\n|\n)*", re.MULTILINE)  # the command stays too
+        (clean / "pyproject.toml").write_text(scripts.sub("", about), encoding="utf-8")
+        code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+        line = [sys.executable, "-c", code, str(folder)]
+        environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
+        answer = subprocess.run(line, cwd=clean, env=environment, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise RuntimeError(f"the wheel of {source} cannot be built: {answer.stderr.strip().splitlines()[-1]}")
+        (built,) = Path(folder).glob("*.whl")
+        return built.replace(output / built.name)
+
+
+def stays_at_home(path: Path) -> bool:
+    """Return whether a file of the library is no part of the wheel."""
+    return any(path.match(pattern) for pattern in HOME)
+
+
+def download(lock: Path, output: Path) -> list[Path]:
+    """Download the wheels that `lock` names, for Kaggle's Python and platform, and return them.
+
+    Those that are in `output` already, with the right hash, are not downloaded again.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    RuntimeError
+        If pip cannot download one or a hash differs.
+    """
+    if not lock.is_file():
+        raise FileNotFoundError(f"{lock} is missing: make it with `motors kaggle lock`")
+    hashes = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
+
+    def have() -> list[Path]:
+        return [path for path in sorted(output.glob("*.whl")) if files.sha256(path) in hashes]
+
+    if len(have()) < len(hashes):
+        _pip_download(output, "--no-deps", "--require-hashes", "-r", str(lock))
+    return have()
+
+
+def lock(wheel: Path, image: Path, target: Path) -> Path:
+    """Write the versions of what `wheel` needs and `image` lacks, with hashes, to `target` and return it.
+
+    pip resolves them, for Kaggle's Python and platform, beside the versions that the image has.
+
+    Raises
+    ------
+    RuntimeError
+        If pip finds none that fit each other and the image.
+    ValueError
+        If PyTorch is missing in the image: it never travels.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        have = {name: f"{version.partition('+')[0]}+image" for name, version in versions(image).items()}
+        for name, version in have.items():
+            _stand_in(Path(folder), name, version)
+        fixed = write_text(Path(folder) / "image.txt", "".join(f"{name}=={each}\n" for name, each in have.items()))
+        report = Path(folder) / "report.json"
+        options = ["--dry-run", "--ignore-installed", "--report", str(report), "--target", folder, "-c", str(fixed)]
+        _pip("install", f"versions for {wheel.name}", *options, "--find-links", folder, str(wheel))
+        found = [each["metadata"] for each in json.loads(report.read_text(encoding="utf-8"))["install"]]
+        wanted = {_plain(each["name"]): each["version"] for each in found}
+        wanted = {name: wanted[name] for name in sorted(set(wanted) - set(have) - {wheel.name.partition("-")[0]})}
+        if never := sorted(set(wanted) & set(NEVER)):
+            raise ValueError(
+                f"{wheel.name} needs {never[0]}, which is never packed: list the image's own in {image.name}"
+            )
+        lines = []
+        for name, version in wanted.items():
+            got = _pip_download(Path(folder) / name, "--no-deps", f"{name}=={version}")
+            lines.append(f"{name}=={version} --hash=sha256:{files.sha256(got)}\n")
+    return write_text(target, "".join(lines))
+
+
+def versions(image: Path) -> dict[str, str]:
+    """Return the versions listed in a file, by package; what follows # is a remark."""
+    lines = [line.split("#")[0].split() for line in image.read_text(encoding="utf-8").splitlines()]
+    return {_plain(name): version for name, _, version in (line[0].partition("==") for line in lines if line)}
+
+
+def _stand_in(folder: Path, name: str, version: str) -> None:
+    """Write a wheel of a package that the image has: it needs nothing more, whatever an index says of that version."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        about = f"{stem}.dist-info"
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+
+
+def _pip_download(output: Path, *wanted: str) -> Path:
+    """Let pip download wheels, and return the newest of the folder."""
+    output.mkdir(parents=True, exist_ok=True)
+    _pip("download", wanted[-1], "--dest", str(output), *wanted)
+    return max(output.glob("*.whl"), key=lambda path: path.stat().st_mtime)
+
+
+def _pip(command: str, what: str, *options: str) -> None:
+    """Let pip work for Kaggle's machine rather than for this one."""
+    there = [word for name in PLATFORMS for word in ("--platform", name)]
+    there += ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
+    line = [sys.executable, "-m", "pip", command, "--disable-pip-version-check", *there, *options]
+    answer = subprocess.run(line, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", answer.stdout)  # of a conflict
+        reason = telling or re.findall(r"ERROR: (.*)", answer.stderr) or [answer.stderr]
+        raise RuntimeError(f"pip finds no {what}: {', '.join(map(str.strip, reason))[:300]}")
+
+
+def _plain(name: str) -> str:
+    """A package's name as indices write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,89 @@
+"""Label tables of different people side by side: what each holds, and how far they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import MATCH_RADIUS
+from motors.labels.table import Labels
+from motors.matching import nearest_pairs
+from motors.tables import POINT, SIZE, TOMOGRAMS, numbers, refuse
+
+PAIRS = ["one", "other", "tomograms", "both", "only_one", "only_other", "median", "farthest"]
+
+
+def describe(labels: Labels) -> pd.Series:
+    """Return what a table holds.
+
+    Returns
+    -------
+    tomograms and motors, numbers; with and without, numbers of tomograms; most, motors in one tomogram; then min,
+    mean and max of size_z, size_y, size_x, in voxels
+    """
+    counts = labels.counts()
+    found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
+    found |= {"without": (counts == 0).sum(), "most": counts.max()}
+    sizes = {f"{how} {size}": labels.tomograms[size].agg(how) for size in SIZE for how in ("min", "mean", "max")}
+    return pd.Series(found | sizes)
+
+
+def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+    """Return the motors of two sources in the tomograms that both have, nearest pairs of them in one row.
+
+    Parameters
+    ----------
+    one, other : labels of the same tomograms in the same frame, or of some
+    radius : farther than this, in ångström, two motors are not the same
+
+    Returns
+    -------
+    tomo_id; where: "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN if only one
+    source has the motor
+
+    Raises
+    ------
+    ValueError
+        If a tomogram has different shapes or spacings: its points would be in different frames.
+    """
+    both = one.tomograms[TOMOGRAMS].merge(other.tomograms[TOMOGRAMS], on="tomo_id", suffixes=("", "_other"))
+    differs = (numbers(both, TOMOGRAMS[1:]) != numbers(both, [f"{name}_other" for name in TOMOGRAMS[1:]])).any(axis=1)
+    what = "has different shapes or spacings in two sources"
+    refuse(both, differs, "the compared labels", what, "move its motors to one frame first")
+    here, there = (_points(each) for each in (one, other))
+    rows, none = [], np.empty((0, 3))
+    for tomo_id, spacing in both[["tomo_id", "spacing"]].itertuples(index=False):
+        ours, theirs = here.get(tomo_id, none), there.get(tomo_id, none)
+        pairs = nearest_pairs(ours, theirs, radius, spacing=spacing)
+        rows += [(tomo_id, "both", *ours[k], away) for k, _, away in pairs]
+        for where, points, side in (("one", ours, 0), ("other", theirs, 1)):
+            alone = np.delete(points, [pair[side] for pair in pairs], axis=0)
+            rows += [(tomo_id, where, *point, np.nan) for point in alone]
+    return pd.DataFrame(rows, columns=["tomo_id", "where", *POINT, "distance"])
+
+
+def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+    """Return how far every two sources agree about the tomograms that both have; pairs without any are left out.
+
+    Returns
+    -------
+    one, other, the names; tomograms, that both have; both, only_one, only_other, numbers of motors; median and farthest
+    distance in ångström between the two positions of a motor that both have, NaN if there is none
+    """
+    rows = []
+    for one, other in combinations(sources, 2):
+        shared = set(sources[one].tomograms["tomo_id"]) & set(sources[other].tomograms["tomo_id"])
+        if shared:
+            found = compare(sources[one], sources[other], radius=radius)
+            counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
+            rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
+    return pd.DataFrame(rows, columns=PAIRS)
+
+
+def _points(labels: Labels) -> dict[str, np.ndarray]:
+    """Return the points_zyx of every tomogram that has any."""
+    points = numbers(labels.motors, POINT)
+    return {tomo_id: points[rows] for tomo_id, rows in labels.motors.groupby("tomo_id").indices.items()}

@@ -1,0 +1,65 @@
+"""One label table out of those of several annotators: what enough of them saw, and what is better left open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import MATCH_RADIUS
+from motors.labels.joining import join
+from motors.labels.table import Labels
+from motors.matching import nearest_pairs
+from motors.tables import MOTORS, POINT, numbers
+
+VOTED = [*MOTORS, "votes", "annotators"]
+
+
+def consensus(
+    annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS
+) -> tuple[Labels, pd.DataFrame]:
+    """Return the labels that enough annotators agree on, and the points that are open.
+
+    Points of different annotators within `radius` are one motor, nearest pairs first, at the mean of where they saw it.
+    Annotators of a tomogram are those whose tables list it, with or without a motor.
+
+    Parameters
+    ----------
+    annotators : labels by name, in the same frames
+    least : so many annotators make a motor
+    radius : in ångström
+
+    Returns
+    -------
+    The labels, with the columns votes and annotators, numbers of people; and the open points, with the same columns:
+    fewer people saw them, so that a loss should leave out what is within `radius` of them
+
+    Raises
+    ------
+    ValueError
+        If `least` is not from 1 to the number of annotators, or tomograms are in different frames.
+    """
+    if not 1 <= least <= len(annotators):
+        raise ValueError(f"{least} of {len(annotators)} annotators cannot agree: ask for 1 to {len(annotators)}")
+    tomograms = join(*annotators.values()).tomograms
+    rows = []
+    for tomo_id, spacing in tomograms[["tomo_id", "spacing"]].itertuples(index=False):
+        asked = [each for each in annotators.values() if (each.tomograms["tomo_id"] == tomo_id).any()]
+        seen = [numbers(each.motors[each.motors["tomo_id"] == tomo_id], POINT) for each in asked]
+        rows += [[tomo_id, *np.mean(group, axis=0), len(group), len(asked)] for group in _groups(seen, spacing, radius)]
+    found = pd.DataFrame(rows, columns=VOTED)
+    agreed = found["votes"] >= least
+    return Labels(tomograms, found[agreed].reset_index(drop=True)).validate(), found[~agreed].reset_index(drop=True)
+
+
+def _groups(seen: list[np.ndarray], spacing: float, radius: float) -> list[list[np.ndarray]]:
+    """Return the points of one tomogram by motor, at most one of each annotator."""
+    groups: list[list[np.ndarray]] = []
+    for points in seen:
+        centres = np.array([np.mean(group, axis=0) for group in groups]).reshape(-1, 3)
+        pairs = nearest_pairs(centres * spacing, points * spacing, radius)
+        for group, point, _ in pairs:
+            groups[group].append(points[point])
+        groups += [[point] for point in np.delete(points, [pair[1] for pair in pairs], axis=0)]
+    return groups

@@ -1,0 +1,196 @@
+"""Labels that others made in a frame of their own, brought to the tomograms as they are stored here."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import Shape
+from motors.labels.formats import ARRAY_SHAPE, read_competition, read_wide
+from motors.labels.table import Labels
+from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
+from motors.workspace.files import visible
+
+FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
+NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
+POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
+STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
+
+
+def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAME) -> Labels:
+    """Return labels made in a frame of fixed shape, in the voxels of the stored tomograms.
+
+    The frame's slices are the tomogram's at `trunc(linspace(0, native_z - 1, frame[0]))`, as the original solution has
+    it, so z is known to half the distance of two of them: `native_z / frame[0] / 2` slices.
+
+    Parameters
+    ----------
+    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number
+    tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, and native_z, the number of
+        slices before the tomogram was resampled; rows of `path` about others are left out
+    frame : `(z, y, x)` of the frame
+
+    Warns
+    -----
+    TableWarning
+        If rows are left out: how many, and the first of them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, lacks columns, or holds a motor twice, without a position or outside the frame.
+    """
+    path, table = Path(path), read_table(path, MOTORS)
+    need(tomograms, [*TOMOGRAMS, "native_z"], "the table of stored tomograms")
+    points = numbers(table, POINT)
+    lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
+    outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)
+    refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every motor")
+    refuse(table, lost, path.name, "has a motor without a position", "write three numbers, or remove the row")
+    refuse(table, outside, path.name, f"has a motor outside the frame {frame}", "check the order z, y, x and the frame")
+    refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
+    refuse(table, table.duplicated(MOTORS), path.name, "has the same motor twice", "keep one row")
+    columns = [*TOMOGRAMS, "native_z"]
+    _say_left_out(path.name, table["tomo_id"], tomograms["tomo_id"])
+    placed = table.merge(tomograms[columns], on="tomo_id", validate="many_to_one")
+    placed[POINT] = _stored(placed, frame)
+    known = tomograms.loc[tomograms["tomo_id"].isin(placed["tomo_id"]), TOMOGRAMS].reset_index(drop=True)
+    return Labels(known, placed.drop(columns=columns[1:])).validate(path.name)
+
+
+def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
+    """Return labels made in the voxels of tomograms as they came, such as those of the competition's second place.
+
+    Parameters
+    ----------
+    path : JSON file with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
+        number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once
+    tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
+        `path` says about others is left out
+
+    Warns
+    -----
+    TableWarning
+        If tomograms are left out: how many, and the first of them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, holds something else, has a tomogram twice, or a motor outside its shape.
+    """
+    path = Path(path)
+    need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: check the folder")
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+        known = set(tomograms["tomo_id"])
+        names = {name: name if name in known else re.sub(r"^\d+__", "", name).strip() for name, _ in pairs}
+        lists = [(normalize("NFC", names[name]), np.array(points, float)) for name, points in pairs]
+        found = {name: points.reshape(len(points), 3) for name, points in lists}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
+    if len(found) < len(pairs):
+        raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
+    return _from_native(found, tomograms, path.name)
+
+
+def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
+    """Return labels from point annotations of the CryoET Data Portal, such as of flagellar motors (GO:0120100).
+
+    Parameters
+    ----------
+    folder : with `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
+        JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the
+        tomogram as it came
+    tomograms : as for `read_native`; what the folder says about others is left out
+
+    Warns
+    -----
+    TableWarning
+        If tomograms are left out: how many, and the first of them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there are no such files, a line is no such record, or a motor is outside its shape.
+    """
+    folder = Path(folder)
+    paths = sorted(visible(folder.glob("*.ndjson")))
+    need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
+    found = {}
+    for path in paths:
+        points = []
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+            try:
+                if line.strip():
+                    record = json.loads(line)
+                    points.append([float(record["location"][axis]) for axis in POINT])
+                    if record["type"] not in POINTS:
+                        raise ValueError(f"type {record['type']!r}")
+            except (LookupError, TypeError, ValueError) as error:
+                raise ValueError(f"{path.name}, line {number}: no point with a location ({error}): mend it") from error
+        found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
+    return _from_native(found, tomograms, folder.name)
+
+
+def gather(folder: str | Path) -> dict[str, Labels]:
+    """Return the label tables in a folder by name of file; other files are left alone.
+
+    Those are tables of one row per tomogram, the competition's own, labels in the frame of `read_external`, and those
+    of `read_native`. The last two say nothing about shapes: they are read for the tomograms of the other tables that
+    were stored as they came, which those at exactly 16 ångström were not.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such folder, or as the readers.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
+    columns = {path: set(read_table(path).columns) for path in sorted(visible(folder.glob("*.csv")))}
+    found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
+    found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
+    known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
+    came = pd.concat(known).drop_duplicates("tomo_id").query("spacing != @STORED")
+    came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
+    frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
+    found |= {path.stem: read_external(path, came) for path in frames}
+    return found | {path.stem: read_native(path, came) for path in sorted(visible(folder.glob("*coordinates.json")))}
+
+
+def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:
+    """Return points in voxels of tomograms as they came, by tomogram, as labels of the stored ones."""
+    _say_left_out(name, pd.Series(list(found)), tomograms["tomo_id"])
+    known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
+    points = [found[tomo_id] for tomo_id in known["tomo_id"]]
+    scales = numbers(known, SIZE) / numbers(known, NATIVE)
+    moved = [(here + 0.5) * scale - 0.5 for here, scale in zip(points, scales, strict=True)]
+    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *moved]), columns=POINT)
+    motors.insert(0, "tomo_id", known["tomo_id"].repeat(list(map(len, points))).to_numpy())
+    return Labels(known[TOMOGRAMS], motors.drop_duplicates(ignore_index=True)).validate(name)
+
+
+def _say_left_out(name: str, ids: pd.Series, known: pd.Series) -> None:
+    """Warn of ids that are not among the `known` ones, which `name` has labels of."""
+    others = ids[~ids.isin(known)]
+    if len(others):
+        what = f"{len(others)} of {len(ids)} entries are of tomograms that are not stored, such as {others.iloc[0]}"
+        warnings.warn(f"{name}: {what}: left out", TableWarning, stacklevel=3)
+
+
+def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:
+    """Return points of the frame in voxels of the stored tomograms: centre to centre along each axis."""
+    points, sizes, native = numbers(placed, POINT), numbers(placed, SIZE), placed["native_z"].to_numpy(int)
+    picked = [int(np.linspace(0, n - 1, frame[0])[int(z)]) for z, n in zip(points[:, 0], native, strict=True)]
+    before = np.column_stack([native, np.broadcast_to(frame[1:], (len(points), 2))])
+    return (np.column_stack([picked, points[:, 1:]]) + 0.5) / before * sizes - 0.5

@@ -1,0 +1,82 @@
+"""Folds: which tomograms are held out together."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.tables import need, refuse
+
+
+def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels | None = None) -> pd.DataFrame:
+    """Return in which fold each tomogram is held out; those with several motors always train.
+
+    The folds of the original solution: scikit-learn's StratifiedKFold by number of motors, tomograms sorted by id.
+
+    Parameters
+    ----------
+    labels : decide the folds
+    splits : number of folds
+    seed : of the shuffling
+    reviewed : later labels of the same tomograms; where they have several motors, the tomogram always trains too
+
+    Returns
+    -------
+    tomo_id, fold; sorted by tomo_id; fold is 0 to `splits` - 1, or -1 for tomograms that are never held out
+
+    Raises
+    ------
+    ValueError
+        If there are fewer tomograms of every number of motors than `splits`.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = labels.validate().counts().sort_index()
+    most = int(counts.value_counts().max()) if len(counts) else 0
+    if most < splits:
+        raise ValueError(
+            f"{splits} folds need {splits} tomograms with equally many motors, here are {most}: split less"
+        )
+    fold = pd.Series(-1, counts.index, name="fold")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # few tomograms have ten motors, and those always train
+        parts = StratifiedKFold(splits, shuffle=True, random_state=seed).split(counts, counts)
+        for number, (_, held_out) in enumerate(parts):
+            fold.iloc[held_out] = number
+    several = counts if reviewed is None else np.maximum(counts, reviewed.counts().reindex(counts.index, fill_value=0))
+    return fold.where(several <= 1, -1).reset_index()
+
+
+def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
+    """Return what sort of round candidates make: "cross-fitted" or "leaky".
+
+    In a cross-fitted round every tomogram was predicted by networks that had not seen its labels. In a leaky one, such
+    as the second of the original solution, networks that were trained on wrong labels may repeat them.
+
+    Parameters
+    ----------
+    candidates : tomo_id; fold, the part that its network held out, -1 for none
+    folds : tomo_id; fold, the part each tomogram is in, -1 for those that always trained
+    """
+    need(candidates, ["tomo_id", "fold"], "the table of candidates")
+    part = candidates["tomo_id"].map(folds.set_index("tomo_id")["fold"])
+    unknown = part.isna()
+    refuse(candidates, unknown, "the table of candidates", "is in no fold", "give the folds that the networks held out")
+    return "cross-fitted" if ((part == candidates["fold"]) & (part >= 0)).all() else "leaky"
+
+
+def parts(labels: Labels, *, splits: int, seed: int = 0) -> pd.DataFrame:
+    """Return in which of `splits` parts each tomogram is held out, for a cross-fitted round.
+
+    Unlike `labels.folds`, which are for scoring, those with several motors are held out too. Parts have about as many
+    tomograms of every number of motors; the columns are tomo_id and fold.
+    """
+    counts = labels.counts()
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(counts.to_numpy()[order], kind="stable")]
+    fold = np.empty(len(counts), int)
+    fold[order] = np.arange(len(counts)) % splits
+    return pd.DataFrame({"tomo_id": counts.index, "fold": fold})

@@ -1,0 +1,125 @@
+"""The files that labels come from and go to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, numbers, read_table, refuse
+from motors.workspace.files import write_table
+
+ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
+COMPETITION = MOTOR_AXES | ARRAY_SHAPE | {"Voxel spacing": "spacing"}
+WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
+FIRST = ["motor_z", "motor_y", "motor_x"]
+
+
+def read_competition(path: str | Path) -> Labels:
+    """Return the labels of a competition file such as train_labels.csv, one row per motor, -1 -1 -1 for none.
+
+    Rows are counted, the column "Number of motors" is not believed (see `wrong_counts`). Columns that the
+    competition does not have stay with the motors.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, lacks columns, contradicts itself, or is no valid table of labels.
+    """
+    path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
+    varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique").gt(1).any(axis=1)
+    refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
+    missing = table[POINT].eq(NO_MOTOR)
+    empty, partial = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
+    conflict = empty & table["tomo_id"].duplicated(keep=False)
+    refuse(table, partial, path.name, "has -1 in some coordinates only", "write -1 in all three, or a position")
+    refuse(table, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
+    extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
+    tomograms = table.drop_duplicates("tomo_id")[TOMOGRAMS].reset_index(drop=True)
+    return Labels(tomograms, table.loc[~empty, [*MOTORS, *extra]].reset_index(drop=True)).validate(path.name)
+
+
+def wrong_counts(path: str | Path) -> pd.DataFrame:
+    """Return the tomograms of a competition file whose "Number of motors" is not their number of motors.
+
+    Returns
+    -------
+    One row each: tomo_id, said (the column), counted (the rows)
+    """
+    rows = read_table(path, ["tomo_id", "Number of motors"]).groupby("tomo_id", sort=False)
+    both = pd.DataFrame({"said": rows["Number of motors"].max(), "counted": read_competition(path).counts()})
+    return both[both["said"] != both["counted"]].reset_index()
+
+
+def write_competition(path: str | Path, labels: Labels) -> None:
+    """Write labels as the competition does: one row per motor, one of -1 for a tomogram without."""
+    table = labels.rows()[["tomo_id", *COMPETITION.values()]].rename_axis("row_id").reset_index()
+    table["count"] = table["tomo_id"].map(labels.counts())
+    write_table(path, table.set_axis(["row_id", "tomo_id", *COMPETITION, "Number of motors"], axis=1))
+
+
+def to_wide(labels: Labels) -> pd.DataFrame:
+    """Return one row per tomogram, the form of the original solution's tables.
+
+    Returns
+    -------
+    tomo_id, Z, Y, X, voxel_spacing, num_motors; motor_z, motor_y, motor_x of the first motor or -1; and motor_zyx, all
+    motors as text, a JSON list of [z, y, x]
+    """
+    wide = labels.validate().tomograms[TOMOGRAMS].set_axis(["tomo_id", *WIDE], axis=1)
+    points = {tomo_id: [] for tomo_id in wide["tomo_id"]}
+    for tomo_id, point in zip(labels.motors["tomo_id"], numbers(labels.motors, POINT).tolist(), strict=True):
+        points[tomo_id].append(point)
+    first = np.array([[*found, [NO_MOTOR] * 3][0] for found in points.values()]).reshape(-1, 3)
+    columns = {"num_motors": list(map(len, points.values())), **dict(zip(FIRST, first.T, strict=True))}
+    return wide.assign(**columns, motor_zyx=list(map(json.dumps, points.values())))
+
+
+def read_wide(path: str | Path) -> Labels:
+    """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
+    """
+    path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
+    points = [_points(text, tomo_id, path) for tomo_id, text in zip(table["tomo_id"], table["motor_zyx"], strict=True)]
+    wrong = table["num_motors"] != [len(found) for found in points]
+    refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
+    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
+    motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())
+    return Labels(table.rename(columns=WIDE)[TOMOGRAMS], motors).validate(path.name)
+
+
+def write(folder: str | Path, labels: Labels) -> None:
+    """Write labels as `tomograms.csv` and `motors.csv` in a folder."""
+    labels.validate()
+    write_table(Path(folder) / "tomograms.csv", labels.tomograms)
+    write_table(Path(folder) / "motors.csv", labels.motors)
+
+
+def read(folder: str | Path) -> Labels:
+    """Return the labels of a folder with `tomograms.csv` and `motors.csv`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing or lacks columns, or together they are no valid labels.
+    """
+    folder = Path(folder)
+    tables = read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)
+    return Labels(*tables).validate(folder.name)
+
+
+def _points(text: str, tomo_id: str, path: Path) -> np.ndarray:
+    """Return the points_zyx written in one cell of a wide table."""
+    try:
+        return np.array(json.loads(text), dtype=float).reshape(-1, 3)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name}: motor_zyx of tomogram {tomo_id} is {text!r}: write a list such as [[10.0, 20.0, 30.0]]"
+        ) from error

@@ -1,0 +1,46 @@
+"""Several labels made one, and what one has more than another."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.tables import MOTORS, POINT, TOMOGRAMS, refuse
+
+
+def join(*labels: Labels) -> Labels:
+    """Return all tomograms and motors of several labels; what occurs in more than one of them is kept once.
+
+    Raises
+    ------
+    ValueError
+        If a tomogram has different shapes or spacings: its points would be in different frames.
+    """
+    tomograms = pd.concat([each.tomograms for each in labels], ignore_index=True).drop_duplicates(TOMOGRAMS)
+    twice, what = tomograms["tomo_id"].duplicated(), "comes with different shapes or spacings"
+    refuse(tomograms, twice, "the joined labels", what, "move its motors to one frame first")
+    motors = [each.validate().motors.astype(dict.fromkeys(POINT, float)) for each in labels]
+    motors = pd.concat(motors, ignore_index=True).drop_duplicates(MOTORS)
+    return Labels(tomograms.reset_index(drop=True), motors.reset_index(drop=True)).validate("the joined labels")
+
+
+def additions(before: Labels, after: Labels) -> pd.DataFrame:
+    """Return the motors that `after` has and `before` has not, provided that nothing was removed or moved.
+
+    Returns
+    -------
+    Rows of `after.motors`
+
+    Raises
+    ------
+    ValueError
+        If the tomograms differ, or some motor of `before` is not in `after`.
+    """
+    tomograms = before.tomograms[TOMOGRAMS].merge(after.tomograms[TOMOGRAMS], how="outer", indicator="where")
+    earlier, later = (each.motors.astype(dict.fromkeys(POINT, float)) for each in (before, after))
+    motors = earlier[MOTORS].merge(later, on=MOTORS, how="outer", indicator="where")
+    advice = "compare tables of the same tomograms, in the same frame"
+    refuse(tomograms, tomograms["where"] != "both", "the later labels", "is not as in the earlier ones", advice)
+    gone = motors["where"] == "left_only"
+    refuse(motors, gone, "the later labels", "has lost a motor, or it was moved", "see which review did that")
+    return motors[motors["where"] == "right_only"].drop(columns="where").reset_index(drop=True)

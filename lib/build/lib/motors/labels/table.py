@@ -1,0 +1,135 @@
+"""Labels: one table of tomograms, one of motors, and what such tables are checked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors import geometry
+from motors.geometry import Shape
+from motors.tables import MOTORS, NO_MOTOR, POINT, SIZE, SOLUTION, TOMOGRAMS, need, numbers, refuse
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Tomograms and the motors in them, as made by the readers of this module.
+
+    Parameters
+    ----------
+    tomograms : one row each: tomo_id, size_z, size_y, size_x (voxels), spacing (ångström per voxel)
+    motors : one row each: tomo_id, z, y, x (voxels; integers are voxel centres); a tomogram may have none
+
+    Points are in the frame that the sizes describe: the same tomogram resampled has other sizes, and other points.
+    Further columns, such as where a motor comes from, stay with their row.
+    """
+
+    tomograms: pd.DataFrame
+    motors: pd.DataFrame
+
+    def validate(self, name: str | Path = "labels") -> Labels:
+        """Return these labels if they make sense; `name` is what messages call them, such as the file's name.
+
+        Raises
+        ------
+        ValueError
+            One sentence about the first thing that does not make sense, naming the tomogram.
+        """
+        table, motors = self.tomograms, self.motors
+        need(table, TOMOGRAMS, f"{name} (tomograms)")
+        need(motors, MOTORS, f"{name} (motors)")
+        sizes = numbers(table, [*SIZE, "spacing"])
+        wrong = ~(np.isfinite(sizes) & (sizes > 0)).all(axis=1) | (sizes[:, :3] % 1 != 0).any(axis=1)
+        refuse(table, table["tomo_id"].isna(), name, "has no id", "name every tomogram")
+        refuse(table, table["tomo_id"].duplicated(), name, "is listed twice", "keep one row")
+        refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")
+        placed = motors[MOTORS].merge(table[TOMOGRAMS], on="tomo_id", how="left")
+        points, sizes = numbers(placed, POINT), numbers(placed, SIZE)
+        unknown, lost = placed["spacing"].isna(), ~np.isfinite(points).all(axis=1)
+        outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+        refuse(placed, unknown, name, "has a motor but no shape and spacing", "add them, or remove the motor")
+        refuse(placed, lost, name, "has a motor without a position", "write three numbers, or remove the motor")
+        refuse(placed, outside, name, "has a motor outside its shape", "check the order z, y, x and the shape")
+        refuse(placed, placed.duplicated(MOTORS), name, "has the same motor twice", "keep one row")
+        return self
+
+    def of(self, tomo_id: str) -> np.ndarray:
+        """Return the motors of one tomogram as points_zyx, `(n, 3)` float64 in voxels; `(0, 3)` without motors."""
+        self._known([tomo_id])
+        return self.motors.loc[self.motors["tomo_id"] == tomo_id, POINT].to_numpy(np.float64)
+
+    def counts(self) -> pd.Series:
+        """Return the number of motors per tomogram, zeros included, by tomo_id in the order of the tomograms."""
+        found = self.motors["tomo_id"].value_counts()
+        return found.reindex(self.tomograms["tomo_id"], fill_value=0).rename("motors")
+
+    def rows(self) -> pd.DataFrame:
+        """Return one row per motor, one of -1 for a tomogram without: tomo_id, sizes, spacing, z, y, x, has_motor."""
+        table = self.validate().tomograms[TOMOGRAMS].merge(self.motors[MOTORS], on="tomo_id", how="left")
+        table["has_motor"] = table["z"].notna()
+        table[POINT] = np.nan_to_num(numbers(table, POINT), nan=NO_MOTOR)
+        return table
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape `(z, y, x)` of every tomogram, in voxels, by tomo_id."""
+        sizes = map(tuple, self.tomograms[SIZE].to_numpy().astype(int).tolist())
+        return dict(zip(self.tomograms["tomo_id"], sizes, strict=True))
+
+    def frames(self) -> dict[str, str]:
+        """Return shape and spacing of every tomogram as text such as 48x64x96@13.1, by tomo_id."""
+        spacings = self.tomograms["spacing"].tolist()
+        texts = ("x".join(map(str, shape)) for shape in self.shapes().values())
+        return {name: f"{text}@{at:g}" for name, text, at in zip(self.shapes(), texts, spacings, strict=True)}
+
+    def select(self, ids: Iterable[str]) -> Labels:
+        """Return the labels of these tomograms alone, in the order they have here; unknown ones raise a ValueError."""
+        ids = self._known(ids)
+        return Labels(*(t[t["tomo_id"].isin(ids)].reset_index(drop=True) for t in (self.tomograms, self.motors)))
+
+    def _known(self, ids: Iterable[str]) -> list[str]:
+        """Return `ids` as a list after checking that each is here."""
+        ids = list(ids)
+        unknown = sorted(set(ids) - set(self.tomograms["tomo_id"]))
+        if unknown:
+            raise ValueError(f"tomogram {unknown[0]} is not among the labelled ones: check it, or join its labels")
+        return ids
+
+
+def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of the prepared volumes: the sizes and the motors of `labels` at another spacing.
+
+    Parameters
+    ----------
+    labels : tomograms and motors in original voxels
+    spacing : ångström per voxel of the prepared volumes along z, y, x
+
+    Returns
+    -------
+    tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes
+
+    Raises
+    ------
+    ValueError
+        If the labels do not make sense, such as a motor outside its tomogram (see `Labels.validate`).
+    """
+    labels.validate()
+    tomograms, motors = labels.tomograms[["tomo_id", *SIZE]].copy(), labels.motors[["tomo_id", *POINT]].copy()
+    before = labels.tomograms.set_index("tomo_id")["spacing"]
+    shapes = zip(labels.shapes().values(), before, strict=True)
+    tomograms[SIZE] = [geometry.resampled_shape(shape, each, spacing) for shape, each in shapes]
+    points = zip(motors[POINT].to_numpy(float), motors["tomo_id"].map(before), strict=True)
+    motors[POINT] = np.reshape([geometry.voxel_between(point, each, spacing) for point, each in points], (-1, 3))
+    return tomograms, motors
+
+
+def solution(labels: Labels) -> pd.DataFrame:
+    """Return what answers are compared with: one row per motor, one of -1 for a tomogram without.
+
+    Returns
+    -------
+    tomo_id, z, y, x (voxels), spacing (ångström per voxel), has_motor
+    """
+    return labels.rows()[SOLUTION]

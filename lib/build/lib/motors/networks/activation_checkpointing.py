@@ -1,0 +1,60 @@
+"""Activation checkpointing: less memory in training, for one more forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recompute(network: nn.Module) -> nn.Module:
+    """Make the blocks of `network` forget what they computed on the way up and compute it again for the gradients.
+
+    Gradients and the statistics of batch normalisation stay what they are without. A block is a member of a sequence
+    that holds two convolutions or more, and no smaller block.
+
+    Parameters
+    ----------
+    network : changed in place, and returned; its keys and its answers stay the same
+    """
+    for block in _blocks(network):
+        block.forward = partial(_forward, block, block.forward)
+    return network
+
+
+def _forward(block: nn.Module, forward: Callable, *inputs: Any, **settings: Any) -> Any:
+    """The block's own `forward`, run again when gradients are asked for."""
+    if not block.training:
+        return forward(*inputs, **settings)
+    inputs = [list(i) if isinstance(i, list) else i for i in inputs]  # a DenseNet appends to its list afterwards
+    return checkpoint(
+        forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _once(block)), **settings
+    )
+
+
+@contextmanager
+def _once(block: nn.Module) -> Iterator[None]:
+    """Keep batch normalisations from counting the same patches twice."""
+    layers = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    before = [(layer.momentum, layer.num_batches_tracked.clone()) for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, (momentum, count) in zip(layers, before, strict=True):
+            layer.momentum = momentum
+            layer.num_batches_tracked.copy_(count)
+
+
+def _blocks(module: nn.Module, inside_sequence: bool = False) -> list[nn.Module]:
+    """The smallest members of sequences that hold at least two convolutions."""
+    is_sequence = isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
+    smaller = [block for child in module.children() for block in _blocks(child, is_sequence)]
+    convolutions = sum(isinstance(m, (nn.Conv2d, nn.Conv3d)) for m in module.modules())
+    return smaller or ([module] if inside_sequence and convolutions >= 2 else [])

@@ -1,0 +1,123 @@
+"""Networks of ours on disk: weights beside the experiment that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from motors.experiments.config import Experiment
+from motors.networks import key_mapping
+from motors.networks.factory import build
+from motors.networks.weights import distinct, fill, read
+from motors.workspace.files import write_text
+
+WEIGHTS = "weights.safetensors"
+SETTINGS = "experiment.json"
+TRAINED_ON = "trained_on.json"  # names of the tomograms that samples came from
+
+
+def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
+    """Write a network's weights and its experiment into `folder`, and return `folder`.
+
+    Both files are written under other names first, so that a reader finds either the old or the new one.
+
+    Parameters
+    ----------
+    network : one that `build(experiment)` made, on any device
+    experiment : its settings
+    folder : made if it is not there; gets weights.safetensors and experiment.json
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in distinct(network).items()}
+    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
+    try:
+        safetensors.torch.save_file(tensors, temporary, metadata={"experiment": experiment.name})
+        temporary.replace(folder / WEIGHTS)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_text(folder / SETTINGS, experiment.to_json())
+    return folder
+
+
+def load(folder: Path) -> tuple[nn.Module, Experiment]:
+    """Return the network saved in `folder`, in evaluation mode and on the CPU, and its experiment.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one of the two files is not there.
+    ValueError
+        If the weights are cut short, are no safetensors, or belong to another network than the experiment's.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS).is_file():
+        raise FileNotFoundError(f"there is no {SETTINGS} in {folder}: a trained network has it beside {WEIGHTS}")
+    experiment = Experiment.read(folder / SETTINGS)
+    weights = read(folder / WEIGHTS)
+    network = build(experiment)
+    try:
+        fill(network, weights)
+    except ValueError as error:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {SETTINGS} beside it ({experiment.name}): {error}") from None
+    return network.eval(), experiment
+
+
+def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
+    """Write a checkpoint of the original solution as `save` writes a network of ours, and return `folder`.
+
+    Parameters
+    ----------
+    checkpoint : a .ckpt file as published; its averaged weights are taken
+    experiment : of the network it holds: one of `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`
+    folder : for weights.safetensors and experiment.json
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such checkpoint.
+    FileExistsError
+        If other weights are in `folder`.
+    ValueError
+        If it is of another network, or anything in it is unknown.
+    """
+    weights = key_mapping.original(checkpoint, experiment)
+    network = build(experiment)
+    try:
+        fill(network, weights)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint} is no checkpoint of {experiment.name}: {error}") from None
+    if (Path(folder) / WEIGHTS).exists():
+        there, ours = read(Path(folder) / WEIGHTS), distinct(network)
+        if there.keys() != ours.keys() or not all(torch.equal(there[key], tensor) for key, tensor in ours.items()):
+            raise FileExistsError(f"{folder} holds other weights, perhaps of a training: move them elsewhere first")
+    return save(network, experiment, folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a trained network: weights and experiment."""
+    return all((Path(folder) / name).is_file() for name in (WEIGHTS, SETTINGS))
+
+
+def trained_on(folder: Path) -> set[str] | None:
+    """Return the names of the tomograms that the network in a folder was trained on; None if that is not known.
+
+    It is not of the original author's weights, nor of weights of version 0.1.
+    """
+    file = Path(folder) / TRAINED_ON
+    return set(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def digest(network: nn.Module) -> str:
+    """Return a hash of a network's weights and statistics."""
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""Encoders: every one exposes `channels` and `strides`, finest level first."""

@@ -1,0 +1,133 @@
+"""The encoders of the 3D networks: 2D encoders of segmentation_models_pytorch or timm, inflated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from torch import Tensor, nn
+
+from motors.networks.encoders.inflation import inflate, redraw
+from motors.networks.encoders.planar import made, refuse_unknown_tag
+
+STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder hands on
+
+# Encoders whose inflation is tested. Others are tried out when they are built, on a volume turned on its side.
+ENCODERS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnext50_32x4d",
+    "se_resnet50",
+    "densenet121",
+    "densenet169",
+    "dpn68",
+    "vgg16_bn",
+    "mobilenet_v2",
+    "tu-resnet18",
+    "tu-resnext50_32x4d",
+    "tu-seresnext50_32x4d",
+    "tu-regnetx_008",
+    "tu-regnety_008",
+    "tu-efficientnet_b0",
+    "tu-efficientnet_lite0",
+    "tu-tf_efficientnet_lite0",
+    "tu-tf_efficientnetv2_b0",
+)
+
+
+class InflatedEncoder(nn.Module):
+    """A 2D network of segmentation_models_pytorch or timm that looks at volumes.
+
+    Parameters
+    ----------
+    name : the name segmentation_models_pytorch knows the encoder by; "tu-<name>" is the network <name> of timm
+    weights : of the whole 2D classifier, under the names of torchvision (for "tu-", of timm), which are inflated;
+        None draws 3D kernels afresh
+    options : passed to the constructor of a "tu-" encoder: layers, channels, ...
+
+    Attributes
+    ----------
+    channels, strides : of the levels that `forward` returns, finest first
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder, it holds something that has no 3D counterpart, or options or weights are not its.
+    """
+
+    def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
+        super().__init__()
+        flat = _flat(name, weights, options)
+        try:
+            self.network = inflate(flat)
+        except ValueError as error:
+            raise ValueError(f"encoder {name!r} cannot be made 3D: {error}") from None
+        self.channels = tuple(flat.out_channels[-len(STRIDES) :])
+        self.strides = STRIDES
+        if name not in ENCODERS:
+            _try_on_its_side(self.network, name)
+        if weights is None:
+            redraw(self.network, flat)
+
+    def forward(self, volume: Tensor) -> list[Tensor]:
+        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        return self.network(volume)[-len(STRIDES) :]
+
+
+def _flat(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+    """The 2D encoder, all of whose weights come from `weights` if they are given."""
+    of_timm = name.startswith("tu-")
+    if not (timm.is_model(name[3:]) if of_timm else name in smp.encoders.encoders):
+        raise ValueError(
+            f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)},"
+            " or another one of segmentation_models_pytorch"
+        )
+    if options and not of_timm:
+        raise ValueError(f"encoder {name!r} takes no options, but {sorted(options)} came: use its tu- counterpart")
+    refuse_unknown_tag(name.removeprefix("tu-"))
+    flat = made(lambda held: _get(name, held, options), name, weights, f"the weights of the 2D network {name!r}")
+    if len(flat.out_channels) != len(STRIDES) + 1 or 0 in flat.out_channels:
+        raise ValueError(f"encoder {name!r} has no features at each of the strides {STRIDES}: choose another")
+    return flat
+
+
+def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+    """The encoder of segmentation_models_pytorch, with these weights if they are given."""
+    source = {"weights": None}
+    if name.startswith("tu-") and weights is not None:
+        given = {"pretrained_cfg_overlay": {"state_dict": weights}}
+        timm.create_model(name[3:], pretrained=True, **given, **options)  # stricter than what follows
+        source = {"weights": "given"} | given
+    flat = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
+    if not name.startswith("tu-") and weights is not None:
+        flat.load_state_dict(dict(weights))
+    return flat
+
+
+@torch.no_grad()
+def _try_on_its_side(network: nn.Module, name: str) -> None:
+    """Refuse a network whose code treats the three axes differently, whatever its layers are."""
+    volume = torch.rand(1, 3, 32, 64, 96, generator=torch.Generator().manual_seed(0))
+    training = network.training
+    try:
+        upright = network.eval()(volume)
+        _turn(network)
+        turned = network(volume.permute(0, 1, 3, 4, 2))
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ValueError(f"encoder {name!r} cannot be made 3D: its code is written for images ({error})") from error
+    for level, other in zip(upright[-len(STRIDES) :], turned[-len(STRIDES) :], strict=True):
+        level = level.permute(0, 1, 3, 4, 2)
+        if level.shape != other.shape or (level - other).abs().max() > 1e-3 * level.abs().max():
+            raise ValueError(f"encoder {name!r} cannot be made 3D: its code treats depth, height and width differently")
+    _turn(_turn(network)).train(training)
+
+
+def _turn(network: nn.Module) -> nn.Module:
+    """Turn all kernels from z, y, x to y, x, z; three times does nothing."""
+    for kernel in network.parameters():
+        if kernel.ndim == 5:
+            kernel.data = kernel.data.permute(0, 1, 3, 4, 2).contiguous()
+    return network

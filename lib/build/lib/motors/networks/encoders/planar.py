@@ -1,0 +1,112 @@
+"""2D encoders from timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from motors.networks.weights import UNFIT, complaint
+
+
+class PlanarEncoder(nn.Module):
+    """A network of timm that looks at three slices: MaxViT, CoaT or another one that hands on its intermediate levels.
+
+    Parameters
+    ----------
+    name : timm's name of the network and its weights
+    shape : `(y, x)` of the slices, in voxels; transformers are made for one size
+    weights : timm's weights of the whole classifier; tables of relative positions are resized to `shape`
+    options : passed to the network's constructor
+
+    Attributes
+    ----------
+    channels, strides : of the levels that `forward` returns, finest first
+
+    Raises
+    ------
+    ValueError
+        If timm has no such network, it has no levels of strides 16 and 32, or the options or the weights are not its.
+    """
+
+    def __init__(
+        self, name: str, shape: tuple[int, int], weights: dict[str, Tensor] | None = None, **options: Any
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            raise ValueError(f"timm has no network called {name!r}: timm.list_models() names those it has")
+        refuse_unknown_tag(name)
+        if timm.get_pretrained_cfg(name).fixed_input_size:
+            options = {"img_size": tuple(shape)} | options
+        if name.startswith("coat_"):  # hands on its levels only when built to do so
+            options |= {"return_interm_layers": True, "out_features": [f"x{i}_nocls" for i in (1, 2, 3, 4)]}
+        self.network = made(lambda held: _create(name, held, options), name, weights, f"timm's weights of {name}")
+        if name.startswith("coat_"):
+            self.channels, self.strides = tuple(self.network.embed_dims), (4, 8, 16, 32)
+        else:
+            self.channels = tuple(level["num_chs"] for level in self.network.feature_info)
+            self.strides = tuple(level["reduction"] for level in self.network.feature_info)
+            self.network.prune_intermediate_layers(len(self.channels), prune_norm=True, prune_head=True)
+        if self.strides[-2:] != (16, 32):
+            raise ValueError(f"{name} hands on levels of strides {self.strides}, but they must end in 16 and 32")
+
+    def forward(self, slices: Tensor) -> list[Tensor]:
+        """Return the features of `(b, 3, y, x)` grey levels, one tensor for each of `strides`."""
+        if hasattr(self.network, "return_interm_layers"):
+            return list(self.network(slices).values())
+        return self.network.forward_intermediates(slices, intermediates_only=True)
+
+
+def refuse_unknown_tag(name: str) -> None:
+    """Refuse a network of timm whose weights, behind the dot of its name, are none that timm knows.
+
+    Raises
+    ------
+    ValueError
+        If they are not; the message lists those there are.
+    """
+    kind, _, tag = name.partition(".")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = [kind, *timm.list_models(f"{kind}.*", pretrained=True)]
+        raise ValueError(f"timm has no weights {tag!r} of {kind}: choose one of {', '.join(known)}") from None
+
+
+def made(
+    make: Callable[[dict[str, Tensor] | None], nn.Module], name: str, weights: dict[str, Tensor] | None, whose: str
+) -> nn.Module:
+    """Return the 2D network that `make(weights)` makes.
+
+    Parameters
+    ----------
+    make : of timm or segmentation_models_pytorch
+    name : of the network
+    weights : by name, or None to draw them
+    whose : what they should be, in words
+
+    Raises
+    ------
+    ValueError
+        If it makes none; the message names the network, and says whether the weights or the rest is at fault.
+    """
+    if weights is not None and not weights:  # timm would fetch others
+        raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")
+    try:
+        return make(weights)
+    except UNFIT as error:
+        said = complaint(error)
+        if weights is None:
+            raise ValueError(
+                f"{name!r} cannot be built ({said}): choose another, or correct encoder_options"
+            ) from error
+        made(make, name, None, whose)  # what is wrong without the weights is no fault of theirs
+        raise ValueError(f"these are not {whose}: {said}") from None
+
+
+def _create(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+    """The network of timm, all of whose weights come from `weights` if they are given."""
+    given = {} if weights is None else {"pretrained_cfg_overlay": {"state_dict": weights}}
+    return timm.create_model(name, pretrained=weights is not None, **given, **options)

@@ -1,0 +1,94 @@
+"""2D networks that walk through a volume: every other slice with its neighbours, brought together between stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from motors.networks.encoders.planar import PlanarEncoder
+
+STEP = 2  # voxels along z from one triplet of slices to the next
+WALKED = 2  # levels, the coarsest, that an LSTM walks through
+
+
+class SlicedEncoder(nn.Module):
+    """A network of timm that looks at triplets of slices and hands on volumes: the original solution's 2.5D encoder.
+
+    Every other slice becomes an image, whose colours are the slice and its two neighbours. The network sees them as a
+    batch; behind every stage that makes the grid coarser in y and x, neighbours in z are averaged two by two.
+
+    Parameters
+    ----------
+    name, shape, weights, options : see `PlanarEncoder`
+    lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
+        LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
+
+    Attributes
+    ----------
+    channels, strides : of the levels that `forward` returns, finest first
+
+    Raises
+    ------
+    ValueError
+        As `PlanarEncoder`, or if the network's stages are not each a module.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, int],
+        weights: dict[str, Tensor] | None = None,
+        *,
+        lstm: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.flat = PlanarEncoder(name, shape, weights, **options)
+        self.channels, self.strides = self.flat.channels, self.flat.strides
+        network = self.flat.network
+        named = [level["module"] for level in getattr(network, "feature_info", ()) if level["reduction"] > STEP]
+        stages = [network.get_submodule(module) for module in named]
+        if not stages or any(isinstance(stage, nn.ModuleList) for stage in stages):
+            raise ValueError(f"{name} cannot walk through volumes: its stages are no modules that could be changed")
+        for stage in stages:
+            stage.register_forward_hook(_halve)
+        walked = zip(self.channels[-WALKED:], self.strides[-WALKED:], strict=True) if lstm else ()
+        self.walks = nn.ModuleDict({str(stride): Walk(channels) for channels, stride in walked})
+
+    def forward(self, volume: Tensor) -> list[Tensor]:
+        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        count, _, depth = volume.shape[:3]
+        padded = F.pad(volume, (0, 0, 0, 0, 1, 1), mode="replicate")
+        triplets = torch.stack([padded[:, c, c : c + depth : STEP] for c in range(3)], dim=2)
+        levels = self.flat(triplets.flatten(0, 1))
+        deep = [level.unflatten(0, (count, depth // s)) for level, s in zip(levels, self.strides, strict=True)]
+        whole = [level.movedim(2, 1) for level in deep]
+        walks = [self.walks[str(s)] if str(s) in self.walks else nn.Identity() for s in self.strides]
+        return [walk(level) for walk, level in zip(walks, whole, strict=True)]
+
+
+class Walk(nn.Module):
+    """A bidirectional LSTM along z, the same at every place in y and x; what it says is added to what comes in.
+
+    Parameters
+    ----------
+    channels : of what comes and goes, an even number: half of them are written on the way up, half on the way down
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, channels // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
+        columns = features.permute(0, 3, 4, 2, 1)  # b, y, x, z, c
+        said, _ = self.lstm(columns.flatten(0, 2))
+        return features + said.unflatten(0, columns.shape[:3]).permute(0, 4, 3, 1, 2)
+
+
+def _halve(stage: nn.Module, inputs: Any, features: Tensor) -> Tensor:
+    """The mean of every two slices, which follow each other in the batch."""
+    return features.unflatten(0, (-1, 2)).mean(dim=1)

@@ -1,0 +1,128 @@
+"""X3D, a small network for video (Feichtenhofer 2020), with depth in the place of time and halved like the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+DEPTHS = {"m": (3, 5, 11, 7), "l": (5, 10, 25, 15)}  # blocks of the four stages
+CHANNELS = (24, 48, 96, 192)  # of the four stages; the stem has those of the first
+WIDENING = 2.25  # channels inside a block, as a multiple of those it hands on
+SQUEEZE = 16  # of those, one in so many are squeezed; a multiple of 8
+
+
+class X3D(nn.Module):
+    """The encoder X3D-M or X3D-L.
+
+    The original strides in time nowhere; here the stem and the first block of every stage halve depth as they halve
+    height and width. No weight changes its shape by that: those trained on Kinetics fit.
+
+    Parameters
+    ----------
+    size : "m" or "l"
+    depths, channels : of the four stages, to shrink the network; None and the default are the published sizes
+
+    Attributes
+    ----------
+    channels, strides : of the levels that `forward` returns, finest first
+
+    Raises
+    ------
+    ValueError
+        If there is no such size.
+    """
+
+    def __init__(self, size: str, *, depths: Sequence[int] | None = None, channels: Sequence[int] = CHANNELS) -> None:
+        super().__init__()
+        if size not in DEPTHS:
+            raise ValueError(f"no X3D is called {size!r}: choose one of {', '.join(DEPTHS)}")
+        self.channels = (channels[0], *channels)
+        self.strides = (2, 4, 8, 16, 32)
+        self.stem = nn.Sequential(
+            nn.Conv3d(3, channels[0], (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False),
+            nn.Conv3d(
+                channels[0], channels[0], (5, 1, 1), stride=(2, 1, 1), padding=(2, 0, 0), groups=channels[0], bias=False
+            ),
+            nn.BatchNorm3d(channels[0]),
+            nn.ReLU(),
+        )
+        sizes = zip(depths or DEPTHS[size], self.channels, channels, strict=False)
+        self.stages = nn.ModuleList(_stage(depth, before, after) for depth, before, after in sizes)
+        _initialise(self)
+
+    def forward(self, volume: Tensor) -> list[Tensor]:
+        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        levels = [self.stem(volume)]
+        for stage in self.stages:
+            levels.append(stage(levels[-1]))
+        return levels
+
+
+def _stage(depth: int, channels: int, out_channels: int) -> nn.Sequential:
+    """Blocks of which the first halves the grid; every other one squeezes and excites."""
+    first = Block(channels, out_channels, stride=2, squeeze=True)
+    return nn.Sequential(first, *(Block(out_channels, out_channels, squeeze=i % 2 == 0) for i in range(1, depth)))
+
+
+class Block(nn.Module):
+    """A residual block: widen the channels, filter each by itself, narrow them again."""
+
+    def __init__(self, channels: int, out_channels: int, *, stride: int = 1, squeeze: bool) -> None:
+        super().__init__()
+        inner = int(WIDENING * out_channels)
+        self.shortcut = nn.Identity()
+        if stride > 1 or channels != out_channels:
+            self.shortcut = nn.Sequential(_pointwise(channels, out_channels, stride), nn.BatchNorm3d(out_channels))
+        self.widen = nn.Sequential(_pointwise(channels, inner), nn.BatchNorm3d(inner), nn.ReLU())
+        self.filter = nn.Sequential(
+            nn.Conv3d(inner, inner, 3, stride=stride, padding=1, groups=inner, bias=False), nn.BatchNorm3d(inner)
+        )
+        self.squeeze = SqueezeExcitation(inner) if squeeze else nn.Identity()
+        self.narrow = nn.Sequential(nn.SiLU(), _pointwise(inner, out_channels), nn.BatchNorm3d(out_channels))
+        self.activation = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(b, out_channels, z / stride, y / stride, x / stride)`."""
+        filtered = self.squeeze(self.filter(self.widen(features)))
+        return self.activation(self.shortcut(features) + self.narrow(filtered))
+
+
+class SqueezeExcitation(nn.Sequential):
+    """Weighs every channel by what the whole volume holds."""
+
+    def __init__(self, channels: int) -> None:
+        squeezed = _multiple_of_8(channels / SQUEEZE)
+        super().__init__(
+            nn.AdaptiveAvgPool3d(1),
+            nn.Conv3d(channels, squeezed, 1),
+            nn.ReLU(),
+            nn.Conv3d(squeezed, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
+        return features * super().forward(features)
+
+
+def _pointwise(channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
+    """A convolution that mixes channels."""
+    return nn.Conv3d(channels, out_channels, 1, stride=stride, bias=False)
+
+
+def _multiple_of_8(width: float) -> int:
+    """The multiple of 8 nearest to `width`, at least 8, and never less than nine tenths of it."""
+    nearest = max(8, int(width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * width else nearest + 8
+
+
+def _initialise(network: nn.Module) -> None:
+    """First weights as the original's: every block begins by handing on its shortcut."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        if isinstance(module, Block):
+            nn.init.zeros_(module.narrow[-1].weight)

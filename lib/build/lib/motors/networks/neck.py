@@ -1,0 +1,168 @@
+"""The neck: what every level of an encoder sees, brought together on the grid that is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TARGET = 16  # stride of the level on which the original solution brings the others together
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels at each place of `(b, c, ...)`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.movedim(1, -1)).movedim(-1, 1)
+
+
+class Neck(nn.Module):
+    """Narrows every level but one with two convolutions, resizes it to that one's grid and stacks them all there.
+
+    Parameters
+    ----------
+    channels, strides : of the levels, finest first
+    width : channels that a narrowed level keeps; 0 keeps as many as it came with
+    hidden : channels between the two convolutions, as a multiple of those kept. The original solution's 3D neck has 2
+        (a gated activation was planned for it), the 2D one 1.
+    axes : 2 for images, 3 for volumes
+    stride : of the level on whose grid the others are brought together, one of `strides`
+
+    Attributes
+    ----------
+    stride : as given
+    out_channels : of the fused level that `forward` returns
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        *,
+        width: int,
+        hidden: int,
+        axes: int,
+        stride: int = TARGET,
+    ) -> None:
+        super().__init__()
+        self.stride, self.target = stride, list(strides).index(stride)
+        others = [n for i, n in enumerate(channels) if i != self.target]
+        self.branches = nn.ModuleList(Branch(n, width or n, hidden, axes) for n in others)
+        self.out_channels = channels[self.target] + sum(width or n for n in others)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of `stride`.
+
+        The latter is that level as it came, then the others in order.
+        """
+        target = features[self.target]
+        others = [level for i, level in enumerate(features) if i != self.target]
+        narrowed = [branch(level, target.shape[2:]) for branch, level in zip(self.branches, others, strict=True)]
+        return features[-1], torch.cat([target, *narrowed], dim=1)
+
+
+class Branch(nn.Sequential):
+    """Two convolutions with a normalisation between them, then linear interpolation.
+
+    Parameters
+    ----------
+    channels, width, hidden, axes : of the level, and as for `Neck`
+    """
+
+    def __init__(self, channels: int, width: int, hidden: int, axes: int) -> None:
+        convolution = {2: nn.Conv2d, 3: nn.Conv3d}[axes]
+        super().__init__(
+            convolution(channels, hidden * width, 3, padding=1),
+            nn.GELU(),
+            ChannelNorm(hidden * width),
+            convolution(hidden * width, width, 3, padding=1),
+        )
+        self.axes, self.mode = tuple(range(2, 2 + axes)), {2: "bilinear", 3: "trilinear"}[axes]
+
+    def forward(self, level: Tensor, grid: Sequence[int]) -> Tensor:
+        """Return `(b, width, ...)` on a `grid` of so many cells along each axis."""
+        factors = {side / cells for side, cells in zip(level.shape[2:], grid, strict=True)}
+        if factors in ({2}, {4}, {8}):
+            return self._where_asked(level, int(factors.pop()))
+        return functional.interpolate(super().forward(level), size=tuple(grid), mode=self.mode)
+
+    def _where_asked(self, level: Tensor, factor: int) -> Tensor:
+        """Return the same on a grid `factor` times coarser than the level, with a fraction of the work.
+
+        Interpolation then takes the mean of the middle two values along each axis. The last convolution is linear: the
+        mean of its values at two neighbours is that of a kernel of four with a stride. Eight times coarser, its windows
+        of four do not touch, and nothing before it is computed beyond the six voxels that they depend on.
+        """
+        first, *between, last = self
+        convolve = {2: functional.conv2d, 3: functional.conv3d}[len(self.axes)]
+        kernel = last.weight
+        for axis in self.axes:
+            shape = [1 if i == axis else side for i, side in enumerate(kernel.shape)]
+            nothing = kernel.new_zeros(shape)
+            kernel = (torch.cat([kernel, nothing], axis) + torch.cat([nothing, kernel], axis)) / 2
+        if factor < 8:
+            seen = first(level)
+            for layer in between:
+                seen = layer(seen)
+            return convolve(seen, kernel, last.bias, stride=factor, padding={2: 1, 4: 0}[factor])
+        windows = level
+        for axis in self.axes:
+            windows = windows.narrow(axis, 1, windows.shape[axis] - 2).unfold(axis, 6, 8)
+        grid = windows.shape[2 : 2 + len(self.axes)]
+        windows = windows.movedim(1, self.axes[-1]).flatten(0, self.axes[-1] - 1)  # (cells, channels, 6, ...)
+        seen = convolve(windows, first.weight, first.bias)
+        for layer in between:
+            seen = layer(seen)
+        seen = convolve(seen, kernel, last.bias).flatten(1)
+        return seen.unflatten(0, (len(level), *grid)).movedim(-1, 1)
+
+
+class PathNeck(nn.Module):
+    """Adds to every level first what the deeper ones saw, then what the finer ones saw (PANet, Liu et al. 2018).
+
+    Levels keep their numbers of channels: with an X3D-M the whole network has 6.9 million parameters, as in the
+    original solution.
+
+    Parameters
+    ----------
+    channels, strides : of the levels, finest first, each half as fine as the one before
+    axes : 2 for images, 3 for volumes
+    stride : of the level that is handed on beside the deepest, one of `strides`
+
+    Attributes
+    ----------
+    stride : as given
+    out_channels : of that level
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:
+        super().__init__()
+        self.stride, self.target = stride, list(strides).index(stride)
+        self.out_channels = channels[self.target]
+        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        self.finer = nn.ModuleList(_Fusion(fine, coarse, 1, axes) for fine, coarse in pairs)
+        self.deeper = nn.ModuleList(_Fusion(coarse, fine, 2, axes) for fine, coarse in pairs)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the deepest level and the one of `stride`."""
+        levels = list(features)
+        for i in reversed(range(len(self.finer))):
+            levels[i] = self.finer[i](levels[i], levels[i + 1])
+        for i, fusion in enumerate(self.deeper, start=1):
+            levels[i] = fusion(levels[i], levels[i - 1])
+        return levels[-1], levels[self.target]
+
+
+class _Fusion(nn.Module):
+    """Adds another level to one, on the grid of the latter; `stride` 2 brings a finer one there, 1 a coarser one."""
+
+    def __init__(self, channels: int, other: int, stride: int, axes: int) -> None:
+        super().__init__()
+        convolution, pad = {2: nn.Conv2d, 3: nn.Conv3d}[axes], stride - 1
+        self.resize = convolution(other, channels, 2 * stride - 1, stride=stride, padding=pad)
+        self.together = nn.Sequential(convolution(channels, channels, 3, padding=1), nn.ReLU(), ChannelNorm(channels))
+
+    def forward(self, level: Tensor, other: Tensor) -> Tensor:
+        return self.together(level + functional.interpolate(self.resize(other), size=level.shape[2:], mode="nearest"))

@@ -1,0 +1,38 @@
+"""Grey levels as the encoders were trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Mean and standard deviation of the three channels of each set of weights, for grey levels 0..255.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # TensorFlow's, of MaxViT
+KINETICS = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))  # SlowFast's, of X3D
+SCALES = {"imagenet": IMAGENET, "half": HALF, "kinetics": KINETICS}
+
+
+class Scaling(nn.Module):
+    """Grey levels 0..255, of one channel or three, made the three channels an encoder expects.
+
+    Parameters
+    ----------
+    name : "imagenet", "half" or "kinetics"
+    axes : 2 for images, 3 for volumes
+
+    Raises
+    ------
+    ValueError
+        If there is no such normalisation.
+    """
+
+    def __init__(self, name: str, axes: int) -> None:
+        super().__init__()
+        if name not in SCALES:
+            raise ValueError(f"no normalisation is called {name!r}: choose one of {', '.join(SCALES)}")
+        for key, values in zip(("mean", "std"), SCALES[name], strict=True):
+            self.register_buffer(key, torch.tensor(values).view(1, 3, *[1] * axes) * 255, persistent=False)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Return `(b, 3, ...)` floats from `(b, 1, ...)` or `(b, 3, ...)` grey levels."""
+        return (grey - self.mean) / self.std

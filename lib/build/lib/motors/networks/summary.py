@@ -1,0 +1,60 @@
+"""What a network looks like from outside: shapes at every level, and its settings beside those of the full size."""
+
+from __future__ import annotations
+
+import copy
+
+import pandas as pd
+import torch
+from torch import nn
+
+from motors.experiments.config import Experiment
+from motors.networks.factory import build
+
+
+@torch.no_grad()
+def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
+    """Return what passes through a network for one patch: part, channels, and the sides, "z × y × x" or "y × x".
+
+    Nothing is computed: shapes alone pass through a copy.
+    """
+    twin, found = copy.deepcopy(network).eval().to("meta"), []
+
+    def note(part: str, given: object) -> None:
+        levels = list(given) if isinstance(given, list | tuple) else [given]
+        names = [f"{part} {k + 1}" if len(levels) > 1 else part for k in range(len(levels))]
+        found.extend((name, *level.shape[1:]) for name, level in zip(names, levels, strict=True))
+
+    for part in ("encoder", "decoder"):
+        getattr(twin, part).register_forward_hook(lambda _, inputs, outputs, part=part: note(part, outputs))
+    twin.neck.register_forward_hook(lambda _, inputs, outputs: note("neck", outputs[-1]))
+    patch = experiment.patch if experiment.is_2d else (1, *experiment.patch)
+    note("patch", torch.empty((1, *patch), device="meta"))
+    note("prediction", twin(torch.empty((1, *patch), device="meta")))
+    sides = [" × ".join(map(str, row[2:])) for row in found]
+    return pd.DataFrame({"part": [row[0] for row in found], "channels": [row[1] for row in found], "sides": sides})
+
+
+def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours: float) -> pd.DataFrame:
+    """Return settings of a run beside those of the full size, and what they cost.
+
+    Parameters
+    ----------
+    network, experiment : of the run
+    whole : the same experiment at full size
+    hours : that its training takes, see `experiments.yaml`
+    """
+    columns = {}
+    for name, each, of in (("this run", experiment, network), ("full size", whole, build(whole))):
+        voxels = " × ".join(f"{step:g}" for step in each.spacing)
+        columns[name] = {
+            "parameters, millions": f"{sum(p.numel() for p in of.parameters()) / 1e6:.1f}",
+            "patch, voxels": " × ".join(map(str, each.patch)),
+            "spacing, Å": voxels,
+            "patches per step": each.batch * each.accumulate,
+            "steps": each.optimiser_steps,
+            "optimiser, learning rate": f"{each.optimiser}, {each.learning_rate:g}",
+        }
+    for name, time in (("this run", "timed below"), ("full size", f"about {hours:g}")):
+        columns[name]["hours on one GPU"] = time
+    return pd.DataFrame(columns)

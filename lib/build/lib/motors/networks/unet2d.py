@@ -1,0 +1,114 @@
+"""The 2D networks: three slices in, a grid of logits for the middle one out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from motors.networks.neck import ChannelNorm
+from motors.networks.scaling import Scaling
+
+PRIOR = 5e-5  # the probability an untrained network gives every cell, of the original solution
+
+
+class Unet2d(nn.Module):
+    """From three slices to a logit for every cell of 16 x 16 voxels of the middle one, or of 8 x 8.
+
+    With MaxViT-tiny it has 34.7 million parameters, with CoaT-lite-medium 48.2. The 86.1 and 99.6 million of the
+    original solution count a second head that was never trained.
+
+    Parameters
+    ----------
+    encoder : maps `(b, 3, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
+    neck : makes of those the deepest and the fused one, see `Neck`
+    shape : `(y, x)` of the slices, in voxels
+    decoder_channels : of the decoder's and the head's convolutions
+    normalisation : name of a `Scaling`
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        neck: nn.Module,
+        shape: tuple[int, int],
+        *,
+        decoder_channels: int,
+        normalisation: str,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.scaling = Scaling(normalisation, axes=2)
+        self.encoder = encoder
+        self.neck = neck
+        finer = encoder.strides[-1] // neck.stride
+        self.decoder = Decoder(encoder.channels[-1], neck.out_channels, decoder_channels, finer=finer)
+        self.head = nn.Sequential(
+            nn.Conv2d(decoder_channels, decoder_channels, 3, padding=1),
+            ChannelNorm(decoder_channels, eps=1e-6),
+            nn.GELU(),
+            nn.Conv2d(decoder_channels, 1, 1),
+        )
+        nn.init.constant_(self.head[-1].bias, -math.log(1 / PRIOR - 1))
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        slices : `(b, 3, y, x)` grey levels 0..255 of three slices in ascending z, of the shape the network is made for
+
+        Returns
+        -------
+        `(b, 1, y / stride, x / stride)`, for the middle slice
+
+        Raises
+        ------
+        ValueError
+            If the shape is another.
+        """
+        if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
+            raise ValueError(
+                f"this 2D network takes (batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came:"
+                " cut or pad the slices to its patch"
+            )
+        return self.head(self.decoder(*self.neck(self.encoder(self.scaling(slices)))))
+
+
+class Decoder(nn.Module):
+    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
+
+    Parameters
+    ----------
+    deepest, fused : channels of the two levels
+    out_channels : of what comes out
+    finer : how many cells of the fused level a side of a deepest one has
+    """
+
+    def __init__(self, deepest: int, fused: int, out_channels: int, *, finer: int = 2) -> None:
+        super().__init__()
+        many = deepest // 2 * finer**2
+        self.grow = nn.Sequential(
+            nn.Conv2d(deepest, many, 1), ChannelNorm(many, eps=1e-6), nn.GELU(), nn.PixelShuffle(finer)
+        )
+        self.norm = ChannelNorm(fused, eps=1e-6)
+        self.convolutions = nn.Sequential(
+            nn.GELU(),
+            nn.Conv2d(deepest // 2 + fused, out_channels, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.GELU(),
+        )
+        _equal_neighbours(self.grow[0], finer**2)
+
+    def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
+        """Return `(b, out_channels, y, x)` on the grid of `fused`."""
+        return self.convolutions(torch.cat([self.grow(deepest), self.norm(fused)], dim=1))
+
+
+def _equal_neighbours(convolution: nn.Conv2d, count: int) -> None:
+    """Let the `count` outputs that are shuffled side by side begin equal: no chequerboard (Aitken et al. 2017)."""
+    nn.init.kaiming_normal_(convolution.weight)
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight[::count].repeat_interleave(count, dim=0))

@@ -1,0 +1,118 @@
+"""The 3D network: an encoder, the neck, one decoder block and a head that points."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from motors.networks.scaling import Scaling
+
+PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
+REDUCTION = 16  # channels of a squeezed vector: one in so many
+
+
+class Unet3d(nn.Module):
+    """From a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
+
+    Parameters
+    ----------
+    encoder : maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
+    neck : makes of those the deepest and the fused one, see `Neck`
+    decoder_channels : of the decoder's two convolutions
+    normalisation : name of a `Scaling`
+    """
+
+    def __init__(self, encoder: nn.Module, neck: nn.Module, *, decoder_channels: int, normalisation: str) -> None:
+        super().__init__()
+        self.scaling = Scaling(normalisation, axes=3)
+        self.encoder = encoder
+        self.neck = neck
+        self.decoder = Decoder(encoder.channels[-1] + neck.out_channels, decoder_channels)
+        self.head = nn.Conv3d(decoder_channels, 1, 3, padding=1)
+        _initialise(self.decoder, self.head)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        volume : `(b, 1, z, y, x)` grey levels 0..255; the sides divide by 32
+
+        Returns
+        -------
+        `(b, 1, z / stride, y / stride, x / stride)`
+
+        Raises
+        ------
+        ValueError
+            If the shape is another.
+        """
+        if volume.ndim != 5 or volume.shape[1] != 1 or any(side % 32 for side in volume.shape[2:]):
+            raise ValueError(
+                f"a 3D network takes (batch, 1, z, y, x) with sides that divide by 32, but {tuple(volume.shape)} came:"
+                " pad the volume first"
+            )
+        return self.head(self.decoder(*self.neck(self.encoder(self.scaling(volume)))))
+
+
+class Decoder(nn.Module):
+    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
+
+    Parameters
+    ----------
+    channels : of the two levels together
+    out_channels : of what comes out
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.attention1 = SqueezeExcitation(channels)
+        self.conv1 = _convolution(channels, out_channels)
+        self.conv2 = _convolution(out_channels, out_channels)
+        self.attention2 = SqueezeExcitation(out_channels)
+
+    def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
+        """Return `(b, out_channels, z, y, x)` on the grid of `fused`."""
+        together = torch.cat([F.interpolate(deepest, size=fused.shape[2:], mode="nearest"), fused], dim=1)
+        return self.attention2(self.conv2(self.conv1(self.attention1(together))))
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs channels by what the whole volume holds, places by what they hold, and adds the two (Roy et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = channels // REDUCTION
+        self.channel = nn.Sequential(
+            nn.AdaptiveAvgPool3d(1),
+            nn.Conv3d(channels, squeezed, 1),
+            nn.ReLU(),
+            nn.Conv3d(squeezed, channels, 1),
+            nn.Sigmoid(),
+        )
+        self.place = nn.Sequential(nn.Conv3d(channels, 1, 1), nn.Sigmoid())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
+        return features * self.channel(features) + features * self.place(features)
+
+
+def _convolution(channels: int, out_channels: int) -> nn.Sequential:
+    """A convolution with its normalisation and activation."""
+    return nn.Sequential(
+        nn.Conv3d(channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm3d(out_channels), nn.ReLU()
+    )
+
+
+def _initialise(decoder: nn.Module, head: nn.Conv3d) -> None:
+    """First weights as the original solution's; an untrained network then answers `PRIOR` everywhere, about."""
+    for module in decoder.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.constant_(head.bias, -math.log(1 / PRIOR - 1))

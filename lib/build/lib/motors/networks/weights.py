@@ -1,0 +1,158 @@
+"""Files of weights: read whatever wraps them, compare, and fill a network with all of them or none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+
+def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy `weights` into a network: all of its tensors, and nothing else.
+
+    Parameters
+    ----------
+    network : changed in place
+    weights : by name; a tensor that several names share may come under any of them
+
+    Raises
+    ------
+    ValueError
+        If a tensor is missing, unknown or of another shape; nothing is copied then.
+    """
+    ours = network.state_dict()
+    places = {tensor.data_ptr() for key, tensor in ours.items() if key in weights}
+    missing = [key for key, tensor in ours.items() if tensor.data_ptr() not in places]
+    unknown = [key for key in weights if key not in ours]
+    reshaped = [key for key, tensor in weights.items() if key in ours and tensor.shape != ours[key].shape]
+    if found := differences(missing, unknown, reshaped):
+        raise ValueError(f"these are the weights of another network: {found}")
+    for key, tensor in weights.items():
+        ours[key].copy_(tensor)
+
+
+def distinct(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network, each under the first of its names."""
+    distinct = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(network.state_dict().items())}
+    return dict(reversed(distinct.values()))
+
+
+WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
+
+# What a network's loader raises on weights that are not its, and torch on a damaged file.
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
+_scalar, (_dtype, _) = np.float64(0).__reduce__()
+
+
+def _number(*state) -> np.generic:
+    """A number of numpy: a checkpoint may hold some, besides tensors and plain values."""
+    return _scalar(*state)
+
+
+_number.__module__, _number.__name__, _number.__qualname__ = "numpy.core.multiarray", "scalar", "scalar"  # of numpy 1
+NUMBERS = [_number, _scalar, np.dtype, type(_dtype)]
+
+
+def read(path: Path) -> dict:
+    """Return what a file of weights holds, without running anything that is in it.
+
+    Parameters
+    ----------
+    path : a file of torch (.pth, .pt, .pyth, .ckpt) or of safetensors
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is neither, is cut short, or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there are no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}
+        with torch.serialization.safe_globals(NUMBERS):
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGED as error:
+        foreign = re.search(r"GLOBAL ([A-Za-z_]\w*(?:\.\w+)*) (?:was|whose)", str(error))
+        if foreign and not _ends_within(path, foreign[1]):
+            raise ValueError(
+                f"{path} asks for {foreign[1]}, which is neither a tensor nor a plain value: it is not opened, because"
+                " such a file can run anything"
+            ) from None
+        raise ValueError(f"{path} is no file of weights, or is cut short: fetch it again") from None
+    if not isinstance(held, dict):
+        raise ValueError(f"{path} holds a {type(held).__name__}, but weights come by name: save a state_dict")
+    return held
+
+
+def pretrained(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a file of torchvision, timm or SlowFast, under the names they have there.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read`; or if there are no weights in it, or something else lies among them.
+    """
+    held = read(path)
+    for wrapper in WRAPPERS:
+        held = held.get(wrapper, held) if isinstance(held, dict) else held
+    return tensors(held, path)
+
+
+def differences(missing: list[str], unknown: list[str], reshaped: list[str]) -> str:
+    """Return in one line how weights differ from those of a network: how many tensors, and two of their names.
+
+    Parameters
+    ----------
+    missing, unknown, reshaped : names of the tensors that are not there, have no place, or are of another shape
+
+    Returns
+    -------
+    an empty text if there are none
+    """
+    faults = (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
+    found = [f"{len(keys)} are {what} ({', '.join(keys[:2])}, ...)" for what, keys in faults if keys]
+    return f"of its tensors {'; '.join(found)}" if found else ""
+
+
+def complaint(error: Exception) -> str:
+    """Return in one line what torch or timm complains about: as `differences` says it where tensors are named."""
+    text = str(error)
+    lists = [re.findall(rf"{word} key\(s\) in state_dict: (.*)", text) for word in ("Missing", "Unexpected")]
+    missing, unknown = (re.findall(r'"([^"]+)"', " ".join(lines)) for lines in lists)
+    short = f"{type(error).__name__}: {' '.join(text.split()):.200}"
+    return differences(missing, unknown, re.findall(r"size mismatch for (\S+):", text)) or short
+
+
+def _ends_within(path: Path, name: str) -> bool:
+    """Whether a file ends inside the line that holds the last part of `name`; torch drops the line's last byte."""
+    last = name.rpartition(".")[2].encode()
+    with path.open("rb") as file:
+        file.seek(-min(len(last) + 1, path.stat().st_size), os.SEEK_END)
+        tail = file.read()
+    return tail[:-1] == last and tail[-1:] != b"\n"
+
+
+def tensors(held: object, path: Path) -> dict[str, Tensor]:
+    """What was read from a file, if it is weights: tensors by name, at least one, and nothing else."""
+    if not isinstance(held, dict):
+        found = f"a {type(held).__name__}"
+    elif strange := [key for key, tensor in held.items() if not (isinstance(key, str) and isinstance(tensor, Tensor))]:
+        found = f"{strange[0]!r} ({type(held[strange[0]]).__name__}) among its weights"
+    elif not held:
+        found = "nothing"
+    else:
+        return dict(held)
+    raise ValueError(f"{path} holds {found}, but weights are tensors by name: save the state_dict of a network")

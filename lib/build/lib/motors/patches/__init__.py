@@ -1,0 +1,1 @@
+"""Training samples: which patches of which tomograms, augmented, with their targets."""

@@ -1,0 +1,193 @@
+"""What happens to a patch, decided at random; the chances and ranges are those of the original solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from motors import geometry
+from motors.patches.augment.intensity import Step, coarsen, drop_boxes, regrade
+from motors.patches.augment.warp import warp
+
+Vector = tuple[float, float, float]  # along or about z, y, x
+AFFINES = {"none": 0.25, "slight": 0.5, "heavy": 0.25}
+GREY = {"shift and contrast": 0.4, "multiply": 0.2, "gamma": 0.3, "histogram": 0.1}  # one of them is tried
+
+RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on the way down and on the way up
+    ("trilinear", "trilinear"): 0.4,
+    ("trilinear", "nearest-exact"): 0.1,
+    ("area", "trilinear"): 0.1,
+    ("area", "nearest-exact"): 0.1,
+    ("nearest-exact", "trilinear"): 0.2,
+    ("nearest-exact", "nearest-exact"): 0.1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What is done to one patch; the default does nothing.
+
+    Parameters
+    ----------
+    zoom : magnification along z, y, x
+    rotation : radians about z, y, x
+    shear : how much x moves with y, x with z, and y with x
+    scale : how much more is seen along z, y, x
+    steps : what is done to the grey levels, in this order (see `grey_table`)
+    quality : a factor on the size and the interpolations down and up again (see `coarsen`), or None
+    dropout : seed of the boxes and of the noise that fills them (see `drop_boxes`), or None
+    """
+
+    zoom: Vector = (1.0, 1.0, 1.0)
+    rotation: Vector = (0.0, 0.0, 0.0)
+    shear: Vector = (0.0, 0.0, 0.0)
+    scale: Vector = (1.0, 1.0, 1.0)
+    steps: tuple[Step, ...] = ()
+    quality: tuple[float, str, str] | None = None
+    dropout: int | None = None
+
+
+def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
+    """Return what is done to one patch, at random.
+
+    With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
+    which also tilts by up to 15 degrees and shears; with 50 % other grey levels; with 20 % lost resolution; with 10 %
+    boxes of noise.
+
+    Parameters
+    ----------
+    rng : what the draw depends on, and nothing else
+    lightly : the share of patches that get none of this but a turn about z; none do in the original solution
+    """
+    if lightly and rng.random() < lightly:
+        return Draw(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
+    found: dict[str, object] = {}
+    if rng.random() < 0.4:
+        found["zoom"] = _uniform(rng, 0.6, 1.2)
+    kind = _choose(rng, AFFINES)
+    if kind != "none":
+        tilt = np.radians(15) if kind == "heavy" else 0.0
+        found["rotation"] = (rng.uniform(0, 2 * np.pi), rng.uniform(-tilt, tilt), rng.uniform(-tilt, tilt))
+        found["shear"] = _uniform(rng, -0.2, 0.2) if kind == "heavy" else (0.0, 0.0, 0.0)
+        found["scale"] = _uniform(rng, 0.7, 1.3)
+    found["steps"] = _draw_steps(rng)
+    if rng.random() < 0.2:
+        found["quality"] = (rng.uniform(0.6, 0.9), *_choose(rng, RESAMPLINGS))
+    if rng.random() < 0.1:
+        found["dropout"] = int(rng.integers(2**63))
+    return Draw(**found)
+
+
+def _draw_steps(rng: np.random.Generator) -> tuple[Step, ...]:
+    """Return what is done to the grey levels."""
+    kind = _choose(rng, GREY)
+    if kind == "shift and contrast":
+        each = 1 - np.sqrt(0.5)  # so that half of these patches stay as they are
+        shift = ("add", rng.uniform(-40, 80)) if rng.random() < 0.5 else ("add_deviations", rng.uniform(-0.7, 1.2))
+        contrast = ("contrast", rng.uniform(-0.6, 0) if rng.random() < 0.7 else rng.uniform(0, 0.8))
+        return tuple(step for step in (shift, contrast) if rng.random() < each)
+    if rng.random() >= 0.5:
+        return ()
+    if kind == "multiply":
+        return (("multiply", rng.uniform(-0.7, 0.7)),)
+    if kind == "gamma":
+        return (("gamma", rng.uniform(0.25, 1.75)),)
+    levels = np.linspace(0, 1, rng.integers(10, 20, endpoint=True))
+    for i in range(1, len(levels) - 1):
+        levels[i] = rng.uniform(levels[i - 1], levels[i + 1])
+    return (("histogram", tuple(levels.tolist())),)
+
+
+def _choose(rng: np.random.Generator, chances: dict) -> object:
+    """Return one of the keys, each with its chance."""
+    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
+
+
+def _uniform(rng: np.random.Generator, low: float, high: float) -> Vector:
+    """Return three numbers between `low` and `high`."""
+    return tuple(rng.uniform(low, high, 3).tolist())
+
+
+def view(
+    voxels: np.ndarray,
+    start: geometry.Shape,
+    patch: geometry.Shape,
+    points_zyx: np.ndarray,
+    covariances: np.ndarray,
+    settings: Draw,
+    *,
+    spacing: geometry.PerAxis,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return one patch of a tomogram as `settings` want it, with the motors in it.
+
+    What a zoom or a turn brings in from outside the patch is the real neighbourhood; only what lies outside the
+    tomogram is zero. Where the patch itself reaches past the tomogram it is zero too, whatever the settings.
+
+    Parameters
+    ----------
+    voxels : `(z, y, x)` uint8, the tomogram; of a memory-mapped file only the part in view is read
+    start : first voxel of the patch, may be negative
+    patch : `(z, y, x)` of the patch, in voxels
+    points_zyx : `(n, 3)` motors, in voxels of the tomogram
+    covariances : `(n, 3, 3)` squared extent of each motor, in voxels squared
+    settings : what to do
+    spacing : ångström per voxel, for the size of dropped boxes
+    threads : how many work on it; the result does not depend on it
+
+    Returns
+    -------
+    `patch`-shaped uint8, and the `(m, 3)` points and `(m, 3, 3)` covariances of the motors in view, in its voxels
+    """
+    low, high = np.maximum(start, 0), np.minimum(np.add(start, patch), voxels.shape)
+    shape = tuple((high - low).tolist())
+    matrix, offset = source_map(settings, tuple(low.tolist()), shape)
+    box = warp(voxels, matrix, offset, shape, threads=threads)
+    points_zyx, covariances = move(points_zyx, covariances, matrix, offset)
+    regrade(box, settings.steps)
+    if settings.quality is not None:
+        box = coarsen(box, *settings.quality)
+    if settings.dropout is not None:
+        drop_boxes(box, points_zyx, covariances, spacing, np.random.default_rng(settings.dropout))
+    inside = np.all((points_zyx >= 0) & (points_zyx <= np.subtract(shape, 1)), axis=1)
+    before = low - start
+    voxels = box if shape == tuple(patch) else geometry.cut(box, tuple(-before), patch)
+    return voxels, points_zyx[inside] + before, covariances[inside]
+
+
+def source_map(settings: Draw, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Return the map from voxels of the result to voxels of the tomogram.
+
+    Parameters
+    ----------
+    settings : zoom, rotation, shear and scale, all about the centre of the box
+    start, shape : the box of the tomogram that would be cut out without them, in voxels
+
+    Returns
+    -------
+    `(3, 3)` matrix and `(3,)` offset: voxel p of the result shows voxel `matrix @ p + offset` of the tomogram. The
+    matrix is that of the original solution: the inverse zoom, then rotations about x, y and z, shear, scale.
+    """
+    xy, xz, yx = settings.shear
+    shear = np.array([[1, 0, 0], [0, 1, yx], [xz, xy, 1]])
+    z, y, x = (_rotation(axis, angle) for axis, angle in enumerate(settings.rotation))
+    matrix = np.diag(1 / np.array(settings.zoom)) @ x @ y @ z @ shear @ np.diag(settings.scale)
+    centre = np.subtract(shape, 1) / 2
+    return matrix, np.array(start) + centre - matrix @ centre
+
+
+def _rotation(axis: int, angle: float) -> np.ndarray:
+    """Return the matrix of a turn about one of the axes z, y, x."""
+    i, j = (other for other in range(3) if other != axis)
+    matrix = np.eye(3)
+    matrix[[i, j, i, j], [i, j, j, i]] = np.cos(angle), np.cos(angle), -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+def move(
+    points_zyx: np.ndarray, covariances: np.ndarray, matrix: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `(n, 3)` points and `(n, 3, 3)` covariances in voxels of the result of a `source_map`."""
+    forward = np.linalg.inv(matrix)
+    return (np.asarray(points_zyx, dtype=np.float64) - offset) @ forward.T, forward @ covariances @ forward.T

@@ -1,0 +1,210 @@
+"""Augmentations of intensities, blocks and slices alike."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+from torchvision.transforms.v2 import functional
+
+from motors import geometry
+
+LEVELS = np.arange(256)
+INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
+UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+TILES = (16, 16)  # in which contrast is equalised
+
+
+def change(slices: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
+    """Return slices with other grey levels; the same is done to each slice, with the same noise.
+
+    The steps, with v the value: `gauss` (deviation, seed) adds normal noise that is drawn on half the grid;
+    `speckle` (low, high, seed) multiplies every voxel by a number of its own; `downscale` (factor, down, up) makes
+    slices small and large again; `jpeg` (quality) and `posterise` (bits) as they say; `emboss` (share, strength) lights
+    from the upper left and `sharpen` (share, lightness) from everywhere, blended with v by their share; `clahe` (limit)
+    equalises contrast in tiles; `brightness` (b, c) v * (1 + c) + b * mean of the slice; `tone` (low, high) a Bézier
+    curve from black to white whose two handles have these heights; `gamma` (g) 255 * (v / 255) ** g.
+
+    Parameters
+    ----------
+    slices : `(n, y, x)` uint8
+    steps : names and amounts, in order
+
+    Returns
+    -------
+    `(n, y, x)` uint8, rounded and clipped after each step
+    """
+    for name, *amounts in steps:
+        if name not in STEPS:
+            raise ValueError(f"no step on slices is called {name!r}: choose one of {', '.join(STEPS)}")
+        slices = STEPS[name](slices, *amounts)
+    return slices
+
+
+def _gauss(slices: np.ndarray, deviation: float, seed: int) -> np.ndarray:
+    y, x = slices.shape[1:]
+    noise = np.random.default_rng(seed).normal(0, deviation, (max(1, y // 2), max(1, x // 2)))
+    return _rounded(slices + cv2.resize(noise, (x, y)))
+
+
+def _speckle(slices: np.ndarray, low: float, high: float, seed: int) -> np.ndarray:
+    return _rounded(slices * np.random.default_rng(seed).uniform(low, high, slices.shape[1:]))
+
+
+def _downscale(slices: np.ndarray, factor: float, down: str, up: str) -> np.ndarray:
+    size = slices.shape[:0:-1]  # OpenCV wants x before y
+    small = tuple(max(1, round(side * factor)) for side in size)
+    lower = (cv2.resize(each, small, interpolation=INTERPOLATIONS[down]) for each in slices)
+    return np.stack([cv2.resize(each, size, interpolation=INTERPOLATIONS[up]) for each in lower])
+
+
+def _jpeg(slices: np.ndarray, quality: int) -> np.ndarray:
+    files = (cv2.imencode(".jpg", each, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for each in slices)
+    return np.stack([cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files])
+
+
+def _posterise(slices: np.ndarray, bits: int) -> np.ndarray:
+    return functional.posterize(torch.from_numpy(slices), bits).numpy()
+
+
+def _emboss(slices: np.ndarray, share: float, strength: float) -> np.ndarray:
+    light = UNCHANGED + strength * np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]]) + np.diag([-1, 0, 1])
+    return _filtered(slices, share, light)
+
+
+def _sharpen(slices: np.ndarray, share: float, lightness: float) -> np.ndarray:
+    return _filtered(slices, share, (9 + lightness) * UNCHANGED - 1)
+
+
+def _filtered(slices: np.ndarray, share: float, kernel: np.ndarray) -> np.ndarray:
+    """Return a blend of the slices and what a kernel makes of them."""
+    return np.stack([cv2.filter2D(each, -1, (1 - share) * UNCHANGED + share * kernel) for each in slices])
+
+
+def _clahe(slices: np.ndarray, limit: float) -> np.ndarray:
+    return np.stack([cv2.createCLAHE(limit, TILES).apply(each) for each in slices])
+
+
+def _brightness(slices: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+    return np.stack([_rounded(LEVELS * (1 + contrast) + brightness * each.mean())[each] for each in slices])
+
+
+def _tone(slices: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = LEVELS / 255
+    return _rounded(255 * (3 * (1 - t) ** 2 * t * low + 3 * (1 - t) * t**2 * high + t**3))[slices]
+
+
+def _gamma(slices: np.ndarray, gamma: float) -> np.ndarray:
+    return functional.adjust_gamma(torch.from_numpy(slices), gamma).numpy()
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Return values as grey levels."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+STEPS = {
+    "gauss": _gauss,
+    "speckle": _speckle,
+    "downscale": _downscale,
+    "jpeg": _jpeg,
+    "posterise": _posterise,
+    "emboss": _emboss,
+    "sharpen": _sharpen,
+    "clahe": _clahe,
+    "brightness": _brightness,
+    "tone": _tone,
+    "gamma": _gamma,
+}
+
+BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
+MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
+
+
+def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:
+    """Return what each of the 256 grey levels becomes.
+
+    The steps, with v the value and mean, deviation, min and max those of the patch at that point:
+    `add` v + a; `add_deviations` v + a * deviation; `contrast` (v - mean) * (1 + a) + mean; `multiply` v * (1 + a);
+    `gamma` ((v - min) / (max - min)) ** a * (max - min) + min; `histogram` a piecewise linear map from [min, max] to
+    itself with equidistant knots. Nothing is clipped in between.
+
+    A level stands for the values that were truncated to it, so its middle is what the steps see. Against steps on
+    unrounded values this errs by up to half a level times the slope of the map.
+
+    Parameters
+    ----------
+    steps : names and amounts, in order
+    counts : `(256,)` how often each level occurs
+
+    Returns
+    -------
+    `(256,)` uint8, clipped and truncated
+    """
+    values, weights = np.arange(256) + 0.5, counts / counts.sum()
+    for name, amount in steps:
+        mean, low, high = weights @ values, values[counts > 0].min(), values[counts > 0].max()
+        if name == "add":
+            values = values + amount
+        elif name == "add_deviations":
+            values = values + amount * np.sqrt(weights @ (values - mean) ** 2)
+        elif name == "contrast":
+            values = (values - mean) * (1 + amount) + mean
+        elif name == "multiply":
+            values = values * (1 + amount)
+        elif name == "gamma":
+            values = (np.clip(values - low, 0, high - low) / (high - low + 1e-7)) ** amount * (high - low) + low
+        elif name == "histogram":
+            knots = np.linspace(0, 1, len(amount)) * (high - low) + low
+            values = np.interp(values, knots, np.array(amount) * (high - low) + low)
+        else:
+            raise ValueError(f"no step on grey levels is called {name!r}: see `grey_table`")
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def regrade(voxels: np.ndarray, steps: tuple[Step, ...]) -> None:
+    """Change the grey levels of `(z, y, x)` uint8 voxels in place."""
+    if steps:
+        flat = voxels.reshape(len(voxels), -1)
+        counts = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()  # its shape depends on the version of cv2
+        cv2.LUT(flat, grey_table(steps, counts), dst=flat)
+
+
+def coarsen(voxels: np.ndarray, factor: float, down: str, up: str) -> np.ndarray:
+    """Return `(z, y, x)` uint8 voxels made smaller by `factor` and large again, by interpolations that torch names.
+
+    The nearest voxel is the exact one: torch's plain "nearest", which the original solution had, moves everything by
+    up to a voxel, and the motors would stay behind.
+    """
+    low = [max(1, round(side * factor)) for side in voxels.shape]
+    small = interpolate(torch.from_numpy(voxels)[None, None].float(), size=low, mode=down)
+    return interpolate(small, size=voxels.shape, mode=up)[0, 0].to(torch.uint8).numpy()
+
+
+def drop_boxes(
+    voxels: np.ndarray,
+    points_zyx: np.ndarray,
+    covariances: np.ndarray,
+    spacing: geometry.PerAxis,
+    rng: np.random.Generator,
+) -> None:
+    """Fill three to eight random boxes of `(z, y, x)` uint8 voxels with noise, in place, but none that touches a motor.
+
+    A motor reaches as far as 90 % of its Gaussian. After ten boxes in a row that would touch one, no more are tried.
+    """
+    reach = MOTOR_REACH * np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    smallest, largest = (np.array([length // s for s in geometry.per_axis(spacing)], int) for length in BOX_SIDES)
+    wanted, refused = rng.integers(3, 8, endpoint=True), 0
+    while wanted and refused < 10:
+        sides = np.minimum(rng.integers(smallest, largest, endpoint=True), voxels.shape)
+        start = rng.integers(0, voxels.shape - sides, endpoint=True)
+        if np.any(np.all((points_zyx + reach > start) & (points_zyx - reach < start + sides - 1), axis=1)):
+            refused += 1
+            continue
+        box = tuple(slice(a, a + n) for a, n in zip(start, sides, strict=True))
+        voxels[box] = rng.integers(0, 255, sides, dtype=np.uint8)
+        wanted, refused = wanted - 1, 0
+
+
+Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels, and how much

@@ -1,0 +1,261 @@
+"""What happens to slices, decided at random; the chances and ranges are those of the original solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from motors.geometry import MATCH_RADIUS, Symmetry
+from motors.patches.augment.intensity import Step, change
+
+Pair = tuple[float, float]  # along y, x
+
+GROUPS = {  # in this order: how often anything of a group happens, and then what
+    "noise": (0.1, {"gauss": 0.6, "speckle": 0.4}),
+    "quality": (0.25, {"downscale": 0.6, "jpeg": 0.3, "posterise": 0.1}),
+    "texture": (0.1, {"emboss": 0.4, "sharpen": 0.5, "clahe": 0.1}),
+    "intensity": (0.5, {"brightness": 0.4, "tone": 0.4, "gamma": 0.2}),
+    "geometry": (0.8, {"slight": 0.4, "heavy": 0.3, "perspective": 0.3}),
+}
+
+RESIZINGS = {("area", "lanczos4"): 0.1, ("area", "linear"): 0.1, ("linear", "linear"): 0.8}  # down, up again
+
+BRIGHTNESS = {  # the ranges of brightness and contrast
+    ((-0.3, 0.0), (-0.2, 0.0)): 0.4,
+    ((0.0, 0.4), (-0.5, 0.0)): 0.4,
+    ((-0.3, 0.0), (0.0, 0.5)): 0.1,
+    ((0.0, 0.3), (0.0, 0.5)): 0.1,
+}
+
+SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
+DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What is done to one triplet of slices; the default only cuts a patch out of their middle.
+
+    Parameters
+    ----------
+    flips : mirror along y, x
+    steps : what is then done to the grey levels, in this order (see `change`)
+    zoom : magnification along y, x
+    rotation : radians, from y towards x
+    shear : radians by which the y axis and the x axis lean over
+    corners : instead of the last three a perspective: how far from each corner of the slices, upper left, upper right,
+        lower right, lower left, the corners lie that become a rectangle, as shares of the sides y, x; or None
+    crop : which of the motors stays in the patch, and where the patch lies in y and x, of all places that keep it:
+        three numbers from 0 to 1, see `crop`
+    """
+
+    flips: tuple[bool, bool] = (False, False)
+    steps: tuple[Step, ...] = ()
+    zoom: Pair = (1.0, 1.0)
+    rotation: float = 0.0
+    shear: Pair = (0.0, 0.0)
+    corners: tuple[Pair, Pair, Pair, Pair] | None = None
+    crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
+    """Return what is done to one triplet, at random.
+
+    Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
+    50 %; with 32 % an affine map that turns by any angle, stretches and shears by up to 5 degrees, with 24 % one that
+    shears by up to 20, with 24 % a perspective; and a random place of the patch.
+
+    Parameters
+    ----------
+    rng : what the draw depends on, and nothing else
+    lightly : the share of triplets that are only flipped, turned and placed; none are in the original solution
+    """
+    if lightly and rng.random() < lightly:
+        flips, crop = rng.random(2) < 0.5, rng.random(3)
+        return Draw(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
+    flips = tuple((rng.random(2) < 0.5).tolist())
+    chosen = {group: _choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
+    place = _place(rng, chosen.pop("geometry", None))
+    steps = tuple(_step(rng, kind) for kind in chosen.values())
+    return Draw(flips=flips, steps=steps, crop=tuple(rng.random(3).tolist()), **place)
+
+
+def _step(rng: np.random.Generator, kind: str) -> Step:
+    """Return a step on the grey levels with its amounts."""
+    if kind == "gauss":
+        return (kind, float(np.sqrt(rng.uniform(60, 120))), int(rng.integers(2**63)))
+    if kind == "speckle":
+        return (kind, 0.6, 1.4, int(rng.integers(2**63)))
+    if kind == "downscale":
+        return (kind, rng.uniform(0.5, 0.9), *_choose(rng, RESIZINGS))
+    if kind == "brightness":
+        return (kind, *(rng.uniform(*span) for span in _choose(rng, BRIGHTNESS)))
+    if kind == "tone":
+        return (kind, *np.clip(rng.normal((0.25, 0.75), 0.3), 0, 1).tolist())
+    if kind in ("jpeg", "posterise"):
+        return (kind, int(rng.integers(*{"jpeg": (20, 80), "posterise": (4, 6)}[kind], endpoint=True)))
+    spans = {"emboss": ((0.3, 0.6), (0.2, 0.8)), "sharpen": ((0.1, 0.3), (0.0, 0.4)), "gamma": ((0.6, 1.5),)}
+    return (kind, 4.0) if kind == "clahe" else (kind, *(rng.uniform(*span) for span in spans[kind]))
+
+
+def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
+    """Return the settings of a map of some kind."""
+    if kind is None:
+        return {}
+    if kind == "perspective":
+        shares = np.abs(rng.normal(0, rng.uniform(0.05, 0.12), (4, 2))) % DEEPEST
+        return {"corners": tuple(map(tuple, shares.tolist()))}
+    lean = np.radians(SHEARS[kind])
+    return {
+        "zoom": tuple(rng.uniform(0.6, 1.2, 2).tolist()),
+        "rotation": rng.uniform(0, 2 * np.pi),
+        "shear": tuple(rng.uniform(-lean, lean, 2).tolist()),
+    }
+
+
+def _choose(rng: np.random.Generator, chances: dict) -> object:
+    """Return one of the keys, each with its chance."""
+    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
+
+
+Size = tuple[int, int]  # y, x
+FILL = 128  # the grey level of what lies outside the slices
+
+
+def view(
+    slices: np.ndarray,
+    patch: Size,
+    points_yx: np.ndarray,
+    covariances: np.ndarray,
+    settings: Draw,
+    *,
+    spacing: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a patch of slices as `settings` want it, and where the motors are in it.
+
+    Flips come first, then grey levels, then one map, composed of geometry, the larger canvas that holds all of it, and
+    the crop: each voxel is interpolated once, and only those of the patch. Slices smaller than the patch lie at its
+    upper left; outside of them it is grey.
+
+    Parameters
+    ----------
+    slices : `(n, y, x)` uint8
+    patch : `(y, x)` of the result, in voxels
+    points_yx : `(m, 2)` motors, in voxels of the slices; integers are voxel centres
+    covariances : `(m, 2, 2)` squared extent of each motor, in voxels squared
+    settings : what to do
+    spacing : ångström per voxel, for how much room the patch leaves around a motor
+
+    Returns
+    -------
+    `(n, *patch)` uint8, and points and covariances of all motors in its voxels, also of those that are now outside
+    """
+    flips = Symmetry(flips=(False, *settings.flips))
+    slices = change(flips.apply(slices), settings.steps)
+    shape = slices.shape[1:]
+    flat = np.column_stack([np.zeros(len(points_yx)), np.reshape(points_yx, (-1, 2))])
+    matrix, size = canvas(settings, shape)
+    points, covariances, scale = move(flips.move_points(flat, (1, *shape))[:, 1:], covariances, matrix, settings)
+    start = crop(size, patch, points, MATCH_RADIUS / spacing * scale, settings.crop)
+    return _warp(slices, _shift(-start[::-1]) @ matrix, patch), points - start, covariances
+
+
+def canvas(settings: Draw, shape: Size) -> tuple[np.ndarray, Size]:
+    """Return the map from voxels of slices to voxels of a canvas that holds all of them, and the size of the canvas.
+
+    The map is a zoom, a turn and a shear, in this order, about the centre; or the perspective that makes a rectangle,
+    as wide and as high as its longest sides, of four points in the slices.
+
+    Parameters
+    ----------
+    settings : zoom, rotation and shear, or corners
+    shape : `(y, x)` of the slices, in voxels
+
+    Returns
+    -------
+    `(3, 3)` matrix of homogeneous coordinates x, y, 1, as OpenCV wants them; and `(y, x)` of the canvas, in voxels
+    """
+    far = np.subtract(shape[::-1], 1)
+    corners = far * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    if settings.corners is None:
+        (y, x), (lean_y, lean_x), angle = settings.zoom, np.tan(settings.shear), settings.rotation
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        matrix = np.eye(3)
+        matrix[:2, :2] = np.array([[1, lean_x], [lean_y, 1]]) @ turn @ np.diag([x, y])
+        matrix = _shift(far / 2) @ matrix @ _shift(-far / 2)
+    else:
+        inward = np.array(settings.corners)[:, ::-1] * np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+        found = corners + inward * shape[::-1]
+        top, right, bottom, left = np.linalg.norm(np.roll(found, -1, axis=0) - found, axis=1)
+        rectangle = np.array([max(top, bottom), max(left, right)]) * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+        matrix = cv2.getPerspectiveTransform(found.astype(np.float32), rectangle.astype(np.float32))
+    moved = _apply(matrix, corners)
+    low, high = moved.min(axis=0), moved.max(axis=0)
+    size = np.ceil(np.round(high - low + 1, 6)).astype(int)
+    return _shift(-low) @ matrix, tuple(size[::-1].tolist())
+
+
+def move(
+    points_yx: np.ndarray, covariances: np.ndarray, matrix: np.ndarray, settings: Draw
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return points and covariances in voxels of a canvas, and how much larger the motors have become.
+
+    As in the original solution a motor stays round, and grows as the more magnified of the axes does: in a
+    perspective, as the longer of the matrix's first two rows, whose sign is that of their diagonal element.
+    """
+    scale = max(settings.zoom)
+    if settings.corners is not None:
+        scale = float(max(np.sign(np.diag(matrix)[:2]) * np.linalg.norm(matrix[:2, :2], axis=1)))
+    return _apply(matrix, points_yx[:, ::-1])[:, ::-1], np.asarray(covariances) * scale**2, scale
+
+
+def crop(
+    size: Size, patch: Size, points_yx: np.ndarray, reach: float, chances: tuple[float, float, float]
+) -> np.ndarray:
+    """Return where a patch begins on a canvas: it keeps one of the motors with the room around it, if it can.
+
+    Where a side of the canvas is smaller than the patch, or the room reaches out of the canvas or is larger than the
+    patch, the patch lies anywhere on the canvas.
+
+    Parameters
+    ----------
+    size, patch : `(y, x)` of both, in voxels
+    points_yx : `(n, 2)` motors on the canvas, in voxels
+    reach : voxels to each side of a motor that stay with it
+    chances : which motor, which y, which x: from 0 for the first to 1 for the last
+
+    Returns
+    -------
+    `(2,)` whole numbers y, x, not negative
+    """
+    spare = np.maximum(np.subtract(size, patch), 0)
+    low, high = np.zeros(2, int), spare
+    if len(points_yx) and np.all(np.greater_equal(size, patch)):
+        centre = points_yx[min(int(chances[0] * len(points_yx)), len(points_yx) - 1)] + 0.5
+        first = np.maximum(np.ceil(centre + reach - patch), 0).astype(int)
+        last = np.minimum(np.floor(centre - reach), spare).astype(int)
+        if np.all(first <= last):
+            low, high = first, last
+    return np.minimum(low + (np.array(chances[1:]) * (high - low + 1)).astype(int), high)
+
+
+def _warp(slices: np.ndarray, matrix: np.ndarray, patch: Size) -> np.ndarray:
+    """Return slices on a patch, interpolated linearly."""
+    options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT, "borderValue": FILL}
+    affine = np.array_equal(matrix[2], (0, 0, 1))
+    warp, matrix = (cv2.warpAffine, matrix[:2]) if affine else (cv2.warpPerspective, matrix)
+    return np.stack([warp(each, matrix, patch[::-1], **options) for each in slices])
+
+
+def _apply(matrix: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
+    """Return `(n, 2)` points x, y moved by a map."""
+    moved = np.column_stack([points_xy, np.ones(len(points_xy))]) @ matrix.T
+    return moved[:, :2] / moved[:, 2:]
+
+
+def _shift(by_xy: np.ndarray) -> np.ndarray:
+    """Return the map that adds to x and y."""
+    matrix = np.eye(3)
+    matrix[:2, 2] = by_xy
+    return matrix

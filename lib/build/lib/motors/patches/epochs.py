@@ -1,0 +1,204 @@
+"""Which patches a network sees, in what proportion and order: functions of the tables alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import pandas as pd
+
+from motors import geometry
+from motors.geometry import SYMMETRIES, Symmetry
+from motors.labels.table import Labels, prepared
+from motors.tables import POINT, SIZE
+
+START = ["start_z", "start_y", "start_x"]  # first voxel of a window in the prepared volume, may be negative
+
+
+def fingerprint(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
+    """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
+    rows = [table.sort_values(list(table)).to_csv(index=False) for table in (tomograms, motors)]
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:
+    """Return the windows that cover the tomograms, and how many motors lie in each.
+
+    A motor counts where it lies between the first and the last voxel centre, so the last two windows along an axis,
+    which overlap, may share one.
+
+    Parameters
+    ----------
+    tomograms : tomo_id, size_z, size_y, size_x
+    motors : tomo_id, z, y, x, in the same voxels
+    patch : `(z, y, x)` of a window, in voxels
+
+    Returns
+    -------
+    One row per window: tomo_id, start_z, start_y, start_x (see `geometry.tiles`), motors, and positive: whether the
+    tomogram has a motor anywhere
+    """
+    shapes = map(tuple, tomograms[SIZE].to_numpy().tolist())
+    starts = [geometry.tiles(shape, patch) for shape in shapes]
+    table = pd.DataFrame(np.concatenate(starts), columns=START)
+    table.insert(0, "tomo_id", np.repeat(tomograms["tomo_id"].to_numpy(), [len(part) for part in starts]))
+    pairs = table.reset_index().merge(motors, on="tomo_id")  # every window with every motor of its tomogram
+    places = pairs[POINT].to_numpy(float) - pairs[START].to_numpy()
+    inside = np.all((places >= 0) & (places <= np.subtract(patch, 1)), axis=1)
+    counts = pairs.loc[inside, "index"].value_counts().reindex(table.index, fill_value=0)
+    return table.assign(motors=counts, positive=table["tomo_id"].isin(motors["tomo_id"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """Which windows a 3D network sees, in which order: window number k is a function of k and the tables.
+
+    In an epoch every window with a motor comes once in each of the orientations. Background comes on top: each time a
+    random window without motor, in a random orientation, of a tomogram without motors or of one with.
+
+    Parameters
+    ----------
+    windows : see `windows`
+    background : background samples per foreground sample
+    background_from_positive : of those, how many come from tomograms with motors per one from tomograms without
+    repeats : orientations of each window, the first so many of `SYMMETRIES`
+    seed : of the order and of everything else that is random
+
+    Raises
+    ------
+    ValueError
+        If no window has a motor, background is wanted and there is none, or there are no so many orientations.
+    """
+
+    windows: pd.DataFrame
+    background: float
+    background_from_positive: float
+    repeats: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.repeats <= len(SYMMETRIES):
+            raise ValueError(f"repeats {self.repeats} is not 1 to {len(SYMMETRIES)}: a window has no more orientations")
+        if not len(self.foreground):
+            raise ValueError("no window has a motor: train on tomograms with motors")
+        if self.background and not self._weights.any():
+            raise ValueError(f"background {self.background} needs windows without motor: add some, or set it to 0")
+
+    @cached_property
+    def foreground(self) -> np.ndarray:
+        """Rows of the windows with a motor."""
+        return np.flatnonzero(self.windows["motors"] > 0)
+
+    @cached_property
+    def backgrounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the windows without motor, first of tomograms without motors, then of tomograms with."""
+        empty, positive = self.windows["motors"] == 0, self.windows["positive"]
+        return np.flatnonzero(empty & ~positive), np.flatnonzero(empty & positive)
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """How often background comes from either kind of tomogram, up to a factor."""
+        return np.array([1.0, self.background_from_positive]) * [len(rows) > 0 for rows in self.backgrounds]
+
+    def __len__(self) -> int:
+        foreground = self.repeats * len(self.foreground)
+        return foreground + round(self.background * foreground)
+
+    def pick(self, k: int) -> tuple[pd.Series, Symmetry, np.random.Generator]:
+        """Return window, orientation and source of randomness of sample `k`, counted over all epochs from 0."""
+        window, orientation = divmod(shuffled(k, len(self), self.seed), self.repeats)
+        rng = np.random.default_rng([self.seed, k])
+        if window < len(self.foreground):
+            row = self.foreground[window]
+        else:
+            weights = self._weights / self._weights.sum()
+            row = rng.choice(self.backgrounds[rng.choice(2, p=weights)])
+            orientation = rng.integers(self.repeats)
+        return self.windows.iloc[row], SYMMETRIES[orientation], rng
+
+
+def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
+    """Return the slices that hold motors: one row for each whole z, in original voxels, at which there are any.
+
+    Parameters
+    ----------
+    labels : tomograms and motors in original voxels
+    spacing : ångström per voxel of the prepared volumes along z, y, x
+
+    Returns
+    -------
+    tomo_id and z, in voxels of the prepared volumes and not rounded there
+    """
+    motors = labels.motors
+    again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])
+    return prepared(Labels(labels.tomograms, motors[~again]), spacing)[1][["tomo_id", "z"]].reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class SliceEpoch:
+    """Which slices a 2D network sees, in which order: slice number k is a function of k and the tables.
+
+    In an epoch every slice with motors comes `repeats` times. Background comes on top, as often: each time a slice of a
+    random tomogram, with or without motors.
+
+    Parameters
+    ----------
+    slices : tomo_id and z, see `motor_slices`
+    tomograms : the tomograms that background comes from
+    background : background samples per sample with motors
+    repeats : times that each slice comes in an epoch
+    seed : of the order and of everything else that is random
+
+    Raises
+    ------
+    ValueError
+        If no slice has a motor, or slices are to come less than once.
+    """
+
+    slices: pd.DataFrame
+    tomograms: tuple[str, ...]
+    background: float
+    repeats: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats {self.repeats} is less than 1: every slice comes at least once in an epoch")
+        if not len(self.slices):
+            raise ValueError("no slice has a motor: train on tomograms with motors")
+
+    def __len__(self) -> int:
+        return (len(self.slices) + round(self.background * len(self.slices))) * self.repeats
+
+    def pick(self, k: int) -> tuple[str, float | None, np.random.Generator]:
+        """Return tomogram, height and source of randomness of sample `k`, counted over all epochs from 0.
+
+        The height is that of the motors, in voxels, or None for a slice without motors.
+        """
+        item = shuffled(k, len(self), self.seed) // self.repeats
+        rng = np.random.default_rng([self.seed, k])
+        if item < len(self.slices):
+            row = self.slices.iloc[item]
+            return row["tomo_id"], float(row["z"]), rng
+        return self.tomograms[rng.integers(len(self.tomograms))], None, rng
+
+
+def shuffled(k: int, length: int, seed: int) -> int:
+    """Return which of `length` items sample `k` is: each once per epoch, in an order that changes with the epoch.
+
+    Raises
+    ------
+    ValueError
+        If `k` is negative.
+    """
+    if k < 0:
+        raise ValueError(f"sample {k} does not exist: samples are counted from 0")
+    return int(_order(length, seed, k // length)[k % length])
+
+
+@lru_cache(maxsize=4)
+def _order(length: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order of one epoch; the last number keeps its randomness apart from that of any sample."""
+    return np.random.default_rng([seed, epoch, 1]).permutation(length)

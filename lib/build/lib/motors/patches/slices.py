@@ -1,0 +1,168 @@
+"""Triplets of slices for 2D networks: a torch dataset whose sample k depends on the experiment and k alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from scipy.special import ndtr, ndtri
+from torch.utils.data import Dataset, get_worker_info
+
+from motors import geometry, heatmaps
+from motors.experiments.config import Experiment
+from motors.geometry import MATCH_RADIUS
+from motors.labels.table import Labels, prepared
+from motors.patches.augment import slices
+from motors.patches.augment.slices import Draw
+from motors.patches.epochs import SliceEpoch, fingerprint, motor_slices
+from motors.patches.mixup import mixed
+from motors.tables import POINT
+from motors.volumes.prepared import check_volumes, open_prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Triplet:
+    """One training sample of a 2D network, with all that one may want to look at.
+
+    Parameters
+    ----------
+    tomo_id : the tomogram
+    heights : of the slices in the prepared volume, in voxels, ascending, the first of each where several make one; the
+        network answers for the middle one
+    draw : what was done to them
+    voxels : `(3, y, x)` uint8 grey levels
+    points_yx : `(n, 2)` motors in view, in voxels of the patch
+    heatmap : `(y / stride, x / stride)` float32, what the network should answer
+    """
+
+    tomo_id: str
+    heights: tuple[int, ...]
+    draw: Draw
+    voxels: np.ndarray
+    points_yx: np.ndarray
+    heatmap: np.ndarray
+
+
+class Slices(Dataset):
+    """The training samples of a 2D network, without end: sample `k` depends on the experiment and `k` alone.
+
+    A sample with motors shows a slice at most `sigma` above or below one; it is drawn from a normal distribution cut
+    off there. A sample of background shows a slice at least 1000 ångström from every motor, or the middle one where no
+    slice is. Where the experiment resamples by the mean, several stored slices make one, as they do when it predicts.
+
+    Parameters
+    ----------
+    experiment : proportions, patch, seed; with `augment=False` patches are cut out as they are, from the middle
+    labels : the tomograms to train on, in original voxels
+    folder : their prepared volumes (see `volumes.write_prepared`)
+    spacing : ångström per voxel of the prepared volumes, where it is not the experiment's: finer along z, so that 2D
+        and 3D networks can share them
+
+    Raises
+    ------
+    FileNotFoundError
+        If a volume has not been prepared.
+    ValueError
+        If a volume has another shape than the labels say, the labels or the proportions do not make sense (see
+        `SliceEpoch`), or slices of that spacing do not serve the experiment.
+    """
+
+    def __init__(
+        self, experiment: Experiment, labels: Labels, folder: Path | str, *, spacing: geometry.Spacing | None = None
+    ) -> None:
+        self.experiment, self.folder, self.spacing = experiment, Path(folder), tuple(spacing or experiment.spacing)
+        if self.spacing[1:] != experiment.spacing[1:] or self.spacing[0] > experiment.spacing[0]:
+            raise ValueError(
+                f"volumes prepared at {self.spacing} Å do not serve {experiment.name}, which wants"
+                f" {experiment.spacing}: prepare them with its y and x, and with its z or a finer one"
+            )
+        self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
+        tomograms, motors = prepared(labels, self.spacing)
+        check_volumes(tomograms, self.folder, self.spacing)
+        self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
+        self.tomo_ids = tuple(tomograms["tomo_id"])
+        points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
+        self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
+        self.epoch = SliceEpoch(
+            motor_slices(labels, self.spacing),
+            tuple(tomograms["tomo_id"]),
+            background=experiment.background,
+            repeats=experiment.repeats,
+            seed=experiment.seed,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of samples in an epoch; larger numbers belong to the epochs that follow."""
+        return len(self.epoch)
+
+    def __getitem__(self, k: int) -> dict[str, Any]:
+        """Return sample `k` as tensors: image `(3, y, x)` uint8 and target `(1, y, x)` float32, a grid of cells.
+
+        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
+        """
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
+        return mixed(self._sample, int(k), len(self), self.experiment)
+
+    def _sample(self, k: int) -> dict[str, Any]:
+        """Sample `k` before any mixup."""
+        triplet = self.triplet(k)
+        return {
+            "image": torch.from_numpy(triplet.voxels),
+            "target": torch.from_numpy(triplet.heatmap)[None],
+            "tomo_id": triplet.tomo_id,
+            "motors": len(triplet.points_yx),
+        }
+
+    def triplet(self, k: int, draw: Draw | None = None) -> Triplet:
+        """Return sample `k`; with `draw`, that is done to it instead of what chance wants."""
+        tomo_id, z, rng = self.epoch.pick(k)
+        whole = open_prepared(self.folder, tomo_id)
+        height = self._height(tomo_id, len(whole), z, rng)
+        if draw is None:
+            lightly = self.experiment.lightly
+            draw = slices.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
+        return self._make(tomo_id, whole, height, draw)
+
+    def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:
+        """Return which of `count` slices a sample shows: near the motors at `z`, or far from all if that is None."""
+        if z is not None:
+            away = ndtri(rng.uniform(*ndtr([-1, 1])))  # standard deviations, within one of them
+            first = z - (self.thick - 1) / 2 + away * self.experiment.sigma / self.spacing[0]
+            return int(np.clip(round(first), 0, count - 1))
+        free, reach = np.ones(count, bool), MATCH_RADIUS / self.spacing[0]
+        for motor in self.motors.get(tomo_id, ()):
+            free[max(round(motor[0] - reach), 0) : max(round(motor[0] + reach), 0)] = False
+        return int(rng.choice(np.flatnonzero(free))) if free.any() else count // 2
+
+    def _make(self, tomo_id: str, whole: np.ndarray, height: int, draw: Draw) -> Triplet:
+        """Return the sample that the slice at some height becomes, with the slices below and above it."""
+        experiment, (deep, _, wide) = self.experiment, self.spacing
+        steps = np.arange(experiment.patch[0]) - experiment.patch[0] // 2
+        heights = np.clip(np.rint(height + steps * experiment.spacing[0] / deep), 0, len(whole) - 1).astype(int)
+        motors, centre = self.motors.get(tomo_id, np.empty((0, 3))), height + (self.thick - 1) / 2
+        motors = motors[np.abs(motors[:, 0] - centre) <= round(experiment.sigma / deep) + 1]
+        blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
+        patch = experiment.patch[1:]
+        seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
+        voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
+        heatmap = heatmaps.draw_planar(
+            points,
+            patch,
+            wide,
+            distances=(motors[:, 0] - centre) * deep,
+            stride=experiment.stride,
+            sigma=experiment.sigma,
+            std_voxels=heatmaps.smallest_std(blobs),
+        )
+        inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
+        return Triplet(tomo_id, tuple(heights.tolist()), draw, voxels, points[inside], heatmap)
+
+    def _means(self, whole: np.ndarray, heights: np.ndarray) -> np.ndarray:
+        """Return slices that are as thick as the experiment's, of which the stored ones at `heights` are the first."""
+        those = np.minimum(heights[:, None] + np.arange(self.thick), len(whole) - 1)
+        return whole[those].mean(axis=1).astype(np.uint8)

@@ -1,0 +1,56 @@
+"""What all formats of points share: names of tomograms, checks, and the voxel that they speak of.
+
+The centre of voxel `[z, y, x]` of an array is the point z, y, x here; the first one is 0 0 0. Where that point is in
+the numbers of each program stands in one table, with its source: `README.md` of this folder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from motors.tables import POINT, SIZE, numbers, refuse
+
+PICKS = ["tomo_id", *POINT, "score"]
+ENDINGS = (".tomostar", ".mrc", ".rec", ".map", ".mrc.gz", ".tif", ".tiff", ".npy", ".zarr")  # of tomograms in paths
+
+
+def named(name: object) -> str:
+    """Return the name of a tomogram that a program knows by its file."""
+    name = str(name).replace("\\", "/").rpartition("/")[2]
+    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)
+
+
+def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Return columns of the table of tomograms for every pick, `(n, len(columns))`.
+
+    Raises
+    ------
+    ValueError
+        If a pick belongs to none of the tomograms, or to one without these numbers.
+    """
+    known = tomograms.drop_duplicates("tomo_id").set_index("tomo_id").reindex(columns=columns)
+    found = numbers(known.reindex(picks["tomo_id"]), columns).reshape(-1, len(columns))
+    lost = ~np.isfinite(found).all(axis=1)
+    refuse(picks, lost, "picks", f"has no {' or '.join(columns)} here", "give a table of tomograms that has it")
+    return found
+
+
+def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """Return picks in the columns `PICKS`, best first in each tomogram; a score is 1 where a format keeps none.
+
+    Raises
+    ------
+    ValueError
+        If a pick has no tomogram or no position, or lies outside its tomogram.
+    """
+    picks = picks.assign(score=picks.get("score", pd.Series(1.0, picks.index)), tomo_id=picks["tomo_id"].map(named))
+    picks[[*POINT, "score"]] = numbers(picks, [*POINT, "score"])
+    lost = ~np.isfinite(picks[[*POINT, "score"]]).all(axis=1)
+    refuse(picks, lost, name, "has a pick without a position or a score", "write numbers, or remove the row")
+    if tomograms is not None:
+        points, sizes = picks[POINT].to_numpy(), of_each(picks, tomograms, SIZE)
+        outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+        refuse(picks, outside, name, "has a pick outside", "check the order of the axes, the unit and the binning")
+    order = ["tomo_id", "score", *POINT]
+    return picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]

@@ -1,0 +1,226 @@
+"""Files of points: which there are, and how they are written and read. `README.md` beside this says what they mean."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+
+from motors.picks import libraries
+from motors.picks.conventions import PICKS, checked, of_each
+from motors.tables import MOTORS, POINT, TOMOGRAMS, need, numbers, read_table, refuse
+from motors.workspace.files import write_json, write_table, write_text
+
+AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
+RADIUS = 225.0  # ångström, of a marker: half the width of a motor
+OBJECT = "flagellar-motor"
+DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
+DAMAGE += (json.JSONDecodeError, pd.errors.ParserError)  # what the readers raise where a file is none
+
+
+class Format(NamedTuple):
+    """One kind of file: how it ends, whether there is one for each tomogram, and what writes and reads it."""
+
+    ending: str
+    each: bool
+    write: Callable[[Path, pd.DataFrame, pd.DataFrame], object]
+    read: Callable[[Path, pd.DataFrame | None, str], pd.DataFrame]  # the last is the tomogram, if the file is for one
+
+
+def check(formats: str | Iterable[str]) -> list[str]:
+    """Return the names of formats as a list, if all are known and the libraries that write them are installed.
+
+    Raises
+    ------
+    ValueError, ModuleNotFoundError
+        If one is not.
+    """
+    formats = [formats] if isinstance(formats, str) else list(formats)
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")
+        if name in libraries.NEEDED:
+            libraries.library(libraries.NEEDED[name])
+    return formats
+
+
+def write(
+    folder: str | Path, picks: pd.DataFrame, tomograms: pd.DataFrame, formats: Iterable[str] = ("csv",)
+) -> list[Path]:
+    """Write picks in files of several formats and return their paths.
+
+    Parameters
+    ----------
+    folder : gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
+        one without picks; copick's go to `copick/ExperimentRuns`, so that the folder is a project's overlay
+    picks : tomo_id; z, y, x in voxels; score
+    tomograms : tomo_id, size_z, size_y, size_x, spacing, of every tomogram that was looked at
+    formats : keys of `FORMATS`
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, a column is missing, or a pick is not in its tomogram.
+    ModuleNotFoundError
+        If the library for a format is not installed.
+    """
+    formats = check(formats)
+    need(picks, PICKS, "the table of picks")
+    need(tomograms, TOMOGRAMS, "the table of tomograms")
+    picks, paths = checked(picks, tomograms, "picks"), []
+    for name in formats:
+        kind = FORMATS[name]
+        if not kind.each:
+            kind.write(path := Path(folder) / f"detections{kind.ending}", picks, tomograms)
+            paths.append(path)
+            continue
+        for row in range(len(tomograms)):
+            about = tomograms.iloc[row : row + 1]
+            tomo_id = about["tomo_id"].iloc[0]
+            path = Path(folder) / f"{tomo_id}{kind.ending}"
+            if name == "copick":
+                path = Path(folder) / "copick" / "ExperimentRuns" / tomo_id / "Picks" / f"motors_0_{OBJECT}.json"
+            kind.write(path, picks[picks["tomo_id"] == tomo_id], about)
+            paths.append(path)
+    return paths
+
+
+def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str | None = None) -> pd.DataFrame:
+    """Return the picks in a file: tomo_id; z, y, x in voxels; score, 1 where the file keeps none.
+
+    Parameters
+    ----------
+    path : a file in one of `FORMATS`, known by its ending; CSV of ours and napari's, JSON of ours and copick's are told
+        apart by what is in them
+    tomograms : tomo_id, size_z, size_y, size_x, spacing; needed where a format counts ångström, and to check places
+    name : of the tomogram, for formats with a file for each; by default the file's, or the run's in a copick project
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no file, it is of no known kind or damaged, or a pick is not in its tomogram.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: check the path of the picks")
+    endings = {kind.ending: kind for kind in FORMATS.values()} | {".csv": FORMATS["csv"], ".json": FORMATS["json"]}
+    ending = max((end for end in endings if path.name.lower().endswith(end)), key=len, default=None)
+    if ending is None:
+        raise ValueError(f"{path.name} is of no known kind: give one of {' '.join(sorted(endings))}")
+    run = path.parents[1].name if path.parent.name == "Picks" else path.name[: -len(ending)]  # in a copick project
+    try:
+        picks = endings[ending].read(path, tomograms, name or run)
+    except DAMAGE as error:
+        raise ValueError(f"{path.name} is no file of picks, or damaged ({error!r}): export it again") from error
+    return checked(picks, tomograms, path.name)
+
+
+def _write_csv(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    write_table(path, picks.merge(tomograms[["tomo_id", "spacing"]], on="tomo_id"))
+
+
+def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    table = read_table(path)
+    if {*AXES} <= {*table}:
+        return table.rename(columns=AXES).assign(tomo_id=name)
+    need(table, MOTORS, path.name)
+    refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every pick")
+    return table
+
+
+def _write_napari(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
+    table = picks[[*POINT, "score"]].set_axis([*AXES, "score"], axis=1).reset_index(drop=True)
+    write_table(path, table.rename_axis("index").reset_index())
+
+
+def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    found = {name: rows[[*POINT, "score"]].to_dict("records") for name, rows in picks.groupby("tomo_id")}
+    about = tomograms[TOMOGRAMS].to_dict("records")
+    write_json(path, [each | {"detections": found.get(each["tomo_id"], [])} for each in about])
+
+
+def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict):
+        if content.get("unit", "angstrom") != "angstrom":
+            raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
+        return _voxels(_frame(content["points"], name), tomograms, path, content.get("voxel_spacing"))
+    rows = [{"tomo_id": each["tomo_id"], **point} for each in content for point in each["detections"]]
+    return pd.DataFrame(rows, columns=PICKS)
+
+
+def _write_copick(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    spacing, name = float(tomograms["spacing"].iloc[0]), tomograms["tomo_id"].iloc[0]
+    points = [
+        {"location": place, "transformation_": np.eye(4).tolist(), "instance_id": 0, "score": float(score)}
+        for place, score in zip(_by_name(picks, spacing), picks["score"], strict=True)
+    ]
+    about = {"pickable_object_name": OBJECT, "user_id": "motors", "session_id": "0", "run_name": name}
+    write_json(path, about | {"voxel_spacing": spacing, "unit": "angstrom", "points": points})
+
+
+def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
+    lines = [json.dumps({"type": "point", "location": place}) for place in _by_name(picks)]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _frame([json.loads(line) for line in lines if line.strip()], name)
+
+
+def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    root = ElementTree.Element("marker_set", name=f"motors in {tomograms['tomo_id'].iloc[0]}")
+    look = {"r": "1", "g": "0.69", "b": "0", "radius": f"{RADIUS:g}"}
+    places = _by_name(picks, float(tomograms["spacing"].iloc[0]))
+    for k, (place, score) in enumerate(zip(places, picks["score"], strict=True), start=1):
+        texts = {axis: repr(value) for axis, value in place.items()}
+        ElementTree.SubElement(root, "marker", id=str(k), **texts, **look, note=f"{score:.4f}")
+    ElementTree.indent(root)
+    write_text(path, ElementTree.tostring(root, encoding="unicode") + "\n")
+
+
+def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    markers = ElementTree.parse(path).getroot().iter("marker")
+    return _voxels(_frame([{"location": marker.attrib} for marker in markers], name), tomograms, path)
+
+
+def _by_name(picks: pd.DataFrame, scale: float = 1.0) -> list[dict[str, float]]:
+    """Return the places as x, y, z by name, times `scale`."""
+    points = picks[POINT].to_numpy(float) * scale
+    return [dict(zip("xyz", map(float, point[::-1]), strict=True)) for point in points]
+
+
+def _frame(points: list[dict], name: str) -> pd.DataFrame:
+    """Return points of one tomogram that have a location with x, y, z, and perhaps a score."""
+    rows = [[name, *(point["location"][axis] for axis in POINT), point.get("score", 1.0)] for point in points]
+    return pd.DataFrame(rows, columns=PICKS)
+
+
+def _voxels(
+    picks: pd.DataFrame, tomograms: pd.DataFrame | None, path: Path, stated: float | None = None
+) -> pd.DataFrame:
+    """Return picks in ångström as voxels; the spacing that a file states counts where the tomograms are not known."""
+    if tomograms is None and stated is None:
+        raise ValueError(f"{path.name} counts ångström: give the table of tomograms, for their spacings")
+    spacing = stated if tomograms is None else of_each(picks, tomograms, ["spacing"])
+    return picks.assign(**dict(zip(POINT, (numbers(picks, POINT) / spacing).T, strict=True)))
+
+
+FORMATS = {
+    "csv": Format(".csv", False, _write_csv, _read_csv),
+    "json": Format(".json", False, _write_json, _read_json),
+    "star": Format(".star", False, libraries.write_star, libraries.read_star),
+    "mod": Format(".mod", True, libraries.write_mod, libraries.read_mod),
+    "tbl": Format(".tbl", False, libraries.write_tbl, libraries.read_tbl),
+    "copick": Format(".copick.json", True, _write_copick, _read_json),
+    "ndjson": Format(".ndjson", True, _write_ndjson, _read_ndjson),
+    "cmm": Format(".cmm", True, _write_cmm, _read_cmm),
+    "napari": Format(".napari.csv", True, _write_napari, _read_csv),
+}

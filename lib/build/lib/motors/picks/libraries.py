@@ -1,0 +1,117 @@
+"""STAR, IMOD models and Dynamo tables, by the libraries made for them: see `conventions`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from motors.picks.conventions import named, of_each
+from motors.tables import MOTORS, POINT, SIZE, need, numbers
+from motors.workspace.files import renamed
+
+COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
+CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
+MERIT = "rlnAutopickFigureOfMerit"
+NAMES = ("rlnTomoName", "rlnMicrographName")
+NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
+EDGE = np.array([0.0, 0.5, 0.5])  # z, y, x of the centre of IMOD's first voxel
+SAME = 1.0  # voxels: both kinds of coordinates of a STAR file have to agree to this
+
+
+def library(name: str) -> Any:
+    """Return a library of the extra `picks`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        sentence = f"this format needs the library {name}: pip install 'motors[picks]'"
+        raise ModuleNotFoundError(sentence, name=name) from error
+
+
+def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    """Write picks as the particles of a STAR file, with coordinates of both kinds."""
+    starfile = library("starfile")
+    about = of_each(picks, tomograms, [*SIZE, "spacing"])
+    table = picks[["tomo_id", *POINT[::-1]]].set_axis(["rlnTomoName", *COORDINATES[::-1]], axis=1)
+    centred = (picks[POINT].to_numpy(float) - about[:, :3] / 2) * about[:, 3:]
+    table = table.assign(**dict(zip(CENTRED[::-1], centred.T[::-1], strict=True)), **{MERIT: picks["score"]})
+    with renamed(path) as partial:
+        starfile.write({"particles": table}, partial)
+
+
+def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
+    """Return the particles of a STAR file; the centred coordinates count, if the tomograms are known."""
+    blocks = library("starfile").read(path, always_dict=True, parse_as_string=list(NAMES))
+    table = next((block for block in blocks.values() if {*COORDINATES} <= {*block} or {*CENTRED} <= {*block}), None)
+    if table is None:
+        raise ValueError(f"{path.name} has no block with {COORDINATES[-1]} or {CENTRED[-1]}: export particles")
+    table = pd.DataFrame(table)
+    name = next((name for name in NAMES if name in table), None)
+    need(table, [name or NAMES[0]], path.name)
+    picks = pd.DataFrame({"tomo_id": table[name].map(named), "score": table.get(MERIT, 1.0)})
+    whole = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
+    if {*CENTRED} <= {*table} and (tomograms is not None or whole is None):
+        if tomograms is None:
+            raise ValueError(
+                f"{path.name} counts ångström from the centre: give the table of tomograms, for their sizes"
+            )
+        about = of_each(picks, tomograms, [*SIZE, "spacing"])
+        centred = numbers(table, CENTRED) / about[:, 3:] + about[:, :3] / 2
+        if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
+            raise ValueError(
+                f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one kind"
+            )
+        whole = centred
+    return picks.assign(**dict(zip(POINT, whole.T, strict=True)))
+
+
+def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    """Write the picks of one tomogram as scattered points of an IMOD model."""
+    imodmodel, about = library("imodmodel"), tomograms.iloc[0]
+    points = pd.DataFrame(picks[POINT].to_numpy(float) + EDGE, columns=POINT).assign(object_id=0, contour_id=0)
+    model = imodmodel.ImodModel.from_dataframe(points)
+    model.header.zmax, model.header.ymax, model.header.xmax = (int(about[size]) for size in SIZE)
+    model.header.pixelsize, model.header.units = float(about["spacing"]) / 10, -9  # nanometres
+    with renamed(path) as partial:
+        model.to_file(partial)
+
+
+def read_mod(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """Return the points of all contours of an IMOD model."""
+    model = library("imodmodel").ImodModel.from_file(path)
+    found = [contour.points for each in model.objects for contour in each.contours]
+    return pd.DataFrame(np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, columns=POINT).assign(tomo_id=name)
+
+
+def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
+    """Write picks as a Dynamo table, and beside it the map of its tomogram numbers as `.doc`."""
+    dynamotable = library("dynamotable")
+    number = {name: place for place, name in enumerate(tomograms["tomo_id"], start=1)}
+    table = picks[POINT].assign(tomo=picks["tomo_id"].map(number), cc=picks["score"])
+    table["apix"] = of_each(picks, tomograms, ["spacing"])[:, 0]
+    with renamed(path.with_suffix(".doc")) as partial:
+        pd.Series(number.keys(), number.values()).to_csv(partial, sep=" ", header=False)
+    with renamed(path) as partial:
+        dynamotable.write(table, str(partial))
+
+
+def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
+    """Return the particles of a Dynamo table, at their shifted places; the `.doc` beside it names its tomograms."""
+    dynamotable, doc = library("dynamotable"), path.with_suffix(".doc")
+    if not path.stat().st_size:  # no particles, which pandas calls no table
+        return pd.DataFrame(columns=MOTORS)
+    table = dynamotable.read(str(path))
+    if doc.is_file():
+        known = pd.read_csv(doc, sep=r"\s+", header=None, dtype={1: str}, keep_default_na=False)
+        names = dict(zip(known[0], known[1].map(named), strict=True))
+    elif tomograms is not None and len(tomograms) == 1 and table["tomo"].nunique() <= 1:
+        names = dict.fromkeys(table["tomo"], tomograms["tomo_id"].iloc[0])
+    else:
+        raise ValueError(f"{path.name} has numbers for tomograms: put {doc.name} beside it, a line '1 name' for each")
+    if strange := sorted({*table["tomo"]} - {*names}):
+        raise ValueError(f"{doc.name} does not name tomogram {strange[0]} of {path.name}: add a line")
+    points = numbers(table, POINT) + numbers(table, ["dz", "dy", "dx"])
+    return pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), score=table["cc"])

@@ -1,0 +1,116 @@
+"""What is asked for beside a whole profile: one experiment, the folds of several, or a grid of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import product
+from typing import Any
+
+from motors.experiments import catalogue
+
+FOLDS = 4  # of a cross-validation
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: its notebook, and the parameters that name its run."""
+
+    notebook: str
+    seed: int
+    experiment: str
+    fold: int = 0
+    settings: str = ""
+    first: Training | None = None  # that of the weights it begins with
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Of the notebook: those that are not usual, so that a usual training is the profile's own."""
+        own = self.notebook.partition("_train_")[2] == self.experiment
+        named = {"EXPERIMENT": "" if own else self.experiment, "FOLD": self.fold, "SET": self.settings}
+        return {"SEED": self.seed, **{name: value for name, value in named.items() if value}}  # others are usual
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One experiment and fold, or folds of networks, or a sweep; see `motors reproduce --help`."""
+
+    experiment: str = ""
+    fold: int = 0
+    settings: str = ""
+    folds: int = 0
+    networks: str = ""
+    sweep: str = ""
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.experiment, self.folds, self.sweep))) != 1:
+            raise ValueError("ask for one thing: an experiment, folds, or a sweep")
+        if self.networks and not self.folds:
+            raise ValueError("networks are chosen for a cross-validation: say how many folds, such as --folds 4")
+        if (self.settings or self.fold) and not self.experiment:
+            raise ValueError("fold and settings are those of one experiment: say which, such as --experiment EXP09")
+        if self.folds and self.folds < 2:
+            raise ValueError(f"{self.folds} fold is no cross-validation: ask for at least 2")
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> Asked:
+        """Return what Snakemake's configuration says, where everything is a text."""
+        return cls(**{name: int(value) if name.startswith("fold") else value for name, value in given.items()})
+
+    @property
+    def label(self) -> str:
+        """What tells the judgement of these trainings from others, as the settings of a run's name."""
+        words = {"sweep": self.sweep, "folds": self.folds, "networks": ",".join(self.networks.split())}
+        words |= {"experiment": self.experiment and catalogue.get(self.experiment).name, "fold": self.fold}
+        return " ".join([*(f"{name}={value}" for name, value in words.items() if value), self.settings]).strip()
+
+    def judges(self, plan: dict[str, Any]) -> list[str]:
+        """The notebooks that judge what was trained, in their order."""
+        kind = "sweep" if self.sweep else "cv" if self.folds else "experiment"
+        return plan.get("judges", {}).get(kind, [])
+
+    def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[Training]:
+        """The trainings, each checked: a name or a setting that is wrong is one sentence.
+
+        Raises
+        ------
+        ValueError
+            If there is no such experiment, setting, network or sweep, or a sweep has nothing to compare.
+        """
+        if self.sweep:
+            return list(self._sweep(plan, profile))
+        if self.folds:
+            names = self.networks.split() or [n for n in plan["profiles"][profile] if "_train_" in n]
+            chosen = [name.partition("_train_")[2] or name for name in names]
+            return [_training(profile, name, seed, fold) for name in chosen for fold in range(self.folds)]
+        return [_training(profile, self.experiment, seed, self.fold, self.settings)]
+
+    def _sweep(self, plan: dict[str, Any], profile: str) -> Iterator[Training]:
+        """Each combination of the values of a grid, with each seed."""
+        known = plan.get("sweeps", {})
+        if self.sweep not in known:
+            near = get_close_matches(self.sweep, known, 3, 0.4) or list(known)
+            raise ValueError(f"there is no sweep {self.sweep!r}: choose {', '.join(near) or 'one of none'}")
+        about = known[self.sweep]
+        grid = about.get("grid") if isinstance(about, dict) else None
+        if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
+            raise ValueError(f"sweep {self.sweep} has no grid: write grid: {{setting: [value, value]}}")
+        points = list(product(*grid.values()))
+        if len(points) < 2:
+            raise ValueError(f"sweep {self.sweep} has one value: give at least two, or it compares nothing")
+        for seed in about.get("seeds", [0]):
+            for point in points:
+                pairs = zip(grid, point, strict=True)
+                settings = " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in pairs)
+                yield _training(profile, about.get("experiment", "resnext50"), int(seed), settings=settings)
+
+
+def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:
+    """A training that the catalogue knows."""
+    experiment = catalogue.of(name, profile)
+    if settings:
+        catalogue.change(experiment, settings)
+    notebook = catalogue.training_notebook(experiment)
+    first = _training(profile, experiment.starts_from, seed, fold) if experiment.starts_from else None
+    return Training(notebook, seed, catalogue.get(name).name, fold, settings, first)

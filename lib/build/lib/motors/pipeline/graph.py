@@ -1,0 +1,231 @@
+"""All notebooks of a profile: what waits for what, which are current, and the Snakemake run of the others."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from motors.pipeline.asked import Asked, Training
+from motors.workspace.code_hash import fingerprint
+from motors.workspace.paths import PROFILES, Run, Workspace
+
+PLAN = "experiments.yaml"
+UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook in the graph of a profile."""
+
+    run: Run
+    parameters: dict[str, Any] = field(hash=False)
+    after: tuple[Step, ...]  # whose outputs it reads
+    alone: bool  # takes every core
+    expected: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)  # hours, disk, GPU memory
+
+    @property
+    def flag(self) -> str:
+        """The file that says this step has succeeded, relative to the workspace."""
+        return (self.run.folder / "finished").relative_to(self.run.workspace.root).as_posix()
+
+    @property
+    def source(self) -> Path:
+        """The notebook itself."""
+        return self.run.workspace.root / "notebooks" / f"{self.run.notebook}.ipynb"
+
+    @property
+    def executed(self) -> Path:
+        """The notebook with its outputs."""
+        return self.run.folder / self.source.name
+
+    @property
+    def rule(self) -> str:
+        """What Snakemake calls this step."""
+        name = self.run.notebook if self.run.name in PROFILES else f"{self.run.notebook}_{self.run.name}"
+        return "run_" + re.sub(r"\W", lambda found: f"_{ord(found[0]):x}_", name)
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """What a cluster is asked for: minutes, half as many again; memory in MiB; a GPU."""
+        gpu = {"mem_mb": 64_000, "gpu": 1} if "gpu" in self.expected else {"mem_mb": 32_000}
+        return {"runtime": max(30, round(90 * number(self.expected.get("hours", 1)))), **gpu}
+
+    @property
+    def code(self) -> str:
+        """A hash of what decides what this step does."""
+        return fingerprint(self.source, self.parameters)
+
+
+def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None = None) -> dict[str, Step]:
+    """Return the steps of a profile by notebook, each after those it waits for, as `experiments.yaml` has them.
+
+    A notebook that the profile leaves out is skipped over: who waits for it waits for those it would have waited for.
+    If trainings are `asked` for, it is they, what they read, and the notebooks that judge them; one that is not the
+    profile's own is called notebook/run.
+
+    Raises
+    ------
+    ValueError
+        If `experiments.yaml` is broken, the profile is not in it, a notebook is named there that does not exist, or
+        what is asked for makes no sense.
+    """
+    plan = read_plan(workspace)
+    if profile not in plan["profiles"]:
+        raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
+    maker = _Maker(workspace, plan, profile)
+    if asked is None:
+        for notebook in plan["graph"]:  # written in an order in which it can be run
+            if notebook in plan["profiles"][profile]:
+                maker.usual(notebook, int(seed))
+        return maker.found
+    trainings = asked.trainings(plan, profile, int(seed))
+    for each in trainings:
+        maker.training(each)
+    for notebook in asked.judges(plan):
+        for one in dict.fromkeys([int(seed)] if notebook in plan.get("across", ()) else [t.seed for t in trainings]):
+            maker.judge(notebook, one, asked)
+    return maker.found
+
+
+class _Maker:
+    """Makes steps, each once, by their names, with those they wait for before them."""
+
+    def __init__(self, workspace: Workspace, plan: dict[str, Any], profile: str) -> None:
+        self.workspace, self.plan, self.profile = workspace, plan, profile
+        self.settings = plan["profiles"][profile]
+        self.found: dict[str, Step] = {}
+        self.trained: list[Step] = []
+
+    def before(self, notebook: str) -> list[str]:
+        """Notebooks of this profile that `notebook` waits for."""
+        names = self.plan["graph"][notebook]
+        return [n for name in names for n in ([name] if name in self.settings else self.before(name))]
+
+    def usual(self, notebook: str, seed: int) -> Step:
+        """The step that a profile has for a notebook."""
+        return self.step(notebook, {"SEED": seed}, [self.usual(name, seed) for name in self.before(notebook)])
+
+    def training(self, asked: Training) -> Step:
+        """A step that trains, and those before it; the weights that it starts from are trained first."""
+        after = [self.usual(name, asked.seed) for name in self.before(asked.notebook)]
+        if asked.first:
+            after.append(self.training(asked.first))
+        self.trained.append(self.step(asked.notebook, asked.parameters, after))
+        return self.trained[-1]
+
+    def judge(self, notebook: str, seed: int, asked: Asked) -> Step:
+        """A step that judges the trainings that were asked for; across seeds, or those of one seed."""
+        across = notebook in self.plan.get("across", ())
+        judged = [step for step in self.trained if across or step.run.seed == seed]
+        names = " ".join(f"{step.run.notebook}/{step.run.name}" for step in dict.fromkeys(judged))
+        wanted = {"SEED": seed, "NETWORKS": names, "SET": asked.label, "FOLD": asked.fold}
+        known = self.declared(notebook)
+        earlier = [step for step in self.found.values() if step.run.notebook in self.plan["graph"][notebook]]
+        after = [*judged, *(step for step in earlier if across or step.run.seed == seed)]
+        return self.step(notebook, {name: value for name, value in wanted.items() if name in known}, after)
+
+    def declared(self, notebook: str) -> dict[str, Any]:
+        """The parameters of a notebook."""
+        return declared(self.workspace.root / "notebooks" / f"{notebook}.ipynb")
+
+    def step(self, notebook: str, parameters: dict[str, Any], after: list[Step]) -> Step:
+        """The step of a notebook with these parameters and those that the profile has for it."""
+        parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
+        own = {name: value for name, value in self.declared(notebook).items() if value is not None}
+        run = self.workspace.run_of(notebook, own | parameters)
+        usual = run == self.workspace.run_of(notebook, own | {"PROFILE": self.profile, "SEED": run.seed})
+        usual = usual and notebook not in self.found
+        key = notebook if usual else f"{notebook}/{run.name}"
+        same = next((step for step in self.found.values() if step.run == run), None)
+        if same:
+            return same
+        alone = notebook in self.plan["alone"].get(self.profile, ())
+        expected = self.plan.get("expect", {}).get(self.profile, {}).get(notebook, {})
+        self.found[key] = Step(run, parameters, tuple(dict.fromkeys(after)), alone, expected)
+        if not self.found[key].source.is_file():
+            raise ValueError(f"{PLAN} names {notebook}, but there is no {self.found[key].source.name}")
+        return self.found[key]
+
+
+def declared(notebook: Path) -> dict[str, Any]:
+    """Return the parameters of a notebook, with their defaults where those are plain; none if it is not there."""
+    if not notebook.is_file():
+        return {}
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    found: dict[str, Any] = {}
+    for node in ast.parse("\n".join(tagged)).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            with suppress(ValueError):  # what is not plain the strict runner refuses
+                found[ast.unparse(target)] = ast.literal_eval(node.value)
+    return found
+
+
+def read_plan(workspace: Workspace) -> dict[str, Any]:
+    """Return what `experiments.yaml` says, once it is seen to hang together."""
+    import yaml
+
+    try:
+        plan = yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{PLAN} is no YAML: {' '.join(str(error).split())}: correct it there") from error
+    _check(plan)
+    return plan
+
+
+def _check(plan: Any) -> None:
+    """Refuse an `experiments.yaml` that does not hang together."""
+    for table, kind in {"graph": list, "alone": list, "profiles": dict}.items():
+        if not isinstance(plan, dict) or not isinstance(plan.get(table), dict):
+            raise ValueError(f"{PLAN} has no table {table}: write one")
+        for name, entry in plan[table].items():
+            if not isinstance(entry, kind):
+                raise ValueError(f"{PLAN}: {name} in {table} is {entry!r}: make it a {kind.__name__}, such as {kind()}")
+    names = list(plan["graph"])
+    for position, name in enumerate(names):
+        for other in (other for other in plan["graph"][name] if other not in names[:position]):
+            below = "does not stand above it: move it up, or end the circle"
+            wrong = below if other in names else "the graph does not know: correct the name"
+            raise ValueError(f"{PLAN}: {name} waits for {other}, which {wrong}")
+    if lost := ", ".join(str(profile) for profile in plan["alone"] if profile not in plan["profiles"]):
+        raise ValueError(f"{PLAN}: alone has {lost}, which is no profile: correct the name")
+    for profile, chosen in plan["profiles"].items():
+        if wrong := [name for name, values in chosen.items() if not isinstance(values, dict | None)]:
+            raise ValueError(f"{PLAN}: profile {profile} gives {wrong[0]} no table of settings: write {{NAME: value}}")
+    for table, verb in (("profiles", "runs"), ("alone", "runs alone"), ("judges", "judges with")):
+        for profile, chosen in plan.get(table, {}).items():
+            if unknown := ", ".join(str(name) for name in chosen if name not in names):
+                raise ValueError(f"{PLAN}: profile {profile} {verb} {unknown}, which the graph does not know")
+
+
+def expectations(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
+    """Lines on what each step waits for, and what it and what is done by hand are expected to take."""
+    yield "what waits for what" + (", and what it is expected to take:" if expected else ":")
+    for name in dict.fromkeys([*expected, *plan]):
+        after = ", ".join(before.run.notebook for before in plan[name].after) if name in plan else ""
+        first = "by hand" if name not in plan else f"after {after}" if after else "first"
+        takes = [_amount(unit, expected.get(name, {}).get(kind)) for kind, unit in UNITS.items()]
+        yield f"  {name}: {'; '.join([first, *filter(None, takes)])}"
+    if expected:
+        hours, disk, gpu = ([number(each.get(kind, 0)) for each in expected.values()] for kind in UNITS)
+        yield f"in all {sum(hours):.0f} h one after the other; {sum(disk):.0f} GB on disk; a GPU with {max(gpu):.0f} GB"
+
+
+def _amount(unit: str, value: Any) -> str:
+    """Say an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    if value is None:
+        return ""
+    words = unit.format(str(value).lstrip("~").replace("<", "less than "))
+    return f"{words} (estimated)" if str(value).startswith("~") else words
+
+
+def number(value: Any) -> float:
+    """Return the number of an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    return float(str(value).lstrip("~<"))

@@ -1,0 +1,120 @@
+"""What the execution of a notebook leaves behind: its record, the truth about its cells, its products."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from motors.pipeline.graph import PLAN, read_plan
+from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.paths import IDENTITY, MARK, Run
+
+RECORD = "record.json"
+ATTEMPT = "attempt"  # folder in that of a run: what failed where an earlier execution has succeeded
+LARGE = 2**28  # bytes: of larger outputs the record gives the size only
+OWN_FILES = (RECORD, IDENTITY, MARK, ".lock")  # in a run's folder, beside the executed notebook
+
+
+@contextmanager
+def attempt(named: Run) -> Iterator[Path]:
+    """Lend the folder for a record and an executed notebook.
+
+    Where an earlier execution has succeeded, its own stay until this one succeeds, too; if this one fails and has
+    changed products, they are marked as stale. A record that cannot be finished, as on a full disk, goes.
+    """
+    (named.folder / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
+    good = _record(named.folder)
+    place = named.folder / ATTEMPT if good.get("status") == "succeeded" else named.folder
+    place.mkdir(exist_ok=True)
+    try:
+        yield place
+    except (OSError, KeyboardInterrupt):
+        (place / RECORD).unlink(missing_ok=True)
+        raise
+    files = [RECORD, f"{named.notebook}.ipynb"]
+    if _record(place)["status"] == "succeeded":
+        for name in files:
+            (place / name).replace(named.folder / name)
+        for name in files if (named.folder / ATTEMPT).is_dir() else []:
+            (named.folder / ATTEMPT / name).unlink(missing_ok=True)
+        if (named.folder / ATTEMPT).is_dir():
+            (named.folder / ATTEMPT).rmdir()
+    elif place != named.folder and any(_about(named.folder / path) != was for path, was in good["outputs"].items()):
+        error = f"overwritten by an attempt that {_record(place)['status']}"
+        write_json(named.folder / RECORD, good | {"status": "stale", "error": error})
+
+
+def newest(folder: Path) -> Path:
+    """Return the record of the last execution in the folder of a run, which need not be there."""
+    failed = folder / ATTEMPT / RECORD
+    return failed if failed.is_file() else folder / RECORD
+
+
+def declared_products(named: Run) -> list[str] | None:
+    """Return the patterns of files that a notebook has to write, those in brackets if it likes; None if not declared.
+
+    Raises
+    ------
+    ValueError
+        If `experiments.yaml` is broken.
+    """
+    if not (named.workspace.root / "notebooks" / PLAN).is_file():
+        return None
+    return (read_plan(named.workspace).get("products") or {}).get(named.notebook)
+
+
+def products(named: Run, executed: Path, record: dict[str, Any], declared: list[str] | None) -> dict[str, Any]:
+    """Return the part of the record that says what was written; a product that is missing fails the run."""
+    found: dict[Path, None] = {}
+    missing = []
+    for pattern in ["(**/*)"] if declared is None else declared:
+        paths = sorted(path for path in named.folder.glob(pattern.strip("()")) if path.is_file())
+        found |= dict.fromkeys(paths)
+        missing += [] if paths or pattern.startswith("(") else [pattern]
+    own = {named.folder / name for name in (*OWN_FILES, f"{named.notebook}.ipynb")}
+    paths = sorted(path for path in found if path not in own and named.folder / ATTEMPT not in path.parents)
+    about = {"name": executed.name, "sha256": sha256(executed)} if executed.is_file() else None
+    part = {"executed": about, "outputs": {path.relative_to(named.folder).as_posix(): _about(path) for path in paths}}
+    if missing and record["status"] == "succeeded":
+        part |= {"status": "failed", "error": f"{', '.join(missing)} is missing, which {PLAN} declares as its product"}
+    return part
+
+
+def never_executed(executed: Path) -> str | None:
+    """Return a sentence on the first code cell without an execution count: papermill calls `sys.exit()` a success."""
+    for position, cell in enumerate(json.loads(executed.read_text(encoding="utf-8"))["cells"], start=1):
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and cell["execution_count"] is None:
+            return f"the notebook ended before its cell at position {position} was executed"
+    return None
+
+
+def tell_the_truth(executed: Path, status: str) -> None:
+    """Mend papermill's metadata: no machine's paths, and cells that a dead kernel never reached are not completed."""
+    if not executed.is_file():
+        return
+    content = json.loads(executed.read_text(encoding="utf-8"))
+    about = content["metadata"].setdefault("papermill", {})
+    about |= {"input_path": executed.name, "output_path": executed.name, "exception": status != "succeeded"}
+    about.pop("environment_variables", None)
+    for cell in content["cells"]:
+        mark = cell["metadata"].get("papermill")
+        if cell["cell_type"] == "code" and cell["execution_count"] is None and mark:
+            mark["status"] = "pending"
+    write_text(executed, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """The record in a folder; empty where there is none."""
+    file = folder / RECORD
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _about(path: Path) -> dict[str, Any] | None:
+    """Size and SHA-256 of a file; None if it is not there."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    return {"bytes": size, "sha256": sha256(path) if size <= LARGE else None}

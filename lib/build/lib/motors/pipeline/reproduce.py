@@ -1,0 +1,190 @@
+"""Run all notebooks of a profile that are not current, and keep what they showed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from motors.pipeline.asked import Asked
+from motors.pipeline.graph import Step, expectations, read_plan, steps
+from motors.pipeline.records import newest
+from motors.pipeline.tidy import tidied, written
+from motors.workspace.files import locked, write_text
+from motors.workspace.paths import Workspace, find
+
+
+def reproduce(
+    profile: str = "demo",
+    seed: int = 0,
+    *,
+    cores: int | None = None,
+    dry_run: bool = False,
+    asked: Asked | None = None,
+    executor: str = "",
+    start: Path | str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> int:
+    """Run the notebooks of a profile that are not current and return Snakemake's exit code, 0 for success.
+
+    A step is current when it has succeeded with this code and these parameters, and after those it waits for. An
+    interrupted reproduction is gone on with by starting it again.
+
+    Parameters
+    ----------
+    profile : which notebooks run with which parameters: a profile of `experiments.yaml`
+    seed : seed of every notebook; it names the runs
+    cores : how many processor cores to use, by default all
+    dry_run : only say which steps are current and which would run, what each waits for, and what it is expected to take
+    asked : trainings, with what they read and what judges them, instead of the whole profile
+    executor : of Snakemake, such as slurm; empty runs on this machine
+    start : a folder in the workspace, by default the current one
+    say : is given each line of the report
+
+    Raises
+    ------
+    ValueError
+        If the profile does not fit the notebooks there are, or another reproduction is running.
+    """
+    workspace = find(start)
+    plan = steps(workspace, profile, seed, asked)
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *_executor(executor, cores)]
+    snakemake += ["--config", f"profile={profile}", f"seed={seed}", "quiet=True"]
+    snakemake += ["cluster=True"] if executor else []
+    snakemake += [f"asked={json.dumps(asdict(asked))}"] if asked else []
+    snakemake += ["--profile", "none", "--workflow-profile", "none"]  # not the user's own, which may ask for anything
+    snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
+    snakemake += ["--scheduler", "greedy", "--quiet", "host"]
+    began = time.time()
+    with _the_only_one(workspace) as lock:
+        if any((workspace.root / ".snakemake").glob("locks/*")):  # nobody else is alive: what is locked is stale
+            subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
+        pending = _pending(workspace, snakemake)
+        for notebook, step in plan.items():
+            say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
+        if dry_run:
+            for line in expectations(read_plan(workspace).get("expect", {}).get(profile, {}), plan):
+                say(line)
+            return 0
+        code = _supervised(snakemake, workspace, lock) if pending else 0
+    for line in _result(workspace, plan) if code == 0 else _failures(plan, began):
+        say(line)
+    return code
+
+
+def _executor(name: str, cores: int | None) -> list[str]:
+    """Snakemake's options for where jobs run: here, or on a cluster, whose scheduler knows its own limits."""
+    if not name:
+        return ["--cores", str(cores or os.cpu_count())]
+    if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
+        raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
+    return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60"]
+
+
+def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = None) -> list[Path]:
+    """Put the executed notebooks of a profile in the place of the notebooks themselves and return their paths.
+
+    Only outputs and execution counts are taken over, and no metadata that changes from run to run.
+
+    Raises
+    ------
+    ValueError
+        If a notebook has not succeeded as it is now, or ran with injected parameters.
+    """
+    kept = []
+    for notebook, step in steps(find(start), profile, seed).items():
+        source = json.loads(step.source.read_text(encoding="utf-8"))
+        executed = json.loads(step.executed.read_text(encoding="utf-8")) if step.executed.is_file() else {"cells": []}
+        succeeded = (step.run.workspace.root / step.flag).is_file()
+        if not succeeded or _sources(source) != _sources(executed):
+            raise ValueError(
+                f"{notebook} has not been run as it is now, with its own values: reproduce {profile} first"
+            )
+        for cell, done in zip(source["cells"], executed["cells"], strict=True):
+            if cell["cell_type"] == "code":
+                cell |= {"outputs": done["outputs"], "execution_count": done["execution_count"]}
+        kept.append(write_text(step.source, written(tidied(source))))
+    return kept
+
+
+def _sources(notebook: dict[str, Any]) -> list[str]:
+    """The text of every cell."""
+    return ["".join(cell["source"]) for cell in notebook["cells"]]
+
+
+@contextmanager
+def _the_only_one(workspace: Workspace) -> Iterator[Any]:
+    """Hold the workspace; the operating system lets go when this process and the Snakemake it started are dead."""
+    folder = workspace.root / ".snakemake"
+    folder.mkdir(exist_ok=True)
+    try:
+        with locked(folder / "reproduce.lock") as lock:
+            yield lock
+    except BlockingIOError:
+        raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
+
+
+def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
+    """Flags of the steps that Snakemake wants to run."""
+    answer = subprocess.run([*snakemake, "--summary"], cwd=workspace.root, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise ValueError(f"the Snakefile cannot be used: {' '.join(answer.stderr.split())[-300:]}")
+    rows = csv.DictReader(answer.stdout.splitlines(), delimiter="\t")
+    return {row["output_file"] for row in rows if row["plan"] != "no update"}
+
+
+def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
+    """Run Snakemake to its end; a signal to us interrupts it and its jobs, and we wait until they have tidied up."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    process = subprocess.Popen(snakemake, cwd=workspace.root, start_new_session=True, pass_fds=[lock.fileno()])
+
+    def interrupt(*_: object) -> None:
+        os.killpg(process.pid, signal.SIGINT)
+
+    earlier = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
+    """Lines on what was reached and where it lies."""
+    last = list(plan.values())[-1].run
+    score, submission = last.folder / "score.json", last.folder / "submission.csv"
+    if score.is_file():
+        score = json.loads(score.read_text(encoding="utf-8"))
+        yield (
+            f"F2 {score['f2']:.3f} on the hidden test (95 % interval {score['low']:.3f} to {score['high']:.3f};"
+            f" {score['f2_original_quantile']:.3f} at the original solution's quantile 0.55)"
+        )
+    if submission.is_file():
+        yield f"submission: {os.path.relpath(submission)}"
+    yield "executed notebooks:"
+    yield from (f"  {os.path.relpath(step.executed)}" for step in plan.values())
+
+
+def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:
+    """Lines on the steps that were run and did not succeed."""
+    for notebook, step in plan.items():
+        file = newest(step.run.folder)
+        record = (
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() and file.stat().st_mtime >= began else {}
+        )
+        if record.get("status") == "running":
+            yield f"{notebook} was killed"
+        elif record.get("status") in ("failed", "interrupted"):
+            executed = os.path.relpath(file.with_name(step.source.name))
+            yield f"{notebook} {record['status']}: {record['error']} (see {executed})"
+    yield "run the same command again to go on: finished steps are skipped"

@@ -1,0 +1,258 @@
+"""The one strict way to run a notebook: papermill, but a misspelt parameter or a dead kernel is never forgiven."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, tell_the_truth
+from motors.workspace.files import locked, write_json
+from motors.workspace.paths import STRICT, Run, find
+from motors.workspace.progress import INTERVAL, PROGRESS_FILE
+from motors.workspace.provenance import commit, versions
+
+PATIENCE = 30.0  # seconds to wait for another run of the same name to end
+
+
+class Refused(ValueError):
+    """The notebook was not started: its name, its parameters or their values are wrong."""
+
+
+def run(
+    notebook: Path | str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    show: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run a notebook in a fresh kernel and return the record of what happened.
+
+    The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
+    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Values equal to the notebook's own are
+    not injected, so that a run of the defaults gives the notebook itself with its outputs. An attempt that fails where
+    an earlier one has succeeded leaves its record and its notebook in a folder `attempt`.
+
+    Parameters
+    ----------
+    notebook : the .ipynb file, in the folder `notebooks` of a workspace
+    parameters : values of the notebook's parameters by name; text is turned into the type of the default
+    show : is given the notebook's newest progress line, about once per second
+
+    Returns
+    -------
+    The content of `record.json`: notebook, profile, seed, experiment, fold, tag, run (its name), status ("succeeded",
+    "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions, started, seconds,
+    peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed (name and SHA-256
+    of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml` declares).
+
+    Raises
+    ------
+    Refused
+        If there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong type, or
+        the same run is being written by somebody else.
+    """
+    notebook = Path(notebook).resolve()
+    known = visible_parameters(notebook)
+    values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
+    try:
+        named = find(notebook.parent).run_of(notebook.stem, _naming(known, values))
+        declared = declared_products(named)
+        named.output  # noqa: B018  is made
+    except OSError as error:
+        raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    with _only_one(named), _stopped_by_signals(), attempt(named) as place:
+        record: dict[str, Any] = {**named.identity, "run": named.name}
+        record |= {"status": "running", "error": None, "parameters": values}
+        record |= {**commit(named.workspace.root), "versions": versions()}
+        record |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_json(place / RECORD, record)
+        show = show or (lambda line: None)
+        show("started")
+        changed = {name: value for name, value in values.items() if value != known[name]}
+        record |= _execute(notebook, named, place / notebook.name, changed, show)
+        record |= products(named, place / notebook.name, record, declared)
+        write_json(place / RECORD, record)
+    return record
+
+
+def visible_parameters(notebook: Path) -> dict[str, Any]:
+    """Return the parameters that papermill sees in `notebook`, with their defaults.
+
+    Raises
+    ------
+    Refused
+        If there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
+    """
+    from nbformat import ValidationError
+    from papermill import inspect_notebook
+
+    if not notebook.is_file() or notebook.suffix != ".ipynb":
+        raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
+    try:
+        seen = inspect_notebook(notebook)
+    except (ValueError, ValidationError) as error:
+        raise Refused(f"{notebook.name} is not a notebook of Python: {str(error).strip()[:200]}") from None
+    found = {}
+    for name, parameter in seen.items():
+        try:
+            found[name] = ast.literal_eval(parameter["default"])
+        except (ValueError, SyntaxError):
+            raise Refused(
+                f"{notebook.stem}: the parameter {name} = {parameter['default']} is not a plain number or text:"
+                " derive it in the next cell"
+            ) from None
+    if "PROFILE" not in found:
+        raise Refused(
+            f"{notebook.stem}: papermill sees no parameter PROFILE ({', '.join(found) or 'none at all'}):"
+            " tag one cell `parameters` and write one plain scalar a line there"
+        )
+    return found
+
+
+def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> Any:
+    """Return `value` in the type that the parameter's default has, or refuse it."""
+    if name not in known:
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]}? " if near else ""
+        raise Refused(f"{notebook.stem} has no parameter {name}: {guess}it knows {', '.join(known)}")
+    wanted = type(known[name])
+    if isinstance(value, str) and wanted is not str:
+        with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
+            value = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false", "none") else value)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted and known[name] is not None:
+        raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
+    return value
+
+
+def _naming(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that name a run: the notebook's own values do not, the graph of notebooks does not know them."""
+    changed = {name: value for name, value in values.items() if value != known[name]}
+    if changed.get("FOLD") == 0:
+        raise ValueError("FOLD 0 names no run of its own: make it the notebook's default")
+    return {name: values[name] for name in ("PROFILE", "SEED") if name in values} | changed
+
+
+def _execute(
+    notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run the notebook in a kernel of its own and return the part of the record that says how it went."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    start, before = time.monotonic(), _peak_of_children()
+    status, error = "failed", None
+    try:
+        _papermill(notebook, named, executed, parameters, show)
+        error = never_executed(executed)
+        status = "failed" if error else "succeeded"
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
+    except DeadKernelError:
+        error = "the kernel died (out of memory?)"
+    except KeyboardInterrupt:
+        status, error = "interrupted", "interrupted before it had ended"
+    except Exception as failure:  # noqa: BLE001  whatever else it was, the record has to say that the run failed
+        error = f"{type(failure).__name__}: {failure}"
+    seconds, peak = round(time.monotonic() - start, 1), _peak_of_children()
+    tell_the_truth(executed, status)
+    return {
+        "status": status,
+        "error": error and error.replace(f"{named.workspace.root}/", ""),
+        "seconds": seconds,
+        "peak_memory_mib": peak if peak > before else None,
+    }
+
+
+def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
+    """Let papermill execute the notebook, its progress forwarded to `show`."""
+    import papermill
+
+    from motors.pipeline.kernel import kernel_of_this_environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        line = Path(folder) / "progress"
+        with _forwarded(line, show):
+            papermill.execute_notebook(
+                notebook,
+                executed,
+                parameters,
+                kernel_name="python3",
+                language="python",
+                kernel_manager_class=kernel_of_this_environment(
+                    {PROGRESS_FILE: str(line), STRICT: f"{named.notebook}/{named.name}"}
+                ),
+                cwd=notebook.parent,
+                progress_bar=False,
+            )
+
+
+@contextmanager
+def _only_one(named: Run) -> Iterator[None]:
+    """Hold the folder of a run: two writers would make nonsense."""
+    try:
+        with locked(named.folder / ".lock", PATIENCE):
+            yield
+    except BlockingIOError:
+        raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt; ignore the next while the kernel is ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(*_: object) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _forwarded(file: Path, show: Callable[[str], None]) -> Iterator[None]:
+    """Give `show` each new line of the kernel's progress `file` while the notebook runs."""
+    ended = threading.Event()
+
+    def forward() -> None:
+        shown = ""
+        while not ended.wait(INTERVAL):
+            line = file.read_text(encoding="utf-8") if file.exists() else ""
+            if line and line != shown:
+                show(line)
+                shown = line
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _peak_of_children() -> int:
+    """Peak memory of the largest process that this one has started and seen end, in MiB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,174 @@
+"""What the portal's catalogue says of a run: which of its tomograms is taken, how big it is, where its files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from cryoet_data_portal import Client, Run, Tomogram
+from gql.transport.exceptions import TransportError, TransportQueryError
+
+from motors.geometry import Shape, resampled_shape
+from motors.portal.conversion import target_spacing
+from motors.portal.transfer import Patience
+from motors.tables import SIZE
+from motors.workspace.progress import progress
+
+WRONG_SPACING = (10210, 10211)  # datasets whose spacing on the portal is known to be wrong
+JPEG_BYTES = 0.71  # per voxel: the original solution's 1,287 tomograms of 255 billion voxels took 180 GB
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The tomogram of a run that is taken, as the portal describes it.
+
+    Parameters
+    ----------
+    name : of the run
+    shape : `(z, y, x)` in voxels
+    spacing : ångström per voxel
+    form : "zarr" or "mrc"
+    url : of the image or the file
+    size : bytes of all its levels or of the file, if the portal says so
+    dataset : number of the dataset that the run belongs to
+    attributes : all that the portal says of the tomogram
+    remarks : what to know about it
+    """
+
+    name: str
+    shape: Shape
+    spacing: float
+    form: str
+    url: str
+    size: int | None
+    dataset: int
+    attributes: dict[str, Any] = field(repr=False)
+    remarks: tuple[str, ...] = ()
+
+
+class PatientClient(Client):
+    """The portal's client, which by itself waits for an answer for ever."""
+
+    def __init__(self, url: str | None, patience: Patience) -> None:
+        super().__init__(url)
+        self.patience = patience
+
+    def get_client(self) -> Any:
+        """Return the client of one question, with a timeout; `patience` repeats the question."""
+        client = super().get_client()
+        client.transport.default_timeout, client.transport.retries = self.patience.timeout, 0
+        return client
+
+
+@lru_cache(maxsize=4)
+def connect(url: str | None, patience: Patience) -> PatientClient:
+    """Return a client of the catalogue at `url`, by default the real one; to make one takes a second."""
+    return PatientClient(url, patience)
+
+
+def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
+    """Return the tomogram that is taken of the run called `name`: the first one of the first run, by their numbers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run, or it has no tomogram.
+    ConnectionError, ValueError
+        If the portal does not answer, or does not understand.
+    """
+    runs = client.patience(_find, client, Run, Run.name == name)
+    if not runs:
+        raise FileNotFoundError(f"the portal has no run called {name}: check the name in the label table")
+    tomograms = client.patience(_find, client, Tomogram, Tomogram.run_id == runs[0].id)
+    if not tomograms:
+        raise FileNotFoundError(f"run {name} has no tomogram on the portal: leave its labels out")
+    first, dataset = tomograms[0], runs[0].dataset_id
+    remarks = [f"dataset {dataset} states a wrong spacing"] * (dataset in WRONG_SPACING)
+    for found, what in ((runs, "runs of this name"), (tomograms, "tomograms")):
+        remarks += [f"first of {len(found)} {what}, number {found[0].id}"] * (len(found) > 1)
+    files = {
+        "zarr": (first.https_omezarr_dir, first.file_size_omezarr),
+        "mrc": (first.https_mrc_file, first.file_size_mrc),
+    }
+    form = next((kind for kind in (form, "zarr", "mrc") if files[kind][0]), None)
+    if form is None:
+        raise FileNotFoundError(f"the tomogram of run {name} has no file on the portal: leave its labels out")
+    if not all((first.size_z, first.size_y, first.size_x, first.voxel_spacing)):
+        raise ValueError(f"the portal does not say which shape and spacing run {name} has: leave its labels out")
+    return Source(
+        name=name,
+        shape=(first.size_z, first.size_y, first.size_x),
+        spacing=float(first.voxel_spacing),
+        form=form,
+        url=files[form][0].rstrip("/"),
+        size=None if files[form][1] is None else int(files[form][1]),
+        dataset=dataset,
+        attributes=first.to_dict(),
+        remarks=tuple(remarks),
+    )
+
+
+def survey(
+    names: Iterable[str],
+    *,
+    url: str | None = None,
+    form: str = "zarr",
+    workers: int = 8,
+    patience: Patience | None = None,
+) -> pd.DataFrame:
+    """Return what the portal has for each run name: tomo_id, dataset_id, sizes, spacing, form, bytes, remarks.
+
+    A run without a tomogram has its reason in `remarks`, and no sizes.
+    """
+    client = connect(url, patience or Patience())
+
+    def row(name: str) -> dict[str, Any]:
+        try:
+            source = look_up(client, name, form)
+        except FileNotFoundError as error:
+            return {"tomo_id": name, "remarks": str(error)}
+        about = dict(zip(SIZE, source.shape, strict=True)) | {"spacing": source.spacing, "form": source.form}
+        remarks = "; ".join(source.remarks)
+        return {"tomo_id": name, "dataset_id": source.dataset, **about, "bytes": source.size, "remarks": remarks}
+
+    names = sorted(set(names))
+    columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
+    with ThreadPoolExecutor(workers) as pool:
+        rows = list(progress(pool.map(row, names), total=len(names), title="asking the portal"))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
+    """Return what storing tomograms takes, before any of them is downloaded.
+
+    Parameters
+    ----------
+    tomograms : tomo_id, size_z, size_y, size_x, spacing; rows without sizes are left out
+
+    Returns
+    -------
+    tomo_id; target_spacing; stored_z, stored_y, stored_x; raw_bytes, needed for a while as float32; stored_bytes, the
+    JPEG slices as the original solution's came out on average
+    """
+    rows = []
+    for row in tomograms.dropna(subset=[*SIZE, "spacing"]).itertuples():
+        shape, target = (int(row.size_z), int(row.size_y), int(row.size_x)), target_spacing(row.spacing)
+        after = resampled_shape(shape, row.spacing, target)
+        rows.append([row.tomo_id, target, *after, 4 * int(np.prod(shape)), round(JPEG_BYTES * np.prod(after))])
+    stored = ["stored_z", "stored_y", "stored_x"]
+    return pd.DataFrame(rows, columns=["tomo_id", "target_spacing", *stored, "raw_bytes", "stored_bytes"])
+
+
+def _find(client: PatientClient, kind: type, question: Any) -> list[Any]:
+    """Return what the catalogue has, in the order of its numbers."""
+    try:
+        return sorted(kind.find(client, [question]), key=lambda found: found.id)
+    except TransportQueryError as error:
+        raise ValueError(f"{client.url} does not understand ({error}): update cryoet-data-portal") from error
+    except TransportError as error:
+        raise ConnectionError(f"{client.url} gives no answer ({error}): run this again, later") from error

@@ -1,0 +1,186 @@
+"""Many tomograms of the portal brought into one folder, whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import Shape, Spacing
+from motors.portal.catalogue import PatientClient, Source, connect, look_up
+from motors.portal.conversion import METADATA, Planes, convert, fingerprint
+from motors.portal.transfer import Patience, fetch, flatten, image
+from motors.tables import SIZE
+from motors.workspace.progress import progress
+
+RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
+HEADER_AGREES = 0.01  # relative difference between the spacings of header and catalogue that is only rounding
+
+
+def collect(
+    names: Iterable[str],
+    folder: str | Path,
+    *,
+    url: str | None = None,
+    form: str = "zarr",
+    workers: int = 4,
+    patience: Patience | None = None,
+    stamp: dict[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Store the tomograms of runs on the portal as stacks of JPEG slices, and return what became of each.
+
+    Those that are in the folder already are left alone. Killed at any point, it goes on where it was when called again:
+    a tomogram appears under its name when its slices and its record are complete, and files half downloaded are
+    continued. One that fails does not stop the others.
+
+    Parameters
+    ----------
+    names : of runs
+    folder : gets `<name>/slice_0000.jpg` and so on, with `metadata.json` beside them
+    url : of the portal's catalogue, by default the real one
+    form : "zarr" or "mrc", whichever is taken where a tomogram has both
+    workers : tomograms downloaded side by side; they are converted one at a time
+    patience : with the servers
+    stamp : who makes this, recorded with each tomogram, such as `Run.stamp()`
+
+    Returns
+    -------
+    tomo_id, status ("stored", "already there" or "failed"), remarks (why it failed, or what to know), seconds
+
+    Raises
+    ------
+    ValueError
+        If a name could not be that of a folder.
+    OSError
+        If the disk is full.
+    """
+    names, folder, client = sorted(set(names)), Path(folder), connect(url, patience or Patience())
+    odd = [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]
+    if odd:
+        raise ValueError(f"{odd[0]!r} is no run name, only letters, digits and . + - _ are: correct the label table")
+    work = partial(_one, client=client, folder=folder, form=form, converting=Lock(), stamp=stamp)
+    with ThreadPoolExecutor(workers) as pool:
+        rows = list(progress(pool.map(work, names), total=len(names), title="downloading"))
+    return pd.DataFrame(rows, columns=["tomo_id", "status", "remarks", "seconds"])
+
+
+def stored(folder: str | Path, name: str) -> dict[str, Any] | None:
+    """Return the record of a tomogram that is in the folder with all its slices, otherwise None; nothing is decoded."""
+    place = Path(folder) / name
+    if not (place / METADATA).is_file():
+        return None
+    record = json.loads((place / METADATA).read_text(encoding="utf-8"))
+    return record if fingerprint(place, deep=False).items() <= record["slices"].items() else None
+
+
+def table(folder: str | Path) -> pd.DataFrame:
+    """Return the tomograms stored in a folder, one row each, by name.
+
+    Returns
+    -------
+    tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing of what
+    came; dataset_id; wrapped, whether its grey levels were mended; remarks; sha256 of the slices
+    """
+    native = ["native_z", "native_y", "native_x"]
+    rows = []
+    for name in _names(folder):
+        record = json.loads((Path(folder) / name / METADATA).read_text(encoding="utf-8"))
+        row = dict(zip(SIZE, record["target_shape"], strict=True)) | {"spacing": record["target_spacing"]}
+        row |= dict(zip(native, record["ori_shape"], strict=True)) | {"native_spacing": record["ori_spacing"]}
+        row |= {"dataset_id": record.get("dataset_id"), "wrapped": record["mended"]}
+        remarks = "; ".join(record.get("remarks", []))
+        rows.append({"tomo_id": name, **row, "remarks": remarks, "sha256": record["slices"]["sha256"]})
+    columns = ["tomo_id", *SIZE, "spacing", *native, "native_spacing", "dataset_id", "wrapped", "remarks", "sha256"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def verify(folder: str | Path) -> pd.DataFrame:
+    """Return the stored tomograms whose slices are no longer those of their record: tomo_id and problem."""
+    rows = []
+    for name in progress(_names(folder), title="checking"):
+        place = Path(folder) / name
+        recorded = json.loads((place / METADATA).read_text(encoding="utf-8"))["slices"]
+        try:
+            changed = [what for what, value in fingerprint(place).items() if recorded[what] != value]
+        except FileNotFoundError as error:
+            rows.append([name, str(error)])
+            continue
+        if changed:
+            rows.append([name, f"{', '.join(changed)} of its slices differ from its record: remove it, collect again"])
+    return pd.DataFrame(rows, columns=["tomo_id", "problem"])
+
+
+def _names(folder: str | Path) -> list[str]:
+    """Return the tomograms of a folder that have a record."""
+    return sorted(path.parent.name for path in Path(folder).glob(f"[!.]*/{METADATA}"))
+
+
+def _one(
+    name: str, *, client: PatientClient, folder: Path, form: str, converting: Lock, stamp: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Store one tomogram and return its row of the report."""
+    begin, status, remarks = time.monotonic(), "stored", ""
+    try:
+        if record := stored(folder, name):
+            status, remarks = "already there", "; ".join(record.get("remarks", []))
+        else:
+            source = look_up(client, name, form)
+            raw, spacing = _download(source, folder / RAW / name, client.patience)
+            about = _about(source, spacing, stamp)
+            with converting:
+                convert(raw, folder, name=name, spacing=source.spacing, about=about)
+            remarks = "; ".join(about["remarks"])
+        shutil.rmtree(folder / RAW / name, ignore_errors=True)  # not there if nothing was interrupted before
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:  # the others would fail too
+            raise
+        status, remarks = "failed", str(error)
+    return {"tomo_id": name, "status": status, "remarks": remarks, "seconds": round(time.monotonic() - begin, 1)}
+
+
+def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, Spacing | None]:
+    """Return a file with the voxels of a tomogram, which are as many as the catalogue says, and the spacing it states.
+
+    The file lies in a folder of the tomogram's own, to be removed when it has been converted.
+    """
+    if source.form == "zarr":
+        array, spacing = patience(image, source.url, folder / "image.zarr", patience.timeout)
+        _check_shape(source, array.shape)
+        return flatten(array, folder / "voxels.npy", patience), spacing
+    path = folder / "voxels.mrc"
+    patience(partial(fetch, source.url, path, timeout=patience.timeout, size=source.size))
+    try:
+        planes = Planes(path)
+        _check_shape(source, planes.shape)
+    except ValueError:
+        path.unlink()
+        raise
+    return path, planes.stated
+
+
+def _check_shape(source: Source, shape: Shape) -> None:
+    """Raise a ValueError if a file has another shape than its catalogue says."""
+    if tuple(shape) != source.shape:
+        raise ValueError(f"{source.url} has the shape {shape}, its catalogue says {source.shape}: report it")
+
+
+def _about(source: Source, spacing: Spacing | None, stamp: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what is recorded of where a tomogram comes from; `spacing` is what the file itself states."""
+    remarks = list(source.remarks)
+    if spacing and not np.allclose(spacing, source.spacing, rtol=HEADER_AGREES):
+        stated = " x ".join(f"{length:g}" for length in spacing)
+        remarks.append(f"the file states {stated} Å per voxel along z, y, x, the catalogue {source.spacing:g}")
+    attributes = {f"PORTAL__{key}": value for key, value in source.attributes.items()}
+    record = {"dataset_id": source.dataset, "remarks": remarks, "form": source.form, "url": source.url, "made": stamp}
+    return json.loads(json.dumps(record | attributes, default=str))  # dates become text

@@ -1,0 +1,228 @@
+"""Files of the portal brought here whole: MRC, and OME-Zarr chunk by chunk into one plain array.
+
+All of them come over HTTPS, which the portal offers for every file. The portal's own client takes folders from S3,
+because it has to list them; but the metadata of a Zarr says which chunks there are, and HTTPS says how long each is. So
+one way of failing, resuming and checking does for both forms, without credentials or regions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import requests
+import tenacity
+import zarr
+from zarr.storage import LocalStore, WrapperStore
+
+from motors.geometry import Spacing
+from motors.volumes.ome_zarr import open_zarr
+
+CHUNKS = 4  # of one image that are fetched and unpacked side by side
+BLOCK = 1 << 16  # bytes written at a time
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # all but one or two are not there
+BUSY = 429  # the status of a server that asks for a pause
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to bear with a server; calling it with work does that work, again after each ConnectionError.
+
+    Parameters
+    ----------
+    attempts : how often the work is tried
+    wait : seconds before the second attempt, doubled before each later one, and up to as much again by chance
+    longest : seconds, where doubling ends
+    timeout : seconds without a byte after which an attempt has failed
+    """
+
+    attempts: int = 6
+    wait: float = 1.0
+    longest: float = 60.0
+    timeout: float = 60.0
+
+    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.attempts),
+            wait=tenacity.wait_exponential(self.wait, self.longest) + tenacity.wait_random(0, self.wait),
+            retry=tenacity.retry_if_exception_type(ConnectionError),
+            reraise=True,
+        )
+        return retrying(work, *arguments)
+
+
+def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int | None = None) -> Path:
+    """Download a file once, to a name that it gets only when all of it has come, and return that name.
+
+    What came of an interrupted download is kept beside `path`, and the next one goes on from there.
+
+    Parameters
+    ----------
+    url : where the file is
+    path : where it goes; kept if it is there
+    timeout : seconds without a byte to wait
+    size : bytes that the file is known to have, if it is
+
+    Raises
+    ------
+    ConnectionError
+        If the server fails, is silent, or sends less than it says: worth another attempt.
+    FileNotFoundError, ValueError
+        If the server has no such file, or one of another size: not worth another attempt.
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    begin = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes={begin}-"}
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+            begin, length = _announced(answer, part, begin)
+            if size is not None and size != length:
+                raise ValueError(f"{url} has {length} bytes, its catalogue says {size}: report it to the portal")
+            with part.open("r+b" if begin else "wb") as file:
+                file.seek(begin)
+                for block in answer.iter_content(BLOCK) if begin < length else ():
+                    file.write(block)
+    except requests.RequestException as error:
+        what = f"was silent for {timeout:g} s" if "timed out" in str(error) else "broke off"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            what = "has a certificate that this machine does not trust"
+        raise ConnectionError(f"{url} {what}: run this again, what has come is kept") from error
+    if part.stat().st_size != length:
+        part.unlink()
+        raise ConnectionError(f"{url} is not the {length} bytes that it says: run this again")
+    return part.replace(path)
+
+
+def _announced(answer: requests.Response, part: Path, begin: int) -> tuple[int, int]:
+    """Return at which byte this answer begins and how long the whole file is."""
+    status, url = answer.status_code, answer.url
+    if status >= 500 or status == BUSY:
+        raise ConnectionError(f"{url} answers {status} {answer.reason}: run this again, later")
+    ranged = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", answer.headers.get("Content-Range", ""))
+    if status == 416 and ranged and int(ranged[2]) == begin:  # nothing is left to send
+        part.touch()
+        return begin, begin
+    if status == 416:
+        part.unlink(missing_ok=True)
+        raise ConnectionError(f"{url} is shorter than what has come of it: run this again, it begins anew")
+    if status == 206 and ranged and ranged[1] == str(begin):
+        return begin, int(ranged[2])
+    if status != 200:
+        raise FileNotFoundError(f"{url} answers {status} {answer.reason}: look the run up on the portal's page")
+    if "Content-Length" not in answer.headers:
+        raise ConnectionError(f"{url} does not say how long it is, so nobody can tell whether all came: run this again")
+    return 0, int(answer.headers["Content-Length"])
+
+
+class Remote(WrapperStore):
+    """A folder that downloads the files of a Zarr when they are read for the first time."""
+
+    def __init__(self, store: LocalStore, url: str, timeout: float) -> None:
+        super().__init__(store)
+        self.url, self.timeout = url, timeout
+
+    def _with_store(self, store: LocalStore) -> Remote:
+        return Remote(store, self.url, self.timeout)
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        """Return the content of a file; None for metadata of a kind that is not there."""
+        path = self._store.root / key
+        try:
+            await asyncio.to_thread(partial(fetch, f"{self.url}/{key}", path, timeout=self.timeout))
+        except FileNotFoundError:
+            if path.name not in METADATA:
+                raise
+            return None
+        return await super().get(key, prototype, byte_range)
+
+    def forget(self, key: str) -> None:
+        """Remove the copy of a chunk that turned out to be damaged."""
+        (self._store.root / key).unlink(missing_ok=True)
+
+    def forget_metadata(self) -> None:
+        """Remove the copies of all metadata, of which one turned out to be damaged."""
+        for path in [path for name in METADATA for path in self._store.root.rglob(name)]:
+            path.unlink()
+
+
+def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -> tuple[zarr.Array, Spacing | None]:
+    """Return the finest level of an OME-Zarr image, read when it is asked for its voxels, and the spacing it states.
+
+    Parameters
+    ----------
+    source : address of the image, or its folder on this disk
+    folder : where the chunks of an address are downloaded to
+    timeout : seconds without a byte to wait
+
+    Raises
+    ------
+    ConnectionError, ValueError
+        If the server does not answer, or this is no OME-Zarr image of a volume.
+    """
+    if isinstance(source, Path):
+        store = LocalStore(source, read_only=True)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Remote(LocalStore(folder), source, timeout)
+    try:
+        array, axes, spacing, _ = open_zarr(store)
+    except (ValueError, zarr.errors.GroupNotFoundError) as error:
+        if isinstance(store, Remote):
+            store.forget_metadata()
+        kind = ConnectionError if isinstance(store, Remote) else ValueError  # the next copy may be whole
+        raise kind(f"{source} is no OME-Zarr image ({error}): look the run up on the portal's page") from error
+    if axes != "zyx" or array.ndim != 3 or array.dtype.kind not in "iuf":
+        raise ValueError(f"{source} has {axes} {array.shape} {array.dtype}, not (z, y, x) numbers: take the MRC file")
+    return array, spacing
+
+
+def flatten(array: zarr.Array, path: Path, patience: Patience | None = None) -> Path:
+    """Write a Zarr array as one `.npy` file, a few chunks at a time, and return its path; kept if it is there.
+
+    Raises
+    ------
+    ConnectionError, FileNotFoundError, ValueError
+        If chunks do not come, are not there, or are damaged.
+    """
+    if path.exists():
+        return path
+    part, writing, sides = path.with_name(f".{path.name}.part"), Lock(), array.shards or array.chunks
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.lib.format.open_memmap(part, "w+", array.dtype.newbyteorder("="), array.shape)  # makes the file
+
+    def move(index: tuple[int, ...]) -> None:
+        where = tuple(slice(i * side, (i + 1) * side) for i, side in zip(index, sides, strict=True))
+        chunk = _chunk(array, index, where)
+        with writing:  # in a map of its own, so that what was written does not stay in memory
+            np.lib.format.open_memmap(part, "r+")[where] = chunk
+
+    with ThreadPoolExecutor(CHUNKS) as pool:
+        grid = product(*(range(-(-n // side)) for n, side in zip(array.shape, sides, strict=True)))
+        for _ in pool.map(partial(patience or Patience(), move), grid):
+            pass
+    return part.replace(path)
+
+
+def _chunk(array: zarr.Array, index: tuple[int, ...], where: tuple[slice, ...]) -> np.ndarray:
+    """Return one chunk of an array."""
+    try:
+        return array[where]
+    except (RuntimeError, TypeError, ValueError, zlib.error) as error:  # what the decompressors raise
+        key, store = f"{array.path}/{array.metadata.encode_chunk_key(index)}", array.store
+        if not isinstance(store, Remote):
+            raise ValueError(f"{key} of {store} is damaged ({error}): copy it again") from error
+        store.forget(key)
+        raise ConnectionError(f"{store.url}/{key} is damaged ({error}): run this again") from error

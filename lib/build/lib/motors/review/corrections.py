@@ -1,0 +1,192 @@
+"""Corrections: what a review changes in the labels, kept as a table that can be replayed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.review.decisions import NEAR
+from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
+
+GOAL = ["to_z", "to_y", "to_x"]
+CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame"]
+CHANGES = ("add", "remove", "move")
+ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
+OFFICIAL = "official"
+NAME = "the table of corrections"
+SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
+
+
+def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = False) -> pd.DataFrame:
+    """Return what decisions mean for the labels: one row per decision, those that change nothing included.
+
+    A rejected label is removed, an accepted candidate or new motor added. An accepted candidate whose partner is a
+    label that was not rejected confirms that label, which then stays where it is.
+
+    Parameters
+    ----------
+    decided : see `read_decisions`
+    run : where the candidates come from, such as "30_validate demo"
+    round : see `kind`
+    move : True moves confirmed labels to their candidates, as the original solution did with external labels
+
+    Returns
+    -------
+    tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate); z, y, x in voxels; to_z, to_y, to_x,
+    where a motor moves; why; run; round; frame, see `sheet`
+    """
+    labels = decided[decided["entry"] == "label"].set_index(["tomo_id", "number"])
+    rejected = set(labels.index[labels["decision"] == "reject"])
+    rows = []
+    for row in decided[decided["decision"] != ""].to_dict("records"):
+        accepted, partner = row["decision"] == "accept", (row["tomo_id"], row["partner"])
+        point, goal = [row[axis] for axis in POINT], [np.nan] * 3
+        if row["entry"] == "label":
+            action = "keep" if accepted else "remove"
+        elif not accepted:
+            action = "ignore"
+        elif not row["partner"] or partner in rejected:
+            action = "add"
+        elif move:
+            action, point, goal = "move", labels.loc[partner, POINT].tolist(), point
+        else:
+            action = "ignore"
+        rows.append([row["tomo_id"], action, *point, *goal, row["why"] or _reason(row), run, round, row["frame"]])
+    return pd.DataFrame(rows, columns=CORRECTIONS)
+
+
+def read_corrections(path: str | Path) -> pd.DataFrame:
+    """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing or lacks columns. Whether corrections suit the labels is seen when they are applied.
+    """
+    table = read_table(path, CORRECTIONS)[CORRECTIONS]
+    return table.assign(**dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True)))
+
+
+def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
+    """Return corrected labels; `labels` stay as they are.
+
+    The order of the corrections does not matter: removals come after all additions, so that one round may take back
+    what another one added. Applying them again changes nothing, and rounds may be applied one by one or together,
+    because every tomogram remembers its corrections.
+
+    Parameters
+    ----------
+    labels : in the frame of the corrections
+    corrections : see `corrections`
+    move : False refuses corrections that move a label
+
+    Returns
+    -------
+    The labels with two more columns: source of a motor, "official" or what put it there; corrections of a tomogram, a
+    short hash of each one that was applied
+
+    Raises
+    ------
+    ValueError
+        If columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a position is
+        outside, a correction is there twice or contradicts another, what is to be removed or moved is not there, what
+        is to be added is there already, or labels would move although `move` is False.
+    """
+    changes = _checked(labels, corrections, move)
+    applied = pd.Series(labels.tomograms.get("corrections"), labels.tomograms.index, dtype=object).fillna("")
+    tomograms = labels.tomograms.assign(corrections=applied)
+    done = {tomo_id: set(text.split()) for tomo_id, text in tomograms[["tomo_id", "corrections"]].to_numpy()}
+    again = [row["hash"] in done[row["tomo_id"]] for row in changes.to_dict("records")]
+    changes = changes[~np.array(again, bool)]
+    source = labels.motors.get("source", pd.Series(OFFICIAL, labels.motors.index)).fillna(OFFICIAL)
+    motors = labels.motors.assign(source=source).astype(dict.fromkeys(POINT, float))
+    motors = _changed(motors, changes, tomograms.set_index("tomo_id")["spacing"])
+    for tomo_id, found in changes.groupby("tomo_id")["hash"]:
+        done[tomo_id] |= set(found)
+    tomograms["corrections"] = [" ".join(sorted(done[tomo_id])) for tomo_id in tomograms["tomo_id"]]
+    return Labels(tomograms, motors.reset_index(drop=True)).validate("the corrected labels")
+
+
+def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:
+    """Return the corrections that change something, in an order of their own, each with its hash."""
+    need(corrections, CORRECTIONS, NAME)
+    sizes = corrections[["tomo_id"]].merge(labels.tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
+    action = corrections["action"]
+    refuse(corrections, ~action.isin(ACTIONS), NAME, "has another action", f"write one of {', '.join(ACTIONS)}")
+    refuse(corrections, np.isnan(sizes).any(axis=1), NAME, "is not labelled", "give the labels that were reviewed")
+    frame = corrections["frame"].astype(object).fillna("")
+    moved = frame.ne("") & frame.ne(corrections["tomo_id"].map(labels.frames()))
+    refuse(corrections, moved, NAME, "was reviewed in another frame", "give labels of that shape and spacing")
+    for columns, rows in ((POINT, action.notna()), (GOAL, action == "move")):
+        points = numbers(corrections, columns)
+        lost = rows & ~np.isfinite(points).all(axis=1)
+        outside = rows & ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+        refuse(corrections, lost, NAME, "has a correction without a position", "write three numbers")
+        refuse(
+            corrections, outside, NAME, "has a correction outside its shape", "check the frame and the order z, y, x"
+        )
+    changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
+    twice = changes.duplicated(["tomo_id", "action", *POINT])
+    refuse(changes, twice, NAME, "has the same correction twice", "keep one row")
+    advice = "apply them with move=True, or leave them out"
+    refuse(changes, changes["action"].eq("move") & (not move), NAME, "has a label that would move", advice)
+    text = changes[["tomo_id", "action"]].agg(" ".join, axis=1) if len(changes) else changes["tomo_id"]
+    points = map(str, numbers(changes, [*POINT, *GOAL]).tolist())
+    keys = [
+        "c" + hashlib.sha256(f"{one} {other}".encode()).hexdigest()[:11]
+        for one, other in zip(text, points, strict=True)
+    ]
+    return changes.assign(hash=keys)
+
+
+def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:
+    """Return the motors after all additions, then all moves and removals."""
+    added = changes[changes["action"] == "add"]
+    source = "added, " + added["run"].astype(str) + ", " + added["round"].astype(str)
+    motors = pd.concat([motors, added[["tomo_id", *POINT]].assign(source=source)] if len(added) else [motors])
+    motors = motors.reset_index(drop=True)
+    others = changes[changes["action"] != "add"].to_dict("records")
+    places = [_place(motors, row) for row in others]
+    twice = pd.Series(places, dtype=float).duplicated()
+    refuse(pd.DataFrame(others), twice, NAME, "has a motor that is both moved and removed", "do one of them")
+    for place, row in zip(places, others, strict=True):
+        if row["action"] == "move":
+            motors.loc[place, POINT] = [row[axis] for axis in GOAL]
+            motors.loc[place, "source"] = f"moved, {row['run']}, {row['round']}"
+    motors = motors.drop(index=[place for place, row in zip(places, others, strict=True) if row["action"] == "remove"])
+    new = motors[motors["source"].str.startswith(("added, ", "moved, "))]
+    crowded = [_is_crowded(motors[motors["tomo_id"] == row.tomo_id], row, spacings) for row in new.itertuples()]
+    refuse(new, np.array(crowded, bool), NAME, f"gets two motors within {SAME:.0f} Å", "keep one of them")
+    return motors
+
+
+def _place(motors: pd.DataFrame, row: dict) -> int:
+    """Return the index of the motor that a correction means."""
+    own = motors[motors["tomo_id"] == row["tomo_id"]]
+    point = [row[axis] for axis in POINT]
+    there = own.index[np.abs(own[POINT].to_numpy(float) - point).max(axis=1, initial=0) <= NEAR]
+    if not len(there):
+        raise ValueError(
+            f"{NAME}: tomogram {row['tomo_id']} has no motor at z, y, x = {', '.join(f'{value:g}' for value in point)}:"
+            f" {row['action']} one that it has, or give the labels that were reviewed"
+        )
+    return int(there[0])
+
+
+def _is_crowded(own: pd.DataFrame, row, spacings: pd.Series) -> bool:
+    """Return whether another motor of the same tomogram is so near that it is the same."""
+    away = np.linalg.norm(own[POINT].to_numpy(float) - [row.z, row.y, row.x], axis=1) * spacings[row.tomo_id]
+    return bool((np.delete(away, own.index.get_loc(row.Index)) < SAME).any())
+
+
+def _reason(row: dict) -> str:
+    """Say why, in the words of the sheet."""
+    if row["entry"] == "new":
+        return "seen by eye"
+    if row["partner"]:
+        return f"{row['entry']} with a partner {row['distance']:.0f} Å off"
+    return "label, nothing found" if row["entry"] == "label" else f"candidate of score {row['score']:.2f}, no label"

@@ -1,0 +1,127 @@
+"""What somebody decided about a disagreement sheet, read from a CSV file or from CVAT's tags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+
+from motors.tables import POINT, numbers, read_table, refuse
+from motors.workspace.files import write_table
+
+KEY = ["tomo_id", "entry", "number"]
+DECISIONS = [*KEY, *POINT, "decision", "why"]
+ANSWERS = ("accept", "reject")
+NEAR = 0.01  # voxels: coordinates nearer than this are the same
+OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin anew"
+
+
+def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
+    """Return the sheet with what was decided, from a CSV file: the sheet itself, its column `decision` filled in.
+
+    Parameters
+    ----------
+    path : a file with tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why
+        is optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted
+    sheet : the sheet that was decided on
+
+    Returns
+    -------
+    The columns of `sheet`, then decision and why, empty where there is none; new motors are at the end
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, lacks columns, has an entry twice, knows another decision, or is of another sheet.
+    """
+    path = Path(path)
+    table = read_table(path, [column for column in DECISIONS if column != "why"])
+    texts = {
+        name: table.get(name, pd.Series("", table.index)).astype(object).fillna("") for name in ("decision", "why")
+    }
+    table = table.assign(**texts)
+    new = table["entry"] == "new"
+    refuse(table, ~table["decision"].isin([*ANSWERS, ""]), path.name, "has another decision", "write accept or reject")
+    refuse(
+        table, new & (table["decision"] == "reject"), path.name, "has a new motor that is rejected", "remove the row"
+    )
+    lost = new & ~np.isfinite(numbers(table, POINT)).all(axis=1)
+    refuse(table, lost, path.name, "has a new motor without a position", "write z, y and x")
+    new_ones = table[new & (table["decision"] == "accept")]
+    refuse(
+        new_ones, new_ones.duplicated(["tomo_id", *POINT]), path.name, "has the same new motor twice", "keep one row"
+    )
+    unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])
+    refuse(new_ones, unknown, path.name, "is not on the sheet", OF_ANOTHER)
+    return _joined(sheet, table[~new], new_ones, path.name)
+
+
+def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
+    """Return the sheet with what was decided, from the `annotations.xml` that CVAT exports ("CVAT for images").
+
+    The pictures of the sheet are tagged as in the original solution: `0` keeps the labels as they are, a number k adds
+    candidate k, and, which the original did not need, -k removes label k. Tags may be combined. Everything else in
+    a tagged picture stays as it is; in a picture without tags nothing is decided.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: export the task from CVAT and unpack annotations.xml")
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
+    if root.tag != "annotations":
+        raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
+    if root.find("image") is None or root.find("track") is not None:
+        raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
+    known, decided = dict(sheet[["image", "tomo_id"]].to_numpy()), []
+    for image in root.iter("image"):
+        name = Path(image.get("name", "")).name
+        tags = {tag.get("label", "") for tag in image.iter("tag")}
+        shapes = [each.tag for each in image if each.tag != "tag"]
+        if shapes:
+            raise ValueError(f"{path.name}: picture {name} has a {shapes[0]}, only tags are decisions: tag it instead")
+        if name not in known:
+            raise ValueError(f"{path.name}: picture {name!r} is not on the sheet: give the annotations of this sheet")
+        decided += _tagged(sheet[sheet["image"] == name], tags, f"{path.name}: picture {name}") if tags else []
+    return _joined(sheet, pd.DataFrame(decided, columns=DECISIONS), sheet[:0], path.name)
+
+
+def write_decisions(path: str | Path, decided: pd.DataFrame) -> Path:
+    """Write a sheet with decisions, so that `read_decisions` reads it, and return the path."""
+    return write_table(path, decided)
+
+
+def _tagged(rows: pd.DataFrame, tags: set[str], name: str) -> list[list]:
+    """Return the decisions that the tags of one picture stand for."""
+    changes = {str(number): ("candidate", number) for number in rows.loc[rows["entry"] == "candidate", "number"]}
+    changes |= {f"-{number}": ("label", number) for number in rows.loc[rows["entry"] == "label", "number"]}
+    if unknown := sorted(tags - set(changes) - {"0"}):
+        raise ValueError(f"{name} has the tag {unknown[0]!r}: it may have {', '.join(['0', *changes])}")
+    changed, decided = {changes[tag] for tag in tags - {"0"}}, []
+    for row in rows[[*KEY, *POINT]].itertuples(index=False):
+        is_changed, is_label = (row.entry, row.number) in changed, row.entry == "label"
+        decided.append([*row, "accept" if is_changed != is_label else "reject", "tagged in CVAT"])
+    return decided
+
+
+def _joined(sheet: pd.DataFrame, decided: pd.DataFrame, new: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the sheet with decisions on its entries, and new motors after them."""
+    decided = decided.assign(number=numbers(decided, ["number"])[:, 0])
+    refuse(decided, decided.duplicated(KEY), name, "has the same entry twice", "keep one row")
+    both = decided.merge(sheet[KEY + POINT], on=KEY, how="left", suffixes=("", "_sheet"))
+    there = numbers(both, [f"{axis}_sheet" for axis in POINT])
+    elsewhere = ~(np.abs(numbers(both, POINT) - there) <= NEAR).all(axis=1)  # or not at all
+    refuse(both, elsewhere, name, "has an entry that is not on the sheet", OF_ANOTHER)
+    whole = sheet.merge(decided[[*KEY, "decision", "why"]], on=KEY, how="left")
+    if len(new):
+        whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0, asked=False)])
+    whole["frame"] = whole.groupby("tomo_id")["frame"].transform("first")  # of new motors, too
+    return whole.fillna({"decision": "", "why": ""}).reset_index(drop=True)

@@ -1,0 +1,100 @@
+"""Labels and candidates side by side: which of them mean the same motor, and which stand alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import MATCH_RADIUS
+from motors.labels.table import Labels
+from motors.matching import NAME, nearest_pairs, ranked
+from motors.tables import NO_MOTOR, POINT, SIZE, need, numbers, refuse
+
+ENTRIES = ["tomo_id", "entry", "number", *POINT, "score", "partner", "distance", "verdict"]
+
+
+def match(
+    labels: Labels,
+    candidates: pd.DataFrame,
+    *,
+    radius: float = MATCH_RADIUS,
+    threshold: float = 0.03,
+    most: int = 8,
+) -> pd.DataFrame:
+    """Return every label and every candidate, each with its partner, if it has one: the nearest pairs come first.
+
+    Parameters
+    ----------
+    labels : of the tomograms that were predicted, all of them
+    candidates : tomo_id, z, y, x in voxels of the labels' tomograms, score; of one network or fused from many
+    radius : partners are at most this far from each other, in ångström
+    threshold : candidates with a lower score are left out; by default that of the original solution's second round
+    most : at most so many candidates of a tomogram, the best; likewise
+
+    Returns
+    -------
+    One row per point, in the order of the tomograms: tomo_id; entry, label or candidate; number, from 1, candidates
+    best first; z, y, x; score, of a label that of its partner; partner, its number, 0 if it has none; distance, to
+    the partner in ångström; verdict: TP with a partner, FN a label without, FP a candidate without. A tomogram with
+    neither has one row, whose entry is nothing and whose verdict is TN
+
+    Raises
+    ------
+    ValueError
+        If columns or coordinates are missing, a tomogram is unknown, or a candidate lies outside its shape.
+    """
+    table = _checked(labels, candidates)
+    table = ranked(table[table["score"] >= threshold])
+    found = dict(list(table.groupby("tomo_id").head(most).groupby("tomo_id")))
+    parts = []
+    for tomo_id, spacing in labels.tomograms[["tomo_id", "spacing"]].itertuples(index=False):
+        rows = found.get(tomo_id, table[:0])
+        parts.append(_tomogram(tomo_id, labels.of(tomo_id), rows[POINT].to_numpy(), rows["score"], spacing, radius))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ENTRIES)
+
+
+def verdicts(matches: pd.DataFrame) -> pd.Series:
+    """Return one verdict per tomogram, by tomo_id: FN if a label stands alone, else FP if a candidate does, TP, or TN.
+
+    The original solution asked about the most confident candidate alone, and missed tomograms with a second motor.
+    """
+    rank = pd.Categorical(matches["verdict"], ["FN", "FP", "TP", "TN"], ordered=True)
+    order = matches.assign(verdict=rank).groupby("tomo_id", sort=False)["verdict"].min()
+    return order.astype(str)
+
+
+def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of candidates that are needed, as numbers, without rows that stand for no motor."""
+    need(candidates, ["tomo_id", *POINT, "score"], NAME)
+    table = candidates[["tomo_id"]].assign(**dict(zip(POINT, numbers(candidates, POINT).T, strict=True)))
+    table["score"] = numbers(candidates, ["score"])[:, 0]
+    table = table[(table[POINT] != NO_MOTOR).all(axis=1)]
+    sizes = table[["tomo_id"]].merge(labels.validate().tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
+    points = table[POINT].to_numpy()
+    lost = ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
+    outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+    refuse(
+        table, np.isnan(sizes).any(axis=1), NAME, "is not among the labelled ones", "give labels of what was predicted"
+    )
+    refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
+    refuse(table, outside, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
+    return table
+
+
+def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -> pd.DataFrame:
+    """Return the rows of one tomogram; `labelled` and `found` are points_zyx."""
+    points = np.concatenate([labelled, found])
+    if not len(points):
+        nothing = [tomo_id, "nothing", 0, *[np.nan] * 4, 0, np.nan, "TN"]
+        return pd.DataFrame([nothing], columns=ENTRIES)
+    rows = pd.DataFrame(points, columns=POINT).assign(tomo_id=tomo_id, partner=0, distance=np.nan)
+    rows["entry"] = ["label"] * len(labelled) + ["candidate"] * len(found)
+    rows["number"] = [*range(1, len(labelled) + 1), *range(1, len(found) + 1)]
+    rows["score"] = [np.nan] * len(labelled) + [float(score) for score in scores]
+    rows["verdict"] = ["FN"] * len(labelled) + ["FP"] * len(found)
+    for label, candidate, distance in nearest_pairs(labelled, found, radius, spacing=spacing):
+        both = [label, len(labelled) + candidate]
+        rows.loc[both, "partner"] = [candidate + 1, label + 1]
+        rows.loc[both, "verdict"], rows.loc[both, "distance"] = "TP", distance
+        rows.loc[label, "score"] = rows.loc[both[1], "score"]
+    return rows[ENTRIES]

@@ -1,0 +1,137 @@
+"""The disagreement sheet: a table of what is to be decided, and one picture for every tomogram in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.review.disagreements import verdicts
+from motors.tables import POINT
+from motors.visualization import plots
+from motors.volumes.cuts import slab
+from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import renamed, write_table
+from motors.workspace.progress import progress
+
+BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the original solution drew them
+
+
+def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.DataFrame:
+    """Return the rows of `match` of all tomograms in which a label or a candidate stands alone.
+
+    Labels without a candidate come first, then candidates without a label, the most confident first. Four columns are
+    added: asked, whether this label or candidate is what the question is about; case, the number of the tomogram in
+    this sheet; frame, the shape and spacing that its voxels are counted in; and image, the name of its picture, which
+    says what the original solution's did: verdict, case, tomogram, shape and spacing.
+
+    Parameters
+    ----------
+    labels, matches : see `match`
+    doubt : labels whose candidates have a lower score are asked about too: a network that has learnt a wrong label by
+        heart finds it again, but seldom with the confidence that it has in a motor
+    """
+    asked = matches["verdict"].isin(["FN", "FP"]) | ((matches["entry"] == "label") & (matches["score"] < doubt))
+    strength = matches[asked].groupby("tomo_id")["score"].max()
+    cases = pd.DataFrame({"verdict": verdicts(matches), "score": strength}).loc[strength.index]
+    cases = cases.sort_values(["verdict", "score"], ascending=[True, False], kind="stable")
+    frames, about = labels.frames(), cases["verdict"].items()
+    images = [
+        f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}.jpg"
+        for case, (tomo_id, verdict) in enumerate(about)
+    ]
+    numbered = pd.DataFrame({"tomo_id": cases.index, "case": range(len(cases)), "image": images})
+    table = matches.assign(asked=asked, frame=matches["tomo_id"].map(frames)).merge(numbered, on="tomo_id")
+    return table.sort_values("case", kind="stable", ignore_index=True)
+
+
+def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write a sheet as CSV and return the path.
+
+    Raises
+    ------
+    ValueError
+        If the file is there and somebody has added the column `decision` to it: the decisions would be lost.
+    """
+    path = Path(path)
+    if path.is_file() and "decision" in path.read_text(encoding="utf-8-sig").partition("\n")[0]:
+        raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")
+    return write_table(path, table)
+
+
+def write_images(
+    table: pd.DataFrame,
+    read: Callable[[str], Tomogram],
+    folder: str | Path,
+    *,
+    heatmap: Callable[[Tomogram], np.ndarray] | None = None,
+) -> list[Path]:
+    """Draw every case of a sheet into `folder`, under the names that the sheet gives, and return the paths.
+
+    Parameters
+    ----------
+    table : see `sheet`
+    read : returns the tomogram with an id, with its spacing
+    folder : made if necessary; for CVAT, upload what is in it
+    heatmap : returns what the networks answered for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    """
+    import matplotlib.pyplot as plt
+
+    paths = []
+    cases = table.groupby(["tomo_id", "image"], sort=False)
+    with progress(total=len(cases), title="disagreement sheet") as meter:
+        for (tomo_id, image), rows in cases:
+            tomogram = read(tomo_id)
+            figure = draw(rows, tomogram, None if heatmap is None else heatmap(tomogram))
+            with renamed(Path(folder) / image) as partial:
+                figure.savefig(partial, format="jpg", dpi=80)
+            plt.close(figure)
+            paths.append(Path(folder) / image)
+            meter.advance()
+    return paths
+
+
+def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
+    """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
+
+    Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Those that found
+    each other are shown, too, because they say what else is in the tomogram.
+
+    Parameters
+    ----------
+    rows : of one tomogram, see `sheet`
+    tomogram : with its spacing
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    """
+
+    columns = 3 if heatmap is None else 4
+    figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)
+    depth = len(tomogram.voxels)
+    for k, row in enumerate(rows.to_dict("records")):
+        views = grid[columns * k : columns * (k + 1)]
+        z, *centre = (row[axis] for axis in POINT)
+        for axes, step in zip(views, (0, -BESIDE, BESIDE), strict=False):
+            plane = int(np.clip(round(z) + step, 0, depth - 1))
+            mark = {"motors_yx" if row["entry"] == "label" else "candidates_yx": [centre]}
+            image = slab(tomogram.voxels, plane)
+            plots.slice_image(axes, image, tomogram.spacing, title=f"z = {plane}", levels=None, **mark)
+        if heatmap is not None:
+            cells = heatmap[int(np.clip((z + 0.5) / depth * len(heatmap), 0, len(heatmap) - 1))]
+            image = slab(tomogram.voxels, z)
+            plots.heatmap(views[3], image, cells, tomogram.spacing, title="heatmap", levels=None)
+        views[0].set_title(_caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
+    figure.suptitle(f"{tomogram.name}, {tomogram.spacing:g} Å per voxel", fontsize=10)
+    return figure
+
+
+def _caption(row: dict) -> str:
+    """Say what one row of a sheet is."""
+    if row["partner"]:
+        other = "candidate" if row["entry"] == "label" else "label"
+        return f"{row['entry']} {row['number']}: {other} {row['partner']} is {row['distance']:.0f} Å off"
+    if row["entry"] == "label":
+        return f"label {row['number']}: nothing found"
+    return f"candidate {row['number']}: {row['score']:.2f}, no label"

@@ -1,0 +1,96 @@
+"""Review without a reviewer: labels spoiled on purpose, and somebody who knows the truth about what is on the sheet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from motors.geometry import MATCH_RADIUS
+from motors.labels.table import Labels
+from motors.matching import nearest_pairs
+from motors.review.corrections import SAME
+from motors.review.sheet import BESIDE
+from motors.tables import MOTORS, POINT, SIZE
+from motors.visualization import plots
+
+TRIES = 1000  # places that are tried for a false label
+
+
+def spoil(
+    labels: Labels, *, remove: float = 0.2, add: float = 0.05, seed: int = 0
+) -> tuple[Labels, pd.DataFrame, pd.DataFrame]:
+    """Return labels of which some are gone and to which false ones came, and both as tables of motors.
+
+    Parameters
+    ----------
+    labels : the truth
+    remove, add : shares of the motors, rounded
+    seed : of the choice
+
+    Returns
+    -------
+    The spoiled labels; the motors removed; the false ones, each at least 1000 ångström from all true ones and from
+    each other, each in any tomogram
+
+    Raises
+    ------
+    ValueError
+        If there is no room for false motors.
+    """
+    rng = np.random.default_rng([seed, 0x53504F494C])
+    gone = np.sort(rng.choice(len(labels.motors), round(remove * len(labels.motors)), replace=False))
+    true, false = labels.motors[MOTORS], []
+    taken = {tomo_id: labels.of(tomo_id) for tomo_id in labels.tomograms["tomo_id"]}
+    for _ in range(round(add * len(true))):
+        tomo_id, point = _free_place(labels.tomograms, taken, rng)
+        taken[tomo_id] = np.vstack([taken[tomo_id], point])
+        false.append([tomo_id, *point])
+    false = pd.DataFrame(false, columns=MOTORS).astype(dict.fromkeys(POINT, float))
+    left = true.drop(index=true.index[gone])
+    spoiled = Labels(labels.tomograms, pd.concat([left, false], ignore_index=True) if len(false) else left)
+    return spoiled.validate("the spoiled labels"), true.iloc[gone].reset_index(drop=True), false
+
+
+def _free_place(tomograms: pd.DataFrame, taken: dict[str, np.ndarray], rng: np.random.Generator) -> tuple:
+    """Return a tomogram and a point in it that is 1000 ångström from all that are taken."""
+    for _ in range(TRIES):
+        tomogram = tomograms.iloc[rng.integers(len(tomograms))]
+        point = rng.uniform(0, tomogram[SIZE].to_numpy(float) - 1)
+        away = np.linalg.norm(taken[tomogram["tomo_id"]] - point, axis=1) * tomogram["spacing"]
+        if (away > MATCH_RADIUS).all():
+            return tomogram["tomo_id"], point
+    raise ValueError("tomograms are too full for false motors 1000 Å from all others: add fewer of them")
+
+
+def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS / 2) -> pd.DataFrame:
+    """Return the sheet with the decisions of a reviewer who knows the truth, but sees nothing beyond the sheet.
+
+    A label is accepted if it is the one for a true motor within 1000 ångström. A candidate is accepted if a true motor
+    that has no label lies within `within` ångström, nearer than to other candidates. What else is in a picture is added
+    where it is, to the voxel: motors in the circle around a label or candidate that a slice drawn of it passes through.
+    """
+    spacings = truth.tomograms.set_index("tomo_id")["spacing"]
+    decided, new = sheet.assign(decision="reject", why=""), [sheet[:0]]
+    for tomo_id, rows in sheet.groupby("tomo_id"):
+        motors = truth.of(tomo_id) * spacings[tomo_id]
+        places = rows[POINT].to_numpy(float) * spacings[tomo_id]
+        for entry, radius in (("label", MATCH_RADIUS), ("candidate", within)):
+            own = np.flatnonzero(rows["entry"] == entry)
+            pairs = nearest_pairs(motors, places[own], radius)
+            decided.loc[rows.index[own[[here for _, here, _ in pairs]]], "decision"] = "accept"
+            motors = np.delete(motors, [motor for motor, _, _ in pairs], axis=0)
+        taken = places[decided.loc[rows.index, "decision"] == "accept"]
+        for motor in motors:
+            if _in_picture(motor, places, taken, spacings[tomo_id]):
+                point = dict(zip(POINT, np.rint(motor / spacings[tomo_id]), strict=True))
+                row = {"entry": "new", "number": 0, "partner": 0, "asked": False, "score": np.nan, "verdict": ""}
+                new.append(rows[:1].assign(**row | point))
+                taken = np.vstack([taken, motor])
+    return pd.concat([decided, pd.concat(new).assign(decision="accept", why="seen by eye")], ignore_index=True)
+
+
+def _in_picture(motor: np.ndarray, places: np.ndarray, taken: np.ndarray, spacing: float) -> bool:
+    """Return whether a motor is drawn around one of `places` and is not one of those `taken`; all in ångström."""
+    deep, *aside = np.abs(places - motor).T
+    shown = (np.hypot(*aside) <= MATCH_RADIUS) & (deep <= BESIDE * spacing + plots.MOTOR_WIDTH / 2)
+    return bool(shown.any() and (np.linalg.norm(taken - motor, axis=1) >= SAME).all())

@@ -1,0 +1,212 @@
+"""Deciding in a notebook: one case after the other, scrolled through in three planes, kept after every answer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from motors.review.corrections import SAME
+from motors.review.decisions import read_decisions, write_decisions
+from motors.tables import POINT
+from motors.visualization.events import listen
+from motors.visualization.viewer import Viewer
+from motors.volumes.tomogram import Tomogram
+
+KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip", "u": "undo", "m": "mark"}
+
+
+class Reviewer:
+    """A widget that asks about every label and candidate that a sheet is about; a notebook shows it as it is.
+
+    What is asked about stands in white corners in a viewer of its tomogram. Keys do what the buttons do, wherever the
+    focus is inside the widget; **m**, or three numbers and Enter, add a motor that neither labels nor networks have.
+    Every answer is written to a file at once, and whoever opens the widget again goes on where nothing is decided.
+
+    Parameters
+    ----------
+    sheet : see `sheet`
+    read : returns the tomogram with an id, with its spacing
+    path : CSV file of the decisions; continued if it is there
+    heatmap : returns what the networks predict for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    """
+
+    def __init__(
+        self,
+        sheet: pd.DataFrame,
+        read: Callable[[str], Tomogram],
+        path: str | Path,
+        *,
+        heatmap: Callable[[Tomogram], np.ndarray] | None = None,
+    ) -> None:
+        import ipywidgets
+
+        self.read, self.heatmap, self.path = read, heatmap, Path(path)
+        empty = sheet.reset_index(drop=True).assign(decision="", why="")
+        self.decided = read_decisions(self.path, sheet) if self.path.is_file() else empty
+        self.questions = list(self.decided.index[self.decided["asked"].eq(True)])
+        self.position, self._history = 0, []
+        self.viewer, self._shown = Viewer(), (None, None, None)
+        self._text = ipywidgets.HTML()
+        self._point = ipywidgets.Text(placeholder="z y x of a motor, Enter", continuous_update=False)
+        self._point.observe(self._pointed, "value")
+        narrow = {"width": "auto"}
+        self.buttons = {
+            name: ipywidgets.Button(description=f"{name} ({key})", layout=narrow) for key, name in KEYS.items()
+        }
+        for name, button in self.buttons.items():
+            button.on_click(lambda _, name=name: self._try(getattr(self, name)))
+        controls = ipywidgets.HBox([*self.buttons.values(), self._point])
+        children = [self._text, controls, self.viewer.panel]
+        self.widget = listen(children, [*KEYS, *self.viewer.keys], self.handle)
+        self._go_to_open(0)
+
+    def handle(self, kind: str, *event: Any) -> None:
+        """Do what a key, a click or the wheel asks for; see `motors.visualization.events.listen`."""
+        if kind == "key" and event[0] in KEYS:
+            self._try(getattr(self, KEYS[event[0]]))
+        elif self.question is not None:
+            self.viewer.handle(kind, *event)
+
+    @property
+    def question(self) -> dict[str, Any] | None:
+        """The row of the sheet that is asked about; None after the last one."""
+        if self.position >= len(self.questions):
+            return None
+        return self.decided.loc[self.questions[self.position]].to_dict()
+
+    def accept(self) -> None:
+        """Decide that the label or candidate is a motor."""
+        self._decide("accept")
+
+    def reject(self) -> None:
+        """Decide that it is none."""
+        self._decide("reject")
+
+    def skip(self) -> None:
+        """Go on without a decision."""
+        self.position = min(self.position + 1, len(self.questions))
+        self._show()
+
+    def back(self) -> None:
+        """Return to the question before, whether it is answered or not."""
+        self.position = max(self.position - 1, 0)
+        self._show()
+
+    def undo(self) -> None:
+        """Take the last decision or the last added motor back, and return to where that was."""
+        if self._history:
+            self.decided, self.position = self._history.pop()
+            write_decisions(self.path, self.decided)
+            self._show()
+
+    def mark(self) -> None:
+        """Add a motor where the planes meet; see `add`."""
+        self.add(*self.viewer.point)
+
+    def add(self, z: float, y: float, x: float) -> None:
+        """Add a motor, in voxels of the tomogram that is shown.
+
+        Raises
+        ------
+        ValueError
+            If no tomogram is shown, the position is not finite or outside the tomogram, or the motor was added before.
+        """
+        if self.question is None:
+            raise ValueError("no tomogram is shown: go back to the one that has the motor")
+        point = np.array([z, y, x], float)
+        self._check(point)
+        row = self.question | dict(zip(POINT, point.tolist(), strict=True))
+        row |= {"entry": "new", "number": 0, "partner": 0, "decision": "accept", "why": "seen by eye", "asked": False}
+        row |= {"score": float("nan"), "distance": float("nan"), "verdict": ""}
+        self._history.append((self.decided.copy(), self.position))
+        self.decided = pd.concat([self.decided, pd.DataFrame([row])], ignore_index=True)
+        self._keep()
+
+    def _check(self, point: np.ndarray) -> None:
+        """Refuse a point that cannot be a motor of the tomogram that is shown, or is one that was added to it."""
+        tomo_id, frame = self.question["tomo_id"], self.question["frame"]
+        shape, spacing = frame.split("@")
+        text = ", ".join(f"{value:g}" for value in point)
+        if not np.isfinite(point).all():
+            raise ValueError(f"{text} is no position: write three numbers, z y x, in voxels")
+        if (point < -0.5).any() or (point > np.array(shape.split("x"), int) - 0.5).any():
+            raise ValueError(f"{text} is outside this tomogram of {shape} voxels: write z y x of a voxel in it")
+        added = self.decided[(self.decided["entry"] == "new") & (self.decided["tomo_id"] == tomo_id)]
+        away = np.linalg.norm(added[POINT].to_numpy(float) - point, axis=1) * float(spacing)
+        if (away < SAME).any():
+            raise ValueError(f"{text} is within {SAME:.0f} Å of a motor that was added before: write that of another")
+
+    def _decide(self, decision: str) -> None:
+        if self.question is not None:
+            self._history.append((self.decided.copy(), self.position))
+            self.decided.loc[self.questions[self.position], "decision"] = decision
+            self._keep()
+            self._go_to_open(self.position + 1)
+
+    def _keep(self) -> None:
+        write_decisions(self.path, self.decided)
+        self._show()
+
+    def _go_to_open(self, start: int) -> None:
+        """Show the first question from `start` on that is not answered."""
+        places = range(start, len(self.questions))
+        is_open = (place for place in places if not self.decided.loc[self.questions[place], "decision"])
+        self.position = next(is_open, len(self.questions))
+        self._show()
+
+    def _show(self) -> None:
+        row, decided = self.question, self.decided.loc[self.questions, "decision"].ne("").sum()
+        state = f"{decided} of {len(self.questions)} decided, kept in {html.escape(self.path.name)}"
+        self.viewer.panel.layout.display = "none" if row is None else None
+        if row is None:
+            self._text.value = f"{state}. These were all; <b>back</b> returns to the last one."
+            return
+        about = f"{row['entry']} {row['number']}" + ("" if pd.isna(row["score"]) else f", score {row['score']:.2f}")
+        place = ", ".join(f"{row[axis]:.0f}" for axis in POINT)
+        new = (self.decided.loc[self.decided["entry"] == "new", "tomo_id"] == row["tomo_id"]).sum()
+        answer = f"decided: <b>{row['decision']}</b>" if row["decision"] else "is it a motor?"
+        extra = f", {new} added" if new else ""
+        name = html.escape(str(row["tomo_id"]))
+        self._text.value = f"{state}. {name}: <b>{about}</b> at z, y, x = {place}{extra}: {answer}"
+        self._open(row)
+
+    def _open(self, row: dict[str, Any]) -> None:
+        """Let the viewer show the tomogram of a question, what is known in it, and the question."""
+        name = row["tomo_id"]
+        if self._shown[0] != name:
+            tomogram = self.read(name)
+            self._shown = name, tomogram, None if self.heatmap is None else self.heatmap(tomogram)
+        here = self.decided[self.decided["tomo_id"] == name]
+        labels = here[here["entry"].isin(["label", "new"])]
+        asked = np.array([row[axis] for axis in POINT], float)
+        self.viewer.open(self._shown[1], labels[POINT], here[here["entry"] == "candidate"], self._shown[2], asked)
+
+    def _try(self, action: Callable[..., None], *arguments: float) -> bool:
+        """Do something and return whether it went well; what was wrong is said."""
+        try:
+            action(*arguments)
+        except ValueError as error:
+            self._text.value = html.escape(str(error), quote=False)
+            return False
+        return True
+
+    def _pointed(self, change: dict[str, Any]) -> None:
+        try:
+            point = [float(number) for number in change["new"].replace(",", " ").split()]
+        except ValueError:
+            point = []
+        if len(point) == 3:
+            if self._try(self.add, *point):
+                self._point.value = ""
+        elif change["new"]:
+            sentence = f"{change['new']!r} is no position: write three numbers, z y x, in voxels"
+            self._text.value = html.escape(sentence, quote=False)
+
+    def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
+        bundle = self.widget._repr_mimebundle_(**how)
+        return bundle if self.question is None else {**bundle, "image/jpeg": self.viewer.still()}

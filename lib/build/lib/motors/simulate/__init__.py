@@ -1,0 +1,1 @@
+"""A simulated competition, in exactly the format of the real one."""

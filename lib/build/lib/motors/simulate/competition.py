@@ -1,0 +1,126 @@
+"""A simulated competition on disk, in the format of the real one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.formats import write_competition
+from motors.labels.table import Labels, solution
+from motors.simulate import density, imaging
+from motors.simulate.recipe import Plan, Recipe, plans
+from motors.simulate.scene import Scene, arrange
+from motors.tables import MOTOR_AXES, MOTORS, TOMOGRAMS
+from motors.volumes.slices import write_slices
+from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import write_json, write_table
+from motors.workspace.progress import progress
+
+VERSION = 2  # of the simulation: raised whenever the same recipe and seed make other tomograms
+MANIFEST = "manifest.json"
+BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
+TABLES = ("train_labels.csv", "sample_submission.csv", "solution.csv")
+
+
+def tomogram(recipe: Recipe, seed: int = 0, k: int = 0) -> tuple[Tomogram, np.ndarray]:
+    """Return tomogram `k` of a simulated competition, with its spacing, and the motors in it, `(n, 3)` zyx in voxels.
+
+    Training tomograms come first, the hidden ones after them. The same recipe, seed and `k` give the same voxels.
+    """
+    plan = _plan(recipe, seed, k)
+    scene = arrange(recipe, plan, seed)
+    return Tomogram(plan.name, render(recipe, scene, seed, k), plan.spacing), scene.points_zyx
+
+
+def specimen(recipe: Recipe, seed: int = 0, k: int = 0) -> Scene:
+    """Return what lies where in tomogram `k`: its cells, its motors with their direction, and all the rest."""
+    return arrange(recipe, _plan(recipe, seed, k), seed)
+
+
+def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
+    """Return the `(z, y, x)` uint8 grey levels of a scene; holds one complex spectrum of that size and little more."""
+    rng = np.random.default_rng([seed, k, 0])
+    spectrum, volume = imaging.blank(scene.grid.shape)
+    density.density(scene, seed, k, volume)
+    imaging.image(spectrum, scene.grid.shape, scene.grid.spacing, imaging.draw(rng, recipe.noise), (seed, k, 3))
+    return imaging.develop(volume, scene.grid, rng)
+
+
+def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
+    """Write a simulated competition and return its folder; one that is there is reused, one begun is completed.
+
+    The folder gets `train/<tomo_id>/slice_0000.jpg` and so on, `test/...`, `train_labels.csv` and
+    `sample_submission.csv` as in the real competition; `solution.csv`, the motors of the hidden tomograms, for scoring
+    only; and `manifest.json`, which tells which recipe and seed made it.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something else, such as another simulation or the real data.
+    """
+    folder = Path(folder)
+    _claim(folder, recipe, seed)
+    todo = plans(recipe, seed)
+    missing = [plan for plan in todo if not (folder / plan.split / plan.name).is_dir()]
+    for leftover in folder.glob("t*/.*-tomo_*"):  # of a process that was killed while it wrote a tomogram
+        shutil.rmtree(leftover)
+    for plan in progress(missing, title=f"simulating {recipe.name}, seed {seed}") if missing else ():
+        scene = arrange(recipe, plan, seed)
+        write_slices(folder / plan.split / plan.name, render(recipe, scene, seed, plan.k))
+    if missing or not all((folder / table).is_file() for table in TABLES):
+        _write_tables(folder, recipe, seed)
+    return folder
+
+
+def _plan(recipe: Recipe, seed: int, k: int) -> Plan:
+    """Return the plan of tomogram `k`."""
+    todo = plans(recipe, seed)
+    if not 0 <= k < len(todo):
+        raise ValueError(f"recipe {recipe.name} makes {len(todo)} tomograms, counted from 0: there is no {k}")
+    return todo[k]
+
+
+def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
+    """Write the manifest into a new folder, or make sure that the one there is of the same simulation."""
+    manifest = {"simulation": VERSION, "seed": seed, "digest": recipe.digest, "recipe": asdict(recipe)}
+    path = folder / MANIFEST
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if any(found.get(name) != manifest[name] for name in ("simulation", "seed", "digest")):
+            raise FileExistsError(
+                f"{folder} holds another simulation (version {found.get('simulation')}, recipe"
+                f" {found.get('recipe', {}).get('name')}, seed {found.get('seed')}): remove it, or give a new folder"
+            )
+        return
+    if folder.exists() and any(entry.name not in BESIDE for entry in folder.iterdir()):
+        raise FileExistsError(f"{folder} holds files but no {MANIFEST}, so it is no simulation: give a new folder")
+    write_json(path, manifest)
+
+
+def _write_tables(folder: Path, recipe: Recipe, seed: int) -> None:
+    """Write the labels of the training tomograms, the sample submission, and the solution."""
+    for split, table in (("train", "train_labels.csv"), ("test", "solution.csv")):
+        found = _truth(recipe, seed, split)
+        if split == "train":
+            write_competition(folder / table, found)
+        else:
+            write_table(folder / table, solution(found))
+            sample = pd.DataFrame({"tomo_id": found.tomograms["tomo_id"]}).assign(**dict.fromkeys(MOTOR_AXES, -1))
+            write_table(folder / "sample_submission.csv", sample)
+
+
+def _truth(recipe: Recipe, seed: int, split: str) -> Labels:
+    """Return the labels of one half, made from the scenes alone."""
+    tomograms, motors = [], []
+    for plan in plans(recipe, seed):
+        if plan.split == split:
+            scene = arrange(recipe, plan, seed)
+            tomograms.append([plan.name, *scene.grid.shape, plan.spacing])
+            motors += [[plan.name, *point] for point in scene.points_zyx]
+    motors = pd.DataFrame(motors, columns=MOTORS).astype(dict.fromkeys("zyx", float))
+    return Labels(pd.DataFrame(tomograms, columns=TOMOGRAMS), motors)

@@ -1,0 +1,124 @@
+"""What a simulated competition is made of, in one frozen record, and which tomogram gets what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+Range = tuple[float, float]  # lowest and highest, drawn evenly in between
+Shares = tuple[tuple[float, float], ...]  # values and how often each occurs, in any unit
+
+# The commonest spacings of the competition's 648 training tomograms, with their counts.
+REAL_SPACINGS: Shares = ((13.1, 263), (15.6, 171), (16.8, 85), (19.7, 49), (16.1, 40))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a simulated competition, except the seed.
+
+    Lengths are ångström; axes are z, y, x. `noise` and `contrast` are the two knobs of the difficulty: 1 looks like the
+    real tomograms.
+    """
+
+    name: str
+    train: int  # tomograms with labels
+    test: int  # tomograms whose labels are hidden
+    field: tuple[Range, Range, Range]  # sides of the field of view
+    radius: Range  # of a cell, to its outer membrane
+    length: Range  # straight part of a cell, in radii
+    cells: int = 1  # at most so many in a tomogram
+    spacings: Shares = REAL_SPACINGS  # ångström per voxel of training tomograms
+    test_spacings: Shares = ((13.1, 1),)  # of hidden ones, which do not tell; more than one makes them unknown
+    motors: Shares = (
+        (0, 0.5),
+        (1, 0.43),
+        (2, 0.04),
+        (3, 0.01),
+        (4, 0.02),
+    )  # per tomogram; a hidden one has at most one
+    noise: float = 1.0  # standard deviation of the noise, relative to that of the real tomograms
+    contrast: float = 1.0  # density of motors, relative to that of the real ones; their neighbours keep theirs
+
+    def __post_init__(self) -> None:
+        lowest = (*(side[0] for side in self.field), self.radius[0], self.noise, self.contrast)
+        if min(lowest) <= 0 or self.train < 0 or self.test < 0 or self.cells < 1:
+            raise ValueError(f"recipe {self.name}: sizes, noise and contrast must be positive, counts not negative")
+        if any(value <= 0 for value, _ in (*self.spacings, *self.test_spacings)):
+            raise ValueError(f"recipe {self.name}: a spacing must be positive, in ångström per voxel")
+
+    @property
+    def digest(self) -> str:
+        """A hash of all settings: two recipes with the same make the same tomograms."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+DEMO = Recipe(
+    name="demo",
+    train=260,  # so that each of four folds holds out 60, and F2 is more than luck
+    test=80,
+    field=((1250, 1580), (3000, 3670), (2750, 3410)),
+    radius=(1000, 1700),
+    length=(0.3, 4.0),
+)
+
+SMOKE = replace(
+    DEMO,
+    name="smoke",
+    train=8,
+    test=4,
+    field=((800, 860), (1200, 1300), (1400, 1500)),
+    radius=(480, 600),
+    length=(0.3, 1.5),
+)
+
+REAL = replace(
+    DEMO,
+    name="real",
+    train=3,
+    test=1,
+    field=((5240, 5240), (18340, 18340), (13755, 13755)),
+    radius=(2500, 4500),
+    length=(1.0, 6.0),
+    cells=3,
+    spacings=((13.1, 1),),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMOKE, DEMO, REAL)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one tomogram of a competition is to be: its number, name, half, spacing and how many motors it holds."""
+
+    k: int
+    name: str
+    split: str  # train or test
+    spacing: float
+    motors: int
+
+
+def plans(recipe: Recipe, seed: int) -> list[Plan]:
+    """Return what each tomogram of the competition is to be, training ones first, each half in the order of the names.
+
+    Spacings and numbers of motors occur as often as the recipe says, rounded, in both halves.
+    """
+    rng = np.random.default_rng([seed, 0x706C616E])
+    count = recipe.train + recipe.test
+    codes = rng.choice(16**6, count, replace=False)
+    names = [f"tomo_{code:06x}" for half in (codes[: recipe.train], codes[recipe.train :]) for code in np.sort(half)]
+    spacings = [*_shares(rng, recipe.train, recipe.spacings), *_shares(rng, recipe.test, recipe.test_spacings)]
+    few = tuple((min(motors, 1), share) for motors, share in recipe.motors)  # as in the competition's hidden test
+    motors = [*_shares(rng, recipe.train, recipe.motors), *_shares(rng, recipe.test, few)]
+    splits = ["train"] * recipe.train + ["test"] * recipe.test
+    return [Plan(k, *each) for k, each in enumerate(zip(names, splits, spacings, map(int, motors), strict=True))]
+
+
+def _shares(rng: np.random.Generator, count: int, shares: Shares) -> list[float]:
+    """Return `count` values in their proportions, in random order."""
+    values, weights = np.array(shares, dtype=float).T
+    edges = np.cumsum(weights) / weights.sum()
+    drawn = values[np.searchsorted(edges, (np.arange(count) + rng.uniform(0.25, 0.75)) / max(count, 1))]
+    return rng.permutation(drawn).tolist()

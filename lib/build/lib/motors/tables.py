@@ -1,0 +1,160 @@
+"""Columns of the tables that cross between rooms, and how tables from outside are read, checked and refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+POINT = ["z", "y", "x"]
+SIZE = ["size_z", "size_y", "size_x"]
+NO_MOTOR = -1.0  # in all three coordinates
+TOMOGRAMS = ["tomo_id", *SIZE, "spacing"]
+MOTORS = ["tomo_id", *POINT]
+CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "run": str, "symmetry": str}
+MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one side
+MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
+SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
+TEXT = ("tomo_id", "run", "round", "frame", "image", "name", "decision", "entry", "action", "why", "source", "symmetry")
+_NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"]
+
+
+class TableWarning(UserWarning):
+    """Something in a table that may be meant, but is worth a look."""
+
+
+def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the table of a CSV file that has `columns`; what is in `TEXT` stays text, even `NA`, `007` or `1e5`.
+
+    Values may stand between commas, semicolons (numbers then may have a decimal comma) or tabs. Blanks around values,
+    a byte order mark and empty rows mean nothing. Ids are brought to one form of Unicode (NFC), as macOS has another.
+    `refuse` names the line of the file that a row came from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, is no table, has rows that are longer or shorter than its header, or lacks columns.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        between, names, lines = _layout(text, path.name)
+        decimal = "," if between == ";" and re.search(r"(?m)(^|;)\s*-?\d+,\d+\s*(;|$)", text) else "."
+        missing = {name: _NOTHING for name in names if name not in TEXT}
+        kinds = {name: str for name in names if name in TEXT}
+        table = pd.read_csv(
+            io.StringIO(text), sep=between, decimal=decimal, header=0, names=names, index_col=False,
+            dtype=kinds, keep_default_na=False, na_values=missing, skipinitialspace=True,
+        )  # fmt: skip
+    except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path.name} is no table ({reason}): mend it, or save it again as CSV in UTF-8") from error
+    for name in names:
+        if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
+            table[name] = table[name].str.strip().where(lambda values: values != "")
+    if "tomo_id" in names:
+        table["tomo_id"] = table["tomo_id"].map(lambda name: unicodedata.normalize("NFC", name), na_action="ignore")
+    filled = table.notna().any(axis=1)
+    known = []
+    if len(lines) == len(table) and "tomo_id" in names:
+        known = list(zip(np.array(lines, int)[filled].tolist(), table.loc[filled, "tomo_id"].fillna(""), strict=True))
+    table = table[filled].reset_index(drop=True)
+    table.attrs["origin"] = _Origin(path.name, known)
+    need(table, columns, path.name)
+    return table
+
+
+class _Origin:
+    """The file of a table, and line and id of each of its rows; pandas copies it along with every view."""
+
+    def __init__(self, name: str, rows: list[tuple[int, str]]) -> None:
+        self.name, self.rows = name, rows
+
+    def __deepcopy__(self, _: dict) -> _Origin:
+        return self
+
+    def line(self, table: pd.DataFrame, index: object) -> int | None:
+        """Return where a row of `table` was read, None if rows may have moved since."""
+        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows)
+        if moved or not isinstance(index, int | np.integer) or not 0 <= index < len(self.rows):
+            return None
+        number, tomo_id = self.rows[index]
+        return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
+
+
+def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
+    """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
+    first = text.partition("\n")[0]
+    between = max(",;\t", key=first.count)
+    rows, lines, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [], 1
+    names = [value.strip() for value in next(rows, [])]
+    if not any(names):
+        raise ValueError(f"{name} is no table (its first line has no columns): mend it, or make the file again as CSV")
+    if twice := [each for k, each in enumerate(names) if each in names[:k]]:
+        raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
+    begin = rows.line_num + 1
+    for row in rows:
+        if row and len(row) != len(names):
+            raise ValueError(f"{name}, line {begin}: {len(row)} values for {len(names)} columns: mend the line")
+        if row:
+            lines.append(begin)
+        begin = rows.line_num + 1
+    return between, names, lines
+
+
+def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    """Return columns of `table` as float64, NaN where they hold no number."""
+    return table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+
+
+def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
+    """Raise a ValueError if `table`, which messages call `name`, lacks one of `columns`."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}: add it"
+        )
+
+
+def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
+    """Raise a ValueError about the first of the `wrong` rows of `table`, if any: what is wrong, and what to do.
+
+    The line is named, if `read_table` made the table and the row still is where it was.
+    """
+    if np.any(wrong):
+        found, count, origin = table.loc[np.asarray(wrong)], np.sum(wrong), table.attrs.get("origin")
+        first = found["tomo_id"].iloc[0]
+        line = origin.line(table, found.index[0]) if origin and origin.name == name else None
+        where = f", line {line}" if line else ""
+        rows = f" ({count} such rows)" if count > 1 else ""
+        raise ValueError(f"{name}{where}: tomogram {first} {what}{rows}: {advice}")
+
+
+def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of candidates as one."""
+    filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
+    return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
+
+
+def members(about: Mapping[str, Any]) -> pd.DataFrame:
+    """Return run, symmetry and weight of every member of an ensemble, from what `ensemble.json` says.
+
+    Raises
+    ------
+    ValueError
+        If it is one of version 0.1, which named sources.
+    """
+    if "members" not in about:
+        raise ValueError(
+            "ensemble.json names sources, not runs and symmetries: it is an old one, run 40_ensemble again"
+        )
+    return pd.DataFrame(about["members"], columns=[*MEMBER, "weight"])

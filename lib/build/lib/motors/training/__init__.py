@@ -1,0 +1,1 @@
+"""From an experiment and its samples to averaged weights."""

@@ -1,0 +1,231 @@
+"""What a training is watched and kept by: the averaged weights, the journal, the checkpoints, norms across GPUs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.layer_sync import LayerSync
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from motors.experiments.config import Experiment
+from motors.training.module import learning_rate
+from motors.training.watch import COLUMNS, Watch
+from motors.workspace.files import write_text
+from motors.workspace.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class WeightAverage(Callback):
+    """The EMA of weights: the exponential average of the weights and buffers, beginning with the initial ones.
+
+    It moves after every micro-batch, as in the original solution, so that an optimiser step lets it decay by
+    `decay ** accumulate`: 0.98 for the 3D networks, 0.96 for MaxViT, 0.92 for CoaT. Buffers of whole numbers (how many
+    batches a batch norm has seen) do not average and are copied. Lightning's `EMAWeightAveraging` moves once a step:
+    `test_training_is_the_plain_loop_with_an_average_after_every_micro_batch` fails with it.
+
+    Parameters
+    ----------
+    network : the network as it is before training
+    decay : share of the old average that stays at each move
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        @torch.no_grad()
+        def move(averages: list[Tensor], currents: list[Tensor], _: Tensor) -> None:
+            if averages[0].is_floating_point():
+                torch._foreach_lerp_(averages, currents, 1 - decay)
+            else:
+                torch._foreach_copy_(averages, currents)
+
+        self.average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+        self.average.update_parameters(network)  # the first call copies
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Follow the network to its device."""
+        self.average.to(module.device)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Move the average a little towards the network."""
+        self.average.update_parameters(module.network)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return self.average.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the average that a checkpoint kept."""
+        self.average.load_state_dict(state)
+
+
+class Journal(Callback):
+    """A row per optimiser step in metrics.csv, and the progress line.
+
+    Lightning's `CSVLogger` deletes the rows of before a stop, which
+    `test_a_run_killed_again_and_again_ends_with_the_same_bytes` compares.
+
+    Parameters
+    ----------
+    experiment : the settings
+    path : the CSV file: step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by
+        the step; Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out),
+        and, every so many steps, what `watch` says
+    progress : what makes the progress line, see `workspace.progress`
+    watch : judges the EMA of weights, or None
+    average : of which it is
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        path: Path,
+        progress: Callable[..., Progress],
+        watch: Watch | None,
+        average: WeightAverage,
+    ) -> None:
+        self.experiment, self.path, self.progress = experiment, path, progress
+        self.watch, self.average = watch, average
+        self.losses: list[Tensor] = []  # since the last optimiser step; Lightning has divided each by `accumulate`
+        self.line: Progress | None = None
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Keep the rows up to the checkpoint; those after it will be written again."""
+        self.began, done = time.monotonic(), trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        rows = self.path.read_text().splitlines(keepends=True)[1:] if self.path.exists() else []
+        rows = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= done]
+        if rows:
+            self.began -= float(rows[-1].split(",")[3])
+        write_text(self.path, "".join([f"step,loss,learning_rate,seconds,{','.join(COLUMNS)}\n", *rows]))
+        title = f"{self.experiment.name}, from step {done}" if done else self.experiment.name
+        self.line = self.progress(total=self.experiment.optimiser_steps - done, title=title)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], batch: Any, index: int
+    ) -> None:
+        """Note the mean loss of a whole step; stop if it is not a number."""
+        self.losses.append(outputs["loss"])
+        if len(self.losses) < self.experiment.accumulate:
+            return
+        mean = float(trainer.strategy.reduce(torch.stack(self.losses).sum(), reduce_op="mean"))
+        self.losses, step = [], trainer.global_step
+        if not math.isfinite(mean):
+            raise ValueError(
+                f"the loss of {self.experiment.name} is {mean} at step {step}:"
+                " look at the samples of that step, or train with a lower learning rate"
+            )
+        if self.line is not None:
+            rate, seconds = learning_rate(self.experiment, step - 1), time.monotonic() - self.began
+            with self.path.open("a") as file:
+                file.write(f"{step},{mean:.9g},{rate:.9g},{seconds:.1f},{self._judged(step)}\n")
+            self.line.advance(loss=mean)
+            if self.watch is not None and self.watch.due(step):
+                self.watch.shown(self.path)
+
+    def _judged(self, step: int) -> str:
+        """The columns of validation after a step; empty after most."""
+        due = self.watch is not None and self.watch.due(step)
+        found = self.watch.judge(self.average.average.module) if due else dict.fromkeys(COLUMNS, math.nan)
+        return ",".join("" if math.isnan(value) else f"{value:.9g}" for value in found.values())
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave the last line."""
+        if self.line is not None:
+            self.line.close()
+
+    on_exception = on_train_end
+
+
+class Checkpoints(Checkpoint):
+    """A checkpoint every `save_every` optimiser steps and at the end, of which the last two stay.
+
+    Lightning's `ModelCheckpoint` leaves the end out where it is no multiple:
+    `test_the_last_two_checkpoints_and_a_row_per_step_are_kept` fails with it.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        self.experiment, self.folder = experiment, folder
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], batch: Any, index: int
+    ) -> None:
+        """Save between two optimiser steps, when no gradient is waiting; Lightning calls checkpoints last."""
+        step, waiting = trainer.global_step, (index + 1) % self.experiment.accumulate
+        if waiting or (step % self.experiment.save_every and step != self.experiment.optimiser_steps):
+            return
+        trainer.save_checkpoint(self.folder / f"step_{step:07d}.ckpt", weights_only=False)
+        if trainer.is_global_zero:
+            for old in _listed(self.folder)[:-2]:
+                old.unlink()
+
+
+class SharedNorms(LayerSync):
+    """Batch norms that take their statistics from the patches of all GPUs.
+
+    Lightning's own way, `torch.nn.SyncBatchNorm.convert_sync_batchnorm`, silently drops the activations that timm's
+    norms hold; timm's keeps them (`test_shared_batch_norms_keep_what_a_network_answers`).
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Return the model with its batch norms shared; in evaluation it answers as before."""
+        return convert_sync_batchnorm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Return the model as it is: a shared norm evaluates on one device like any other."""
+        return model
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint under another name in the same folder, then renames it: Lightning's own way may copy."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        torch.save(checkpoint, part)
+        part.replace(path)
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the newest undamaged checkpoint in `folder`, or None if there has been no checkpoint yet.
+
+    Raises
+    ------
+    ValueError
+        If there are checkpoints and all of them are damaged.
+    """
+    paths = _listed(folder)
+    for path in reversed(paths):
+        if _is_whole(path):
+            return path
+        log.warning("%s is damaged and left aside", path)
+    if paths:
+        raise ValueError(f"all checkpoints in {folder} are damaged: move them away to train from the beginning")
+    return None
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(folder.glob("step_*.ckpt"))
+
+
+def _is_whole(path: Path) -> bool:
+    """True for an archive that has its end and whose every part has its checksum."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None

@@ -1,0 +1,182 @@
+"""From an experiment, its fold and the prepared files to what a network is trained on and what it is watched by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from motors.experiments import catalogue
+from motors.experiments.config import Experiment
+from motors.labels import formats
+from motors.labels.table import Labels
+from motors.networks import checkpoints
+from motors.networks.factory import build
+from motors.networks.weights import fill, read
+from motors.patches.blocks import Blocks
+from motors.patches.slices import Slices
+from motors.training.run import train
+from motors.training.watch import COLUMNS, Watch
+from motors.workspace.files import sha256, write_json
+from motors.workspace.paths import Run
+
+PLAIN = {"augment": False, "mixup": 0.0, "background": 1.0, "repeats": 1}  # half of what is watched is background
+OF_THE_NETWORK = (
+    *("encoder", "encoder_options", "neck", "neck_channels", "neck_hidden", "decoder_channels"),
+    *("normalisation", "stride"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What one network is trained on, and what is held out.
+
+    Parameters
+    ----------
+    samples : of the tomograms it is trained on, whose names are `samples.tomo_ids`
+    watched : of the held-out ones, not augmented; None where none is held out or none of them has a motor
+    held_out : labels of the held-out tomograms; of fold 0, which the network has seen, if none is
+    volumes : folder of the prepared volumes
+    spacing : of those, ångström per voxel along z, y, x
+    """
+
+    samples: Blocks | Slices
+    watched: Blocks | Slices | None
+    held_out: Labels
+    volumes: Path
+    spacing: tuple[float, float, float]
+
+
+def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[float]) -> Data:
+    """Return what an experiment is trained on: all folds but its own, tomograms with at most its `most_motors`.
+
+    Parameters
+    ----------
+    experiment : its fold, and what samples it wants
+    labels : outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv
+    volumes : outputs of `11_prepare_volumes`
+    spacing : of those; 2D networks take every so many slices of them
+
+    Raises
+    ------
+    ValueError
+        If there is no such fold, or as `Blocks` and `Slices`.
+    """
+    known, spacing = formats.read(labels), tuple(spacing)
+    folds = pd.read_csv(labels / "folds.csv").set_index("tomo_id").fold
+    if experiment.fold >= 0 and not (folds == experiment.fold).any():
+        raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted(folds.unique())}")
+    trained, held_out = folds.index[folds != experiment.fold], folds.index[folds == max(experiment.fold, 0)]
+    if experiment.most_motors is not None:
+        counts = known.motors.groupby("tomo_id").size().reindex(trained, fill_value=0)
+        trained = trained[counts.to_numpy() <= experiment.most_motors]
+
+    def samples(of: Experiment, those: Labels) -> Blocks | Slices:
+        return Slices(of, those, volumes, spacing=spacing) if of.is_2d else Blocks(of, those, volumes)
+
+    judged = known.select(held_out)
+    seen = experiment.fold < 0 or not len(judged.motors)
+    watched = None if seen else samples(replace(experiment, **PLAIN), judged)
+    return Data(samples(experiment, known.select(trained)), watched, judged, Path(volumes), spacing)
+
+
+def of_run(run: Run, experiment: Experiment) -> Data:
+    """Return what a training notebook trains on: `data` of the labels and volumes of the same profile and seed."""
+    stored = catalogue.of("resnext50", run.profile).spacing  # 2D and 3D networks share the prepared volumes
+    return data(experiment, run.input("10_prepare_labels"), run.input("11_prepare_volumes"), stored)
+
+
+def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:
+    """Return the network of an experiment as it is before training.
+
+    Parameters
+    ----------
+    experiment : says which
+    weights : a file of published weights that the encoder begins with; or a folder of trained weights of ours, of
+        which everything is taken: fine-tuning; empty begins with random weights
+
+    Raises
+    ------
+    ValueError
+        If the weights are those of another network.
+    FileNotFoundError
+        If there are none.
+    """
+    if not weights:
+        return build(experiment)
+    if not Path(weights).is_dir():
+        return build(experiment, Path(weights))
+    folder = Path(weights)
+    other = Experiment.read(folder / checkpoints.SETTINGS)
+    apart = [name for name in OF_THE_NETWORK if getattr(experiment, name) != getattr(other, name)]
+    if apart:
+        name = apart[0]
+        raise ValueError(
+            f"{weights} holds another network than {experiment.name}'s: its {name} is {getattr(other, name)!r}, not"
+            f" {getattr(experiment, name)!r}"
+        )
+    network = build(experiment)
+    fill(network, read(folder / checkpoints.WEIGHTS))
+    return network
+
+
+def first_weights(run: Run, experiment: Experiment) -> Path | str:
+    """Return the trained weights that an experiment starts from, in the same profile, fold and seed; "" if from none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If that experiment was not trained.
+    """
+    if not experiment.starts_from:
+        return ""
+    notebook = catalogue.training_notebook(catalogue.of(experiment.starts_from, run.profile))
+    folder = run.workspace.run(notebook, run.profile, run.seed, experiment.starts_from, run.fold).folder / "weights"
+    if not (folder / checkpoints.WEIGHTS).is_file():
+        raise FileNotFoundError(f"{experiment.name} starts from {experiment.starts_from}: train that first ({folder})")
+    return folder
+
+
+def trained(
+    run: Run,
+    experiment: Experiment,
+    material: Data,
+    network: nn.Module,
+    *,
+    workers: int = 0,
+    devices: int = 1,
+    checkpoint: Path | str = "",
+    shown: Callable[[Path], Any] | None = None,
+) -> Path:
+    """Train a network, watched on what is held out, and return the folder of its weights: how every notebook ends.
+
+    Parameters
+    ----------
+    run : gets weights/, metrics.csv and provenance.json
+    experiment, material, network : settings, samples, and the network as it is before training
+    workers, devices : see `train`
+    checkpoint : a file of the original solution's author to take instead of training
+    shown : called with metrics.csv when it has new validation figures
+    """
+    if checkpoint:
+        weights = checkpoints.convert(Path(checkpoint), experiment, run.output / "weights")
+    else:
+        watch = None if material.watched is None else Watch(material.watched, experiment, shown)
+        settings = {"network": network, "workers": workers, "devices": devices, "watch": watch}
+        weights = train(experiment, material.samples, run.output, **settings)
+        if shown is not None:
+            shown(run.output / "metrics.csv")
+    made = {"weights": sha256(weights / checkpoints.WEIGHTS), "checkpoint": Path(checkpoint).name}
+    write_json(run.output / "provenance.json", run.stamp(**made))
+    return weights
+
+
+def outcome(run: Run) -> pd.Series:
+    """Return the last row of a run's metrics, with its validation figures; NaN for what there is none of."""
+    file = run.output / "metrics.csv"
+    metrics = pd.read_csv(file).tail(1) if file.is_file() else pd.DataFrame(columns=["step", "loss", *COLUMNS])
+    return (metrics if len(metrics) else metrics.reindex([0])).iloc[0].astype(float)

@@ -1,0 +1,87 @@
+"""What a training is watched by: a fixed sample of held-out patches, judged every so many steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, precision_recall_curve
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from motors.experiments.config import Experiment
+from motors.training.module import loss
+
+COLUMNS = ("validation_loss", "validation_f2", "validation_ap")
+TIMES = 8  # that a short training is judged; a long one every `EVERY` steps
+EVERY = 1000  # optimiser steps
+PATCHES = 24  # at most
+SHARE = 0.04  # of a training's time that judging may take
+FORWARD = 1 / 3  # of a training step's time is a forward pass of its patches
+KEPT = 2**28  # bytes of patches that are kept in memory rather than made again
+
+
+class Watch:
+    """Loss, F2 and average precision of the EMA of weights on patches that are held out; nothing random is drawn.
+
+    A patch is judged by the highest value in its prediction: does it show a motor? F2 is that of the best threshold,
+    average precision is scikit-learn's. Patches are as many as `SHARE` of the time allows: these are curves to see
+    overfitting by, the score of a network is what `30_validate` says about whole tomograms.
+
+    Parameters
+    ----------
+    dataset : held-out samples that are not augmented, see `training.data`
+    experiment : of the network in training
+    shown : called with the file of metrics whenever it has new values, to draw them
+    """
+
+    def __init__(self, dataset: Dataset, experiment: Experiment, shown: Callable[[Path], Any] | None = None) -> None:
+        steps, patches = experiment.optimiser_steps, experiment.batch * experiment.accumulate
+        self.every = max(2, min(EVERY, math.ceil(steps / TIMES)))
+        affordable = SHARE * self.every * patches / FORWARD
+        self.count = min(PATCHES, max(4, int(affordable)), len(dataset))
+        self.dataset, self.experiment, self.shown = dataset, experiment, shown or (lambda path: None)
+        self.kept: list[dict[str, Any]] = []
+
+    def due(self, step: int) -> bool:
+        """True after every so many steps, and at the end."""
+        return step % self.every == 0 or step == self.experiment.optimiser_steps
+
+    @torch.inference_mode()
+    def judge(self, network: nn.Module) -> dict[str, float]:
+        """Return loss, F2 and average precision of a network, which is as it was afterwards; NaN for what has none."""
+        training, device = network.training, next(network.parameters()).device
+        network.eval()
+        losses, scores, truths = [], [], []
+        for batch in self._batches():
+            logits: Tensor = network(batch["image"].float().to(device))
+            losses += [len(logits) * float(loss(logits, batch["target"].to(device)))]
+            scores += logits.flatten(1).amax(1).tolist()
+            truths += (batch["motors"] > 0).tolist()
+        network.train(training)
+        return dict(zip(COLUMNS, (sum(losses) / self.count, *_curve(truths, scores)), strict=True))
+
+    def _batches(self) -> list[dict[str, Any]]:
+        """The patches in micro-batches; small ones are made once."""
+        if self.kept:
+            return self.kept
+        size = self.experiment.batch
+        numbers = [range(first, min(first + size, self.count)) for first in range(0, self.count, size)]
+        made = (default_collate([self.dataset[k] for k in those]) for those in numbers)
+        if math.prod(self.experiment.patch) * self.count > KEPT:
+            return made
+        self.kept = list(made)
+        return self.kept
+
+
+def _curve(truths: list[bool], scores: list[float]) -> tuple[float, float]:
+    """Best F2 and average precision, where there are patches with and without motors."""
+    if len(set(truths)) < 2:
+        return math.nan, math.nan
+    precision, recall, _ = precision_recall_curve(truths, scores)
+    f2 = 5 * precision * recall / np.maximum(4 * precision + recall, 1e-9)
+    return float(f2.max()), float(average_precision_score(truths, scores))

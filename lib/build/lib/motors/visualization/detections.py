@@ -1,0 +1,50 @@
+"""One picture of all that was found in a tomogram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from motors.visualization import plots
+from motors.volumes.tomogram import Tomogram
+
+DOTS, OVERVIEW = 110, 170  # per inch, of planes and of the projection
+
+
+def picture(
+    tomogram: Tomogram, points_zyx: np.ndarray, scores: Sequence[float], heatmap: np.ndarray | None = None
+) -> np.ndarray:
+    """Return a picture: all finds on the projection of the tomogram, below it three planes through each, best first.
+
+    Parameters
+    ----------
+    points_zyx : `(n, 3)` in voxels
+    scores : `(n,)`
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours over the planes
+
+    Returns
+    -------
+    `(rows, columns, 3)` uint8
+    """
+    points, count = np.asarray(points_zyx, float).reshape(-1, 3), len(scores)
+    found = f"{count} motor{'s' * (count != 1)}" if count else "no motor"
+    axes = plots.projection(tomogram, candidates=points, scores=scores, title=f"{tomogram.name}: {found}")
+    rows = [_drawn(axes.figure, OVERVIEW)]
+    for k, (point, score) in enumerate(zip(points, scores, strict=True), start=1):
+        title = f"{k}: {score:.2f}"
+        rows.append(_drawn(plots.planes(tomogram, point, heatmap, candidates=point[None], title=title), DOTS))
+    width = max(row.shape[1] for row in rows)
+    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+
+
+def _drawn(figure: Figure, dots: int) -> np.ndarray:
+    """Return the pixels of a figure, and close it."""
+    figure.set_dpi(dots)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    plt.close(figure)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,31 @@
+"""A training drawn while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from motors.visualization import plots
+
+
+def live() -> Callable[[Path], None]:
+    """Return what draws a file of metrics in the current cell, each time in the place of the picture before.
+
+    Where there is no notebook it draws nothing.
+    """
+    from IPython import get_ipython  # a notebook has it
+    from IPython.display import display
+
+    shown = display(plt.figure(), display_id=True) if get_ipython() else None
+    plt.close()
+
+    def draw(path: Path) -> None:
+        if shown is not None:
+            figure = plots.training(pd.read_csv(path))
+            plt.close(figure)
+            shown.update(figure)
+
+    return draw

@@ -1,0 +1,176 @@
+"""The three planes through a point of a tomogram as JPEG, fast enough to be dragged through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from motors.visualization import plots
+from motors.visualization.marks import CORNERS, CROSS, bar_length
+from motors.volumes.tomogram import Tomogram
+
+WIDTH = 640  # pixels of the longer side of the XY plane; smaller tomograms are enlarged, at most four times
+QUALITY = 88  # of JPEG
+AXES = ((1, 2), (0, 2), (1, 0))  # down and right, of the XY, XZ and YZ plane
+
+
+def _colour(name: str) -> tuple[int, ...]:
+    """Return blue, green, red of "#rrggbb"."""
+    return tuple(bytes.fromhex(name[1:])[::-1])
+
+
+@dataclass
+class Look:
+    """How planes are shown.
+
+    Parameters
+    ----------
+    slab : slices to each side of the one that is shown, averaged
+    levels : intensities shown as black and white
+    opacity : of the heatmap, in [0, 1]
+    motors, candidates, crosshair : whether they are drawn
+    """
+
+    slab: int = 2
+    levels: tuple[float, float] = (0, 255)
+    opacity: float = 0.5
+    motors: bool = True
+    candidates: bool = True
+    crosshair: bool = True
+
+
+@dataclass
+class Planes:
+    """The planes of one tomogram.
+
+    Parameters
+    ----------
+    tomogram : with its spacing
+    motors, candidates : `(n, 3)` zyx in voxels
+    scores : of the candidates
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    asked : zyx of the find that a question is about, drawn in white and thick
+    """
+
+    tomogram: Tomogram
+    motors: np.ndarray
+    candidates: np.ndarray
+    scores: Sequence[float] = ()
+    heatmap: np.ndarray | None = None
+    asked: np.ndarray | None = None
+    _greys: dict = field(default_factory=dict)
+
+    @property
+    def zoom(self) -> float:
+        """Pixels per voxel."""
+        return min(WIDTH / max(self.tomogram.voxels.shape[1:]), 4.0)
+
+    def jpeg(self, plane: int, point: Sequence[int], look: Look) -> bytes:
+        """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels) as JPEG."""
+        return cv2.imencode(".jpg", self.picture(plane, point, look), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+    def picture(self, plane: int, point: Sequence[int], look: Look) -> np.ndarray:
+        """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels): `(height, width, 3)`, blue first."""
+        down, right = AXES[plane]
+        image = cv2.cvtColor(self._stretched(self._grey(plane, point[plane], look.slab), look), cv2.COLOR_GRAY2BGR)
+        if self.heatmap is not None and look.opacity > 0:
+            image = self._with_heatmap(image, plane, point[plane], look.opacity)
+        if look.crosshair:
+            _crosshair(image, (point[down] + 0.5) * self.zoom, (point[right] + 0.5) * self.zoom)
+        if look.candidates:
+            self._mark(image, plane, point, self.candidates, CROSS, plots.CANDIDATE, self.scores)
+        if look.motors:
+            self._mark(image, plane, point, self.motors, CORNERS, plots.MOTOR)
+        if self.asked is not None:
+            self._mark(image, plane, point, self.asked[None], 1.35 * CORNERS, "#ffffff", width=3)
+        if plane == 0:
+            length, below = bar_length(image.shape[1] * self.tomogram.spacing / self.zoom), len(image) - 12
+            end = 12 + round(length / self.tomogram.spacing * self.zoom)
+            for thick, grey in ((7, (0,) * 3), (3, (255,) * 3)):
+                cv2.line(image, (12, below), (end, below), grey, thick)
+            _write(image, (12, below - 8), f"{length / 10:g} nm", "#ffffff")
+        return image
+
+    def still(self, point: Sequence[int], look: Look) -> bytes:
+        """Return all three planes side by side as one JPEG, for where no kernel runs."""
+        xy, xz, yz = (self.picture(plane, point, look) for plane in range(3))
+        sides = len(xy) + len(xz) + 4, xy.shape[1] + yz.shape[1] + 4
+        sheet = np.full((*sides, 3), 255, np.uint8)
+        sheet[: len(xy), : xy.shape[1]] = xy
+        sheet[-len(xz) :, : xz.shape[1]] = xz
+        sheet[: len(yz), -yz.shape[1] :] = yz
+        return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+    def _grey(self, plane: int, index: int, reach: int) -> np.ndarray:
+        """Return the mean of the slices around one, at the size it is shown; the last one of each plane is kept."""
+        if self._greys.get(plane, (None,))[0] != (index, reach):
+            voxels = self.tomogram.voxels
+            near = range(max(index - reach, 0), min(index + reach + 1, voxels.shape[plane]))
+            total = np.zeros(np.delete(voxels.shape, plane), np.uint16)
+            for k in near:
+                total += voxels[(slice(None),) * plane + (k,)]
+            grey = cv2.convertScaleAbs(total, alpha=1 / len(near))
+            grey = np.ascontiguousarray(grey.T if plane == 2 else grey)
+            sides = [max(round(side * self.zoom), 1) for side in grey.shape[::-1]]
+            how = cv2.INTER_AREA if self.zoom < 1 else cv2.INTER_LINEAR
+            self._greys[plane] = (index, reach), cv2.resize(grey, sides, interpolation=how)
+        return self._greys[plane][1]
+
+    def _stretched(self, grey: np.ndarray, look: Look) -> np.ndarray:
+        low, high = look.levels
+        steps = (np.arange(256) - low) * (255 / max(high - low, 1))
+        return cv2.LUT(grey, np.clip(steps, 0, 255).astype(np.uint8))
+
+    def _with_heatmap(self, image: np.ndarray, plane: int, index: int, opacity: float) -> np.ndarray:
+        cells = self.heatmap.shape[plane]
+        cell = min(int((index + 0.5) / self.tomogram.voxels.shape[plane] * cells), cells - 1)
+        seen = np.take(self.heatmap, cell, axis=plane)
+        seen = np.ascontiguousarray((seen.T if plane == 2 else seen), np.float32)
+        if seen.max() <= 0.01:
+            return image
+        share = cv2.resize(seen, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) * opacity
+        colour = np.full_like(image, _colour(plots.CANDIDATE))
+        return cv2.blendLinear(image, colour, 1 - share, share)
+
+    def _mark(
+        self,
+        image: np.ndarray,
+        plane: int,
+        point: Sequence[int],
+        points: np.ndarray,
+        lines: np.ndarray,
+        colour: str,
+        scores: Sequence[float] = (),
+        width: int = 2,
+    ) -> None:
+        """Draw the points that lie within half a motor's width of the plane."""
+        spacing, (down, right) = self.tomogram.spacing, AXES[plane]
+        reach = plots.MOTOR_WIDTH / spacing * self.zoom
+        for k, each in enumerate(points):
+            if abs(each[plane] - point[plane]) * spacing > plots.MOTOR_WIDTH / 2:
+                continue
+            place = (np.array([each[right], each[down]]) + 0.5) * self.zoom
+            strokes = np.split(lines * reach + place, np.flatnonzero(np.isnan(lines[:, 0])))
+            strokes = [stroke[~np.isnan(stroke[:, 0])].round().astype(np.int32) for stroke in strokes]
+            for thick, bgr in ((width + 2, (0, 0, 0)), (width, _colour(colour))):
+                cv2.polylines(image, strokes, False, bgr, thick, cv2.LINE_AA)
+            if k < len(scores):
+                corner = (place + (0.25 * reach, -0.45 * reach)).round().astype(int).tolist()
+                _write(image, corner, f"{scores[k]:.2f}", plots.SCORE)
+
+
+def _write(image: np.ndarray, corner: Sequence[int], words: str, colour: str) -> None:
+    for thick, bgr in ((4, (0, 0, 0)), (1, _colour(colour))):
+        cv2.putText(image, words, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, bgr, thick, cv2.LINE_AA)
+
+
+def _crosshair(image: np.ndarray, y: float, x: float) -> None:
+    """Draw two thin lines that meet at a point, and leave it free."""
+    y, x, gap = round(y), round(x), 14
+    for part in (image[y : y + 1, : max(x - gap, 0)], image[y : y + 1, x + gap :]):
+        part[:] = (np.array(part, np.uint16) + 255) // 2
+    for part in (image[: max(y - gap, 0), x : x + 1], image[y + gap :, x : x + 1]):
+        part[:] = (np.array(part, np.uint16) + 255) // 2

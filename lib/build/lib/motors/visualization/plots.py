@@ -1,0 +1,298 @@
+"""Pictures: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries.
+
+Every function draws on matplotlib axes and returns the figure or the axes; none shows, saves or predicts anything.
+Motors are amber corners and candidates blue cross-hairs, verdicts blue, grey and two oranges, never red and green;
+slices carry a scale bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from motors.visualization.marks import CORNERS, CROSS, contours, scale_bar, strokes, text
+from motors.volumes.cuts import around, slab
+from motors.volumes.tomogram import Tomogram
+
+MOTOR = "#ffb000"
+CANDIDATE = "#35a2ff"
+SCORE = "#b5dcff"
+VERDICTS = {"TP": "#0072b2", "TN": "#7a8594", "FP": "#e69f00", "FN": "#b34700"}
+SHAPES = {"TP": "o", "TN": "s", "FP": "^", "FN": "X"}  # markers: the second code of a verdict
+LINES = (("#0072b2", "-"), ("#e69f00", "--"), ("#333333", ":"), ("#56b4e9", "-."), ("#b34700", (0, (5, 1))))
+MOTOR_WIDTH = 450.0  # ångström, the width of the C ring with its surroundings
+RADIUS = 1000.0  # ångström, within which an answer counts
+
+
+def slice_image(
+    axes: Axes,
+    image: np.ndarray,
+    spacing: float,
+    *,
+    motors_yx: Iterable[Sequence[float]] = (),
+    candidates_yx: Iterable[Sequence[float]] = (),
+    scores: Iterable[float] = (),
+    title: str = "",
+    bar: float | None = None,
+    levels: tuple[float, float] | None = (0, 255),
+) -> Axes:
+    """Draw one slice with its motors, candidates and a scale bar.
+
+    Parameters
+    ----------
+    image : `(y, x)` intensities, or `(y, x, 3)` colours
+    spacing : ångström per pixel
+    motors_yx, candidates_yx : centres in pixels; motors get corners twice as wide as a motor, candidates a cross-hair
+    scores : of the candidates, written beside them
+    bar : length of the scale bar, in ångström; None takes the longest of 1, 2, 5, 10, ... that spans at most a third
+    levels : intensities shown as black and white; None takes the image's own, without the outermost 0.5 %
+
+    Raises
+    ------
+    ValueError
+        If the scale bar is wider than the image: it would be cut off and say something false.
+    """
+    low, high = levels or np.percentile(image, [0.5, 99.5])
+    axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1))
+    reach, given = MOTOR_WIDTH / spacing, list(scores)
+    for y, x in motors_yx:
+        strokes(axes, x, y, CORNERS * reach, MOTOR)
+    for k, (y, x) in enumerate(candidates_yx):
+        strokes(axes, x, y, CROSS * reach, CANDIDATE)
+        if k < len(given):
+            text(axes, x + 0.9 * reach, y - 0.3 * reach, f"{given[k]:.2f}", SCORE)
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
+    if bar != 0:
+        scale_bar(axes, image.shape, spacing, bar)
+    axes.set_title(title, fontsize=9)
+    return axes
+
+
+def inline() -> None:
+    """Let a notebook show photographs as JPEG and charts as PNG, sharp on screens with small pixels.
+
+    A figure that has an image in it is a photograph. Outside notebooks nothing happens.
+    """
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel"):
+        return
+    shell.run_line_magic("matplotlib", "inline")  # sets formats of its own: first
+    for kind, dots, is_photograph in (("jpeg", 100, True), ("png", 110, False)):
+
+        def show(figure: Figure, kind: str = kind, dots: int = dots, wanted: bool = is_photograph) -> bytes | None:
+            has_images = any(axes.images for axes in figure.axes)
+            return print_figure(figure, fmt=kind, dpi=dots) if has_images is wanted else None
+
+        shell.display_formatter.formatters[f"image/{kind}"].for_type(Figure, show)
+
+
+def panels(count: int, *, columns: int = 4, size: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Return a figure and `count` empty axes in rows of `columns`, `size` inches each."""
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(columns * size, rows * size), squeeze=False, layout="constrained"
+    )
+    for axes in grid.ravel()[count:]:
+        axes.set_visible(False)
+    return figure, list(grid.ravel()[:count])
+
+
+def near(points_zyx: np.ndarray, z: float, spacing: float, reach: float = MOTOR_WIDTH / 2) -> np.ndarray:
+    """Return the `(n, 2)` y and x of the points whose z lies within `reach` ångström of the slice `z`."""
+    points_zyx = np.asarray(points_zyx, dtype=float).reshape(-1, 3)
+    return points_zyx[np.abs(points_zyx[:, 0] - z) * spacing <= reach, 1:]
+
+
+def slices(
+    voxels: np.ndarray,
+    spacing: float,
+    points_zyx: np.ndarray = (),
+    *,
+    count: int = 4,
+    title: str = "",
+    size: float = 2.6,
+) -> Figure:
+    """Draw `count` slabs spread over the depth of a tomogram `(z, y, x)`, with the motors that lie near each."""
+    figure, grid = panels(count, columns=count, size=size)
+    for axes, z in zip(grid, np.linspace(0, len(voxels) - 1, count + 2)[1:-1].round().astype(int), strict=True):
+        marks = near(points_zyx, z, spacing)
+        slice_image(axes, slab(voxels, z), spacing, motors_yx=marks, title=f"z = {z}", levels=None)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def planes(
+    tomogram: Tomogram,
+    point_zyx: Sequence[float],
+    heatmap: np.ndarray | None = None,
+    *,
+    motors: np.ndarray = (),
+    candidates: np.ndarray = (),
+    reach: float = 1100.0,
+    title: str = "",
+    size: float = 2.9,
+) -> Figure:
+    """Draw the XY, XZ and YZ plane through a point, `reach` ångström to each side, all at the same scale.
+
+    Each is the mean of five slices. Beyond the border of the tomogram it is as grey as the tomogram on average.
+
+    Parameters
+    ----------
+    point_zyx : in voxels
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours
+    motors, candidates : `(n, 3)` zyx in voxels; drawn where they lie within half the width of a motor of a plane
+    """
+    spacing = tomogram.spacing
+    figure, grid = panels(3, columns=3, size=size)
+    block, centre = around(tomogram.voxels, point_zyx, reach / spacing)
+    low = np.asarray(point_zyx, float) - centre
+    for axes, (k, name) in zip(grid, enumerate(("XY", "XZ", "YZ")), strict=True):
+        rest = [axis for axis in range(3) if axis != k]
+        marks = [_near_plane(points, point_zyx, k, spacing) - low[rest] for points in (motors, candidates)]
+        slice_image(
+            axes,
+            slab(block, centre[k], axis=k),
+            spacing,
+            motors_yx=marks[0],
+            candidates_yx=marks[1],
+            title=f"{title} {name}".strip(),
+            levels=None,
+        )
+        if heatmap is not None:
+            sides = np.array(tomogram.voxels.shape)
+            cell = int(np.clip((point_zyx[k] + 0.5) / sides[k] * heatmap.shape[k], 0, heatmap.shape[k] - 1))
+            contours(axes, np.take(heatmap, cell, axis=k), sides[rest], low[rest], CANDIDATE)
+        axes.set(xlabel=f"{name[0].lower()} ({block.shape[2] * spacing / 10:.0f} nm)", ylabel=name[1].lower())
+    return figure
+
+
+def _near_plane(points: np.ndarray, point: Sequence[float], axis: int, spacing: float) -> np.ndarray:
+    """Return the two other coordinates of the points that lie within half a motor's width of a plane."""
+    points = np.asarray(points, dtype=float).reshape(-1, 3)
+    return np.delete(points[np.abs(points[:, axis] - point[axis]) * spacing <= MOTOR_WIDTH / 2], axis, axis=1)
+
+
+def projection(
+    tomogram: Tomogram, motors: np.ndarray = (), candidates: np.ndarray = (), scores: Sequence[float] = (), **how: Any
+) -> Axes:
+    """Draw the mean of a whole tomogram along z with all motors and candidates on it, whatever their height.
+
+    Parameters
+    ----------
+    motors, candidates : `(n, 3)` zyx in voxels
+    scores : of the candidates
+    how : title and bar, see `slice_image`
+    """
+    axes = panels(1, size=4.5)[1][0]
+    marks = [np.asarray(points, float).reshape(-1, 3)[:, 1:] for points in (motors, candidates)]
+    image = tomogram.voxels.mean(axis=0, dtype=np.float32)
+    how |= {"motors_yx": marks[0], "candidates_yx": marks[1], "scores": scores, "levels": None}
+    return slice_image(axes, image, tomogram.spacing, **how)
+
+
+def heatmap(
+    axes: Axes, image: np.ndarray, cells: np.ndarray, spacing: float, *, title: str = "", top: float = 1.0, **marks: Any
+) -> Axes:
+    """Draw a grid of cells `(y, x)` in [0, top] as contours over the slice `(y, x)` that it covers.
+
+    Contours are at a quarter, half and three quarters of `top`, the thicker the higher; what they enclose is seen.
+    """
+    slice_image(axes, image, spacing, title=title, **marks)
+    contours(axes, cells, image.shape, (0, 0), CANDIDATE, top)
+    return axes
+
+
+def gallery(
+    entries: Sequence[Any], draw: Callable[[Axes, Any], object], *, columns: int = 6, size: float = 1.9, title: str = ""
+) -> Figure:
+    """Draw `draw(axes, entry)` for every entry, in rows: motors found, motors missed, false alarms."""
+    if not len(entries):
+        figure, (axes,) = panels(1, size=2.0)
+        axes.text(0.5, 0.5, "none", ha="center", va="center")
+        axes.set_axis_off()
+    else:
+        figure, grid = panels(len(entries), columns=columns, size=size)
+        for axes, entry in zip(grid, entries, strict=True):
+            draw(axes, entry)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def before_after(
+    before: Any,
+    after: Mapping[str, Any],
+    draw: Callable[[Axes, Any, str], object],
+    *,
+    columns: int = 6,
+    size: float = 2.2,
+    title: str = "",
+) -> Figure:
+    """Draw `draw(axes, sample, name)` for everything a sample became, each row behind the sample as it was before."""
+    entries = list(after.items())
+    rows = [entries[k : k + columns - 1] for k in range(0, len(entries), columns - 1)]
+    shown = [entry for row in rows for entry in (("before", before), *row)]
+    return gallery(shown, lambda axes, entry: draw(axes, *entry[::-1]), columns=columns, size=size, title=title)
+
+
+def curve(
+    axes: Axes, x: Sequence[float], y: Sequence[float], *, xlabel: str, ylabel: str, label: str = "", **style: Any
+) -> Axes:
+    """Draw one line with its labels on a light grid; lines without a colour differ in colour and style."""
+    if not {"color", "linestyle"} & set(style):
+        style["color"], style["linestyle"] = LINES[len(axes.lines) % len(LINES)]
+    axes.plot(x, y, label=label or None, **style)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if label:
+        axes.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def training(metrics: pd.DataFrame) -> Figure:
+    """Draw loss, of training and validation, and beside it F2 and average precision, or else the learning rate.
+
+    Parameters
+    ----------
+    metrics : as `motors.training.run.train` writes them to metrics.csv
+    """
+    judged = metrics.dropna(subset="validation_loss") if "validation_loss" in metrics else metrics[:0]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
+    smooth = metrics.loss.rolling(max(1, len(metrics) // 25), min_periods=1).mean()
+    named = {"xlabel": "optimiser step", "ylabel": "binary cross-entropy"}
+    curve(left, metrics.step, metrics.loss, **named, label="each step", color="0.75", linewidth=0.8)
+    curve(left, metrics.step, smooth, **named, label="running mean", color=LINES[0][0])
+    left.set_yscale("log")
+    if len(judged):
+        curve(left, judged.step, judged.validation_loss, **named, label="validation", color=LINES[1][0], marker="s")
+        for name, label, marker in (("validation_f2", "F2", "s"), ("validation_ap", "average precision", "o")):
+            curve(right, judged.step, judged[name], xlabel="optimiser step", ylabel="held-out patches", label=label)
+            right.lines[-1].set_marker(marker)
+    else:
+        curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
+    return figure
+
+
+def predictions(previews: Sequence[Any]) -> Figure:
+    """Draw slabs through motors with contours of what a network predicts there, its highest value in the title.
+
+    Parameters
+    ----------
+    previews : of `motors.detection.preview.previews`
+    """
+    figure, grid = panels(len(previews), columns=4, size=2.8)
+    for axes, each in zip(grid, previews, strict=False):
+        marks = near(each.points_zyx, each.z, each.spacing[0])
+        title = f"{each.tomo_id}: {each.cells.max():.2f}"
+        heatmap(axes, each.image, each.cells, each.spacing[1], motors_yx=marks, title=title, levels=None)
+    return figure

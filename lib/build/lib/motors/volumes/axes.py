@@ -1,0 +1,78 @@
+"""Axes by their names: what a file holds brought to z, y, x, with channels, times and volumes chosen."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from motors.geometry import Spacing
+
+CHOSEN = {"c": "channel", "t": "time", "v": "image"}  # the parameter that chooses along an axis
+
+
+class Stored(NamedTuple):
+    """What a file holds, as it lies there.
+
+    Parameters
+    ----------
+    voxels : numpy or Zarr array; may still be on disk
+    axes : a letter for each of its axes: z, y, x; c for channels, t for times, s for colours, v for volumes, and
+        others where the file does not say what they are
+    spacing : what the file states, ångström per voxel along z, y, x; None if it states nothing
+    grey : whether the file says that its numbers are grey levels from 0 to 255
+    """
+
+    voxels: Any
+    axes: str
+    spacing: Spacing | None = None
+    grey: bool = False
+
+
+def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.ndarray:
+    """Return the volume in a file as `(z, y, x)`, a view where possible.
+
+    Parameters
+    ----------
+    stored : an axis of length one is dropped; one that the file has no name for is z, if nothing else is
+    axes : names that go before those of the file, such as "yzx" for slices that are planes of z and x
+    chosen : channel, time and image: numbers from 0
+
+    Raises
+    ------
+    ValueError
+        If there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
+    """
+    voxels, names = stored.voxels, (axes or stored.axes).lower()
+    if axes:
+        while voxels.ndim > len(names) and voxels.shape[0] == 1:
+            voxels = voxels[0]
+    if voxels.ndim != len(names) or len(set(names)) < len(names):
+        raise ValueError(f"its shape is {voxels.shape}, which axes={names!r} does not name: give one letter an axis")
+    sides = dict(zip(names, voxels.shape, strict=True))
+    unknown = [name for name, side in sides.items() if name not in "zyxctsv" and side > 1]
+    if "z" not in sides and len(unknown) == 1:
+        names = names.replace(unknown[0], "z")
+        sides["z"] = sides.pop(unknown[0])
+    if sides.get("s", 1) > 1:
+        raise ValueError(f"it is a colour picture of {sides['s']} samples a pixel: save it in grey levels")
+    if not {"z", "y", "x"} <= set(sides):
+        what = f"its axes are {names}, shape {voxels.shape}, which is no volume"
+        raise ValueError(f"{what}: say axes='zyx' if one of them is z" if voxels.ndim > 2 else f"{what}: z is missing")
+    index = tuple(slice(None) if name in "zyx" else _chosen(name, sides[name], chosen) for name in names)
+    for name, word in CHOSEN.items():
+        if chosen.get(word) and name not in sides:
+            raise ValueError(f"{word}={chosen[word]} is not there, its axes are {names}: leave it out")
+    left = [name for name in names if name in "zyx"]
+    return np.transpose(voxels[index], [left.index(name) for name in "zyx"])
+
+
+def _chosen(name: str, side: int, chosen: dict[str, int | None]) -> int:
+    """Return which of the `side` entries along an axis is taken."""
+    word = CHOSEN.get(name, name)
+    number = chosen.get(word)
+    if number is None and side > 1:
+        raise ValueError(f"it has {side} along {word}: choose one of them, {word}=0 to {word}={side - 1}")
+    if not 0 <= (number or 0) < side:
+        raise ValueError(f"it has {side} along {word}, there is no {word}={number}: choose one from 0 on")
+    return number or 0

@@ -1,0 +1,35 @@
+"""Parts of a volume to be looked at: slabs, and cubes around a point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SLAB = 2  # slices to each side of the one that is shown: their mean has less than half of its noise
+
+
+def slab(voxels: np.ndarray, index: float, *, axis: int = 0, reach: int = SLAB) -> np.ndarray:
+    """Return the mean of the slices within `reach` of one, float32: of `(z, y, x)` voxels along `axis`.
+
+    At the border fewer slices are averaged.
+    """
+    middle = int(np.clip(round(index), 0, voxels.shape[axis] - 1))
+    near = [slice(None)] * axis + [slice(max(middle - reach, 0), middle + reach + 1)]
+    return voxels[tuple(near)].mean(axis=axis, dtype=np.float32)
+
+
+def around(voxels: np.ndarray, point_zyx: Sequence[float], reach_voxels: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cube within `reach_voxels` of a point, and the point inside it.
+
+    All cubes of one reach have the same sides, so that pictures of them have the same scale; what lies beyond the
+    border of the tomogram is as grey as the rest of the cube on average.
+    """
+    point, side = np.asarray(point_zyx, dtype=float), 2 * int(np.ceil(reach_voxels)) + 1
+    low = np.round(point).astype(int) - side // 2
+    inside = [slice(max(a, 0), max(min(a + side, b), 0)) for a, b in zip(low, voxels.shape, strict=True)]
+    block = np.asarray(voxels[tuple(inside)])
+    margins = [(cut.start - a, a + side - max(cut.stop, cut.start)) for cut, a in zip(inside, low, strict=True)]
+    grey = np.full((side,) * 3, block.mean() if block.size else 0, voxels.dtype)
+    grey[tuple(slice(a, side - b) for a, b in margins)] = block
+    return grey, point - low

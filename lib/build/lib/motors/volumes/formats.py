@@ -1,0 +1,170 @@
+"""Volumes as other programs store them: MRC, TIFF, numpy arrays, OME-Zarr and stacks of pictures."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from unicodedata import normalize
+
+import numpy as np
+
+from motors.geometry import Spacing
+from motors.volumes import ome_zarr
+from motors.volumes.axes import Stored, as_zyx
+from motors.volumes.levels import spread, to_uint8
+from motors.volumes.mrc import open_mrc
+from motors.volumes.slices import PICTURES, read_slices, slice_paths
+from motors.volumes.tiff import read_tiff
+from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
+from motors.volumes.units import parsing
+
+ROUNDING = 0.01  # relative difference between spacings that means nothing
+
+
+def read(
+    path: str | Path,
+    *,
+    spacing: float | None = None,
+    name: str | None = None,
+    axes: str | None = None,
+    channel: int | None = None,
+    time: int | None = None,
+    image: int | None = None,
+    invert: bool = False,
+) -> Tomogram:
+    """Return the tomogram in a file or in a folder of slices.
+
+    Parameters
+    ----------
+    path : folder with `slice_0000.jpg`, `slice_0001.jpg`, ... or PNG pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
+        `.mrcs`, also with `.gz` or `.bz2`; `.tif` or `.tiff`; `.npy`; or OME-Zarr, whose finest level is taken
+    spacing : ångström per voxel; goes before what the file states
+    name : what to call the tomogram; by default the name of the file without its ending
+    axes : names of the axes as they lie in the file, such as "yzx" where slices are planes of z and x; go before those
+        of the file. Positions found in the tomogram then are in its z, y, x, no longer in the file's order
+    channel, time, image : which one, from 0, of several channels, times, or images and volumes in one file
+    invert : True where dense is bright: 255 becomes 0
+
+    Returns
+    -------
+    Its voxels as `to_uint8` gives them, its spacing, or None as spacing where neither file nor caller states it
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there, or slices are missing.
+    ValueError
+        If the file is damaged or no volume, lacks a part, changes meanwhile, or needs a choice that was not made; or if
+        the spacing is no number, or the only one known is zero or differs between axes by over 1 %.
+
+    Warns
+    -----
+    TomogramWarning
+        If the file states another spacing than the caller, the spacing is implausible, or z is not the thin axis.
+    """
+    path = Path(os.path.abspath(path))  # so that "." has a name
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
+    if spacing is not None:
+        check_spacing((spacing,))
+        spacing = float(spacing)
+    kind, called = _kind(path)
+    before = _state(path)
+    try:
+        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _READERS[kind](path, image)
+        left = None if _READERS.get(kind) in (read_tiff, ome_zarr.read_zarr) else image  # those have chosen
+        voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
+        if _state(path) != before:
+            raise ValueError("it changed while it was read: wait until it is written, then read it again")
+        spacing = _spacing(spacing, stored.spacing, path)
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
+    if path.suffix.lower() in (".st", ".mrcs"):
+        _say(path, "it is called as stacks of pictures are: make sure that it is a volume, no tilt series")
+    for doubt in doubts(voxels.shape, spacing, chosen=axes is not None):
+        _say(path, doubt)
+    return Tomogram(normalize("NFC", name or called), 255 - voxels if invert else voxels, spacing)
+
+
+def _kind(path: Path) -> tuple[str, str]:
+    """Return the key of the reader of a path, or "slices", and what to call its tomogram."""
+    marked = path.is_dir() and any((path / mark).exists() for mark in ome_zarr.MARKS)
+    if marked or path.is_dir() and path.name.lower().endswith(".zarr"):
+        outside = next((each for each in (path, *path.parents) if each.name.lower().endswith(".zarr")), path)
+        return ".zarr", _without(outside.name, (".ome.zarr", ".zarr"))
+    if path.is_dir():
+        return "slices", path.name
+    kind = next((ending for ending in _READERS if path.name.lower().endswith(ending)), "")
+    if kind in ("", ".zarr"):
+        what = "give the folder of the slices" if path.suffix.lower() in PICTURES else "give a folder of slices"
+        raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(_READERS)}")
+    return kind, _without(path.name, (f".ome{kind}", kind))
+
+
+def _without(name: str, endings: tuple[str, ...]) -> str:
+    """Return a name without the first of the endings that it has."""
+    return next((name[: -len(each)] for each in endings if name.lower().endswith(each)), name)
+
+
+def _state(path: Path) -> list[tuple]:
+    """Return what changes when somebody writes to a file, or to the slices in a folder."""
+    if path.is_dir():
+        paths = [path] if _kind(path)[0] == ".zarr" else slice_paths(path)
+    else:
+        paths = [path]
+    return [(each.stat().st_size, each.stat().st_mtime_ns) for each in paths]
+
+
+def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
+    """Return grey levels as the file means them."""
+    if voxels.dtype == np.uint8:
+        return voxels if kind == "slices" else spread(voxels)
+    check_memory(voxels.size)
+    return voxels.astype(np.uint8) if stored.grey else to_uint8(voxels)
+
+
+def _spacing(given: float | None, stated: Spacing | None, path: Path) -> float | None:
+    """Return the spacing of a tomogram: the caller's, or the one that its file states for all axes."""
+    sound = stated is not None and all(math.isfinite(length) and length > 0 for length in stated)
+    if given is not None:
+        if sound and max(abs(length / given - 1) for length in stated) > ROUNDING:
+            shown = " x ".join(f"{length:g}" for length in stated)
+            _say(path, f"it states a spacing of {shown} Å along z, y, x, the given {given:g} Å is taken")
+        return given
+    if stated is None:
+        return None
+    if not sound:
+        raise ValueError(f"it states a spacing of {stated} Å along z, y, x: give the true one as spacing=")
+    if max(stated) > (1 + ROUNDING) * min(stated):
+        raise ValueError(f"it states spacings of {stated} Å along z, y, x, which differ: give one as spacing=")
+    if all(length == 1 for length in stated):
+        _say(path, "it states a spacing of 1 Å, as programs do that do not know it: give the true one as spacing=")
+    return round(sum(stated) / 3, 4)
+
+
+def _say(path: Path, sentence: str) -> None:
+    """Warn about a file."""
+    warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
+
+
+def _read_npy(path: Path, image: int | None) -> Stored:
+    """Return the voxels, on disk; the format states neither axes nor spacing."""
+    with parsing():
+        voxels = np.lib.format.open_memmap(path, "r")
+    if path.stat().st_size != voxels.offset + voxels.nbytes:
+        raise ValueError(f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}")
+    if voxels.ndim == 4 and voxels.shape[-1] == 1 != voxels.shape[0]:
+        return Stored(voxels[..., 0], "zyx")
+    while voxels.ndim > 4 and len(voxels) == 1:
+        voxels = voxels[0]
+    return Stored(voxels, "vzyx"[-voxels.ndim :] if 0 < voxels.ndim < 5 else "?" * voxels.ndim)
+
+
+_MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
+_READERS = {ending + packed: lambda path, _: open_mrc(path) for ending in _MRC for packed in ("", ".gz", ".bz2")}
+_READERS |= {".tif": read_tiff, ".tiff": read_tiff, ".npy": _read_npy, ".zarr": ome_zarr.read_zarr}
+ENDINGS = tuple(_READERS)  # of tomograms

@@ -1,0 +1,109 @@
+"""Grey levels: what other programs store brought to 0..255, and levels that wrapped around put right."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from motors.volumes.tomogram import check_voxels, for_each
+
+DARKEST, BRIGHTEST = 0.87910068792905, 99.06423106440042  # percentiles: the shares of 0 and 255 in training tomograms
+WRAPPED = 127  # what the original solution added to tomograms whose grey levels had wrapped around
+MOST = 1 << 26  # voxels that are sorted at once for percentiles, 256 MiB
+FEW = 32  # grey levels between both percentiles: bytes that use fewer are counts, not shades
+
+
+def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) -> np.ndarray:
+    """Return voxels of any real type as grey levels, stretched between two percentiles and truncated.
+
+    Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already and stay. All other
+    integers are stretched, small ones too: contrast must not depend on what counts were multiplied with.
+
+    Parameters
+    ----------
+    voxels : `(z, y, x)` numbers
+    low, high : percentiles of all voxels that become 0 and 255; by default those of the original solution
+
+    Returns
+    -------
+    `(z, y, x)` uint8; `voxels` itself if that is what it was
+
+    Raises
+    ------
+    ValueError
+        If this is no volume, some voxels are not finite, or those at both percentiles are equal.
+    """
+    if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype.kind not in "iuf":
+        raise ValueError(f"{voxels.shape} {voxels.dtype} is no volume: give (z, y, x) voxels that are real numbers")
+    if voxels.dtype == np.uint8:
+        return voxels
+    dark, bright = percentiles(voxels, (low, high))
+    if dark == bright:
+        raise ValueError(f"nearly all voxels are {dark:g}, so there is no contrast: check where the volume comes from")
+    levels = np.empty(voxels.shape, np.uint8)
+
+    def convert(k: int) -> None:
+        levels[k] = stretch(_plane(voxels, k), dark, bright)
+
+    for_each(convert, len(voxels))
+    return levels
+
+
+def spread(voxels: np.ndarray) -> np.ndarray:
+    """Return `(z, y, x)` uint8 voxels stretched as other numbers are, if they use hardly any of the grey levels."""
+    check_voxels(voxels)
+    dark, bright = percentiles(voxels, (DARKEST, BRIGHTEST))
+    return to_uint8(voxels.astype(np.int16)) if dark < bright < dark + FEW else voxels
+
+
+def stretch(plane: np.ndarray, dark: np.float32, bright: np.float32) -> np.ndarray:
+    """Return a float32 plane with `dark` brought to 0 and `bright` to 255, and what lies beyond them cut off."""
+    return (np.clip(plane, dark, bright) - dark) / (bright - dark) * np.float32(255)
+
+
+def unwrap(voxels: np.ndarray, offset: int = WRAPPED) -> np.ndarray:
+    """Return `(z, y, x)` uint8 voxels with `offset` added modulo 256, which mends levels that had wrapped around."""
+    check_voxels(voxels)
+    return without_sign(voxels) + np.uint8(offset % 256)
+
+
+def without_sign(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers modulo 256, as uint8: bytes that were taken for signed ones as they were meant."""
+    return values.astype(np.int16, copy=False).astype(np.uint8) if values.dtype != np.uint8 else values
+
+
+def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = MOST) -> np.ndarray:
+    """Return float32 percentiles of all voxels, which are read plane by plane.
+
+    Of more than `most` voxels every n-th is taken, n having no divisor in common with the sides of a plane, so that
+    they come from all rows and columns. Of 67 million that gives percentiles 1 and 99 to 0.004 percentage points, three
+    standard deviations, which is a hundredth of a grey level.
+
+    Raises
+    ------
+    ValueError
+        If some voxels are not finite, all of which are looked at.
+    """
+    depth, area = len(voxels), math.prod(voxels.shape[1:])
+    step = -(-depth * area // most)
+    while math.gcd(step, area) > 1:
+        step += 1
+    begins = [-k * area % step for k in range(depth)]
+    counts = [len(range(begin, area, step)) for begin in begins]
+    ends = np.cumsum(counts)
+    taken = np.empty(ends[-1], np.float32)
+
+    def take(k: int) -> None:
+        plane = _plane(voxels, k).ravel()
+        if not np.isfinite(plane).all():
+            raise ValueError("some voxels are NaN or infinite: mend the volume where it was made")
+        taken[ends[k] - counts[k] : ends[k]] = plane[begins[k] :: step]
+
+    for_each(take, depth)
+    return np.percentile(taken, percents, overwrite_input=True).astype(np.float32)
+
+
+def _plane(voxels: np.ndarray, k: int) -> np.ndarray:
+    """Return one plane as `(y, x)` float32."""
+    return np.ascontiguousarray(voxels[k], np.float32)

@@ -1,0 +1,151 @@
+"""MRC files, read by what their headers say, and written."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import warnings
+import zlib
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+
+from motors.volumes.axes import Stored
+from motors.volumes.tomogram import TomogramWarning, check_memory, check_spacing
+from motors.workspace.files import renamed
+
+HEADER = 1024  # bytes
+MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte"}  # of IMOD and others
+IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it says whether bytes have a sign
+STACKS = range(401, 631)  # space groups that mean a stack of volumes
+LABEL = b"motors: grey levels 0 to 255"  # our own word that 16 bits hold 8
+ALIKE = 1.1  # times that neighbours differ more under the wrong sign, at least: where bytes wrap, they jump by 255
+
+
+def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
+    """Write `(z, y, x)` voxels and their spacing in ångström as an MRC file and return its path.
+
+    The format has no unsigned bytes: uint8 takes 16 bits in the file, a label says so, and `read` gives uint8 back.
+    """
+    check_spacing((spacing,))
+    path = Path(path)
+    with renamed(path) as partial, mrcfile.new(partial) as file:
+        file.set_data(voxels)
+        file.voxel_size = spacing
+        if voxels.dtype == np.uint8:
+            file.add_label(LABEL.decode())
+    return path
+
+
+def open_mrc(path: Path) -> Stored:
+    """Return what an MRC file holds; the voxels stay on disk unless the file is compressed.
+
+    Raises
+    ------
+    ValueError
+        If it is no MRC file, longer or shorter than its header says, of a mode that holds no real numbers, or of an
+        unknown order of axes.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+    pack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}.get(start)
+    data = _unpacked(path, pack) if pack else None
+    if data is None:
+        with path.open("rb") as file:
+            start = file.read(HEADER)
+    header, order = _header(start if data is None else data[:HEADER])
+    dtype, offset, shape = _layout(header, order, path.stat().st_size if data is None else len(data))
+    if data is None:
+        voxels = np.memmap(path, dtype, "r", offset, shape)
+    else:
+        voxels = np.frombuffer(data, dtype, offset=offset).reshape(shape)
+    voxels = voxels.view(dtype.str.replace("i", "u")) if dtype.kind == "i" and _unsigned(voxels, header) else voxels
+    grey = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
+    grey = grey and voxels.max() <= 255
+    cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
+    spacing = [float(cell[axis]) / step if step > 0 else 0.0 for axis, step in zip("zyx", steps, strict=True)]
+    return Stored(voxels, ("v" if len(shape) == 4 else "") + _axes(header), tuple(spacing), grey)
+
+
+def _header(start: bytes) -> tuple[np.void, str]:
+    """Return the header of a file and its byte order; read the wrong way around, small numbers are huge."""
+    for order in "<>":
+        if len(start) == HEADER:
+            header = np.frombuffer(start, HEADER_DTYPE.newbyteorder(order))[0]
+            sides, mode = [int(header[name]) for name in ("nx", "ny", "nz")], int(header["mode"])
+            if all(0 < side < 1 << 20 for side in sides) and 0 <= mode < 1 << 10 and header["nsymbt"] >= 0:
+                return header, order
+    raise ValueError("it is no MRC file, or damaged: copy it again")
+
+
+def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tuple[int, ...]]:
+    """Return type, offset and shape of the voxels in a file of `size` bytes."""
+    mode, depth, each = int(header["mode"]), int(header["nz"]), int(header["mz"])
+    if mode not in MODES:
+        what = OTHERS.get(mode, "something unknown")
+        raise ValueError(f"its mode {mode} holds {what}, not real numbers: convert it to mode 2, or to 1")
+    dtype, offset = np.dtype(order + MODES[mode]), HEADER + int(header["nsymbt"])
+    shape = (depth, int(header["ny"]), int(header["nx"]))
+    expected = offset + math.prod(shape) * dtype.itemsize
+    if size != expected:
+        where = "cut short, or its header is wrong" if size < expected else "its slices or extended header are more"
+        raise ValueError(f"it has {size} bytes, its header says {expected}: {where}; write it again")
+    if int(header["ispg"]) in STACKS and each > 0 and depth % each == 0:
+        shape = (depth // each, each, *shape[1:])
+    return dtype, offset, shape
+
+
+def _axes(header: np.void) -> str:
+    """Return what the header says about the order of axes: sections, rows, columns."""
+    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if not any(order):  # written before there was such a word
+        return "zyx"
+    if sorted(order) != [1, 2, 3]:
+        raise ValueError(f"the axis order maps, mapr, mapc in its header is {order}: write it with 3, 2, 1")
+    return "".join(" xyz"[number] for number in order)
+
+
+def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
+    """Return whether integers that the mode calls signed have no sign, by the stamp of IMOD or what the header says."""
+    low, high = float(header["dmin"]), float(header["dmax"])
+    told = math.isfinite(low) and math.isfinite(high) and low < high
+    largest = np.iinfo(voxels.dtype).max
+    stamp, flags = np.frombuffer(header["extra2"].tobytes(), header["nx"].dtype)[10:12]
+    if voxels.dtype == np.int8 and stamp == IMOD_STAMP:
+        unsigned = not flags & 1
+        if told and (low < 0 if unsigned else high > largest):
+            _say(f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about the sign of bytes")
+        return unsigned
+    if told and (low < 0 or high > largest):
+        return low >= 0
+    if voxels.dtype != np.int8 or voxels.min() >= 0:
+        return False
+    planes = voxels.reshape(-1, *voxels.shape[-2:])[:: max(1, len(voxels) // 16)]
+    kinds = (np.int8, np.uint8)
+    signed, without = (np.abs(np.diff(planes.view(kind).astype(np.int16), axis=-1)).mean() for kind in kinds)
+    if max(signed, without) < ALIKE * min(signed, without):
+        raise ValueError("its header does not say whether its bytes have a sign: write it as 16 bits, mode 1 or 6")
+    _say(f"its header does not say whether its bytes have a sign: taken as {'un' * bool(without < signed)}signed")
+    return bool(without < signed)
+
+
+def _say(sentence: str) -> None:
+    """Warn about a file."""
+    warnings.warn(f"{sentence}: check it by eye", TomogramWarning, stacklevel=6)
+
+
+def _unpacked(path: Path, opened) -> bytes:
+    """Return what a compressed file holds, once its header has said that there is room for it."""
+    try:
+        with opened(path) as file:
+            start = file.read(HEADER)
+            header, order = _header(start)
+            sides = [int(header[name]) for name in ("nx", "ny", "nz")]
+            check_memory(math.prod(sides) * np.dtype(MODES.get(int(header["mode"]), "i1")).itemsize)
+            return start + file.read()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"it is damaged ({error}): copy it again") from error

@@ -1,0 +1,115 @@
+"""OME-Zarr images, on disk or wherever a store has them: their finest level, axes and spacing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motors.geometry import Spacing
+from motors.volumes.axes import Stored
+from motors.volumes.tomogram import check_memory
+from motors.volumes.units import in_angstrom, parsing
+
+MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
+
+
+def open_zarr(store: Any, image: int | None = None) -> Stored:
+    """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it.
+
+    The spacing is None where the metadata have no scale with units of length, as before version 0.4.
+
+    Parameters
+    ----------
+    store : folder or store of the image, or of several as bioformats2raw lays them out
+    image : which of several, from 0; the only one by default
+
+    Raises
+    ------
+    ValueError
+        If the metadata do not describe an image, or several of which none is chosen.
+    """
+    try:
+        import zarr
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
+    with parsing(json.JSONDecodeError):
+        try:
+            group = zarr.open(store, mode="r")
+        except zarr.errors.GroupNotFoundError as error:
+            raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
+    if isinstance(group, zarr.Array):
+        raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
+    attributes = _attributes(group)
+    if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
+        names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
+        group = group[_one_of(names, image)]
+        attributes, image = _attributes(group), None
+    for key, what in (("plate", "a plate of many images"), ("image-label", "labels of an image, not the image")):
+        if key in attributes:
+            raise ValueError(f"it holds {what}: give the folder of one image")
+    if "multiscales" not in attributes:
+        raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
+    try:
+        described = _one_of(attributes["multiscales"], image)
+        axes, path, spacing = _described(described, group)
+        array = group[path]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
+    return Stored(array, axes, spacing)
+
+
+def read_zarr(path: Path, image: int | None = None) -> Stored:
+    """Return an OME-Zarr image of this disk in memory.
+
+    Raises
+    ------
+    ValueError
+        As `open_zarr`; or if chunks are missing, or it is larger than memory.
+    """
+    array, axes, spacing, _ = open_zarr(path, image)
+    missing = array.nchunks - array.nchunks_initialized
+    if missing:
+        raise ValueError(f"{missing} of its {array.nchunks} chunks are missing: copy it again, with all its files")
+    check_memory(array.nbytes)
+    with parsing():
+        return Stored(array[...], axes, spacing)
+
+
+def _attributes(group: Any) -> dict[str, Any]:
+    """Return the metadata of a group: version 0.5, or one before."""
+    found = dict(group.attrs)
+    return found | found.get("ome", {}) if isinstance(found.get("ome", {}), dict) else found | {"multiscales": None}
+
+
+def _one_of(images: list[Any], image: int | None) -> Any:
+    """Return the chosen image, or the only one."""
+    if image is None and len(images) > 1:
+        raise ValueError(f"it holds {len(images)} images: choose one of them, image=0 to image={len(images) - 1}")
+    if image is not None and not 0 <= image < len(images):
+        raise ValueError(f"it holds {len(images)} images, there is no image={image}: choose one from 0 on")
+    return images[image or 0]
+
+
+def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | None]:
+    """Return axes, path and spacing of the finest level that the metadata of an OME-Zarr image list."""
+    levels = {}
+    for level in image["datasets"]:
+        steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
+        scales = [step["scale"] for step in steps if step["type"] == "scale"]
+        levels[level["path"]] = np.prod(scales, axis=0) if scales else None
+    axes = image["axes"] if str(image.get("version")) not in ("0.1", "0.2") else list("tczyx")  # there were no others
+    axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
+    letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
+    places = [letters.index(letter) for letter in "zyx" if letter in letters]
+    if len(levels) > 1 and all(scale is not None for scale in levels.values()):
+        path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
+    else:
+        path = max(levels, key=lambda each: group[each].size) if len(levels) > 1 else [*levels][0]
+    scale = levels[path]
+    spacing = None if scale is None else in_angstrom([(scale[place], axes[place].get("unit")) for place in places])
+    return "".join(letters), path, spacing

@@ -1,0 +1,138 @@
+"""Prepared tomograms: resampled once, opened by a memory map ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from motors import geometry
+from motors.tables import SIZE
+from motors.volumes.tomogram import check_voxels
+from motors.workspace.code_hash import code_of
+from motors.workspace.files import renamed
+from motors.workspace.provenance import Inputs, differences, read_inputs, write_inputs
+
+
+def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
+    """Refuse prepared volumes in `folder` that are missing or are not those of the tables that `prepared` returned.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        With the name of the first such tomogram.
+    """
+    for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
+        found = open_prepared(folder, tomo_id).shape
+        if found != tuple(shape):
+            raise ValueError(
+                f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å: prepare it again"
+            )
+
+
+def write_prepared(folder: str | Path, name: str, voxels: np.ndarray, inputs: Inputs | None = None) -> Path:
+    """Write `(z, y, x)` uint8 voxels as `<folder>/<name>.npy`, what they were made from beside it; return that path."""
+    check_voxels(voxels)
+    path = Path(folder) / f"{name}.npy"
+    note = path.with_suffix(".json")
+    note.unlink(missing_ok=True)
+    voxels = np.ascontiguousarray(voxels)
+    with renamed(path) as partial:
+        np.save(partial, voxels)
+    if inputs is not None:
+        noted = inputs.noted | {"voxels": voxel_digest(voxels), "file": _stat(path)}
+        write_inputs(note, replace(inputs, noted=noted))
+    return path
+
+
+def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[str, Any]) -> Inputs:
+    """Return what a prepared volume is made from: its slices by their content, settings, and the code of this room.
+
+    Slices are read only if their folder, sizes or times are not those noted beside the volume that is there.
+
+    Parameters
+    ----------
+    folder, name : of the prepared volume, which need not be there
+    source : folder of slices, or a file
+    settings : spacings and the like
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    quick = _hash([[str(path.resolve()), *_stat(path)] for path in files])
+    earlier = read_inputs(Path(folder) / f"{name}.json")
+    if earlier is not None and earlier.noted.get("slices") == quick:
+        content = earlier.upstream["slices"]
+    else:
+        content = _hash([[path.name, zlib.crc32(path.read_bytes())] for path in files])
+    return Inputs(settings, _code(), {"slices": content}, {"slices": quick})
+
+
+def is_current(folder: str | Path, name: str, inputs: Inputs) -> bool:
+    """Return whether a prepared volume is there, was made from `inputs` and has not been touched since."""
+    path = Path(folder) / f"{name}.npy"
+    there = read_inputs(path.with_suffix(".json"))
+    return (
+        path.is_file()
+        and there is not None
+        and there.noted["file"] == _stat(path)
+        and not differences(path.with_suffix(".json"), inputs)
+    )
+
+
+def volume_digest(folder: str | Path, name: str) -> str:
+    """Return a hash of a prepared volume's voxels, as noted or, if the file was touched since, of what is in it."""
+    path = Path(folder) / f"{name}.npy"
+    there = read_inputs(path.with_suffix(".json"))
+    if there is not None and there.noted["file"] == _stat(path):
+        return there.noted["voxels"]
+    return voxel_digest(open_prepared(folder, name))
+
+
+def voxel_digest(voxels: np.ndarray) -> str:
+    """Return a hash of `(z, y, x)` uint8 voxels, four times as fast as SHA-256.
+
+    Eight voxels are one number, numbers are added up with odd weights modulo 2^64, 4096 at a time, and the sums are
+    hashed: a change within eight voxels is always noticed, another one but for a chance of 1 in 2^63.
+    """
+    flat = np.ascontiguousarray(voxels).reshape(-1)
+    weights = np.random.default_rng(0).integers(0, 2**63, 4096, dtype=np.uint64) * 2 + 1
+    whole = len(flat) // (8 * len(weights)) * 8 * len(weights)
+    sums = np.einsum("ij,j->i", flat[:whole].view(np.uint64).reshape(-1, len(weights)), weights)
+    return hashlib.sha256(repr(voxels.shape).encode() + sums.tobytes() + flat[whole:].tobytes()).hexdigest()
+
+
+@cache
+def _code() -> dict[str, str]:
+    """The code that a prepared volume depends on."""
+    return code_of("motors.volumes.formats", "motors.volumes.quality_control", "motors.volumes.resampling")
+
+
+def _stat(path: Path) -> list[int]:
+    """Size and time of a file: equal unless it was written."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns]
+
+
+def _hash(content: Any) -> str:
+    """A hash of what JSON can say."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def open_prepared(folder: str | Path, name: str) -> np.memmap:
+    """Return the `(z, y, x)` uint8 voxels that `write_prepared` wrote, read-only and still on disk.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they have not been written.
+    """
+    path = Path(folder) / f"{name}.npy"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,246 @@
+"""Stacks of pictures, one a slice: JPEG, as in the competition, or PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from motors.geometry import Shape
+from motors.volumes.levels import to_uint8
+from motors.volumes.tomogram import check_memory, check_voxels, for_each
+from motors.workspace.files import renamed, visible
+
+END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
+PNG = b"\x89PNG\r\n\x1a\n"
+GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
+ORIENTATION = 0x0112  # the tag of EXIF that says how a picture is to be turned
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif")
+
+
+def slice_paths(folder: str | Path) -> list[Path]:
+    """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
+
+    Names other than those of the competition may be anything before one number from 0 or 1 on, padded or not.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none, or they are not numbered without a gap.
+    """
+    folder = Path(folder)
+    paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
+    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name) for path in paths]
+    first = re.fullmatch(r"(.*?)(\d+)(\.\w+)", min(path.name for path in paths))
+    before, ending = (first[1], first[3]) if first else ("slice_", ".jpg")
+    known = {int(part[2]): (path, part) for path, part in zip(paths, parts, strict=True) if part}
+    one, width = min(known, default=0), len(first[2]) if first else 4
+    padded = first is not None and (first[2].startswith("0") and width > 1 or len({len(p[2]) for p in parts if p}) == 1)
+    begin = 0 if (before, ending) == ("slice_", ".jpg") and width == 4 else min(one, 1)
+    names = [f"{before}{k:0{width if padded else 1}d}{ending}" for k in range(begin, begin + len(paths))]
+    missing = next((name for name in names if name not in {path.name for path in paths}), None)
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / missing} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files, which"
+            f" have to be {names[0]}, {(names * 2)[1]} and so on without a gap: copy the folder again"
+        )
+    return [folder / name for name in names]
+
+
+def stack_shape(folder: str | Path) -> Shape:
+    """Return the `(z, y, x)` shape of a folder of slices; only the first is opened. Raises as `read_slices`."""
+    paths = slice_paths(folder)
+    return (len(paths), *_read_slice(paths[0]).shape)
+
+
+def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
+    """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
+
+    Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
+
+    Parameters
+    ----------
+    folder : such as `train` of the competition
+    shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
+    """
+    folder, names, problems = Path(folder), list(shapes), {}
+
+    def check(k: int) -> None:
+        place, expected = folder / names[k], shapes[names[k]]
+        try:
+            shape = stack_shape(place)
+            cut = next((path for path in slice_paths(place) if not _has_end(path)), None)
+        except (FileNotFoundError, ValueError) as error:
+            problems[names[k]] = str(error)
+            return
+        if expected is not None and shape != tuple(expected):
+            problems[names[k]] = f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
+        elif cut:
+            problems[names[k]] = f"{cut} is cut short: get it again"
+
+    for_each(check, len(names))
+    return pd.DataFrame(sorted(problems.items()), columns=["tomo_id", "problem"])
+
+
+def read_slices(folder: str | Path) -> np.ndarray:
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices; those of 16 bits are stretched by `to_uint8`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If slices are missing, as `slice_paths` says.
+    ValueError
+        If a slice is cut short, not in grey levels, not what its name says, to be turned, or not like the first.
+    """
+    paths = slice_paths(folder)
+    first = _read_slice(paths[0])
+    check_memory(len(paths) * first.nbytes)
+    voxels = np.empty((len(paths), *first.shape), first.dtype)
+
+    def decode(k: int) -> None:
+        picture = _read_slice(paths[k])
+        if picture.shape != first.shape:
+            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {first.shape}: all need one size")
+        if picture.dtype != first.dtype:
+            raise ValueError(f"{paths[k]} is {picture.dtype}, but {paths[0].name} is {first.dtype}: all need one type")
+        voxels[k] = picture
+
+    for_each(decode, len(paths))
+    return to_uint8(voxels)
+
+
+def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
+    """Return a stack of which a few slices are missing or damaged, and what is wrong with those, by z.
+
+    They are interpolated between the nearest whole ones. Files that are no slices by their names are passed over.
+
+    Parameters
+    ----------
+    folder : of the slices
+    most : the largest share of slices that may be interpolated
+    gap : at most so many of them in a row
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If no slice is there, none is whole, or more than a few are not.
+    """
+    numbers = {path: re.fullmatch(r"slice_(\d{4,})\.jpg", path.name) for path in Path(folder).glob("*.jpg")}
+    paths = {int(number[1]): path for path, number in numbers.items() if number}
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
+    pictures: list[np.ndarray | None] = [None] * (max(paths) + 1)
+    wrong: dict[int, str] = {}
+
+    def decode(k: int) -> None:
+        try:
+            pictures[k] = _read_slice(paths[k])
+        except KeyError:
+            wrong[k] = f"{Path(folder) / f'slice_{k:04d}.jpg'} is missing"
+        except (ValueError, OSError) as error:
+            wrong[k] = str(error)
+
+    for_each(decode, len(pictures))
+    shapes = Counter(picture.shape for picture in pictures if picture is not None)
+    usual = shapes.most_common(1)[0][0] if shapes else ()
+    wrong |= {
+        k: f"{paths[k]} is {p.shape}, others {usual}"
+        for k, p in enumerate(pictures)
+        if p is not None and p.shape != usual
+    }
+    whole = np.setdiff1d(np.arange(len(pictures)), list(wrong))
+    longest = np.diff(whole, prepend=-1, append=len(pictures)).max() - 1
+    if len(wrong) > most * len(pictures) or longest > gap:
+        first = wrong[min(wrong)]
+        raise ValueError(f"{len(wrong)} of {len(pictures)} slices are not whole, such as: {first}")
+    return np.stack([_between(pictures, whole, k) for k in range(len(pictures))]), dict(sorted(wrong.items()))
+
+
+def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -> np.ndarray:
+    """Return slice `k`, interpolated between the nearest of the `whole` ones if it is not among them."""
+    after = int(np.searchsorted(whole, k))
+    above, below = whole[max(after - 1, 0)], whole[min(after, len(whole) - 1)]
+    share = (k - above) / (below - above) if below > above else 0.0
+    return (
+        pictures[k]
+        if whole[after : after + 1] == k
+        else cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
+    )
+
+
+def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
+    """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds something already.
+    """
+    check_voxels(voxels)
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: give a new folder for the slices")
+    with renamed(folder) as partial:
+        partial.mkdir()
+
+        def encode(k: int) -> None:
+            write_slice(partial, k, voxels[k], quality)
+
+        for_each(encode, len(voxels))
+    return folder
+
+
+def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) -> None:
+    """Write one `(y, x)` uint8 picture as slice `k` of a folder."""
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    (folder / f"slice_{k:04d}.jpg").write_bytes(data)
+
+
+def _has_end(path: Path, length: int = 64) -> bool:
+    """True if a picture is not cut short; all of it is read only if its last bytes do not say so."""
+    end = b"IEND" if path.suffix.lower() == ".png" else END_OF_JPEG
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - length))
+        return end in file.read() or end in path.read_bytes()
+
+
+def _read_slice(path: Path) -> np.ndarray:
+    """Return one `(y, x)` slice; OpenCV before 4.13 fills up a JPEG that is cut short and says nothing."""
+    data, kind = path.read_bytes(), path.suffix.lower()
+    if kind == ".png":
+        return _read_png(path, data)
+    if kind not in (".jpg", ".jpeg"):
+        raise ValueError(f"{path} is a slice of the kind {kind}: save all of them as one TIFF stack, or as PNG")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
+    if picture is None or not data.startswith(b"\xff\xd8"):
+        what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again"
+        raise ValueError(f"{path} is cut short or no JPEG file: {what}")
+    if picture.ndim != 2:
+        raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
+    if b"Exif\0\0" in data[:4096]:
+        with Image.open(io.BytesIO(data)) as file:
+            if (turn := file.getexif().get(ORIENTATION, 1)) != 1:
+                raise ValueError(f"{path} says that it is to be turned (EXIF orientation {turn}): save it as it is")
+    return picture
+
+
+def _read_png(path: Path, data: bytes) -> np.ndarray:
+    """Return one `(y, x)` slice of 8 or 16 bits."""
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            file.load()
+            kind, mode, picture = file.format, file.mode, np.asarray(file)
+    except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
+        raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
+    if kind != "PNG" or mode not in GREY:
+        raise ValueError(f"{path} is a {kind} picture of mode {mode}: save the slices as grey PNG of 8 or 16 bits")
+    return picture.astype(GREY[mode])

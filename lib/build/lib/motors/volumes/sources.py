@@ -1,0 +1,93 @@
+"""Which tomograms are meant by paths: files, folders of slices, folders of files, patterns."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from motors.volumes.formats import ENDINGS
+from motors.workspace.files import visible
+
+PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
+
+
+def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
+    """Return the tomograms that paths mean, by name, and a sentence on each folder whose other files were left alone.
+
+    Parameters
+    ----------
+    paths : a file is a tomogram whatever it is called; a folder is one if it is an OME-Zarr or holds pictures, and
+        otherwise stands for the tomograms in it; what does not exist may be a pattern such as `*.mrc`
+    recursive : look for tomograms in the folders of folders too
+
+    Returns
+    -------
+    Paths by name: that of the file without its ending, with the folder's before it where several would be called alike
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path does not exist, or a folder holds no tomogram.
+    """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    notes: list[str] = []
+    found = dict.fromkeys(path.absolute() for each in paths for path in _meant(each, recursive, notes))
+    names = {path: _name(path) for path in found}
+    counts = Counter(names.values())
+    names = {path: f"{path.parent.name}_{name}" if counts[name] > 1 else name for path, name in names.items()}
+    counts = Counter(names.values())
+    if alike := next((path for path, name in names.items() if counts[name] > 1), None):
+        raise ValueError(
+            f"several tomograms would be called {names[alike]}, one is {alike}: rename them, or take them alone"
+        )
+    return {name: path for path, name in names.items()}, notes
+
+
+def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
+    """Yield the tomograms that one path means."""
+    place = Path(path)
+    if place.is_file() or (place.is_dir() and _is_tomogram(place)):
+        yield place
+    elif place.is_dir():
+        found, others = _inside(place, recursive)
+        if not found:
+            below = "" if recursive else ", or look below it with recursive (--recursive)"
+            raise FileNotFoundError(f"{place} holds no tomogram: give files ending in {' '.join(ENDINGS)}{below}")
+        if others:
+            notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
+        yield from found
+    else:
+        matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
+        if not matches:
+            raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
+        for match in visible(map(Path, matches)):
+            yield from _meant(match, recursive, notes)
+
+
+def _inside(folder: Path, recursive: bool) -> tuple[list[Path], int]:
+    """Return the tomograms in a folder, and how many other files there are."""
+    found, others = [], 0
+    for path in sorted(visible(folder.iterdir())):
+        if _is_tomogram(path):
+            found.append(path)
+        elif path.is_dir() and recursive:
+            more, left = _inside(path, recursive)
+            found, others = found + more, others + left
+        else:
+            others += path.is_file()
+    return found, others
+
+
+def _is_tomogram(path: Path) -> bool:
+    """Return whether a file is called as tomograms are, or a folder is one."""
+    if path.is_dir() and not path.name.lower().endswith(".zarr"):
+        return any(file.suffix.lower() in PICTURES for file in visible(path.iterdir()))
+    return path.name.lower().endswith(ENDINGS)
+
+
+def _name(path: Path) -> str:
+    """Return the name of a tomogram: without the ending, if it has one."""
+    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
+    return path.name[: -len(max(endings, key=len))] if endings else path.name if path.is_dir() else path.stem

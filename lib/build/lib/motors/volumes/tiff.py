@@ -1,0 +1,184 @@
+"""TIFF files of any program: one volume, its axes, grey levels and spacing as the file states them."""
+
+from __future__ import annotations
+
+import math
+import struct
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from motors.volumes.axes import Stored
+from motors.volumes.tomogram import check_memory
+from motors.volumes.units import in_angstrom, parsing
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # photometric interpretations of grey levels
+OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
+OME_TYPES |= {"float": "f4", "double": "f8"}
+ALPHA = (1, 2)  # extra samples that are transparency
+FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
+
+
+def read_tiff(path: Path, image: int | None = None) -> Stored:
+    """Return the volume of a TIFF file; the voxels stay on disk if they are neither compressed nor in pieces.
+
+    Parameters
+    ----------
+    path : of a plain stack, or one with metadata of ImageJ, OME or tifffile
+    image : which of several images, from 0; the only one by default
+
+    Raises
+    ------
+    ValueError
+        If pages or parts of them are missing, images are several and none is chosen, or they are coloured.
+    """
+    _check_chain(path)
+    with parsing(tifffile.TiffFileError):
+        file = tifffile.TiffFile(path)
+        if len(file.series) > 1 and {(each.kind, each.shape, len(each.shape)) for each in file.series} == {
+            ("shaped", file.series[0].shape, 2)
+        }:  # written page by page: one volume, although tifffile describes each page as an image
+            file.close()
+            file = tifffile.TiffFile(path, is_shaped=False)
+    with file:
+        with parsing(tifffile.TiffFileError):
+            series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
+            ome, imagej = file.ome_metadata, file.imagej_metadata or {}
+        if image is None and len(series) > 1:
+            shapes = ", ".join(str(each.shape) for each in series[:4])
+            raise ValueError(f"it holds {len(series)} images ({shapes}): choose one, image=0 to {len(series) - 1}")
+        if not 0 <= (image or 0) < len(series):
+            raise ValueError(f"it holds {len(series)} images, there is no image={image}: choose one from 0 on")
+        chosen = series[image or 0]
+        _check_parts(chosen, imagej)
+        pixels = _pixels(ome, image or 0, len(series)) if ome else {}
+        with parsing(tifffile.TiffFileError):
+            voxels = _voxels(path, chosen)
+        voxels, axes = _grey(_typed(voxels, pixels.get("Type")), chosen.keyframe, chosen.axes)
+        names = [f"PhysicalSize{axis}" for axis in "ZYX"]
+        sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
+        return Stored(voxels, axes.lower(), in_angstrom(sizes if ome else _sizes(file, imagej)))
+
+
+def _check_chain(path: Path) -> None:
+    """Raise a ValueError if a file is no TIFF, or its chain of pages leads out of it: the rest would go unnoticed."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(start[:2])
+        version = struct.unpack(f"{order}H", start[2:4])[0] if order and len(start) == 16 else 0
+        if version not in FORMS:
+            raise ValueError("it is no TIFF file: copy it again, or give it the ending that it should have")
+        count, entry, link = FORMS[version]
+        position, pages = struct.unpack_from(order + link, start, 4 if version == 42 else 8)[0], set()
+        while position:
+            file.seek(position)
+            head = file.read(struct.calcsize(count))
+            many = struct.unpack(order + count, head)[0] if len(head) == struct.calcsize(count) else size
+            follows = position + len(head) + many * entry
+            if position in pages or follows + struct.calcsize(link) > size:
+                raise ValueError(f"it breaks off after {len(pages)} pages, it is cut short: copy it again")
+            pages.add(position)
+            file.seek(follows)
+            position = struct.unpack(order + link, file.read(struct.calcsize(link)))[0]
+
+
+def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> None:
+    """Raise a ValueError if planes of a series, or pieces of them, are not there; they would be read as zeros."""
+    with parsing(tifffile.TiffFileError):
+        planes = list(series.pages)
+    lost = sum(page is None for page in planes)
+    if lost:
+        raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
+    here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
+    if series.kind == "imagej" and imagej.get("images", here) != here:
+        raise ValueError(f"it says that it has {imagej['images']} planes, {here} are there: copy it again")
+    if series.dataoffset is not None:
+        ends, sizes = [series.dataoffset + series.nbytes], [1]
+    else:
+        ends = chain.from_iterable(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)) for page in planes)
+        sizes = chain.from_iterable(page.databytecounts for page in planes)
+    if max(ends) > min(page.parent.filehandle.size for page in planes[:1]) and not series.is_multifile:
+        raise ValueError("it is shorter than its pages need: copy it again")
+    if min(sizes) == 0:
+        raise ValueError("pieces of its pages are missing: copy it again, or write it without leaving any out")
+
+
+def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """Return the numbers of a series, as they lie on disk if that is possible."""
+    if series.dataoffset is not None and not series.is_multifile:
+        order = series.keyframe.parent.byteorder
+        return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
+    check_memory(series.nbytes)
+    try:
+        return series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        return _by_pillow(path, series, str(error))
+
+
+def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.ndarray:
+    """Return a compressed series by the library that torchvision brings along; `reason` says why it is needed."""
+    numbers, planes = [page.index for page in series.pages], []
+    with Image.open(path) as file:
+        for number in numbers:
+            file.seek(number)
+            planes.append(np.asarray(file))
+    voxels = np.asarray(planes)
+    if voxels.size != math.prod(series.shape) or voxels.dtype.itemsize != series.dtype.itemsize:
+        raise ValueError(f"{reason}: pip install imagecodecs")
+    return voxels.reshape(series.shape)
+
+
+def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str) -> tuple[np.ndarray, str]:
+    """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
+    kind = int(page.photometric)
+    if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
+        if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
+            voxels, axes = voxels.take(0, axes.index("S")), axes.replace("S", "")
+    if kind == WHITE_IS_ZERO:
+        voxels = -voxels if voxels.dtype.kind == "f" else np.invert(voxels)
+    elif kind == PALETTE:
+        levels = np.asarray(page.colormap)
+        if not (levels == levels[0]).all():
+            raise ValueError("it has a palette of colours: save it in grey levels")
+        voxels = (levels[0] >> 8).astype(np.uint8)[voxels]
+    elif kind != BLACK_IS_ZERO:
+        raise ValueError(f"it is a colour picture ({page.photometric.name}): save it in grey levels")
+    return voxels, axes
+
+
+def _typed(voxels: np.ndarray, stated: str | None) -> np.ndarray:
+    """Return integers as of the type that OME metadata state, where the tags of the file know only their size."""
+    if stated not in OME_TYPES:
+        return voxels
+    wanted = np.dtype(OME_TYPES[stated])
+    if wanted == voxels.dtype.newbyteorder("="):
+        return voxels
+    if wanted.kind not in "iu" or voxels.dtype.kind not in "iu" or wanted.itemsize != voxels.dtype.itemsize:
+        raise ValueError(f"its OME metadata say {stated}, its pages hold {voxels.dtype}: write it again")
+    return voxels.view(wanted.newbyteorder(voxels.dtype.byteorder))
+
+
+def _pixels(metadata: str, number: int, images: int) -> dict[str, str]:
+    """Return what OME metadata say about an image."""
+    with parsing():
+        root = ElementTree.fromstring(metadata)
+    found = root.findall(".//{*}Pixels")
+    if root.find(".//{*}BinaryOnly") is not None or len(found) != images:
+        raise ValueError(f"its OME metadata describe {len(found)} images, {images} are in it: give the file with all")
+    return dict(found[number].attrib)
+
+
+def _sizes(file: tifffile.TiffFile, imagej: dict[str, Any]) -> list[tuple[Any, str | None]]:
+    """Return the sizes of a voxel along z, y, x with their unit, as ImageJ states them."""
+    tags = file.pages[0].tags
+    per_unit = [tags[axis].value for axis in ("YResolution", "XResolution") if axis in tags]  # fractions
+    sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in per_unit)]
+    return [(size, imagej.get("unit")) for size in sizes]

@@ -1,0 +1,100 @@
+"""What a tomogram is, and how its planes are worked on side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from motors.geometry import Shape
+
+THREADS = 8  # as the original solution read slices; numpy and OpenCV let other threads run while they work
+MOTOR = 450.0  # ångström: what a motor measures across, which a tomogram is not smaller than
+THICKEST = 10_000.0  # ångström: through thicker ice hardly an electron comes
+WIDEST = 100_000.0  # ångström: wider than any detector at the magnification of tomograms
+FLAT = 1.5  # times longer than another axis that z may be: ice is thin along z
+
+
+class TomogramWarning(UserWarning):
+    """Something about a tomogram that may be meant, but is worth a look."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tomogram:
+    """One reconstructed volume with its spacing.
+
+    Parameters
+    ----------
+    name : what tables call it
+    voxels : `(z, y, x)` uint8; may be a read-only memory map
+    spacing : ångström per voxel along every axis; None if nobody knows
+
+    Raises
+    ------
+    ValueError
+        If the voxels or the spacing are something else.
+    """
+
+    name: str
+    voxels: np.ndarray
+    spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        check_voxels(self.voxels)
+        if self.spacing is not None:
+            check_spacing((self.spacing,))
+
+
+def check_voxels(voxels: np.ndarray) -> None:
+    """Raise ValueError unless these are `(z, y, x)` grey levels."""
+    if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype != np.uint8:
+        raise ValueError(f"voxels are {voxels.shape} {voxels.dtype}, not (z, y, x) uint8: convert them with to_uint8")
+
+
+def check_spacing(spacing: tuple[float, ...]) -> None:
+    """Raise ValueError unless all these are numbers, and lengths."""
+    if not all(isinstance(length, Real) and not isinstance(length, bool | np.bool) for length in spacing):
+        shown = spacing[0] if len(spacing) == 1 else spacing
+        raise ValueError(f"spacing is {shown!r}, not a number: give ångström per voxel, such as 13.1")
+    if not all(math.isfinite(length) and length > 0 for length in spacing):
+        raise ValueError(f"spacing {spacing} is not above zero throughout: give ångström per voxel")
+
+
+def check_memory(size: int) -> None:
+    """Raise ValueError if `size` bytes are more than this machine has left, where it says how much that is (Linux)."""
+    about = Path("/proc/meminfo")
+    lines = about.read_text(encoding="ascii").splitlines() if about.is_file() else []
+    left = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    if left and size > left[0]:
+        raise ValueError(f"it takes {size / 2**30:.1f} GiB of memory, {left[0] / 2**30:.1f} are left: bin it first")
+
+
+def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list[str]:
+    """Return what is odd about a tomogram of this `(z, y, x)` shape and spacing in ångström, a sentence each.
+
+    The shape if z is not the thinnest axis, unless somebody has `chosen` which axis is z; the spacing if a motor has no
+    room, or ice could not be so thick.
+    """
+    found, (z, y, x) = [], shape
+    if z >= FLAT * min(y, x) and not chosen:
+        thin = "y" if y <= x else "x"
+        order = "yzx" if thin == "y" else "yxz"
+        found.append(f"its thin axis is {thin}, not z, in {shape}: say axes='{order}' if {thin} is the depth")
+    if spacing is not None and (min(shape) * spacing < MOTOR or z * spacing > THICKEST or max(y, x) * spacing > WIDEST):
+        sides = " x ".join(f"{side * spacing / 10:.4g}" for side in shape)
+        why = "a motor alone is 45" if min(shape) * spacing < MOTOR else "no ice is that thick"
+        found.append(f"at a spacing of {spacing:g} Å it measures {sides} nm, {why}: give the true one as spacing=")
+    return found
+
+
+def for_each(work: Callable[[int], Any], count: int) -> None:
+    """Call `work` with 0, 1, ..., `count` - 1 in threads; the first exception comes out again."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(work, range(count)):
+            pass

@@ -1,0 +1,38 @@
+"""Lengths that files state in units of their own, and what libraries raise on files that are damaged."""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree
+
+from motors.geometry import Spacing
+
+ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "\\u00c5": 1, "pm": 0.01, "picometer": 0.01}
+ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
+ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"), 10_000)
+ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "m": 10**10, "inch": 2.54e8}
+
+# What parsers and decompressors of foreign bytes raise, beside ValueError and OSError, where those have changed.
+DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError)
+DAMAGE += (struct.error, zlib.error, tokenize.TokenError, SyntaxError, ElementTree.ParseError)
+
+
+@contextmanager
+def parsing(*more: type[Exception]) -> Iterator[None]:
+    """Make a ValueError of what a library raises on damaged bytes; only calls of libraries belong inside."""
+    try:
+        yield
+    except (*DAMAGE, *more) as error:
+        raise ValueError(f"it is damaged ({error!r:.200}): copy it again") from error
+
+
+def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
+    """Return sizes along z, y, x, each with its unit, as a spacing; None unless all are known."""
+    if len(sizes) != 3 or any(size is None or (unit or "").strip().casefold() not in ANGSTROM for size, unit in sizes):
+        return None
+    return tuple(float(size) * ANGSTROM[unit.strip().casefold()] for size, unit in sizes)

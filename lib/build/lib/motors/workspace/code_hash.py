@@ -1,0 +1,104 @@
+"""Which code a notebook runs: its own cells and, through its imports, a part of the library."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LIBRARY = Path(__file__).parents[1]
+SILENT = ("former", "cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
+
+
+def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
+    """Return a hash of what decides what a notebook does: its parameters, its code and the library behind that.
+
+    Outputs, prose, comments, docstrings and line breaks do not count, nor do modules that the notebook never reaches
+    and those that compute nothing.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    parts = [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    behind = library_behind("\n".join(code for code, _ in parts))
+    content = [[(bare(code), rest) for code, rest in parts], behind, parameters]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def code_of(*modules: str) -> dict[str, str]:
+    """Return hashes of these modules' code and of the library's modules behind them, by name without `motors.`.
+
+    Parameters
+    ----------
+    modules : full names; those that are not the library's are passed over
+    """
+    behind = library_behind("\n".join(f"import {name}" for name in modules if name.startswith(LIBRARY.name)))
+    names = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in behind}
+    return {
+        names[path]: hashlib.sha256(code.encode()).hexdigest()[:16] for path, code in sorted(behind.items()) if code
+    }
+
+
+def library_behind(code: str) -> dict[str, str]:
+    """Return the library's files that Python `code` imports, and those that they import, as bare code by name."""
+    found: dict[str, str] = {}
+    waiting = [(code, "")]
+    while waiting:
+        for name in _imports(*waiting.pop()):
+            for file in _files(name):
+                key = file.relative_to(LIBRARY).as_posix()
+                if key not in found and not _is_silent(key):
+                    text = file.read_text(encoding="utf-8")
+                    found[key] = bare(text)
+                    waiting.append((text, ".".join(file.parent.relative_to(LIBRARY.parent).parts)))
+    return found
+
+
+def bare(code: str) -> str:
+    """Return Python `code` without comments and docstrings, in one layout."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return ast.unparse(tree)
+
+
+def _is_silent(path: str) -> bool:
+    """True for a module of a room that computes nothing."""
+    name = path.removesuffix(".py").replace("/", ".")
+    return any(name == room or name.startswith(f"{room}.") for room in SILENT)
+
+
+def _python(cell: str) -> tuple[str, str]:
+    """The Python of a cell, and what is IPython's own language or another altogether: magics, a cell of bash."""
+    lines = cell.splitlines()
+    code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+    try:
+        ast.parse(code)
+    except SyntaxError:
+        return "", cell
+    return code, "\n".join(line for line in lines if line.startswith("%%"))
+
+
+def _imports(code: str, package: str) -> Iterator[str]:
+    """Full names that `code`, which is part of `package`, imports; some are objects, not modules."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _files(name: str) -> Iterator[Path]:
+    """The library's files that are run when `name` is imported: the module and the packages on the way to it."""
+    parts = name.split(".")
+    if parts[0] == LIBRARY.name:
+        for length in range(1, len(parts) + 1):
+            path = LIBRARY.parent.joinpath(*parts[:length])
+            yield from (file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file())

@@ -1,0 +1,116 @@
+"""Files written whole or not at all, and what says which code made them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+log = logging.getLogger(__name__)
+LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of Windows, macOS, NAS and Linux
+
+
+def write_json(path: Path | str, content: Any) -> Path:
+    """Write `content` as indented JSON under a temporary name, rename it to `path` and return that path.
+
+    Raises
+    ------
+    ValueError
+        If `content` holds NaN or an infinite number, which JSON has no word for.
+    """
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
+    """Write `frame` as CSV without its index under a temporary name, rename it to `path` and return that path."""
+    return write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def write_text(path: Path | str, text: str) -> Path:
+    """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
+    return [path for path in paths if not (path.name.startswith(".") or path.name.endswith("~") or path.name in LITTER)]
+
+
+def sha256(path: Path | str) -> str:
+    """Return the SHA-256 of the file `path`, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def renamed(path: Path) -> Iterator[Path]:
+    """Lend a temporary path beside `path` and rename it in the end, so that nobody meets a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+
+
+def listed(text: str) -> list[Path]:
+    """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
+    return [Path(text)] if Path(text).is_file() else [Path(each) for each in shlex.split(text)]
+
+
+@contextmanager
+def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
+    """Hold the file `path`, made if necessary; the operating system lets go when this process is dead.
+
+    On a file system without locks, as some of clusters, it is not held, and the log says so.
+
+    Parameters
+    ----------
+    path : a file that is there for nothing else
+    patience : seconds to wait for somebody else who holds it
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody else still holds it.
+    """
+    deadline = time.monotonic() + patience
+    with open(path, "w", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                    raise
+                log.warning("%s cannot be locked (%s): do not start the same twice", path.parent, error.strerror)
+                break
+        yield lock

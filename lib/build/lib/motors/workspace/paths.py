@@ -1,0 +1,283 @@
+"""Where datasets and outputs live, at home and on Kaggle."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from motors.workspace.files import write_json
+from motors.workspace.provenance import commit, versions
+from motors.workspace.tags import canonical_tag
+
+COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
+PROFILES = ("smoke", "demo", "full")
+PACKAGED = "motors-weights"  # dataset with what other notebooks made, in their folders
+KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: another folder than /kaggle, for rehearsals
+STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <notebook>/<run>
+IDENTITY = "run.json"  # in the folder of a run: which run it is
+MARK = "finished"  # beside it: the last execution succeeded
+USUAL = {"experiment": "", "fold": 0, "tag": ""}  # of notebooks that do not train
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders of the project on this machine; `find` makes it.
+
+    The folder name at home is the folder name on Kaggle: `kaggle_datasets/<slug>` is `/kaggle/input/<slug>`
+    (or below `datasets/<owner>` or `competitions` there), and `outputs` is `/kaggle/working`.
+    """
+
+    root: Path
+    outputs: Path
+    inputs: tuple[Path, ...]  # folders that hold datasets by slug: the first one wins, and new ones are made there
+
+    def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
+        """Return the folder of the dataset called `slug`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none; the sentence says where it was looked for and gives `hint`, what to do about it.
+        """
+        for folder in self.inputs:
+            if (folder / slug).is_dir():
+                return folder / slug
+        places = ", ".join(str(folder / slug) for folder in self.inputs)
+        raise FileNotFoundError(f"dataset {slug} is missing, looked for {places}: {hint}")
+
+    def new_dataset(self, slug: str) -> Path:
+        """Return the folder to write the dataset called `slug` to; made if it is not there."""
+        folder = self.inputs[0] / slug
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def run(
+        self, notebook: str, profile: str, seed: int = 0, experiment: str = "", fold: int | None = None, tag: str = ""
+    ) -> Run:
+        """Return the named run of a notebook; makes no folder.
+
+        Parameters
+        ----------
+        notebook : its name, without .ipynb
+        profile : smoke, demo or full
+        seed : of everything random
+        experiment : of a training notebook: another one than its own. In the demo, "resnet50_demo" is
+            "resnet50"
+        fold : held out; None is 0
+        tag : what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word
+
+        Raises
+        ------
+        ValueError
+            If there is no such profile, or the name of the experiment cannot be part of a folder's.
+        """
+        if profile not in PROFILES:
+            raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+        experiment = experiment.removesuffix(f"_{profile}") or _own_experiment(notebook)
+        if not re.fullmatch(r"(?!(fold|seed)-?\d+$)[\w.+]*", experiment, re.ASCII):
+            raise ValueError(f"{notebook}: {experiment!r} cannot name an experiment: write letters, digits, _ . and +")
+        return Run(self, notebook, profile, int(seed), experiment, int(fold or 0), canonical_tag(tag))
+
+    def run_of(self, notebook: str, parameters: Mapping[str, Any]) -> Run:
+        """Return the run that a notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET name; others do not."""
+        names = {"seed": "SEED", "experiment": "EXPERIMENT", "fold": "FOLD", "tag": "SET"}
+        given = {name: parameters[parameter] for name, parameter in names.items() if parameter in parameters}
+        return self.run(notebook, parameters["PROFILE"], **given)
+
+    def runs(self, notebook: str, profile: str | None = None, seed: int | None = None) -> list[Run]:
+        """Return the runs of a notebook that have left a folder, sorted by name; with `profile`, `seed` only those."""
+        found = []
+        for folder in sorted((self.outputs / notebook).glob("*")):
+            files = [folder / name for name in (IDENTITY, "record.json", "provenance.json")]  # the others: before 0.2
+            if file := next((file for file in files if file.is_file()), None):
+                about = json.loads(file.read_text(encoding="utf-8"))
+                given = {name: about[name] for name in ("experiment", "fold", "tag") if name in about}
+                run = self.run(notebook, about["profile"], about["seed"], **given)
+                if profile in (None, run.profile) and seed in (None, run.seed) and run.folder == folder:
+                    found.append(run)
+        return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one notebook: what it is called, where it reads and where it writes; made by `Workspace.run`."""
+
+    workspace: Workspace
+    notebook: str
+    profile: str
+    seed: int = 0
+    experiment: str = ""  # of a training notebook; in the size of the profile
+    fold: int = 0
+    tag: str = ""  # what else differs
+    opened: bool = field(default=False, compare=False, repr=False)  # by a notebook, which will write to it
+
+    @property
+    def name(self) -> str:
+        """The profile and whatever is not usual: "demo", "demo-seed1", "full-resnet50-fold2-seed1-steps=200"."""
+        parts = [self.experiment if self.experiment != _own_experiment(self.notebook) else ""]
+        parts += [f"fold{self.fold}" if self.fold else "", f"seed{self.seed}" if self.seed else "", self.tag]
+        return "-".join([self.profile, *filter(None, parts)])
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the name: notebook, profile, seed, experiment, fold, tag."""
+        return {name: getattr(self, name) for name in ("notebook", "profile", "seed", "experiment", "fold", "tag")}
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this run, whether it exists or not."""
+        return self.workspace.outputs / self.notebook / self.name
+
+    @property
+    def output(self) -> Path:
+        """Folder that this run writes to; made if it is not there, and from now on no longer what its record says."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / IDENTITY).is_file():
+            write_json(self.folder / IDENTITY, self.identity)
+        if self.opened and not os.environ.get(STRICT):
+            self._outdate()
+        return self.folder
+
+    def _outdate(self) -> None:
+        """Mark the record of an earlier strict execution: what writes here now leaves none."""
+        (self.folder / MARK).unlink(missing_ok=True)
+        file = self.folder / "record.json"
+        record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"status": "stale"}
+        if record["status"] != "stale":
+            error = f"written to without the strict runner; before that, {record['status']}"
+            write_json(file, record | {"status": "stale", "error": error})
+
+    def input(self, notebook: str, name: str | None = None) -> Path:
+        """Return the output folder of another notebook.
+
+        Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`.
+
+        Parameters
+        ----------
+        notebook : its name
+        name : of the run; by default that of this profile and this seed
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is neither.
+        """
+        name = name or self.workspace.run(notebook, self.profile, self.seed).name
+        folder = self.workspace.outputs / notebook / name
+        packaged = [inputs / PACKAGED / notebook / name for inputs in self.workspace.inputs]
+        found = next((path for path in (folder, *packaged) if path.is_dir()), None)
+        if found is None:
+            raise FileNotFoundError(f"run {notebook} first: {self.notebook} reads {folder}, which is missing")
+        return found
+
+    @property
+    def competition_slug(self) -> str:
+        """The dataset that is the competition: the real one in the profile "full", a simulated one otherwise."""
+        return COMPETITION if self.profile == "full" else f"motors-simulated-{replace(self, **USUAL).name}"
+
+    @property
+    def competition(self) -> Path:
+        """Folder of the competition's data.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is missing. The notebook that simulates a competition asks
+            `new_dataset(run.competition_slug)` for its folder instead.
+        """
+        hint = f"download the competition {COMPETITION}" if self.profile == "full" else "run 00_start_here first"
+        return self.workspace.dataset(self.competition_slug, hint=hint)
+
+    def stamp(self, **extra: Any) -> dict[str, Any]:
+        """Return what made a file: the run, commit, versions and time, and what is given in `extra`."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        return {
+            **self.identity,
+            "run": self.name,
+            **commit(self.workspace.root),
+            "versions": versions(),
+            "time": time,
+            **extra,
+        }
+
+
+def find(start: Path | str | None = None) -> Workspace:
+    """Return the workspace around the folder `start`, by default the current one.
+
+    At home that is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, which has
+    `/kaggle/input`, there need not be one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    start = Path(start or ".").resolve()
+    kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
+    inputs = _kaggle_inputs(kaggle)
+    for folder in (start, *start.parents):
+        if (folder / "notebooks").is_dir() and (folder / "kaggle_datasets").is_dir():
+            return Workspace(folder, folder / "outputs", (folder / "kaggle_datasets", *inputs))
+    if inputs:
+        return Workspace(kaggle, kaggle / "working", (kaggle / "working", *inputs))
+    raise FileNotFoundError(
+        f"{start} is not inside the workspace: no folder above it holds `notebooks` and `kaggle_datasets`;"
+        " start from the folder that the repository was cloned to"
+    )
+
+
+def open_run(
+    notebook: str, profile: str, seed: int = 0, experiment: str = "", fold: int | None = None, tag: str = ""
+) -> Run:
+    """Return the run that the notebook in the current folder is; called at the top of every notebook.
+
+    A notebook with a parameter EXPERIMENT, FOLD or SET hands it on, see `Workspace.run`.
+
+    Raises
+    ------
+    ValueError
+        As `Workspace.run`, or if the strict runner calls this run by another name: a parameter was not handed on.
+    """
+    run = replace(find().run(notebook, profile, seed, experiment, fold, tag), opened=True)
+    strict = os.environ.get(STRICT, "")
+    if strict.startswith(f"{notebook}/") and strict != f"{notebook}/{run.name}":
+        raise ValueError(
+            f"this is {strict}, not {run.name}: hand PROFILE, SEED, EXPERIMENT, FOLD and SET on to open_run"
+        )
+    return run
+
+
+def _own_experiment(notebook: str) -> str:
+    """The experiment that a training notebook is about: that of 20_train_resnext50 is resnext50."""
+    return notebook.partition("_train_")[2]
+
+
+def dataset(slug: str) -> Path:
+    """Return the folder of the dataset called `slug`, at home or on Kaggle.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    return find().dataset(slug)
+
+
+def new_dataset(slug: str) -> Path:
+    """Return the folder to write the dataset called `slug` to: `kaggle_datasets/<slug>`, on Kaggle in its outputs."""
+    return find().new_dataset(slug)
+
+
+def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
+    """The folders of a Kaggle machine that hold datasets by slug; none elsewhere."""
+    top = kaggle / "input"
+    if not top.is_dir():
+        return ()
+    owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
+    return (top, *owners, top / "competitions")

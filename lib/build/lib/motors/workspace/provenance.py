@@ -1,0 +1,150 @@
+"""What made a result: its inputs, the commit and the versions of the packages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from motors.workspace.files import write_json
+
+INPUTS = "inputs.json"
+ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
+PACKAGES = ("motors", "torch", "torchvision", "numpy", "pandas", "timm", "lightning", "papermill", "snakemake")
+
+
+def commit(root: Path) -> dict[str, Any]:
+    """Return `{"commit": hash, "changed": bool}` of the code in `root`; both are None where git does not know it.
+
+    `changed` says that `lib` or `notebooks` differ from that commit.
+    """
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(root), *arguments]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:  # a machine without git, as Kaggle's
+            return None
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    head, changes = git("rev-parse", "--verify", "HEAD"), git("status", "--porcelain", "--", "lib", "notebooks")
+    return {"commit": head, "changed": None if head is None or changes is None else changes != ""}
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that decide results; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What decides an artifact, kept as `inputs.json` beside it.
+
+    Parameters
+    ----------
+    settings : what JSON can say
+    code : hashes of modules by name, see `code_hash.code_of`
+    upstream : digests of what it was made from, by what a reader calls it: "label table", "volume tomo_x"
+    noted : what saves reading something again; decides nothing
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that decides."""
+        return hashlib.sha256(json.dumps(asdict(self) | {"noted": 0}, sort_keys=True).encode()).hexdigest()
+
+
+def write_inputs(place: Path, inputs: Inputs) -> Path:
+    """Write what the artifact in the folder `place` was made from, or to `place` if that ends in .json."""
+    return write_json(_file(place), asdict(inputs))
+
+
+def read_inputs(place: Path) -> Inputs | None:
+    """Return what the artifact in a folder was made from; None if nothing says so.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    file = _file(place)
+    if not file.is_file():
+        return None
+    try:
+        return Inputs(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({error}): make what lies beside it again") from None
+
+
+def digest(place: Path) -> str:
+    """Return a hash of what the artifact in a folder was made from, for what is made from that.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing says so.
+    """
+    inputs = read_inputs(place)
+    if inputs is None:
+        raise FileNotFoundError(
+            f"there is no {INPUTS} in {place}, which is of an older version: run its notebook again"
+        )
+    return inputs.digest
+
+
+def differences(place: Path, inputs: Inputs) -> list[str]:
+    """Return what differs between the inputs of the artifact in a folder and `inputs`, each in a few words.
+
+    Where the environment variable MOTORS_ACCEPT_CODE is 1, other code is accepted: the hashes of the old code go into
+    what is noted, those of the new take their place. An artifact that says nothing, as those of version 0.1, is then
+    taken for one of `inputs`.
+    """
+    there, accept = read_inputs(place), os.environ.get(ACCEPT) == "1"
+    if there is None and accept:
+        write_inputs(place, replace(inputs, noted=inputs.noted | {"accepted code": [None]}))
+    if there is None:
+        return [] if accept else [f"it has no {INPUTS}"]
+    here = Inputs(**json.loads(json.dumps(asdict(inputs))))  # tuples are lists there
+    found = [f"{name} is {old!r} there, {new!r} here" for name, old, new in _changed(there.settings, here.settings)]
+    found += [_words(f"the {name}", old, new) for name, old, new in _changed(there.upstream, here.upstream)]
+    code = [name for name, *_ in _changed(there.code, here.code)]
+    if code and accept:
+        accepted = [*there.noted.get("accepted code", []), there.code]
+        write_inputs(place, replace(there, code=here.code, noted=there.noted | {"accepted code": accepted}))
+        return found
+    return found + ([f"the code of {', '.join(code[:3])}{', ...' * (len(code) > 3)}"] if code else [])
+
+
+def _changed(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Names whose values differ, with both; None where there is none."""
+    for name in dict.fromkeys([*there, *here]):
+        if there.get(name) != here.get(name):
+            yield name, there.get(name), here.get(name)
+
+
+def _words(name: str, old: str | None, new: str | None) -> str:
+    """Say what became of an input."""
+    return f"{name} (new)" if old is None else f"{name} (gone)" if new is None else name
+
+
+def _file(place: Path) -> Path:
+    """Where inputs are noted."""
+    return place if place.suffix == ".json" else place / INPUTS
