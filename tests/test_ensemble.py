@@ -320,3 +320,35 @@ def test_only_the_proportions_of_votes_count(way, votes):
     weights = {("one", "zyx"): votes, ("two", "zyx"): votes}
     fused = combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
     np.testing.assert_allclose(matching.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["distance", "boxes"])
+def test_the_radius_is_that_of_each_tomograms_spacing(way):
+    """Candidates 62 voxels apart: 620 Å at 10 Å, one motor; 1222 Å at 19.7 Å, two."""
+    rows = [(name, 31.0, 40.5, x, 0.6, run) for name in "ab" for x, run in ((20.0, "one"), (82.0, "two"))]
+    weights = dict.fromkeys((("one", "zyx"), ("two", "zyx")), 1.0)
+    fused = combine(way, table(*rows), weights=weights, spacings={"a": 10.0, "b": 19.7}, output="")
+    assert fused["tomo_id"].tolist() == ["a", "b", "b"]
+    np.testing.assert_allclose(fused["score"], [0.6, 0.3, 0.3], rtol=1e-5)
+
+
+def test_rows_of_minus_one_never_vote_and_what_reaches_the_limit_does():
+    """However high their score, with one coordinate of -1 or three; a score of exactly `skip` is no lower than it."""
+    rows = [("a", -1, -1, -1, 0.9, "one"), ("a", -1, 30, 40, 0.9, "two"), ("a", 21.5, 30, 40, 0.2, "one")]
+    fused = wbf.fuse(table(*rows), radius_voxels=9, weights={("one", "zyx"): 1.0}, skip=0.2)
+    assert fused[[*POINT, "score"]].to_numpy().tolist() == [[21.5, 30, 40, 0.2]]
+
+
+def test_candidates_of_a_heatmap_keep_1000_angstrom_from_each_other():
+    """Peaks 7 cells of 128 Å apart are one candidate, peaks 8 cells apart two."""
+    cells = np.zeros((3, 5, 22))
+    cells[1, 2, [3, 10, 18]] = 0.9, 0.8, 0.7
+    found = grid(cells).candidates("a", "one", "zyx", threshold=0.1)
+    np.testing.assert_allclose(found["score"], [0.9, 0.7], rtol=1e-6)
+
+
+def test_a_mean_of_heatmaps_weighs_them_and_one_vote_of_two_halves_a_score():
+    """By hand: 0.9 and 0.3 with the weights 3 and 1 are 0.75."""
+    grids = {("one", "zyx"): grid(np.full((2, 3, 4), 0.9)), ("two", "zyx"): grid(np.full((2, 3, 4), 0.3))}
+    mean = fuse_grids(grids, {("one", "zyx"): 3.0, ("two", "zyx"): 1.0})
+    np.testing.assert_allclose(mean.cells, 0.75, rtol=1e-6)
