@@ -207,7 +207,9 @@ def compare(
     one: Annotated[str, Argument(help="a run, such as 20_train_resnext50/demo")],
     other: Annotated[str, Argument(help="another one")],
 ) -> None:
-    """Compare two trained networks on the tomograms that neither has seen.
+    """Compare two trained networks.
+
+    On the tomograms that neither has seen.
 
     The tomograms that changed sides, and a paired bootstrap of the difference.
     """
