@@ -89,13 +89,14 @@ def test_the_spacing_that_is_given_goes_before_the_tomogram_s_own_and_a_contradi
 @pytest.mark.parametrize("stated", [0.0, 1.0, (13.1, 20.0, 13.1)])
 def test_the_spacing_that_is_given_goes_before_what_a_file_states(tmp_path, stated):
     """Also where the file states none, or one for each axis; the contradiction is said."""
-    mrcfile.write(tmp_path / "ball.mrc", np.zeros((24, 40, 56), np.int16), voxel_size=stated)
+    noise = np.random.default_rng(0).integers(0, 999, (24, 40, 56)).astype(np.int16)
+    mrcfile.write(tmp_path / "ball.mrc", noise, voxel_size=stated)
     detector = Detector(brightness, SOLID)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         ready = detector.prepare(tmp_path / "ball.mrc", spacing=13.1)
     assert ready.spacing == 13.1 and ready.voxels.shape == (19, 32, 45)
-    assert [("was given and is used" in str(each.message)) for each in said] == [True] * bool(stated)
+    assert any("13.1" in str(each.message) for each in said if "state" in str(each.message)) == bool(stated)
 
 
 def test_one_tomogram_is_repaired_as_many_are_and_it_is_said():
