@@ -287,8 +287,8 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
 
 
 def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
-    """Under 200 KiB; built twice, one hash."""
-    assert library.stat().st_size < 200 * 2**10
+    """Under 250 KiB; built twice, one hash."""
+    assert library.stat().st_size < 250 * 2**10
     assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 
@@ -315,6 +315,8 @@ def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
         "motors/kaggle/client.py",
         "motors/simulate/scene.py",
         "motors/review/widget.py",
+        "motors/visualization/report.py",
+        "motors/evaluation/runs.py",
     } <= left_out
     absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
     for name in inside:

@@ -1,7 +1,0 @@
-"""`python -m motors` is the command `motors`."""
-
-import sys
-
-from motors.cli import main
-
-sys.exit(main())

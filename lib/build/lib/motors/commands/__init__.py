@@ -1,1 +1,0 @@
-"""Commands that come in groups: `motors download ...` and `motors kaggle ...`."""

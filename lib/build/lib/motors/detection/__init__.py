@@ -1,1 +1,0 @@
-"""From a trained network and a tomogram to candidates."""

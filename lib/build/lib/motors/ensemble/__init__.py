@@ -1,1 +1,0 @@
-"""Many candidate lists become one, and a threshold decides which tomograms have a motor."""

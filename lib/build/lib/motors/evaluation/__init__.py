@@ -1,1 +1,0 @@
-"""How good candidates are: the competition's score, curves, intervals."""

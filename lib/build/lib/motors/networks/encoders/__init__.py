@@ -1,1 +1,0 @@
-"""Encoders: every one exposes `channels` and `strides`, finest level first."""

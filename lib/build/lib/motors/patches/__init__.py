@@ -1,1 +1,0 @@
-"""Training samples: which patches of which tomograms, augmented, with their targets."""

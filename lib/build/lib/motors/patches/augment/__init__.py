@@ -1,1 +1,0 @@
-"""Augmentations: what is done to a patch is decided at random, then done."""

@@ -1,1 +1,0 @@
-"""Points as other programs keep them, written and read."""

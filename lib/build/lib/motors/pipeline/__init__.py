@@ -1,1 +1,0 @@
-"""The one strict way to run a notebook, and the graph of all of them."""

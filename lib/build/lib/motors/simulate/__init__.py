@@ -1,1 +1,0 @@
-"""A simulated competition, in exactly the format of the real one."""

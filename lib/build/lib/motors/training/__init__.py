@@ -1,1 +1,0 @@
-"""From an experiment and its samples to averaged weights."""
