@@ -13,6 +13,8 @@ from fake_networks import PLANAR, SOLID, Greedy, Silent, brightness, planar_brig
 from torch.nn.functional import avg_pool3d
 
 from motors.detection.detector import Detector, detect, out_of_memory, source_key
+from motors.experiments import catalogue
+from motors.networks.factory import build
 from motors.volumes import slices
 from motors.volumes.slices import write_slices
 from motors.volumes.tomogram import Tomogram
@@ -195,3 +197,21 @@ def test_the_key_of_a_tomogram_is_in_its_files(stack, tmp_path):
     stack.rename(tmp_path / "moved")
     assert len({first, second, source_key(tmp_path / "moved")}) == 3
     assert source_key(Tomogram("memory", np.zeros((2, 3, 4), np.uint8))) is None
+
+
+@pytest.mark.parametrize("name", ["x3d_m", "maxvit_tiny"])
+def test_backends_find_the_same(name, monkeypatch, tmp_path):
+    """The network itself and the one with less work, which is made once for all tiles; each is asked for by name."""
+    monkeypatch.setenv("MOTORS_CACHE", str(tmp_path))
+    monkeypatch.setattr("motors.detection.backends.available", lambda device: ["eager", "rewritten"])
+    experiment = catalogue.of(name, "smoke")
+    tomogram = Tomogram("ball", np.random.default_rng(0).integers(0, 256, (40, 70, 90), dtype=np.uint8), spacing=40.0)
+    network, found = build(experiment).eval(), {}
+    for backend in ("eager", "rewritten", "auto"):
+        working = Detector(network, experiment, threshold=0.0, most=3, options={"backend": backend, "device": "cpu"})
+        ready = working.prepare(tomogram)
+        found[backend] = working.grids(ready)["zyx"].cells
+        working.grids(ready)
+        assert len(working.made) == (backend != "eager")
+    for backend in ("rewritten", "auto"):
+        np.testing.assert_allclose(found[backend], found["eager"], atol=2e-6)

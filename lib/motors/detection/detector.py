@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from motors.detection import backends
 from motors.detection.engine import Network, heatmap
 from motors.detection.heatmap import Grid
 from motors.detection.tiling import MULTIPLE, cell_strides, plan
@@ -58,7 +59,8 @@ def detect(
     threshold : the lowest score of a candidate
     most : at most so many candidates in a list
     repair : True repairs wrapped intensities first, see `quality_control.repair`; False takes them as they are
-    options : further parameters of `heatmap`
+    options : further parameters of `heatmap`, and `backend`, what computes the network, see `detection.backends`: by
+        default "rewritten", which gives the same bytes every time, while "auto" takes what is fastest here
 
     Returns
     -------
@@ -76,6 +78,11 @@ def detect(
     for finding in ready.findings:
         warnings.warn(f"{ready.name} is {finding.name}: {finding.about}", stacklevel=2)
     return detector.candidates(ready.name, detector.grids(ready))
+
+
+# Options of `heatmap` that decide the tiles, as `plan` calls them.
+PLANNED = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original", "batch": "batch"}
+MANY = 100  # tomograms of this size that a choice of a backend is made for
 
 
 class Ready(NamedTuple):
@@ -109,6 +116,7 @@ class Detector:
     fill: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    made: dict[tuple[Any, ...], Network] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
         """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
@@ -173,8 +181,7 @@ class Detector:
         """Yield options that need less and less memory, each with its name."""
         options = dict(self.options)
         yield "", options
-        names = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original"}
-        tile = plan(shape, self.experiment, **{names[key]: options[key] for key in names if key in options}).tile
+        tile = plan(shape, self.experiment, **{PLANNED[key]: options[key] for key in PLANNED if key in options}).tile
         for _ in range(2):
             smaller = tuple(max(MULTIPLE, side // 2 // MULTIPLE * MULTIPLE) for side in tile)
             tile = (tile[0], *smaller[1:]) if self.experiment.is_2d else smaller
@@ -186,11 +193,29 @@ class Detector:
         """Return the heatmaps of a tomogram, or raise whatever comes."""
         cells = cell_strides(self.experiment, options.get("cell_stride", 8))
         size = tuple(cell * spacing for cell, spacing in zip(cells, self.experiment.spacing, strict=True))
+        network = self._backend(ready.voxels.shape, options.pop("backend", "rewritten"), **options)
         names, grids = list(self.symmetries), {}
         for group in [names] if self.average else [[name] for name in names]:
-            probabilities = heatmap(self.network, self.experiment, ready.voxels, symmetries=group, **options)
+            probabilities = heatmap(network, self.experiment, ready.voxels, symmetries=group, **options)
             grids["+".join(group)] = Grid(probabilities, size, ready.shape, ready.spacing)
         return grids
+
+    def _backend(self, shape: Shape, name: str, **options: Any) -> Network:
+        """Return the network as a backend computes it, made once for each shape of tiles; "auto" tries them all."""
+        if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
+            return self.network
+        device = torch.device(options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tiles = plan(shape, self.experiment, **{PLANNED[key]: options[key] for key in PLANNED if key in options})
+        key = (name, str(device)) if name == "rewritten" else (name, str(device), tiles.tile, tiles.batch)
+        if key not in self.made:
+            network = self.network.to(device)
+            if name == "auto":
+                about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
+                self.made[key] = backends.choose(network, self.experiment, tiles.tile, **about).network
+            else:
+                channels = (3, *tiles.tile[1:]) if self.experiment.is_2d else (1, *tiles.tile)
+                self.made[key] = backends.make(name, network, torch.zeros(tiles.batch, *channels, device=device))
+        return self.made[key]
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
         """Return the candidates in all heatmaps of the tomogram called `name`."""

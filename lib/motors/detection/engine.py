@@ -13,7 +13,6 @@ from motors.detection.averaging import Mean
 from motors.detection.tiling import cell_strides, plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
-from motors.networks.factory import channels_last
 
 Network = Callable[[torch.Tensor], torch.Tensor]
 PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
@@ -84,8 +83,6 @@ def logits(
         if network.training:
             raise ValueError("the network is still training: call network.eval() before it predicts")
         network.to(device)
-        if device.type == "cpu":
-            channels_last(network)
     mean = Mean(voxels.shape, tiles.tile, experiment, cell_strides(experiment, cell_stride), not original, device)
     precision = PRECISIONS.get(experiment.precision) if device.type == "cuda" else None
     with torch.autocast(device.type, precision, enabled=precision is not None):
