@@ -1,5 +1,6 @@
 """The command `motors`: quick to start, one sentence for an error, values as they were typed."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -120,3 +121,10 @@ def test_a_submission_is_scored(root, capsys):
     said = capsys.readouterr().out
     assert said.startswith("F2 0.714, 95 % interval ")
     assert said.endswith(", 4 tomograms\n")
+
+
+def test_code_that_computes_the_same_is_accepted_when_asked_for(root, monkeypatch):
+    """Through the environment, which the kernels of notebooks inherit."""
+    monkeypatch.setenv("MOTORS_ACCEPT_CODE", "0")
+    assert cli.main(["--accept-code", "keep", "--filter"]) in CODES
+    assert os.environ["MOTORS_ACCEPT_CODE"] == "1"

@@ -31,7 +31,7 @@ from motors.workspace import progress as workspace_progress
 from motors.workspace.code_hash import code_of
 from motors.workspace.files import write_json
 from motors.workspace.progress import Progress
-from motors.workspace.provenance import ACCEPT, Inputs, differences, write_inputs
+from motors.workspace.provenance import Inputs, differences, write_inputs
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def train(
     ------
     ValueError
         If what is in `output` was made from something else: other settings, code, first weights, labels or volumes
-        (MOTORS_ACCEPT_CODE=1 accepts other code, once it is known that it computes the same); if `dataset` is of
+        (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is of
         another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not a
         number.
     """
@@ -202,7 +202,7 @@ def _admit(output: Path, inputs: Inputs) -> None:
         write_inputs(output, inputs)
     elif found := differences(output, inputs):
         few = "; ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-        raise ValueError(f"{output} was trained with other inputs ({few}): move it away or use SET; see {ACCEPT}")
+        raise ValueError(f"{output} was trained with other inputs ({few}): move it away, use SET, or --accept-code")
 
 
 def _write_weights(
