@@ -287,14 +287,16 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
 
 
 def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
-    """Under 250 KiB; built twice, one hash."""
-    assert library.stat().st_size < 250 * 2**10
+    """Under 200 KiB; built twice, one hash."""
+    assert library.stat().st_size < 200 * 2**10
     assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 
 def imported(code: str) -> set[str]:
-    """The modules that code imports, and what it takes from them as if they were modules too."""
-    nodes = list(ast.walk(ast.parse(code)))
+    """The modules that code imports when it runs, and what it takes from them as if they were modules too."""
+    tree = ast.parse(code)
+    tree.body = [node for node in tree.body if ast.unparse(node).split("\n")[0] != "if TYPE_CHECKING:"]
+    nodes = list(ast.walk(tree))
     whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     parts = [(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
     return whole | {module for module, _ in parts} | {f"{module}.{name}" for module, name in parts}
@@ -317,6 +319,7 @@ def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
         "motors/review/widget.py",
         "motors/visualization/report.py",
         "motors/evaluation/runs.py",
+        "motors/api.py",
     } <= left_out
     absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
     for name in inside:

@@ -84,8 +84,12 @@ def _python(cell: str) -> tuple[str, str]:
 
 
 def _imports(code: str, package: str) -> Iterator[str]:
-    """Full names that `code`, which is part of `package`, imports; some are objects, not modules."""
-    for node in ast.walk(ast.parse(code)):
+    """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
+    tree = ast.parse(code)
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    ]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
