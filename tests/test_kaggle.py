@@ -287,8 +287,8 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
 
 
 def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
-    """Under 200 KiB; built twice, one hash."""
-    assert library.stat().st_size < 200 * 2**10
+    """Under 210 KiB; built twice, one hash."""
+    assert library.stat().st_size < 210 * 2**10
     assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 

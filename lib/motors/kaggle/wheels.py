@@ -29,12 +29,12 @@ HOME += ("cli.py", "__main__.py", "api.py", "workspace/__main__.py", "ensemble/b
 HOME += tuple(
     f"{room}/{name}.py"
     for room, names in {
-        "detection": "backends memory",
+        "detection": "memory",
         "evaluation": "cross_validation runs",
         "kaggle": "client competition metadata packages published publishing wheels",
         "labels": "agreement consensus external folds joining picked",
         "visualization": "detections events planes report scene viewer",
-        "networks": "pretrained rewriting",
+        "networks": "pretrained",
         "volumes": "sources",
     }.items()
     for name in names.split()
