@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadscope
 HOW := $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor $(EXECUTOR))
 REPRODUCE := $(BIN)/motors reproduce $(HOW)
 
-.PHONY: help demo smoke rehearsal review reproduce cv sweep data check test style lab bench format
+.PHONY: help demo smoke rehearsal review reproduce cv sweep data check test style lab bench format readme
 
 help:
 	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
@@ -31,6 +31,7 @@ help:
 	@echo "make review       spoil labels, review them with networks, and see what came back: 20 minutes"
 	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
 	@echo "make bench        how fast things are on this machine"
+	@echo "make readme       the README's figures, from make demo with any SEED, and its drawing of the library"
 	@echo "make format       format the code the way make check wants it"
 
 demo: $(VENV)/installed
@@ -85,6 +86,10 @@ rehearsal: $(VENV)/installed
 
 bench: $(VENV)/installed
 	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done
+
+readme: $(VENV)/installed
+	@$(BIN)/python tests/house.py --write
+	@$(BIN)/python tests/figures.py --write
 
 format: $(VENV)/installed
 	@$(RUFF) check --fix-only lib tests notebooks

@@ -11,25 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from house import LIBRARY, MODULES, drawing, floors, imports, lines, replaced
 from toys import REPOSITORY
 
-LIBRARY = REPOSITORY / "lib" / "motors"
-FLOORS = (  # a room imports only rooms of lower floors
-    "former",
-    "geometry tables workspace experiments",
-    "matching heatmaps volumes picks networks pipeline",
-    "labels portal",
-    "patches detection evaluation simulate kaggle",
-    "training ensemble visualization",
-    "review api",
-    "commands",
-    "cli",
-    "__main__",
-)
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
-MODULES = sorted(LIBRARY.rglob("*.py"))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 MEBIBYTE = 2**20
+MOST_LINES = 20_500
 PLACE = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|mnt|media|tmp|var|opt|srv)/[\w.-]+|[A-Z]:\\\\Users")
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
@@ -45,18 +32,6 @@ def tracked() -> list[Path]:
     return [path for name in answer.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
-def room(path: Path) -> str:
-    """The room of the house that a file of the library belongs to."""
-    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
-
-
-def imports(path: Path) -> list[tuple[str, str]]:
-    """What a file imports of the library: full name of the module and the name taken from it."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    assert not any(node.level for node in nodes), "relative import: write the module's full name"
-    return [(node.module, alias.name) for node in nodes if node.module.startswith("motors") for alias in node.names]
-
-
 def defined(path: Path) -> set[str]:
     """The names that a file gives a value itself, rather than importing them."""
     found = set()
@@ -68,12 +43,19 @@ def defined(path: Path) -> set[str]:
     return found
 
 
-@each_module
-def test_a_room_imports_only_rooms_of_lower_floors(path):
-    """Who has read the floors below knows everything that is used."""
-    if room(path) != "__init__":
-        taken = {name if module == "motors" else module.split(".")[1] for module, name in imports(path)}
-        assert {other for other in taken - {room(path)} if FLOOR[other] >= FLOOR[room(path)]} == set()
+def test_a_room_imports_only_rooms_of_lower_floors():
+    """Who has read the floors below knows everything that is used; the README draws them."""
+    assert floors()["geometry"] == 0
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert page == replaced(page, "house", drawing()), "the house has changed: python tests/house.py --write"
+
+
+def test_the_library_does_not_grow_unnoticed():
+    """Its lines, with docstrings, room by room; the limit is what there is, rounded up to the next 500."""
+    print(*(f"{name:<14}{count:>7,}" for name, count in lines().items()), sep="\n")
+    total = sum(lines().values())
+    print(f"{total:,} lines")
+    assert total <= MOST_LINES, f"{total} lines: take something away, or say why the library needs more"
 
 
 @pytest.mark.parametrize("path", [*MODULES, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.stem)

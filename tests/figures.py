@@ -1,0 +1,92 @@
+"""The figures of the README, from what the runs of a profile wrote: after `make demo`, for every seed that was run.
+
+python tests/figures.py --write
+"""
+
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pandas as pd
+from house import REPOSITORY, replaced
+
+
+def read(path: Path) -> dict:
+    """What a JSON file says; of none, nothing."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def two(value: float | None) -> str:
+    """A figure of a table."""
+    return "–" if value is None or pd.isna(value) else f"{value:.2f}"
+
+
+def pair(row: dict) -> str:
+    """F2 and average precision."""
+    return f"{two(row.get('F2'))} / {two(row.get('AP', row.get('average precision')))}"
+
+
+def runs(outputs: Path, profile: str) -> dict[str, dict]:
+    """The scores of all seeds that have been submitted, by the names of the runs, seed 0 first."""
+    files = [outputs / "90_submit" / profile / "score.json"]
+    files += sorted((outputs / "90_submit").glob(f"{profile}-seed*/score.json"))
+    return {file.parent.name: found for file in files if (found := read(file))}
+
+
+def minutes(outputs: Path, run: str) -> float:
+    """What all notebooks of a run took, as if one after the other."""
+    return sum(read(file).get("seconds") or 0 for file in outputs.glob(f"*/{run}/record.json")) / 60
+
+
+def whole(outputs: Path, scores: dict[str, dict]) -> list[str]:
+    """A table of submissions: a row for each seed."""
+    lines = ["| run | F2, hidden test set | 95 % interval | at the original's quantile, 0.55 | minutes | commit |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for run, score in scores.items():
+        interval, commit = f"{score['low']:.2f} – {score['high']:.2f}", (score.get("commit") or "unknown")[:8]
+        row = [f"`{run}`", f"{score['f2']:.3f}", interval, two(score["f2_original_quantile"])]
+        lines += [f"| {' | '.join([*row, f'{minutes(outputs, run):.0f}', commit])} |"]
+    return lines
+
+
+def networks(outputs: Path, scores: dict[str, dict]) -> list[str]:
+    """A table of networks: F2 and average precision, out-of-fold in the first run and hidden in each."""
+    first = next(iter(scores))
+    ensemble = read(outputs / "40_ensemble" / first / "ensemble.json")
+    judged = {name: row["alone"] for name, row in ensemble["leave_one_out"].items()}
+    judged["all together"] = ensemble["ways"][ensemble["way"]]
+    hidden = {run: {key.partition("/")[0]: row for key, row in score["parts"].items()} for run, score in scores.items()}
+    lines = [
+        "| F2 / average precision | out-of-fold | 95 % interval | " + " | ".join(f"hidden, `{run}`" for run in scores)
+    ]
+    lines = [f"{lines[0]} |", "|" + "---|" * (3 + len(scores))]
+    table = outputs / "30_validate" / first / "networks.csv"
+    baselines = pd.read_csv(table, index_col="network").to_dict("index") if table.is_file() else {}
+    for name, row in ({k: v for k, v in baselines.items() if "_train_" not in k} | judged).items():
+        short = name.partition("/")[0]
+        parts = [pair(hidden[run].get(short, {})) for run in scores]
+        interval = f"{two(row['low'])} – {two(row['high'])}"
+        label = f"`{short}`" if "_train_" in short else short
+        lines += [f"| {' | '.join([label, pair(row), interval, *parts])} |"]
+    return lines
+
+
+def block(outputs: Path, profile: str) -> str:
+    """Both tables, and how many tomograms they are about."""
+    scores = runs(outputs, profile)
+    if not scores:
+        sys.exit(f"no score of {profile!r} in {outputs.name}: run `motors reproduce --profile {profile}` first")
+    return "\n".join([*whole(outputs, scores), "", *networks(outputs, scores)])
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--outputs", type=Path, default=REPOSITORY / "outputs")
+    parser.add_argument("--write", action="store_true", help="into the README")
+    asked = parser.parse_args()
+    text, page = block(asked.outputs, asked.profile), REPOSITORY / "README.md"
+    if asked.write:
+        page.write_text(replaced(page.read_text("utf-8"), "figures", text), encoding="utf-8")
+    print(text)
