@@ -7,7 +7,7 @@ slices carry a scale bar.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -226,22 +226,6 @@ def gallery(
             draw(axes, entry)
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def before_after(
-    before: Any,
-    after: Mapping[str, Any],
-    draw: Callable[[Axes, Any, str], object],
-    *,
-    columns: int = 6,
-    size: float = 2.2,
-    title: str = "",
-) -> Figure:
-    """Draw `draw(axes, sample, name)` for everything a sample became, each row behind the sample as it was before."""
-    entries = list(after.items())
-    rows = [entries[k : k + columns - 1] for k in range(0, len(entries), columns - 1)]
-    shown = [entry for row in rows for entry in (("before", before), *row)]
-    return gallery(shown, lambda axes, entry: draw(axes, *entry[::-1]), columns=columns, size=size, title=title)
 
 
 def curve(
