@@ -39,7 +39,7 @@ def test_blobs_are_those_of_the_original_solution(case):
     arrays = recorded("heatmap", "gaussian3d.npz")
     motors, expected = arrays[case["kpts"]].astype(np.float64), arrays[case["key"]][0].astype(np.float64)
     covariances = motors[:, [3, 6, 7, 6, 4, 8, 7, 8, 5]].reshape(-1, 3, 3)
-    found = heatmaps.draw(
+    found = heatmaps.target_3d(
         rounded(motors[:, :3] + 0.5, case["stride"][0], case["dtype"]) - 0.5,
         tuple(case["image_shape"]),
         16.0,
@@ -54,7 +54,7 @@ def test_planar_blobs_are_those_of_the_original_solution(case):
     """The 2D target: fainter away from the motor, and not stretched."""
     arrays = recorded("heatmap", "gaussian2d.npz")
     motors, expected = arrays[case["kpts"]].astype(np.float64), arrays[case["key"]][0].astype(np.float64)
-    found = heatmaps.draw_planar(
+    found = heatmaps.target_2d(
         rounded(motors[:, :2], 16, case["dtype"]) - 0.5,
         tuple(case["image_shape"]),
         16.0,
@@ -84,7 +84,7 @@ def test_a_slice_through_a_tilted_gaussian_is_off_centre():
 
 def test_the_cell_of_a_motor_is_one_and_far_cells_are_zero():
     """By hand: a motor in the middle of cell 1, 2, 3."""
-    grid = heatmaps.draw(np.array([[23.5, 39.5, 55.5]]), (96, 112, 128), 16.0)
+    grid = heatmaps.target_3d(np.array([[23.5, 39.5, 55.5]]), (96, 112, 128), 16.0)
     assert grid.shape == (6, 7, 8) and grid.dtype == np.float32
     assert grid[1, 2, 3] == grid.max() == 1
     assert grid[5].max() == grid.min() == 0
@@ -92,7 +92,7 @@ def test_the_cell_of_a_motor_is_one_and_far_cells_are_zero():
 
 def test_plain_values_are_those_of_the_gaussian():
     """By hand: sixteen voxels of 16 ångström are 1.28 standard deviations of 200."""
-    grid = heatmaps.draw(np.array([[23.5, 39.5, 55.5]]), (96, 112, 128), 16.0, normalise=False)
+    grid = heatmaps.target_3d(np.array([[23.5, 39.5, 55.5]]), (96, 112, 128), 16.0, normalise=False)
     assert grid[1, 2, 4] == pytest.approx(np.exp(-0.5 * 1.28**2))
     assert grid[2, 3, 4] == pytest.approx(np.exp(-1.5 * 1.28**2))
 
@@ -101,7 +101,7 @@ def test_plain_values_are_those_of_the_gaussian():
 @settings(deadline=None)
 def test_a_drawn_motor_is_found_within_half_a_cell(point, std):
     """Decoding undoes drawing, up to the grid it was drawn on, for blobs of any width."""
-    grid = heatmaps.draw(np.array([point]), SHAPE, 16.0, std_voxels=np.array([std]))
+    grid = heatmaps.target_3d(np.array([point]), SHAPE, 16.0, std_voxels=np.array([std]))
     assert np.isfinite(grid).all() and grid.max() == 1
     for cells, scores in (heatmaps.brightest(grid), heatmaps.peaks(grid, threshold=0.5, radius_cells=8)):
         assert scores.tolist() == [1.0]
@@ -113,8 +113,8 @@ def test_a_drawn_motor_is_found_within_half_a_cell(point, std):
 def test_drawing_commutes_with_symmetries(point, symmetry):
     """Moving the grid is the same as drawing the moved motor."""
     point = np.round(np.array(point), 1) + 0.013  # no blob that ends exactly between two cells
-    moved = heatmaps.draw([symmetry.move_points(point, SHAPE)], symmetry.moved_shape(SHAPE), 16.0, normalise=False)
-    still = symmetry.apply(heatmaps.draw([point], SHAPE, 16.0, normalise=False))
+    moved = heatmaps.target_3d([symmetry.move_points(point, SHAPE)], symmetry.moved_shape(SHAPE), 16.0, normalise=False)
+    still = symmetry.apply(heatmaps.target_3d([point], SHAPE, 16.0, normalise=False))
     inside = (moved > 0) & (still > 0)  # blobs end where half is rounded to even, which knows no symmetry
     np.testing.assert_allclose(moved[inside], still[inside], atol=1e-5)
     assert max(moved[~inside].max(initial=0), still[~inside].max(initial=0)) < 0.01
@@ -122,22 +122,22 @@ def test_drawing_commutes_with_symmetries(point, symmetry):
 
 def test_the_thinnest_blob_in_a_corner_is_one_cell_of_one():
     """Stretching a single cell divides nothing by nothing in the original solution, which trained on NaN."""
-    grid = heatmaps.draw(np.array([[47.0, 0.0, 95.0]]), SHAPE, 16.0, std_voxels=np.array([0.1]))
+    grid = heatmaps.target_3d(np.array([[47.0, 0.0, 95.0]]), SHAPE, 16.0, std_voxels=np.array([0.1]))
     assert grid[2, 0, 5] == 1 and grid.sum() == 1
 
 
 def test_motors_outside_the_volume_are_not_drawn():
     """Nothing is painted on the rim for a motor beyond it, and no motor makes an empty grid."""
     outside = np.array([[-1.0, 5.0, 5.0], [20.0, 64.0, 5.0], [20.0, 5.0, 300.0]])
-    assert not heatmaps.draw(outside, SHAPE, 16.0).any()
-    assert not heatmaps.draw(np.zeros((0, 3)), SHAPE, 16.0).any()
-    assert not heatmaps.draw_planar(np.zeros((0, 2)), SHAPE[1:], 16.0).any()
+    assert not heatmaps.target_3d(outside, SHAPE, 16.0).any()
+    assert not heatmaps.target_3d(np.zeros((0, 3)), SHAPE, 16.0).any()
+    assert not heatmaps.target_2d(np.zeros((0, 2)), SHAPE[1:], 16.0).any()
 
 
 def test_a_planar_blob_fades_with_the_distance_of_its_slice():
     """By hand: one standard deviation above the motor, the peak is exp(-1/2)."""
-    near = heatmaps.draw_planar(np.array([[39.5, 55.5]]), (112, 128), 16.0)
-    far = heatmaps.draw_planar(np.array([[39.5, 55.5]]), (112, 128), 16.0, distances=np.array([-200.0]))
+    near = heatmaps.target_2d(np.array([[39.5, 55.5]]), (112, 128), 16.0)
+    far = heatmaps.target_2d(np.array([[39.5, 55.5]]), (112, 128), 16.0, distances=np.array([-200.0]))
     assert near[2, 3] == 1
     np.testing.assert_allclose(far, near * np.exp(-0.5), rtol=1e-6)
 
@@ -152,7 +152,7 @@ def test_the_std_of_a_stretched_blob_is_its_shortest():
 def test_a_shape_that_does_not_divide_is_refused():
     """The message says what to do."""
     with pytest.raises(ValueError, match="does not divide by stride .* pad the volume first"):
-        heatmaps.draw(np.zeros((0, 3)), (48, 64, 90), 16.0)
+        heatmaps.target_3d(np.zeros((0, 3)), (48, 64, 90), 16.0)
 
 
 @pytest.mark.parametrize("case", [c for c in cases("decode") if "runs" in c], ids=lambda case: case["name"])

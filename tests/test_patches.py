@@ -241,7 +241,7 @@ def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: Bloc
     draw = Draw(zoom=(1.2, 1.0, 0.8))
     block = next(b for b in (blocks.block(k, draw) for k in range(len(blocks))) if len(b.points_zyx) == 1)
     points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
-    wanted = heatmaps.draw(points, PATCH, 16.0, std_voxels=np.array([10.0]))
+    wanted = heatmaps.target_3d(points, PATCH, 16.0, std_voxels=np.array([10.0]))
     assert np.allclose(block.heatmap, block.symmetry.apply(wanted))
 
 
@@ -272,7 +272,7 @@ def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: Blocks):
         assert np.array_equal(part, whole[tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True))])
         assert np.allclose(
             block.symmetry.invert(block.heatmap),
-            heatmaps.draw(points, PATCH, 16.0, std_voxels=np.full(len(points), 12.5)),
+            heatmaps.target_3d(points, PATCH, 16.0, std_voxels=np.full(len(points), 12.5)),
         )
 
 

@@ -218,7 +218,7 @@ def test_where_prediction_averages_so_do_the_samples(folder: Path):
         if found.tomo_id == "b" and height % 2 == 0 and len(found.points_yx):
             assert np.array_equal(found.voxels, means[height // 2 - 1 : height // 2 + 2])
             options = {"distances": np.array([(height + 0.5 - 30) * 50])}
-            assert np.allclose(found.heatmap, heatmaps.draw_planar(found.points_yx, (128, 96), 50.0, **options))
+            assert np.allclose(found.heatmap, heatmaps.target_2d(found.points_yx, (128, 96), 50.0, **options))
             heights.add(height)
     assert heights
 
@@ -285,7 +285,7 @@ def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_
             away = (found.heights[1] - 30) * 50.0
             seen.add(abs(away))
             options = {"distances": np.array([away]), "std_voxels": np.array([4.8])}
-            assert np.allclose(found.heatmap, heatmaps.draw_planar(found.points_yx, PATCH, 50.0, **options))
+            assert np.allclose(found.heatmap, heatmaps.target_2d(found.points_yx, PATCH, 50.0, **options))
     assert len(seen) > 2
 
 

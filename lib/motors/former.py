@@ -19,6 +19,7 @@ NAMES = {
         "ensemble.wbf": "fuse fuse_boxes fuse_points",
         "matching": "best",
     },
+    "heatmaps": {},
     "inference": {
         "detection.detector": "detect",
         "detection.engine": "heatmap logits",
@@ -81,6 +82,8 @@ NAMES = {
     },
 }
 RENAMED = {
+    ("heatmaps", "draw"): ("heatmaps", "target_3d"),
+    ("heatmaps", "draw_planar"): ("heatmaps", "target_2d"),
     ("review", "sheet"): ("review.sheet", "sheet"),
     ("kaggle", "check_competition"): ("kaggle.competition", "check"),
     ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),

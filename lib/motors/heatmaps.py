@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
+from motors.former import names_of
 from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axis
 
 # A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
@@ -14,8 +15,10 @@ from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axi
 _REACH = 4.0331422  # standard deviations, in three dimensions
 _PLANAR_REACH = 3.7169222  # in two
 
+__getattr__ = names_of(__name__)  # names of version 0.1
 
-def draw(
+
+def target_3d(
     points_zyx: np.ndarray,
     shape: Shape,
     spacing: PerAxis,
@@ -56,7 +59,7 @@ def draw(
     return grid
 
 
-def draw_planar(
+def target_2d(
     points_yx: np.ndarray,
     shape: tuple[int, int],
     spacing: float,

@@ -129,7 +129,7 @@ class Blocks(Dataset):
             whole, start, patch, points, blobs, draw, spacing=spacing, threads=self.threads
         )
         std = heatmaps.smallest_std(blobs)
-        heatmap = heatmaps.draw(points, patch, spacing, stride=self.experiment.strides, std_voxels=std)
+        heatmap = heatmaps.target_3d(points, patch, spacing, stride=self.experiment.strides, std_voxels=std)
         return Block(
             tomo_id=tomo_id,
             start=start,

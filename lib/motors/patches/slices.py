@@ -150,7 +150,7 @@ class Slices(Dataset):
         patch = experiment.patch[1:]
         seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
         voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
-        heatmap = heatmaps.draw_planar(
+        heatmap = heatmaps.target_2d(
             points,
             patch,
             wide,
