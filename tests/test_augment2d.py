@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
 from motors.patches.augment import intensity, slices as augment_slices
-from motors.patches.augment.slices import FILL, RESIZINGS, Draw, canvas, crop, move, view
+from motors.patches.augment.slices import FILL, RESIZINGS, Augmentation, canvas, crop, move, view
 
 SHAPE = (70, 96)  # slices
 PATCH = (64, 80)
@@ -17,12 +17,12 @@ NONE = np.empty((0, 2)), np.empty((0, 2, 2))
 DRAWS = 10_000
 CORNERS = ((0.05, 0.1), (0.1, 0.02), (0.15, 0.1), (0.03, 0.12))
 MAPS = {
-    "nothing": Draw(),
-    "flips": Draw(flips=(True, False)),
-    "zoom": Draw(zoom=(1.2, 0.7)),
-    "turn": Draw(flips=(True, True), rotation=0.7),
-    "lean": Draw(zoom=(0.8, 1.1), rotation=4.0, shear=(0.3, -0.2)),
-    "perspective": Draw(flips=(False, True), corners=CORNERS),
+    "nothing": Augmentation(),
+    "flips": Augmentation(flips=(True, False)),
+    "zoom": Augmentation(zoom=(1.2, 0.7)),
+    "turn": Augmentation(flips=(True, True), rotation=0.7),
+    "lean": Augmentation(zoom=(0.8, 1.1), rotation=4.0, shear=(0.3, -0.2)),
+    "perspective": Augmentation(flips=(False, True), corners=CORNERS),
 }
 
 
@@ -37,7 +37,7 @@ def ball(point_yx: np.ndarray, std: float, shape: tuple[int, int] = SHAPE) -> np
     return np.repeat((128 + 120 * np.exp(-0.5 * squares / std**2)).astype(np.uint8)[None], 3, axis=0)
 
 
-def look(slices: np.ndarray, draw: Draw, points=NONE[0], covariances=NONE[1], patch: tuple[int, int] = PATCH):
+def look(slices: np.ndarray, draw: Augmentation, points=NONE[0], covariances=NONE[1], patch: tuple[int, int] = PATCH):
     """Return `view` of slices."""
     return view(slices, patch, np.asarray(points), np.asarray(covariances), draw, spacing=WIDE)
 
@@ -46,10 +46,10 @@ def look(slices: np.ndarray, draw: Draw, points=NONE[0], covariances=NONE[1], pa
 
 
 @pytest.fixture(scope="module")
-def draws() -> list[Draw]:
+def draws() -> list[Augmentation]:
     """Many random draws."""
     rng = np.random.default_rng(0)
-    return [augment_slices.draw(rng) for _ in range(DRAWS)]
+    return [augment_slices.random_augmentation(rng) for _ in range(DRAWS)]
 
 
 def step(*beginning):
@@ -102,7 +102,7 @@ CHANCES = {
 
 
 @pytest.mark.parametrize("name", CHANCES)
-def test_every_transform_comes_as_often_as_it_should(draws: list[Draw], name: str):
+def test_every_transform_comes_as_often_as_it_should(draws: list[Augmentation], name: str):
     """The share among many draws is the effective probability, within four standard errors."""
     happens, chance = CHANCES[name]
     share = np.mean([bool(happens(draw)) for draw in draws])
@@ -130,7 +130,7 @@ RANGES = {  # what is drawn, from where to where
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_parameters_fill_their_ranges_evenly(draws: list[Draw], name: str):
+def test_parameters_fill_their_ranges_evenly(draws: list[Augmentation], name: str):
     """Nothing lies outside, the ends are reached, and the mean is in the middle."""
     drawn, low, high = RANGES[name]
     found = np.concatenate([np.array(drawn(draw), float) for draw in draws])
@@ -140,7 +140,7 @@ def test_parameters_fill_their_ranges_evenly(draws: list[Draw], name: str):
     assert abs(found.mean() - (low + high) / 2) < 4 * error
 
 
-def test_the_two_axes_are_zoomed_and_lean_apart(draws: list[Draw]):
+def test_the_two_axes_are_zoomed_and_lean_apart(draws: list[Augmentation]):
     """What happens to y says nothing about x."""
     maps = [draw for draw in draws if draw.rotation]
     for each in (np.array([draw.zoom for draw in maps]), np.array([draw.shear for draw in maps])):
@@ -148,7 +148,7 @@ def test_the_two_axes_are_zoomed_and_lean_apart(draws: list[Draw]):
     assert np.degrees(np.abs([draw.shear for draw in maps]).max()) <= 20
 
 
-def test_tone_curves_and_corners_are_drawn_from_normal_distributions(draws: list[Draw]):
+def test_tone_curves_and_corners_are_drawn_from_normal_distributions(draws: list[Augmentation]):
     """Handles about 0.25 and 0.75 with deviation 0.3, clipped; corners with 0.05 to 0.12 of a side, inwards."""
     handles = np.array([step[1:] for draw in draws for step in draw.steps if step[0] == "tone"])
     assert np.abs(np.median(handles, axis=0) - (0.25, 0.75)).max() < 0.04
@@ -160,23 +160,25 @@ def test_tone_curves_and_corners_are_drawn_from_normal_distributions(draws: list
 
 
 def test_a_draw_depends_on_its_generator_alone():
-    """The same seed, the same draw; and seeds of noise never repeat."""
-    first, again = ([augment_slices.draw(np.random.default_rng(k)) for k in range(300)] for _ in range(2))
+    """The same seed, the same augmentation; and seeds of noise never repeat."""
+    first, again = (
+        [augment_slices.random_augmentation(np.random.default_rng(k)) for k in range(300)] for _ in range(2)
+    )
     assert first == again
     seeds = Counter(step[-1] for draw in first for step in draw.steps if step[0] in ("gauss", "speckle"))
     assert len(seeds) > 10 and max(seeds.values()) == 1
 
 
 def test_what_is_drawn_lightly_is_only_flipped_turned_and_placed():
-    """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
+    """With the share 1 nothing else happens; with the share 0 every augmentation is what it is without one."""
     for k in range(50):
-        turned = augment_slices.draw(np.random.default_rng(k), lightly=1.0)
-        assert turned == Draw(flips=turned.flips, rotation=turned.rotation, crop=turned.crop)
+        turned = augment_slices.random_augmentation(np.random.default_rng(k), lightly=1.0)
+        assert turned == Augmentation(flips=turned.flips, rotation=turned.rotation, crop=turned.crop)
         assert 0 < turned.rotation < 2 * np.pi
-        assert augment_slices.draw(np.random.default_rng(k), lightly=0.0) == augment_slices.draw(
-            np.random.default_rng(k)
-        )
-    draws = [augment_slices.draw(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
+        assert augment_slices.random_augmentation(
+            np.random.default_rng(k), lightly=0.0
+        ) == augment_slices.random_augmentation(np.random.default_rng(k))
+    draws = [augment_slices.random_augmentation(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
     assert np.mean([draw.steps == () for draw in draws]) == pytest.approx(0.5 + 0.5 * 0.304, abs=0.05)
 
 
@@ -186,7 +188,7 @@ def test_what_is_drawn_lightly_is_only_flipped_turned_and_placed():
 def test_nothing_drawn_changes_nothing():
     """The middle of the slices, voxel for voxel."""
     slices = noise()
-    found, points, covariances = look(slices, Draw(), [[30.0, 40.0]], np.eye(2)[None])
+    found, points, covariances = look(slices, Augmentation(), [[30.0, 40.0]], np.eye(2)[None])
     start = (SHAPE[0] - PATCH[0]) // 2, (SHAPE[1] - PATCH[1]) // 2
     assert np.array_equal(found, slices[:, start[0] : start[0] + PATCH[0], start[1] : start[1] + PATCH[1]])
     assert points.tolist() == [[30.0 - start[0], 40.0 - start[1]]]
@@ -196,16 +198,16 @@ def test_nothing_drawn_changes_nothing():
 def test_flips_and_quarter_turns_are_exact():
     """They permute the voxels, and a canvas of other sides holds them all."""
     slices, tall = noise(), (96, 70)
-    assert np.array_equal(look(slices, Draw(flips=(True, True)), patch=SHAPE)[0], slices[:, ::-1, ::-1])
-    turned = look(slices, Draw(rotation=np.pi / 2), patch=tall)[0]
+    assert np.array_equal(look(slices, Augmentation(flips=(True, True)), patch=SHAPE)[0], slices[:, ::-1, ::-1])
+    turned = look(slices, Augmentation(rotation=np.pi / 2), patch=tall)[0]
     assert np.array_equal(turned, np.rot90(slices, 1, (1, 2)))
-    assert canvas(Draw(rotation=np.pi / 2), SHAPE)[1] == tall
+    assert canvas(Augmentation(rotation=np.pi / 2), SHAPE)[1] == tall
 
 
 @pytest.mark.parametrize("zoom", [(0.5, 1.0), (1.0, 2.0), (0.75, 1.25)])
 def test_the_axes_are_magnified_apart(zoom: tuple[float, float]):
     """The canvas has as many voxels as the far ends are apart, and the centre stays the centre."""
-    matrix, size = canvas(Draw(zoom=zoom), SHAPE)
+    matrix, size = canvas(Augmentation(zoom=zoom), SHAPE)
     assert size == tuple(int(np.ceil((side - 1) * z + 1)) for side, z in zip(SHAPE, zoom, strict=True))
     assert np.allclose(np.diag(matrix), (*zoom[::-1], 1))
     assert np.allclose(matrix @ (47.5, 34.5, 1), (47.5 * zoom[1], 34.5 * zoom[0], 1))
@@ -214,7 +216,7 @@ def test_the_axes_are_magnified_apart(zoom: tuple[float, float]):
 def test_a_canvas_holds_the_slices_and_no_more():
     """Whatever is drawn, the four corners lie on it and touch each of its sides."""
     rng = np.random.default_rng(1)
-    for draw in (augment_slices.draw(rng) for _ in range(300)):
+    for draw in (augment_slices.random_augmentation(rng) for _ in range(300)):
         matrix, size = canvas(draw, SHAPE)
         corners = np.array([[0, 0, 1], [95, 0, 1], [95, 69, 1], [0, 69, 1]]) @ matrix.T
         assert corners[:, 2].min() > 0  # nothing is turned inside out
@@ -225,7 +227,7 @@ def test_a_canvas_holds_the_slices_and_no_more():
 
 def test_a_perspective_makes_a_rectangle_of_its_four_points():
     """As wide as the longer of its two horizontal sides, as high as the longer of the vertical ones."""
-    matrix, _ = canvas(Draw(corners=CORNERS), SHAPE)
+    matrix, _ = canvas(Augmentation(corners=CORNERS), SHAPE)
     y, x = np.array(CORNERS).T * np.array(SHAPE)[:, None]
     found = np.array([[x[0], y[0]], [95 - x[1], y[1]], [95 - x[2], 69 - y[2]], [x[3], 69 - y[3]]])
     moved = np.column_stack([found, np.ones(4)]) @ matrix.T
@@ -263,14 +265,14 @@ def test_a_ball_stays_under_its_point(name: str):
 
 def test_a_motor_stays_round_and_grows_with_the_more_magnified_axis():
     """As in the original solution; a turn changes nothing."""
-    draw = Draw(zoom=(0.7, 1.1), rotation=1.0, shear=(0.1, 0.2))
+    draw = Augmentation(zoom=(0.7, 1.1), rotation=1.0, shear=(0.1, 0.2))
     covariances = look(noise(), draw, [[30.0, 50.0]], 4 * np.eye(2)[None])[2]
     assert np.allclose(covariances, 4 * 1.1**2 * np.eye(2))
 
 
 def test_in_a_perspective_a_motor_grows_with_the_longer_row_of_the_matrix():
     """Computed by hand from the matrix; a row whose diagonal element is negative counts as negative."""
-    draw = Draw(corners=CORNERS)
+    draw = Augmentation(corners=CORNERS)
     matrix, _ = canvas(draw, SHAPE)
     rows = [np.hypot(*matrix[0, :2]), np.hypot(*matrix[1, :2])]
     assert np.allclose(move(np.zeros((1, 2)), np.eye(2)[None], matrix, draw)[1], max(rows) ** 2 * np.eye(2))
@@ -315,7 +317,7 @@ def test_where_a_motor_cannot_be_kept_the_crop_lies_anywhere(size: tuple, motor:
 @given(st.integers(0, 10**6), st.tuples(st.floats(15, 54), st.floats(15, 80)))
 def test_a_motor_that_can_be_kept_is_in_the_patch(seed: int, point: tuple[float, float]):
     """Together with its surroundings, whatever is drawn, as long as the canvas is large enough."""
-    draw = augment_slices.draw(np.random.default_rng(seed))
+    draw = augment_slices.random_augmentation(np.random.default_rng(seed))
     matrix, size = canvas(draw, SHAPE)
     moved, _, scale = move(np.array([point]), np.eye(2)[None], matrix, draw)
     reach, patch = 5 * scale, np.array([40, 48])
@@ -328,7 +330,7 @@ def test_a_motor_that_can_be_kept_is_in_the_patch(seed: int, point: tuple[float,
 def test_small_slices_lie_at_the_upper_left_on_grey():
     """Nothing is stretched to fill a patch."""
     slices = noise((3, 40, 50))
-    found = look(slices, Draw())[0]
+    found = look(slices, Augmentation())[0]
     assert np.array_equal(found[:, :40, :50], slices)
     assert np.all(found[:, 40:] == 128) and np.all(found[:, :, 50:] == 128)
 
@@ -410,7 +412,7 @@ def test_brightness_contrast_tone_and_gamma_are_their_curves():
 
 def test_steps_follow_each_other_before_the_map():
     """In the order drawn; the grey around the slices is not changed."""
-    draw = Draw(steps=(("posterise", 4), ("gamma", 2.0)), zoom=(0.5, 0.5))
+    draw = Augmentation(steps=(("posterise", 4), ("gamma", 2.0)), zoom=(0.5, 0.5))
     found = look(LEVEL, draw)[0]
     assert found[0, 10, 10] == 36  # 255 (96 / 255) ** 2
     assert found[0, -1, -1] == FILL

@@ -9,17 +9,17 @@ from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
 from motors.patches.augment import blocks
-from motors.patches.augment.blocks import Draw, source_map
+from motors.patches.augment.blocks import Augmentation, source_map
 from motors.patches.augment.intensity import coarsen, drop_boxes, grey_table, regrade
 from motors.patches.augment.warp import warp, warp_blocks
 
 SHAPE = (48, 70, 96)  # a tomogram
 PATCH = (32, 40, 64)  # a window in it
 START = (7, 13, 20)
-TURN = Draw(rotation=(0.7, 0, 0), scale=(0.8, 1.2, 0.9))
-TILT = Draw(zoom=(1.1, 0.8, 0.9), rotation=(2.0, 0.2, -0.25), shear=(0.2, -0.1, 0.15), scale=(1.2, 0.9, 1.1))
-ZOOM = Draw(zoom=(0.7, 1.15, 0.8))
-MAPS = {"nothing": Draw(), "zoom": ZOOM, "turn": TURN, "tilt": TILT}
+TURN = Augmentation(rotation=(0.7, 0, 0), scale=(0.8, 1.2, 0.9))
+TILT = Augmentation(zoom=(1.1, 0.8, 0.9), rotation=(2.0, 0.2, -0.25), shear=(0.2, -0.1, 0.15), scale=(1.2, 0.9, 1.1))
+ZOOM = Augmentation(zoom=(0.7, 1.15, 0.8))
+MAPS = {"nothing": Augmentation(), "zoom": ZOOM, "turn": TURN, "tilt": TILT}
 NONE = np.empty((0, 3)), np.empty((0, 3, 3))
 DRAWS = 10_000
 
@@ -35,14 +35,16 @@ def blob(point_zyx: np.ndarray, covariance: np.ndarray, shape: tuple[int, int, i
     return (250 * np.exp(-0.5 * np.einsum("...i,ij,...j", away, np.linalg.inv(covariance), away))).astype(np.uint8)
 
 
-def look(voxels: np.ndarray, draw: Draw, points: np.ndarray = NONE[0], covariances: np.ndarray = NONE[1], **options):
+def look(
+    voxels: np.ndarray, draw: Augmentation, points: np.ndarray = NONE[0], covariances: np.ndarray = NONE[1], **options
+):
     """Return `view` of the window."""
     options = {"start": START, "patch": PATCH, "spacing": 16.0} | options
     start, patch = options.pop("start"), options.pop("patch")
     return blocks.view(voxels, start, patch, points, covariances, draw, **options)
 
 
-def exact(voxels: np.ndarray, draw: Draw, start: tuple = START, shape: tuple = PATCH) -> np.ndarray:
+def exact(voxels: np.ndarray, draw: Augmentation, start: tuple = START, shape: tuple = PATCH) -> np.ndarray:
     """Return what SciPy makes of the same map, truncated."""
     matrix, offset = source_map(draw, start, shape)
     found = ndimage.affine_transform(voxels.astype(float), matrix, offset, shape, order=1, mode="grid-constant")
@@ -58,10 +60,10 @@ def centre_of_mass(voxels: np.ndarray, above: float = 60) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def draws() -> list[Draw]:
+def draws() -> list[Augmentation]:
     """Many random draws."""
     rng = np.random.default_rng(0)
-    return [blocks.draw(rng) for _ in range(DRAWS)]
+    return [blocks.random_augmentation(rng) for _ in range(DRAWS)]
 
 
 def step(name: str, low: float = -np.inf, high: float = np.inf):
@@ -103,7 +105,7 @@ CHANCES = {
 
 
 @pytest.mark.parametrize("name", CHANCES)
-def test_every_transform_comes_as_often_as_it_should(draws: list[Draw], name: str):
+def test_every_transform_comes_as_often_as_it_should(draws: list[Augmentation], name: str):
     """The share among many draws is the effective probability, within four standard errors."""
     happens, chance = CHANCES[name]
     share = sum(map(happens, draws)) / DRAWS
@@ -127,7 +129,7 @@ RANGES = {  # of draws that have it: what is drawn, from where to where
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_parameters_fill_their_ranges_evenly(draws: list[Draw], name: str):
+def test_parameters_fill_their_ranges_evenly(draws: list[Augmentation], name: str):
     """Nothing lies outside, the ends are reached, and the mean is in the middle."""
     amounts, low, high = RANGES[name]
     found = np.concatenate([np.array(amounts(draw), float) for draw in draws])
@@ -137,14 +139,14 @@ def test_parameters_fill_their_ranges_evenly(draws: list[Draw], name: str):
     assert abs(found.mean() - (low + high) / 2) < 4 * error
 
 
-def test_histogram_maps_rise_between_fixed_ends(draws: list[Draw]):
+def test_histogram_maps_rise_between_fixed_ends(draws: list[Augmentation]):
     """Ten to twenty knots from 0 to 1, in order."""
     maps = [draw.steps[0][1] for draw in draws if draw.steps and draw.steps[0][0] == "histogram"]
     assert {len(knots) for knots in maps} == set(range(10, 21))
     assert all(knots[0] == 0 and knots[-1] == 1 and np.all(np.diff(knots) >= 0) for knots in maps)
 
 
-def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[Draw]):
+def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[Augmentation]):
     """The four numbers of an affine come together; a slight one does not shear."""
     for draw in draws:
         if not any(draw.rotation):
@@ -154,18 +156,22 @@ def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[
 
 
 def test_what_is_drawn_lightly_is_only_turned_about_z():
-    """With the share 1 nothing else happens; with the share 0 every draw is what it is without one."""
+    """With the share 1 nothing else happens; with the share 0 every augmentation is what it is without one."""
     for k in range(50):
-        turned = blocks.draw(np.random.default_rng(k), lightly=1.0)
-        assert turned == Draw(rotation=(turned.rotation[0], 0.0, 0.0)) and 0 < turned.rotation[0] < 2 * np.pi
-        assert blocks.draw(np.random.default_rng(k), lightly=0.0) == blocks.draw(np.random.default_rng(k))
-    share = np.mean([blocks.draw(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)])
+        turned = blocks.random_augmentation(np.random.default_rng(k), lightly=1.0)
+        assert turned == Augmentation(rotation=(turned.rotation[0], 0.0, 0.0)) and 0 < turned.rotation[0] < 2 * np.pi
+        assert blocks.random_augmentation(np.random.default_rng(k), lightly=0.0) == blocks.random_augmentation(
+            np.random.default_rng(k)
+        )
+    share = np.mean(
+        [blocks.random_augmentation(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)]
+    )
     assert share == pytest.approx(0.3 + 0.7 * 0.5, abs=0.05)  # half of all other patches keep their grey levels
 
 
 def test_a_draw_depends_on_its_generator_only():
-    """The same seed gives the same draw, another seed another."""
-    one, two, other = (blocks.draw(np.random.default_rng(seed)) for seed in ([5, 1], [5, 1], [5, 2]))
+    """The same seed gives the same augmentation, another seed another."""
+    one, two, other = (blocks.random_augmentation(np.random.default_rng(seed)) for seed in ([5, 1], [5, 1], [5, 2]))
     assert one == two != other
 
 
@@ -175,7 +181,7 @@ def test_a_draw_depends_on_its_generator_only():
 def test_without_a_draw_the_window_is_cut_out():
     """Voxels are copied, not interpolated."""
     voxels = noise()
-    found, _, _ = look(voxels, Draw())
+    found, _, _ = look(voxels, Augmentation())
     assert np.array_equal(found, voxels[7:39, 13:53, 20:84])
     assert not np.shares_memory(found, voxels)
 
@@ -194,7 +200,7 @@ def test_a_view_is_what_scipy_makes_of_the_same_map(name: str):
 @given(st.integers(0, 2**32), st.tuples(st.integers(-9, 30), st.integers(-9, 30), st.integers(-9, 40)))
 def test_the_two_ways_to_warp_agree(seed: int, start: tuple[int, int, int]):
     """Slice by slice or by blocks: equal within one level for every map that keeps z apart, at every place."""
-    draw = blocks.draw(np.random.default_rng(seed))
+    draw = blocks.random_augmentation(np.random.default_rng(seed))
     draw = replace(draw, rotation=(draw.rotation[0], 0, 0), shear=(0, 0, 0))
     matrix, offset = source_map(draw, start, PATCH)
     voxels = noise()
@@ -205,7 +211,7 @@ def test_the_two_ways_to_warp_agree(seed: int, start: tuple[int, int, int]):
 
 def test_even_the_strongest_map_fits_into_blocks():
     """Where a block would need more of the tomogram than one image holds, blocks become smaller."""
-    draw = Draw(zoom=(0.3, 0.2, 0.3), rotation=(0.8, 0.26, 0.26), shear=(0.2,) * 3, scale=(1.3,) * 3)
+    draw = Augmentation(zoom=(0.3, 0.2, 0.3), rotation=(0.8, 0.26, 0.26), shear=(0.2,) * 3, scale=(1.3,) * 3)
     voxels = noise((150, 210, 180))
     found, wanted = look(voxels, draw)[0], exact(voxels, draw)
     assert np.abs(found - wanted).max() <= 1
@@ -226,11 +232,11 @@ def test_a_memory_mapped_tomogram_gives_the_same_view(name: str, tmp_path):
     assert np.array_equal(look(mapped, MAPS[name])[0], look(noise(), MAPS[name])[0])
 
 
-GREY = {name: Draw(steps=(step,)) for name, step in {
+GREY = {name: Augmentation(steps=(step,)) for name, step in {
     "add": ("add", -20.0), "add deviations": ("add_deviations", 0.7), "contrast": ("contrast", 0.4),
     "multiply": ("multiply", -0.3), "gamma": ("gamma", 0.6), "histogram": ("histogram", (0.0, 0.2, 0.6, 0.7, 1.0)),
 }.items()}  # fmt: skip
-QUALITY = {f"{a}, {b}": Draw(quality=(0.7, a, b)) for a, b in blocks.RESAMPLINGS}
+QUALITY = {f"{a}, {b}": Augmentation(quality=(0.7, a, b)) for a, b in blocks.RESAMPLINGS}
 
 
 @pytest.mark.parametrize("name", [*MAPS, *GREY, *QUALITY, "everything"])
@@ -249,7 +255,7 @@ def test_motors_move_with_the_voxels(name: str):
 @given(st.integers(0, 2**32), st.tuples(st.floats(20, 27), st.floats(28, 38), st.floats(42, 62)))
 def test_motors_move_with_the_voxels_under_random_maps(seed: int, point: tuple[float, float, float]):
     """Whatever is drawn, as long as the ball stays in view."""
-    draw = replace(blocks.draw(np.random.default_rng(seed)), steps=(), quality=None, dropout=None)
+    draw = replace(blocks.random_augmentation(np.random.default_rng(seed)), steps=(), quality=None, dropout=None)
     found, points, _ = look(blob(point, 4 * np.eye(3)), draw, np.array([point]), 4 * np.eye(3)[None])
     if len(points) and np.all((points > 8) & (points < np.subtract(PATCH, 9))):
         assert np.abs(centre_of_mass(found) - points[0]).max() < 0.5
@@ -271,7 +277,7 @@ def test_a_zoom_out_shows_the_real_neighbourhood():
     """Around the window there is tomogram, not padding."""
     voxels = np.full(SHAPE, 100, np.uint8)
     voxels[7:39, 13:53, 20:84] = 200
-    found, _, _ = look(voxels, Draw(zoom=(0.8, 0.8, 0.8)))
+    found, _, _ = look(voxels, Augmentation(zoom=(0.8, 0.8, 0.8)))
     assert found.min() == 100
     assert found[0, 0, 0] == 100 and found[16, 20, 32] == 200
 
@@ -280,10 +286,10 @@ def test_a_motor_from_outside_the_window_comes_into_view_and_one_inside_leaves()
     """Zooming out labels a neighbour; magnifying drops a motor near the rim."""
     near, rim = np.array([[5.0, 33.0, 52.0]]), np.array([[8.0, 14.0, 21.0]])
     extent = np.eye(3)[None]
-    assert len(look(noise(), Draw(), near, extent)[1]) == 0
-    assert len(look(noise(), Draw(zoom=(0.7, 0.7, 0.7)), near, extent)[1]) == 1
-    assert len(look(noise(), Draw(), rim, extent)[1]) == 1
-    assert len(look(noise(), Draw(zoom=(1.2, 1.2, 1.2)), rim, extent)[1]) == 0
+    assert len(look(noise(), Augmentation(), near, extent)[1]) == 0
+    assert len(look(noise(), Augmentation(zoom=(0.7, 0.7, 0.7)), near, extent)[1]) == 1
+    assert len(look(noise(), Augmentation(), rim, extent)[1]) == 1
+    assert len(look(noise(), Augmentation(zoom=(1.2, 1.2, 1.2)), rim, extent)[1]) == 0
 
 
 @pytest.mark.parametrize("name", ["zoom", "turn", "tilt"])
@@ -302,7 +308,7 @@ def test_only_what_lies_outside_the_tomogram_is_zero(name: str):
 def test_a_window_larger_than_the_tomogram_is_padded_before_it():
     """What the tomogram lacks is zero on the low side, whatever is done to the rest, and motors move by as much."""
     voxels = noise((20, 70, 96)) // 2 + 100
-    draw = Draw(zoom=(1.1, 0.8, 0.9), steps=(("add", 30.0),), quality=(0.8, "area", NEAREST))
+    draw = Augmentation(zoom=(1.1, 0.8, 0.9), steps=(("add", 30.0),), quality=(0.8, "area", NEAREST))
     point, extent = np.array([[9.5, 32.0, 52.0]]), np.eye(3)[None]
     found, points, _ = look(voxels, draw, point, extent, start=(-12, 13, 20))
     assert not found[:12].any()
@@ -322,11 +328,11 @@ def test_the_middle_of_a_window_stays_where_it_is():
 def test_zoom_above_one_magnifies_and_scale_above_one_shows_more():
     """The two have opposite senses, as in the original solution; a turn keeps lengths."""
     along = {
-        "zoom": source_map(Draw(zoom=(1.2, 1, 1)), START, PATCH)[0][0, 0],
-        "scale": source_map(Draw(scale=(1.2, 1, 1)), START, PATCH)[0][0, 0],
+        "zoom": source_map(Augmentation(zoom=(1.2, 1, 1)), START, PATCH)[0][0, 0],
+        "scale": source_map(Augmentation(scale=(1.2, 1, 1)), START, PATCH)[0][0, 0],
     }
     assert along == {"zoom": pytest.approx(1 / 1.2), "scale": pytest.approx(1.2)}
-    turn = source_map(Draw(rotation=(1.0, 0.2, -0.1)), START, PATCH)[0]
+    turn = source_map(Augmentation(rotation=(1.0, 0.2, -0.1)), START, PATCH)[0]
     assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) > 0
 
 
@@ -343,7 +349,7 @@ def test_turns_and_scales_are_monais():
 
 def test_shear_moves_x_with_y_and_z_and_y_with_x():
     """As in the MONAI of the original solution: one matrix with the three numbers beside its diagonal."""
-    matrix, _ = source_map(Draw(shear=(0.1, 0.2, 0.3)), START, PATCH)
+    matrix, _ = source_map(Augmentation(shear=(0.1, 0.2, 0.3)), START, PATCH)
     assert np.allclose(matrix @ [1, 0, 0], [1, 0, 0.2])
     assert np.allclose(matrix @ [0, 1, 0], [0, 1, 0.1])
     assert np.allclose(matrix @ [0, 0, 1], [0, 0.3, 1])
@@ -483,6 +489,6 @@ def test_no_box_is_forced_where_there_is_no_room():
 
 
 def test_dropout_depends_on_its_seed_only():
-    """A draw with dropout gives the same patch again."""
-    one, two, other = (look(noise(), Draw(dropout=seed))[0] for seed in (3, 3, 4))
+    """An augmentation with dropout gives the same patch again."""
+    one, two, other = (look(noise(), Augmentation(dropout=seed))[0] for seed in (3, 3, 4))
     assert np.array_equal(one, two) and not np.array_equal(one, other)

@@ -17,7 +17,7 @@ from motors.geometry import SYMMETRIES
 from motors.labels.formats import read_wide
 from motors.labels.table import Labels, prepared
 from motors.patches import epochs as patches_epochs
-from motors.patches.augment.blocks import Draw
+from motors.patches.augment.blocks import Augmentation
 from motors.patches.blocks import Blocks
 from motors.patches.epochs import START, Epoch, shuffled
 from motors.patches.mixup import mixed
@@ -175,12 +175,12 @@ def test_a_sample_depends_on_its_number_only(folder: Path, blocks: Blocks):
     again = Blocks(SMALL, table(SHAPES, POINTS), folder, threads=2)
     for first, k in reversed(list(zip(one, numbers, strict=True))):
         second = again.block(k)
-        assert (first.draw, first.symmetry, first.start) == (second.draw, second.symmetry, second.start)
+        assert (first.augmentation, first.symmetry, first.start) == (second.augmentation, second.symmetry, second.start)
         assert np.array_equal(first.voxels, second.voxels)
         assert np.array_equal(first.heatmap, second.heatmap)
-    assert one[0].draw != one[2].draw
+    assert one[0].augmentation != one[2].augmentation
     other = Blocks(replace(SMALL, seed=8), table(SHAPES, POINTS), folder)
-    assert other.block(5).draw != one[0].draw
+    assert other.block(5).augmentation != one[0].augmentation
 
 
 def test_randomness_never_repeats(blocks: Blocks):
@@ -205,11 +205,11 @@ def test_any_number_of_workers_gives_the_same_stream(blocks: Blocks):
 
 
 FORCED = {
-    "nothing": Draw(),
-    "zoom": Draw(zoom=(0.9, 1.1, 0.8)),
-    "turn": Draw(rotation=(0.6, 0, 0), scale=(1.1, 0.9, 1.0)),
-    "tilt": Draw(rotation=(4.0, 0.2, -0.1), shear=(0.1, 0.1, -0.1)),
-    "grey": Draw(steps=(("gamma", 1.2),), quality=(0.8, "trilinear", "trilinear")),
+    "nothing": Augmentation(),
+    "zoom": Augmentation(zoom=(0.9, 1.1, 0.8)),
+    "turn": Augmentation(rotation=(0.6, 0, 0), scale=(1.1, 0.9, 1.0)),
+    "tilt": Augmentation(rotation=(4.0, 0.2, -0.1), shear=(0.1, 0.1, -0.1)),
+    "grey": Augmentation(steps=(("gamma", 1.2),), quality=(0.8, "trilinear", "trilinear")),
 }
 
 
@@ -238,7 +238,7 @@ def test_the_ball_at_a_motor_is_where_the_target_is(blocks: Blocks, name: str):
 
 def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: Blocks):
     """Zoomed by 0.8 along x, a blob of 200 Å = 12.5 voxels is drawn with 10."""
-    draw = Draw(zoom=(1.2, 1.0, 0.8))
+    draw = Augmentation(zoom=(1.2, 1.0, 0.8))
     block = next(b for b in (blocks.block(k, draw) for k in range(len(blocks))) if len(b.points_zyx) == 1)
     points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
     wanted = heatmaps.target_3d(points, PATCH, 16.0, std_voxels=np.array([10.0]))
@@ -260,9 +260,9 @@ def test_without_augmentation_windows_come_as_they_are(folder: Path):
 
 
 def test_the_symmetry_of_a_sample_turns_voxels_and_target_alike(blocks: Blocks):
-    """Undone, a sample without a draw is the plain window."""
+    """Undone, a sample without augmentation is the plain window."""
     for k in range(20):
-        block = blocks.block(k, Draw())
+        block = blocks.block(k, Augmentation())
         voxels = block.symmetry.invert(block.voxels)
         points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
         whole = np.load(blocks.folder / f"{block.tomo_id}.npy")

@@ -18,7 +18,7 @@ from motors.labels import folds as labels_folds
 from motors.labels.formats import read_wide
 from motors.labels.table import Labels
 from motors.networks import checkpoints
-from motors.patches.augment.slices import Draw
+from motors.patches.augment.slices import Augmentation
 from motors.patches.epochs import SliceEpoch, motor_slices
 from motors.patches.slices import Slices
 from motors.tables import MOTORS, TOMOGRAMS
@@ -140,12 +140,16 @@ def test_a_sample_depends_on_its_number_only(folder: Path, slices: Slices):
     again = Slices(SMALL, table(SHAPES, POINTS), folder, spacing=STORED)
     for first, k in reversed(list(zip(one, numbers, strict=True))):
         second = again.triplet(k)
-        assert (first.draw, first.tomo_id, first.heights) == (second.draw, second.tomo_id, second.heights)
+        assert (first.augmentation, first.tomo_id, first.heights) == (
+            second.augmentation,
+            second.tomo_id,
+            second.heights,
+        )
         assert np.array_equal(first.voxels, second.voxels)
         assert np.array_equal(first.heatmap, second.heatmap)
-    assert one[0].draw != one[2].draw
+    assert one[0].augmentation != one[2].augmentation
     other = Slices(replace(SMALL, seed=8), table(SHAPES, POINTS), folder, spacing=STORED)
-    assert other.triplet(5).draw != one[0].draw
+    assert other.triplet(5).augmentation != one[0].augmentation
 
 
 def test_any_number_of_workers_gives_the_same_stream(slices: Slices):
@@ -247,11 +251,11 @@ def test_only_three_slices_are_read(slices: Slices, monkeypatch: pytest.MonkeyPa
 
 
 FORCED = {
-    "nothing": Draw(),
-    "flip": Draw(flips=(True, False)),
-    "turn": Draw(flips=(False, True), zoom=(1.1, 0.8), rotation=2.5, shear=(0.05, -0.05)),
-    "perspective": Draw(corners=((0.05, 0.1), (0.1, 0.02), (0.1, 0.1), (0.03, 0.12))),
-    "grey": Draw(steps=(("gamma", 1.2), ("downscale", 0.8, "linear", "linear"))),
+    "nothing": Augmentation(),
+    "flip": Augmentation(flips=(True, False)),
+    "turn": Augmentation(flips=(False, True), zoom=(1.1, 0.8), rotation=2.5, shear=(0.05, -0.05)),
+    "perspective": Augmentation(corners=((0.05, 0.1), (0.1, 0.02), (0.1, 0.1), (0.03, 0.12))),
+    "grey": Augmentation(steps=(("gamma", 1.2), ("downscale", 0.8, "linear", "linear"))),
 }
 
 
@@ -280,7 +284,7 @@ def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_
     """Drawn by hand: zoomed by 0.7 and 1.2, a blob of 200 Å = 4 voxels is drawn with 4.8."""
     seen = set()
     for k in range(2 * len(slices)):
-        found = slices.triplet(k, Draw(zoom=(1.2, 0.7), crop=(0.5, 1.0, 0.5)))
+        found = slices.triplet(k, Augmentation(zoom=(1.2, 0.7), crop=(0.5, 1.0, 0.5)))
         if found.tomo_id == "b" and len(found.points_yx):
             away = (found.heights[1] - 30) * 50.0
             seen.add(abs(away))
@@ -293,7 +297,7 @@ def test_motors_just_above_or_below_count(slices: Slices):
     """Up to one slice more than a standard deviation, five voxels: at 24 both of a's heights are seen, at 19 one is."""
     seen = {}
     for k in range(3 * len(slices)):
-        found = slices.triplet(k, Draw(zoom=(0.5, 0.5)))
+        found = slices.triplet(k, Augmentation(zoom=(0.5, 0.5)))
         if found.tomo_id == "a":
             seen[found.heights[1]] = len(found.points_yx)
     assert {height: count for height, count in seen.items() if height < 30} == {
@@ -307,7 +311,7 @@ def test_without_augmentation_patches_come_as_they_are(folder: Path):
     for k in range(0, len(plain), 3):
         found = plain.triplet(k)
         whole = np.load(folder / f"{found.tomo_id}.npy")[list(found.heights)]
-        assert found.draw == Draw()
+        assert found.augmentation == Augmentation()
         size = np.minimum(whole.shape[1:], PATCH)
         part = found.voxels[:, : size[0], : size[1]]
         views = np.lib.stride_tricks.sliding_window_view(whole, part.shape)

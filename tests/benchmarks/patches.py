@@ -47,7 +47,7 @@ def ours(folder: Path, labels: Labels, threads: int) -> Callable[[int], str]:
     blocks = Blocks(EXPERIMENT, labels, folder, threads=threads)
 
     def make(k: int) -> str:
-        draw = blocks.block(k).draw
+        draw = blocks.block(k).augmentation
         if any(draw.rotation[1:]):
             return "tilt"
         return "turn" if draw.rotation[0] else "zoom" if draw.zoom != (1, 1, 1) else "plain"

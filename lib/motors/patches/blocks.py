@@ -16,7 +16,7 @@ from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels.table import Labels, prepared
 from motors.patches.augment import blocks
-from motors.patches.augment.blocks import Draw
+from motors.patches.augment.blocks import Augmentation
 from motors.patches.epochs import START, Epoch, fingerprint, windows
 from motors.patches.mixup import mixed
 from motors.tables import POINT
@@ -31,7 +31,7 @@ class Block:
     ----------
     tomo_id : the tomogram
     start : first voxel of the window in the prepared volume, z, y, x; may be negative
-    symmetry, draw : what was done to it, the draw first
+    symmetry, augmentation : what was done to it, the augmentation first
     voxels : `(z, y, x)` uint8 grey levels
     points_zyx : `(n, 3)` motors in view, in voxels of the patch
     heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should answer
@@ -40,7 +40,7 @@ class Block:
     tomo_id: str
     start: geometry.Shape
     symmetry: Symmetry
-    draw: Draw
+    augmentation: Augmentation
     voxels: np.ndarray
     points_zyx: np.ndarray
     heatmap: np.ndarray
@@ -109,24 +109,26 @@ class Blocks(Dataset):
             "motors": len(block.points_zyx),
         }
 
-    def block(self, k: int, draw: Draw | None = None) -> Block:
-        """Return sample `k`; with `draw`, that is done to it instead of what chance wants."""
+    def block(self, k: int, augmentation: Augmentation | None = None) -> Block:
+        """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
         window, symmetry, rng = self.epoch.pick(k)
         if not self.experiment.augment:
             symmetry = Symmetry()
-        if draw is None:
+        if augmentation is None:
             lightly = self.experiment.lightly
-            draw = blocks.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
-        return self._make(window["tomo_id"], tuple(window[START]), symmetry, draw)
+            augmentation = (
+                blocks.random_augmentation(rng, lightly=lightly) if self.experiment.augment else Augmentation()
+            )
+        return self._make(window["tomo_id"], tuple(window[START]), symmetry, augmentation)
 
-    def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, draw: Draw) -> Block:
+    def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, augmentation: Augmentation) -> Block:
         """Return the sample that one window becomes; the grid is drawn before both are turned."""
         patch, spacing = self.experiment.patch, self.experiment.spacing
         points = self.motors.get(tomo_id, np.empty((0, 3)))
         blobs = np.tile(np.diag(np.square(np.divide(self.experiment.sigma, spacing))), (len(points), 1, 1))
         whole = open_prepared(self.folder, tomo_id)
         voxels, points, blobs = blocks.view(
-            whole, start, patch, points, blobs, draw, spacing=spacing, threads=self.threads
+            whole, start, patch, points, blobs, augmentation, spacing=spacing, threads=self.threads
         )
         std = heatmaps.smallest_std(blobs)
         heatmap = heatmaps.target_3d(points, patch, spacing, stride=self.experiment.strides, std_voxels=std)
@@ -134,7 +136,7 @@ class Blocks(Dataset):
             tomo_id=tomo_id,
             start=start,
             symmetry=symmetry,
-            draw=draw,
+            augmentation=augmentation,
             voxels=symmetry.apply(voxels),
             points_zyx=symmetry.move_points(points, patch),
             heatmap=symmetry.apply(heatmap),

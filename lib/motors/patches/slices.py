@@ -17,7 +17,7 @@ from motors.experiments.config import Experiment
 from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels, prepared
 from motors.patches.augment import slices
-from motors.patches.augment.slices import Draw
+from motors.patches.augment.slices import Augmentation
 from motors.patches.epochs import SliceEpoch, fingerprint, motor_slices
 from motors.patches.mixup import mixed
 from motors.tables import POINT
@@ -33,7 +33,7 @@ class Triplet:
     tomo_id : the tomogram
     heights : of the slices in the prepared volume, in voxels, ascending, the first of each where several make one; the
         network answers for the middle one
-    draw : what was done to them
+    augmentation : what was done to them
     voxels : `(3, y, x)` uint8 grey levels
     points_yx : `(n, 2)` motors in view, in voxels of the patch
     heatmap : `(y / stride, x / stride)` float32, what the network should answer
@@ -41,7 +41,7 @@ class Triplet:
 
     tomo_id: str
     heights: tuple[int, ...]
-    draw: Draw
+    augmentation: Augmentation
     voxels: np.ndarray
     points_yx: np.ndarray
     heatmap: np.ndarray
@@ -118,15 +118,17 @@ class Slices(Dataset):
             "motors": len(triplet.points_yx),
         }
 
-    def triplet(self, k: int, draw: Draw | None = None) -> Triplet:
-        """Return sample `k`; with `draw`, that is done to it instead of what chance wants."""
+    def triplet(self, k: int, augmentation: Augmentation | None = None) -> Triplet:
+        """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
         tomo_id, z, rng = self.epoch.pick(k)
         whole = open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
-        if draw is None:
+        if augmentation is None:
             lightly = self.experiment.lightly
-            draw = slices.draw(rng, lightly=lightly) if self.experiment.augment else Draw()
-        return self._make(tomo_id, whole, height, draw)
+            augmentation = (
+                slices.random_augmentation(rng, lightly=lightly) if self.experiment.augment else Augmentation()
+            )
+        return self._make(tomo_id, whole, height, augmentation)
 
     def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:
         """Return which of `count` slices a sample shows: near the motors at `z`, or far from all if that is None."""
@@ -139,7 +141,7 @@ class Slices(Dataset):
             free[max(round(motor[0] - reach), 0) : max(round(motor[0] + reach), 0)] = False
         return int(rng.choice(np.flatnonzero(free))) if free.any() else count // 2
 
-    def _make(self, tomo_id: str, whole: np.ndarray, height: int, draw: Draw) -> Triplet:
+    def _make(self, tomo_id: str, whole: np.ndarray, height: int, augmentation: Augmentation) -> Triplet:
         """Return the sample that the slice at some height becomes, with the slices below and above it."""
         experiment, (deep, _, wide) = self.experiment, self.spacing
         steps = np.arange(experiment.patch[0]) - experiment.patch[0] // 2
@@ -149,7 +151,7 @@ class Slices(Dataset):
         blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
         patch = experiment.patch[1:]
         seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
-        voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, draw, spacing=wide)
+        voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, augmentation, spacing=wide)
         heatmap = heatmaps.target_2d(
             points,
             patch,
@@ -160,7 +162,7 @@ class Slices(Dataset):
             std_voxels=heatmaps.smallest_std(blobs),
         )
         inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
-        return Triplet(tomo_id, tuple(heights.tolist()), draw, voxels, points[inside], heatmap)
+        return Triplet(tomo_id, tuple(heights.tolist()), augmentation, voxels, points[inside], heatmap)
 
     def _means(self, whole: np.ndarray, heights: np.ndarray) -> np.ndarray:
         """Return slices that are as thick as the experiment's, of which the stored ones at `heights` are the first."""

@@ -25,7 +25,7 @@ RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class Augmentation:
     """What is done to one patch; the default does nothing.
 
     Parameters
@@ -48,7 +48,7 @@ class Draw:
     dropout: int | None = None
 
 
-def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
+def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Augmentation:
     """Return what is done to one patch, at random.
 
     With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
@@ -57,11 +57,11 @@ def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
 
     Parameters
     ----------
-    rng : what the draw depends on, and nothing else
+    rng : what it depends on, and nothing else
     lightly : the share of patches that get none of this but a turn about z; none do in the original solution
     """
     if lightly and rng.random() < lightly:
-        return Draw(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
+        return Augmentation(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
     found: dict[str, object] = {}
     if rng.random() < 0.4:
         found["zoom"] = _uniform(rng, 0.6, 1.2)
@@ -76,7 +76,7 @@ def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
         found["quality"] = (rng.uniform(0.6, 0.9), *_choose(rng, RESAMPLINGS))
     if rng.random() < 0.1:
         found["dropout"] = int(rng.integers(2**63))
-    return Draw(**found)
+    return Augmentation(**found)
 
 
 def _draw_steps(rng: np.random.Generator) -> tuple[Step, ...]:
@@ -115,7 +115,7 @@ def view(
     patch: geometry.Shape,
     points_zyx: np.ndarray,
     covariances: np.ndarray,
-    settings: Draw,
+    settings: Augmentation,
     *,
     spacing: geometry.PerAxis,
     threads: int = 1,
@@ -156,7 +156,7 @@ def view(
     return voxels, points_zyx[inside] + before, covariances[inside]
 
 
-def source_map(settings: Draw, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
+def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
     """Return the map from voxels of the result to voxels of the tomogram.
 
     Parameters

@@ -34,7 +34,7 @@ DEEPEST = 0.32  # a share of the side: further than this no corner of a perspect
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class Augmentation:
     """What is done to one triplet of slices; the default only cuts a patch out of their middle.
 
     Parameters
@@ -59,7 +59,7 @@ class Draw:
     crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
-def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
+def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Augmentation:
     """Return what is done to one triplet, at random.
 
     Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
@@ -68,17 +68,17 @@ def draw(rng: np.random.Generator, *, lightly: float = 0.0) -> Draw:
 
     Parameters
     ----------
-    rng : what the draw depends on, and nothing else
+    rng : what it depends on, and nothing else
     lightly : the share of triplets that are only flipped, turned and placed; none are in the original solution
     """
     if lightly and rng.random() < lightly:
         flips, crop = rng.random(2) < 0.5, rng.random(3)
-        return Draw(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
+        return Augmentation(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
     flips = tuple((rng.random(2) < 0.5).tolist())
     chosen = {group: _choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
     place = _place(rng, chosen.pop("geometry", None))
     steps = tuple(_step(rng, kind) for kind in chosen.values())
-    return Draw(flips=flips, steps=steps, crop=tuple(rng.random(3).tolist()), **place)
+    return Augmentation(flips=flips, steps=steps, crop=tuple(rng.random(3).tolist()), **place)
 
 
 def _step(rng: np.random.Generator, kind: str) -> Step:
@@ -128,7 +128,7 @@ def view(
     patch: Size,
     points_yx: np.ndarray,
     covariances: np.ndarray,
-    settings: Draw,
+    settings: Augmentation,
     *,
     spacing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,7 +161,7 @@ def view(
     return _warp(slices, _shift(-start[::-1]) @ matrix, patch), points - start, covariances
 
 
-def canvas(settings: Draw, shape: Size) -> tuple[np.ndarray, Size]:
+def canvas(settings: Augmentation, shape: Size) -> tuple[np.ndarray, Size]:
     """Return the map from voxels of slices to voxels of a canvas that holds all of them, and the size of the canvas.
 
     The map is a zoom, a turn and a shear, in this order, about the centre; or the perspective that makes a rectangle,
@@ -197,7 +197,7 @@ def canvas(settings: Draw, shape: Size) -> tuple[np.ndarray, Size]:
 
 
 def move(
-    points_yx: np.ndarray, covariances: np.ndarray, matrix: np.ndarray, settings: Draw
+    points_yx: np.ndarray, covariances: np.ndarray, matrix: np.ndarray, settings: Augmentation
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return points and covariances in voxels of a canvas, and how much larger the motors have become.
 
