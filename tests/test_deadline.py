@@ -136,7 +136,7 @@ def test_a_real_clock_and_a_real_queue_end_in_time_with_a_valid_submission(tmp_p
     def conclude(passes: list[Pass]) -> None:
         tables = [found[each].assign(score=found[each].score / len(passes)) for each in passes]
         rows = pd.concat(tables) if tables else pd.DataFrame(columns=["tomo_id", "z", "y", "x", "score"])
-        table = submission.frame(select.answer(rows, names, quantile=0.0), names)
+        table = submission.frame(select.detections(rows, names, quantile=0.0), names)
         submission.write(tmp_path / "submission.csv", table, names, dict.fromkeys(names, (32, 64, 96)))
 
     begin = time.monotonic()

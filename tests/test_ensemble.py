@@ -14,7 +14,7 @@ from motors import matching
 from motors.detection.heatmap import Grid
 from motors.detection.queue import detect_all
 from motors.ensemble import select, wbf
-from motors.ensemble.combine import WAYS, combine, fuse_grids
+from motors.ensemble.combine import METHODS, combine, fuse_grids
 from motors.ensemble.wbf import fuse_boxes, fuse_points
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.volumes.tomogram import Tomogram
@@ -84,9 +84,9 @@ def test_a_whole_submission_is_that_of_the_original_solution(name):
     final = recorded["final"]["postprocess_py"]
     radii = {tomogram: 1000 / spacing for tomogram, spacing in spacings.items()}
     fused = wbf.fuse(table(*rows), radius_voxels=radii)
-    best = select.answer(fused, spacings, quantile=0)
+    best = select.detections(fused, spacings, quantile=0)
     np.testing.assert_allclose(best[[*POINT, "score"]], [row[1:] for row in final["rows"]], rtol=1e-4)
-    answer = select.answer(fused, spacings, quantile=0.55)
+    answer = select.detections(fused, spacings, quantile=0.55)
     assert answer["tomo_id"].tolist() == [row[0] for row in final["submission"]]
     np.testing.assert_allclose(answer[POINT], [row[1:] for row in final["submission"]], rtol=1e-4)
 
@@ -206,11 +206,11 @@ def test_a_member_without_a_weight_is_refused():
 def test_the_least_confident_share_of_all_tomograms_is_answered_with_none():
     """By hand: of four scores 0, 0.2, 0.4, 0.8 the 55 % quantile is 0.33, so two are answered."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"), ("b", 4, 5, 6, 0.4, "s"), ("c", 7, 8, 9, 0.2, "s"))
-    answer = select.answer(candidates, ["d", "c", "b", "a"])
+    answer = select.detections(candidates, ["d", "c", "b", "a"])
     assert answer["tomo_id"].tolist() == ["d", "c", "b", "a"]
     assert answer[POINT].to_numpy().tolist() == [[-1, -1, -1], [-1, -1, -1], [4, 5, 6], [1, 2, 3]]
     assert answer["score"].tolist() == [0, 0.2, 0.4, 0.8]
-    answered = select.answer(candidates, list("abcd"), threshold=0.2)["z"].tolist()
+    answered = select.detections(candidates, list("abcd"), threshold=0.2)["z"].tolist()
     assert answered == [1, 4, 7, -1]
 
 
@@ -218,11 +218,11 @@ def test_answers_need_to_know_all_tomograms_and_where_to_cut():
     """A quantile of the wrong tomograms would be another quantile."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"))
     with pytest.raises(ValueError, match="candidates of a came"):
-        select.answer(candidates, ["b"])
+        select.detections(candidates, ["b"])
     with pytest.raises(ValueError, match="listed twice"):
-        select.answer(candidates, ["a", "a"])
+        select.detections(candidates, ["a", "a"])
     with pytest.raises(ValueError, match="neither"):
-        select.answer(candidates, ["a"], quantile=None)
+        select.detections(candidates, ["a"], quantile=None)
 
 
 def grid(cells, size=(128.0, 128.0, 128.0)) -> Grid:
@@ -269,7 +269,7 @@ BALL = (33, 41, 72)
 MEMBERS = (("solid", "zyx"), ("solid", "zxy"), ("planar", "yx"))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", METHODS)
 def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way):
     """Within a cell, once, with a score between the lowest and the highest of the sources, nothing in the empty one."""
     candidates, output = ensemble
@@ -287,7 +287,7 @@ def test_only_sources_with_a_weight_take_part(ensemble):
     candidates, output = ensemble
     settings = {"weights": {("planar", "yx"): 1.0}, "spacings": {"ball": 10.0}, "output": output}
     alone = candidates[candidates["run"] == "planar"]
-    for way in WAYS:
+    for way in METHODS:
         found = matching.best(combine(way, candidates, **settings))
         np.testing.assert_allclose(found[[*POINT, "score"]], matching.best(alone)[[*POINT, "score"]], rtol=2e-3)
     for weights in ({("planar", "yx"): 0.0}, {("planar", "yx"): 2.0, ("solid", "zyx"): -1.0}, {}):
@@ -297,7 +297,7 @@ def test_only_sources_with_a_weight_take_part(ensemble):
         combine("median", candidates, **settings)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", METHODS)
 def test_a_vote_of_nothing_is_no_vote(way, ensemble):
     """A member with a weight of 0 changes nothing, not even through candidates it alone has."""
     candidates, output = ensemble

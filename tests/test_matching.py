@@ -35,7 +35,7 @@ def test_of_equal_scores_the_lowest_place_is_best_whoever_asks():
         table = candidates(*order)
         assert matching.best(table)["z"].tolist() == [1]
         assert metrics.verdicts(solution(known), table)["verdict"].tolist() == ["TP", "TN"]
-        answer = select.answer(table, ["a", "b"], threshold=0.5)
+        answer = select.detections(table, ["a", "b"], threshold=0.5)
         assert metrics.verdicts(solution(known), answer.drop(columns="score"))["verdict"].tolist() == ["TP", "TN"]
         matches = disagreements.match(known, table, most=1)
         assert disagreements.verdicts(matches).to_dict() == {"a": "TP", "b": "TN"}
@@ -65,7 +65,7 @@ def test_candidates_without_a_number_are_refused_not_taken_for_the_worst(column,
     """A score of NaN was answered with the score 0."""
     table = candidates(("a", 1, 2, 3, 0.5), ("b", 4, 5, 6, 0.5)).astype(dict.fromkeys(POINT, float))
     table.loc[1, column] = value
-    for ask in (matching.best, lambda rows: select.answer(rows, ["a", "b"])):
+    for ask in (matching.best, lambda rows: select.detections(rows, ["a", "b"])):
         with pytest.raises(ValueError, match="tomogram b has a score or a coordinate that is NaN"):
             ask(table)
 

@@ -191,7 +191,7 @@ def test_real_tomograms_become_a_submission_whatever_they_are_stored_as(real, tm
     experiment = catalogue.of("resnext50", "demo")
     network, nominal = build(experiment).eval(), dict.fromkeys(stacks, 13.1)
     found = detect_all(network, experiment, paths, tmp_path, spacing=nominal, threshold=0.0, batch=8)
-    table = submission.frame(select.answer(matching.best(found), list(paths), quantile=0.0), list(paths))
+    table = submission.frame(select.detections(matching.best(found), list(paths), quantile=0.0), list(paths))
     path = submission.write(tmp_path / "submission.csv", table, list(paths), shapes)
     handed = submission.read_and_validate(path, list(paths), shapes)
     assert len(handed) == 8

@@ -14,8 +14,7 @@ NAMES = {
         "experiments.config": "Experiment",
     },
     "fusion": {
-        "ensemble.combine": "WAYS combine fuse_grids",
-        "ensemble.select": "answer",
+        "ensemble.combine": "combine fuse_grids",
         "ensemble.wbf": "fuse fuse_boxes fuse_points",
         "matching": "best",
     },
@@ -82,6 +81,8 @@ NAMES = {
     },
 }
 RENAMED = {
+    ("fusion", "WAYS"): ("ensemble.combine", "METHODS"),
+    ("fusion", "answer"): ("ensemble.select", "detections"),
     ("heatmaps", "draw"): ("heatmaps", "target_3d"),
     ("heatmaps", "draw_planar"): ("heatmaps", "target_2d"),
     ("review", "sheet"): ("review.sheet", "sheet"),

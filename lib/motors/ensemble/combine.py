@@ -17,7 +17,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.tables import MEMBER, join
 
 POINTWISE = {"distance": fuse_points, "boxes": fuse_boxes}
-WAYS = (*POINTWISE, "mean", "max")
+METHODS = (*POINTWISE, "mean", "max")
 LOWEST = 0.01  # score of a candidate in a fused heatmap
 
 
@@ -50,8 +50,8 @@ def combine(
     FileNotFoundError
         If no heatmap of a tomogram was kept.
     """
-    if way not in WAYS:
-        raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(WAYS)}")
+    if way not in METHODS:
+        raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(METHODS)}")
     voters = {member: weight for member, weight in weights.items() if weight != 0}
     if not voters or not min(voters.values()) > 0:
         raise ValueError(f"the weights are {dict(weights)}: give at least one member more than 0, and none less")

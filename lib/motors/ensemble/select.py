@@ -10,7 +10,7 @@ from motors.matching import best, cut
 from motors.tables import NO_MOTOR, POINT
 
 
-def answer(
+def detections(
     candidates: pd.DataFrame, ids: Iterable[str], *, quantile: float | None = 0.55, threshold: float | None = None
 ) -> pd.DataFrame:
     """Return one row per tomogram: its best candidate, or -1 -1 -1 where that is not confident enough.
