@@ -557,3 +557,13 @@ def test_labels_of_tomograms_that_are_not_stored_are_counted(tmp_path):
     (tmp_path / "a.csv").write_text("tomo_id,z,y,x\nrun1,1,2,3\nRUN1,1,2,3\n")
     with pytest.warns(TableWarning, match="1 of 2 entries are of tomograms that are not stored, such as RUN1"):
         assert len(read_external(tmp_path / "a.csv", STORED).motors) == 1
+
+
+def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
+    """And counted: the line that is blamed is that of the file."""
+    path = tmp_path / "labels.csv"
+    path.write_text("\n\ntomo_id,z\na,18.5\n", encoding="utf-8")
+    assert read_table(path, ["tomo_id", "z"]).to_dict("list") == {"tomo_id": ["a"], "z": [18.5]}
+    path.write_text("\n\ntomo_id,z\na,18.5\nb\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 5: 1 values for 2 columns"):
+        read_table(path)

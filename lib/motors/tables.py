@@ -93,10 +93,10 @@ class _Origin:
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
     """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
-    first = text.partition("\n")[0]
+    first = text.lstrip("\r\n").partition("\n")[0]
     between = max(",;\t", key=first.count)
     rows, lines, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [], 1
-    names = [value.strip() for value in next(rows, [])]
+    names = [value.strip() for value in next((row for row in rows if row), [])]
     if not any(names):
         raise ValueError(f"{name} is no table (its first line has no columns): mend it, or make the file again as CSV")
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
