@@ -86,8 +86,13 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
 
 def of_run(run: Run, experiment: Experiment) -> Data:
     """Return what a training notebook trains on: `data` of the labels and volumes of the same profile and seed."""
-    stored = catalogue.of("resnext50", run.profile).spacing  # 2D and 3D networks share the prepared volumes
-    return data(experiment, run.input("10_prepare_labels"), run.input("11_prepare_volumes"), stored)
+    labels, volumes = run.input("10_prepare_labels"), run.input("11_prepare_volumes")
+    return data(experiment, labels, volumes, prepared_spacing(run.profile))
+
+
+def prepared_spacing(profile: str) -> tuple[float, float, float]:
+    """Return the ångström per voxel of a profile's prepared volumes, which its 2D and 3D networks share."""
+    return catalogue.of("resnext50", profile).spacing
 
 
 def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:
