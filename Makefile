@@ -105,7 +105,4 @@ $(VENV)/installed: lib/pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check $(TORCH)
 	@echo "2/2 installing everything else: some minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e "./lib[dev]"
-	@mkdir -p $(VENV)/share/jupyter/lab/settings
-	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
-	  > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@
