@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from timm.optim import muon
 from torch import nn
 
 from motors.experiments import catalogue
@@ -24,6 +25,8 @@ from motors.training.watch import Watch
 from motors.visualization.architecture import architecture
 from motors.volumes.prepared import write_prepared
 from motors.workspace import paths
+
+NEWTON_SCHULZ = muon.zeropower_via_newtonschulz  # timm's own, which a training replaces
 
 STORED = (40.0, 40.0, 40.0)
 SHAPES = {"a": (32, 64, 96), "b": (40, 70, 64), "c": (33, 64, 70), "d": (36, 80, 64)}
@@ -228,20 +231,13 @@ def test_every_numbered_experiment_takes_two_steps(experiment, tmp_path):
     assert len(still) < 0.2 * len(before)
 
 
-def test_muon_works_in_float32_where_bfloat16_is_no_native_type(monkeypatch):
-    """Both find the same directions, up to rounding; with the environment's AVX2 no processor is native."""
-    update, steps = torch.randn(24, 130, generator=torch.Generator().manual_seed(0)), (5, [(3.4445, -4.7750, 2.0315)])
-    found = {}
-    for native in (True, False):
-        monkeypatch.setattr(module, "native_bfloat16", lambda native=native: native)
-        found[native] = module._orthogonal(update, *steps)
-    assert (found[True].dtype, found[False].dtype) == (torch.bfloat16, torch.float32)
-    torch.testing.assert_close(found[True].float(), found[False], atol=0.03, rtol=0.05)
-    monkeypatch.undo()
-    module.native_bfloat16.cache_clear()
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not module.native_bfloat16()
-    module.native_bfloat16.cache_clear()
+@pytest.mark.parametrize("shape", [(24, 130), (130, 24), (3, 5, 7)], ids=str)
+def test_muon_iterates_as_timm_does(shape):
+    """timm's own iteration in float32, which multiplies the whole update every time; an update of nothing stays so."""
+    update, steps = torch.randn(shape, generator=torch.Generator().manual_seed(0)), (5, [(3.4445, -4.7750, 2.0315)])
+    expected = NEWTON_SCHULZ(update, *steps, dtype=torch.float32)
+    torch.testing.assert_close(module._orthogonal(update, *steps), expected, atol=2e-5, rtol=1e-4)
+    assert not module._orthogonal(torch.zeros(shape), *steps).any()
 
 
 # ---- what is shown of a network
