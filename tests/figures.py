@@ -55,7 +55,7 @@ def networks(outputs: Path, scores: dict[str, dict]) -> list[str]:
     first = next(iter(scores))
     ensemble = read(outputs / "40_ensemble" / first / "ensemble.json")
     judged = {name: row["alone"] for name, row in ensemble["leave_one_out"].items()}
-    judged["all together"] = ensemble["ways"][ensemble["way"]]
+    judged["all together"] = ensemble["methods"][ensemble["method"]]
     hidden = {run: {key.partition("/")[0]: row for key, row in score["parts"].items()} for run, score in scores.items()}
     lines = [
         "| F2 / average precision | out-of-fold | 95 % interval | " + " | ".join(f"hidden, `{run}`" for run in scores)

@@ -111,7 +111,7 @@ def workspace(root: Path) -> paths.Workspace:
         members += [{"run": f"{notebook}/smoke", "symmetry": view, "weight": 1.0} for view in views]
     parts = enumerate(member["run"] for member in members)
     worth = {run: {"without it": {"F2": k / 10}, "alone": {"quantile": 0.5}} for k, run in parts}
-    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "members": members, "leave_one_out": worth}
+    ensemble = {"method": "distance", "quantile": 0.5, "skip": 0.0, "members": members, "leave_one_out": worth}
     write_json(home.run("40_ensemble", "smoke").folder / "ensemble.json", ensemble)
     return home
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from scipy import ndimage
 
 from motors.patches.augment import intensity, slices as augment_slices
-from motors.patches.augment.slices import FILL, RESIZINGS, Augmentation, canvas, crop, move, view
+from motors.patches.augment.slices import FILL, RESIZINGS, Augmentation, augmented, canvas, crop, move
 
 SHAPE = (70, 96)  # slices
 PATCH = (64, 80)
@@ -38,8 +38,8 @@ def ball(point_yx: np.ndarray, std: float, shape: tuple[int, int] = SHAPE) -> np
 
 
 def look(slices: np.ndarray, draw: Augmentation, points=NONE[0], covariances=NONE[1], patch: tuple[int, int] = PATCH):
-    """Return `view` of slices."""
-    return view(slices, patch, np.asarray(points), np.asarray(covariances), draw, spacing=WIDE)
+    """Return `augmented` slices."""
+    return augmented(slices, patch, np.asarray(points), np.asarray(covariances), draw, spacing=WIDE)
 
 
 # chance
@@ -172,13 +172,13 @@ def test_a_draw_depends_on_its_generator_alone():
 def test_what_is_drawn_lightly_is_only_flipped_turned_and_placed():
     """With the share 1 nothing else happens; with the share 0 every augmentation is what it is without one."""
     for k in range(50):
-        turned = augment_slices.random_augmentation(np.random.default_rng(k), lightly=1.0)
+        turned = augment_slices.random_augmentation(np.random.default_rng(k), unaugmented=1.0)
         assert turned == Augmentation(flips=turned.flips, rotation=turned.rotation, crop=turned.crop)
         assert 0 < turned.rotation < 2 * np.pi
         assert augment_slices.random_augmentation(
-            np.random.default_rng(k), lightly=0.0
+            np.random.default_rng(k), unaugmented=0.0
         ) == augment_slices.random_augmentation(np.random.default_rng(k))
-    draws = [augment_slices.random_augmentation(np.random.default_rng(k), lightly=0.5) for k in range(2000)]
+    draws = [augment_slices.random_augmentation(np.random.default_rng(k), unaugmented=0.5) for k in range(2000)]
     assert np.mean([draw.steps == () for draw in draws]) == pytest.approx(0.5 + 0.5 * 0.304, abs=0.05)
 
 

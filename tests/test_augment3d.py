@@ -38,10 +38,10 @@ def blob(point_zyx: np.ndarray, covariance: np.ndarray, shape: tuple[int, int, i
 def look(
     voxels: np.ndarray, draw: Augmentation, points: np.ndarray = NONE[0], covariances: np.ndarray = NONE[1], **options
 ):
-    """Return `view` of the window."""
+    """Return the `augmented` window."""
     options = {"start": START, "patch": PATCH, "spacing": 16.0} | options
     start, patch = options.pop("start"), options.pop("patch")
-    return blocks.view(voxels, start, patch, points, covariances, draw, **options)
+    return blocks.augmented(voxels, start, patch, points, covariances, draw, **options)
 
 
 def exact(voxels: np.ndarray, draw: Augmentation, start: tuple = START, shape: tuple = PATCH) -> np.ndarray:
@@ -158,13 +158,13 @@ def test_what_happens_without_an_affine_has_neither_shear_nor_scale(draws: list[
 def test_what_is_drawn_lightly_is_only_turned_about_z():
     """With the share 1 nothing else happens; with the share 0 every augmentation is what it is without one."""
     for k in range(50):
-        turned = blocks.random_augmentation(np.random.default_rng(k), lightly=1.0)
+        turned = blocks.random_augmentation(np.random.default_rng(k), unaugmented=1.0)
         assert turned == Augmentation(rotation=(turned.rotation[0], 0.0, 0.0)) and 0 < turned.rotation[0] < 2 * np.pi
-        assert blocks.random_augmentation(np.random.default_rng(k), lightly=0.0) == blocks.random_augmentation(
+        assert blocks.random_augmentation(np.random.default_rng(k), unaugmented=0.0) == blocks.random_augmentation(
             np.random.default_rng(k)
         )
     share = np.mean(
-        [blocks.random_augmentation(np.random.default_rng(k), lightly=0.3).steps == () for k in range(2000)]
+        [blocks.random_augmentation(np.random.default_rng(k), unaugmented=0.3).steps == () for k in range(2000)]
     )
     assert share == pytest.approx(0.3 + 0.7 * 0.5, abs=0.05)  # half of all other patches keep their grey levels
 

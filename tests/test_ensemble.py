@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
-from motors import matching
+from motors import matching, tables
 from motors.detection.heatmap import Grid
 from motors.detection.queue import detect_all
 from motors.ensemble import select, wbf
@@ -45,7 +45,7 @@ def flat(case: dict) -> dict[float, list[tuple]]:
 
 @pytest.mark.parametrize("case", read("wbf", "cases.json")["cases"], ids=lambda case: case["name"])
 def test_fused_points_are_those_of_the_original_solution(case):
-    """Thirty random cases and the edges: thresholds, ties, weights, moving centres, every way to rescale."""
+    """Thirty random cases and the edges: thresholds, ties, weights, moving centres, every method to rescale."""
     kwargs, count = case["kwargs"], len(case["boxes"])
     weights = kwargs.get("weights", [])
     weights = weights if len(weights) == count else np.ones(count)  # the original only warned of a wrong number
@@ -261,7 +261,10 @@ def ensemble(tmp_path_factory):
         (lambda tiles: (avg_pool3d(tiles, 16) - 128) / 16, solid, ["zyx", "zxy"]),
         (lambda tiles: (avg_pool2d(tiles.mean(dim=1, keepdim=True), 16) - 128) / 16, planar, ["yx"]),
     ]
-    found = [detect_all(*each, tomograms, output, symmetries=names, threshold=0.01, keep=True) for *each, names in seen]
+    found = [
+        detect_all(*each, tomograms, output, symmetries=names, threshold=0.01, save_heatmaps=True)
+        for *each, names in seen
+    ]
     return pd.concat(found), output
 
 
@@ -269,12 +272,12 @@ BALL = (33, 41, 72)
 MEMBERS = (("solid", "zyx"), ("solid", "zxy"), ("planar", "yx"))
 
 
-@pytest.mark.parametrize("way", METHODS)
-def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way):
+@pytest.mark.parametrize("method", METHODS)
+def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, method):
     """Within a cell, once, with a score between the lowest and the highest of the sources, nothing in the empty one."""
     candidates, output = ensemble
     weights, spacings = dict.fromkeys(MEMBERS, 1.0), {"ball": 10.0, "empty": 10.0}
-    fused = combine(way, candidates, weights=weights, spacings=spacings, output=output)
+    fused = combine(method, candidates, weights=weights, spacings=spacings, output=output)
     found = matching.best(fused)
     assert found["tomo_id"].tolist() == ["ball"] and found["run"].tolist() == ["ensemble"]
     assert np.abs(found[POINT].to_numpy() - BALL).max() * 10 <= 128
@@ -283,12 +286,12 @@ def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, way)
 
 
 def test_only_sources_with_a_weight_take_part(ensemble):
-    """One alone gives its own candidates, whatever the way; an unknown way is refused."""
+    """One alone gives its own candidates, whatever the method; an unknown method is refused."""
     candidates, output = ensemble
     settings = {"weights": {("planar", "yx"): 1.0}, "spacings": {"ball": 10.0}, "output": output}
     alone = candidates[candidates["run"] == "planar"]
-    for way in METHODS:
-        found = matching.best(combine(way, candidates, **settings))
+    for method in METHODS:
+        found = matching.best(combine(method, candidates, **settings))
         np.testing.assert_allclose(found[[*POINT, "score"]], matching.best(alone)[[*POINT, "score"]], rtol=2e-3)
     for weights in ({("planar", "yx"): 0.0}, {("planar", "yx"): 2.0, ("solid", "zyx"): -1.0}, {}):
         with pytest.raises(ValueError, match="at least one member more than 0, and none less"):
@@ -297,8 +300,8 @@ def test_only_sources_with_a_weight_take_part(ensemble):
         combine("median", candidates, **settings)
 
 
-@pytest.mark.parametrize("way", METHODS)
-def test_a_vote_of_nothing_is_no_vote(way, ensemble):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_vote_of_nothing_is_no_vote(method, ensemble):
     """A member with a weight of 0 changes nothing, not even through candidates it alone has."""
     candidates, output = ensemble
     settings = {"spacings": {"ball": 10.0, "empty": 10.0}, "output": output}
@@ -306,28 +309,28 @@ def test_a_vote_of_nothing_is_no_vote(way, ensemble):
     loud = candidates[(candidates["run"] == "solid") & (candidates["symmetry"] == "zyx")].assign(
         score=1.0, x=lambda table: table["x"] + 30
     )
-    without = combine(way, candidates, weights=weights, **settings)
-    with_it = combine(way, pd.concat([candidates, loud]), weights=weights | {("solid", "zyx"): 0.0}, **settings)
+    without = combine(method, candidates, weights=weights, **settings)
+    with_it = combine(method, pd.concat([candidates, loud]), weights=weights | {("solid", "zyx"): 0.0}, **settings)
     pd.testing.assert_frame_equal(with_it, without)
 
 
-@pytest.mark.parametrize("way", ["distance", "boxes"])
+@pytest.mark.parametrize("method", ["distance", "boxes"])
 @pytest.mark.parametrize("votes", [0.2, 1.0, 5.0])
-def test_only_the_proportions_of_votes_count(way, votes):
+def test_only_the_proportions_of_votes_count(method, votes):
     """Two sources, three candidates 200 Å apart: no more than two votes, so 0.6 stays 0.6, however large votes are."""
     places = {"z": [10.0, 10.0, 10.0], "y": [20.0, 20.0, 20.0], "x": [30.0, 32.0, 34.0]}
     candidates = pd.DataFrame({"tomo_id": "a", **places, "score": 0.6, "run": ["one", "two", "two"], "symmetry": "zyx"})
     weights = {("one", "zyx"): votes, ("two", "zyx"): votes}
-    fused = combine(way, candidates, weights=weights, spacings={"a": 100.0}, output="")
+    fused = combine(method, candidates, weights=weights, spacings={"a": 100.0}, output="")
     np.testing.assert_allclose(matching.best(fused)[[*POINT, "score"]], [[10, 20, 32, 0.6]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["distance", "boxes"])
-def test_the_radius_is_that_of_each_tomograms_spacing(way):
+@pytest.mark.parametrize("method", ["distance", "boxes"])
+def test_the_radius_is_that_of_each_tomograms_spacing(method):
     """Candidates 62 voxels apart: 620 Å at 10 Å, one motor; 1222 Å at 19.7 Å, two."""
     rows = [(name, 31.0, 40.5, x, 0.6, run) for name in "ab" for x, run in ((20.0, "one"), (82.0, "two"))]
     weights = dict.fromkeys((("one", "zyx"), ("two", "zyx")), 1.0)
-    fused = combine(way, table(*rows), weights=weights, spacings={"a": 10.0, "b": 19.7}, output="")
+    fused = combine(method, table(*rows), weights=weights, spacings={"a": 10.0, "b": 19.7}, output="")
     assert fused["tomo_id"].tolist() == ["a", "b", "b"]
     np.testing.assert_allclose(fused["score"], [0.6, 0.3, 0.3], rtol=1e-5)
 
@@ -352,3 +355,13 @@ def test_a_mean_of_heatmaps_weighs_them_and_one_vote_of_two_halves_a_score():
     grids = {("one", "zyx"): grid(np.full((2, 3, 4), 0.9)), ("two", "zyx"): grid(np.full((2, 3, 4), 0.3))}
     mean = fuse_grids(grids, {("one", "zyx"): 3.0, ("two", "zyx"): 1.0})
     np.testing.assert_allclose(mean.cells, 0.75, rtol=1e-6)
+
+
+def test_an_ensemble_of_before_is_read_by_the_names_of_today(tmp_path):
+    """What is called a method was called a way."""
+    (tmp_path / "ensemble.json").write_text('{"way": "mean", "ways": {"mean": {"F2": 0.5}}, "skip": 0.05}')
+    assert tables.read_ensemble(tmp_path / "ensemble.json") == {
+        "method": "mean",
+        "methods": {"mean": {"F2": 0.5}},
+        "skip": 0.05,
+    }

@@ -279,8 +279,8 @@ def test_settings_that_cannot_be_changed_so_are_refused(settings, sentence):
 
 def test_a_training_notebook_trains_its_kind_and_names_another_ones_notebook():
     """2D in a 3D notebook is refused by name; so is a setting that makes another kind of it."""
-    own = catalogue.chosen("20_train_resnext50", "smoke", "EXP5", "sigma=300", seed=3, fold=2, recompute=True)
-    assert (own.name, own.sigma, own.seed, own.fold, own.recompute) == ("EXP05_smoke", 300, 3, 2, True)
+    own = catalogue.chosen("20_train_resnext50", "smoke", "EXP5", "sigma=300", seed=3, fold=2, checkpointing=True)
+    assert (own.name, own.sigma, own.seed, own.fold, own.checkpointing) == ("EXP05_smoke", 300, 3, 2, True)
     for name, notebook in (("maxvit_tiny", "23_train_maxvit_tiny"), ("EXP16", "22_train_x3d_m")):
         with pytest.raises(ValueError, match=f"20_train_resnext50 does not train {name}, .*use {notebook}"):
             catalogue.chosen("20_train_resnext50", "demo", name)
@@ -312,7 +312,7 @@ def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": "1e-4"}, "learning_rate is '1e-4'"),
         ({"sigma": -5}, "sigma is -5"),
-        ({"lightly": 1.5}, "lightly is 1.5"),
+        ({"unaugmented": 1.5}, "unaugmented is 1.5"),
         ({"overlap": 1.0}, "overlap is 1.0"),
         ({"fold": -2}, "fold is -2"),
         ({"stop_at": 32_011}, "stop within its 32010 steps, not at 32011"),
@@ -359,9 +359,10 @@ def test_a_file_with_other_settings_is_refused_by_name(change, sentence, tmp_pat
 
 
 def test_a_record_of_version_0_1_is_read():
-    """It named a label table, which chose nothing."""
-    experiment = catalogue.get("x3d_m")
+    """It named a label table, which chose nothing, and had other names for two settings."""
+    experiment = replace(catalogue.get("x3d_m"), unaugmented=0.25, checkpointing=True)
     old = json.loads(experiment.to_json()) | {"table": "all_gt"}
+    old |= {"lightly": old.pop("unaugmented"), "recompute": old.pop("checkpointing")}
     assert Experiment.from_json(json.dumps(old)) == experiment
 
 

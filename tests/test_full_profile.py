@@ -35,7 +35,8 @@ COPIES = 4  # of each tomogram under other names: as many as there are folds
 
 ONE_STEP = """
 from dataclasses import replace as _replace
-_settings = {"recompute": True, "batch": 1, "accumulate": 1, "steps": 1, "stop_at": None, "warmup": 0, "save_every": 1}
+_settings = {"checkpointing": True, "batch": 1, "accumulate": 1, "steps": 1, "stop_at": None}
+_settings |= {"warmup": 0, "save_every": 1}
 _original = experiments.of
 experiments.of = lambda family, profile: _replace(_original(family, profile), **_settings)
 """
@@ -94,7 +95,14 @@ def test_what_comes_before_training_runs(notebook, root):
 def test_a_training_notebook_gets_to_its_first_step(notebook, root):
     """With the network, the patch and the samples of the full size; one patch a step, activations recomputed."""
     parameters = shorten(root / "notebooks" / f"{notebook}.ipynb")
-    run(root, notebook, "-p", "WORKERS", "0", *(["-p", "RECOMPUTE", "True"] if "RECOMPUTE:" in parameters else []))
+    run(
+        root,
+        notebook,
+        "-p",
+        "WORKERS",
+        "0",
+        *(["-p", "CHECKPOINTING", "True"] if "CHECKPOINTING:" in parameters else []),
+    )
     output = paths.find(root).run(notebook, "full").folder
     (row,) = pd.read_csv(output / "metrics.csv").itertuples()
     trained = Experiment.read(output / "weights" / "experiment.json")

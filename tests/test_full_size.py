@@ -25,7 +25,7 @@ from motors import experiments, training
 
 name, limit = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # rather no memory for this than none for the others
-one = dict(recompute=True, batch=1, accumulate=1, steps=1, stop_at=None, warmup=0, save_every=1)
+one = dict(checkpointing=True, batch=1, accumulate=1, steps=1, stop_at=None, warmup=0, save_every=1)
 experiment = replace(experiments.get(name), **one)
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from motors import geometry
-from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
+from motors.geometry import SYMMETRIES, SYMMETRIES_2D, Symmetry
 
 REFERENCE = Path(__file__).parent / "reference"
 SHAPE = (48, 64, 96)
@@ -135,10 +135,10 @@ def test_an_axis_too_many_is_refused():
 def test_there_are_sixteen_symmetries_and_eight_of_them_keep_z():
     """Every name once, and the planar ones are those without a flip of z."""
     assert len({symmetry.name for symmetry in SYMMETRIES}) == len(set(SYMMETRIES)) == 16
-    assert len(PLANAR_SYMMETRIES) == 8
+    assert len(SYMMETRIES_2D) == 8
     names = json.loads((REFERENCE / "tta" / "cases.json").read_text())
     assert {symmetry.name for symmetry in SYMMETRIES} == set(names["names_3d"])
-    assert {Symmetry.from_name(name) for name in names["names_2d"]} == set(PLANAR_SYMMETRIES)
+    assert {Symmetry.from_name(name) for name in names["names_2d"]} == set(SYMMETRIES_2D)
 
 
 @pytest.mark.parametrize("layout", ["zyx", "bczyx", "yx", "bcyx", "cyx"])
@@ -180,7 +180,7 @@ def test_points_move_with_their_volume(symmetry):
     np.testing.assert_array_equal(symmetry.inverse.move_points(there, moved.shape), points)
 
 
-@given(st.sampled_from(PLANAR_SYMMETRIES))
+@given(st.sampled_from(SYMMETRIES_2D))
 def test_planar_symmetries_leave_all_but_the_last_two_axes_alone(symmetry):
     """A stack of slices moves as each of its slices does."""
     stack = np.arange(24).reshape(2, 3, 4)

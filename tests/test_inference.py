@@ -18,7 +18,7 @@ from motors.detection.averaging import scaled_range
 from motors.detection.heatmap import Grid
 from motors.detection.tiling import cell_strides
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
-from motors.geometry import PLANAR_SYMMETRIES, SYMMETRIES, Symmetry
+from motors.geometry import SYMMETRIES, SYMMETRIES_2D, Symmetry
 from motors.volumes import resampling
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -153,7 +153,7 @@ def test_an_equivariant_network_says_the_same_in_every_orientation(symmetry):
 
 def test_planar_networks_say_the_same_in_every_orientation():
     """All eight at once."""
-    names = [symmetry.name for symmetry in PLANAR_SYMMETRIES]
+    names = [symmetry.name for symmetry in SYMMETRIES_2D]
     expected = engine.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)))
     assert expected.shape == (3, 12, 19)
     found = engine.heatmap(planar_brightness, PLANAR, noise((13, 100, 150)), symmetries=names, batch=4)

@@ -41,7 +41,7 @@ def made(root, profile):
     list(network.parameters())[-1].data.zero_()  # the bias of the last layer: doubtful everywhere, not sure of nothing
     checkpoints.save(network, experiment, home.run(NETWORK, profile).folder / "weights")
     member = {"run": f"{NETWORK}/{profile}", "symmetry": "zyx", "weight": 1.0}
-    ensemble = {"way": "distance", "quantile": 0.5, "skip": 0.0, "members": [member]}
+    ensemble = {"method": "distance", "quantile": 0.5, "skip": 0.0, "members": [member]}
     write_json(home.run("40_ensemble", profile).folder / "ensemble.json", ensemble)
     kaggle_machine.wheels_without_network(home.run(PACKING, profile))
     return home

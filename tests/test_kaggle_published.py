@@ -74,7 +74,7 @@ def test_one_command_makes_his_ensemble(home, server, capsys):
     assert main(["download", "published"]) == 0
     about = json.loads((home.run("90_submit", "full").input("40_ensemble") / "ensemble.json").read_text())
     members = tables.members(about)
-    assert (about["way"], about["skip"], about["quantile"]) == ("distance", 0.2, 0.55)
+    assert (about["method"], about["skip"], about["quantile"]) == ("distance", 0.2, 0.55)
     assert (len(members), members.run.nunique(), set(members.weight)) == (9, 5, {1.0})
     assert dict(members.groupby("run").size()) == {
         "20_train_resnext50/full-tag=published": 2,

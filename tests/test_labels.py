@@ -186,10 +186,10 @@ def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is no table \(its first line has no columns\): mend it"),
-        (b"tomo_id,z\na,1\nb,2,3,4\n", "line 3: 4 values for 2 columns: mend the line"),
-        (b"tomo_id,z\na,1,\nb,2,\n", "line 2: 3 values for 2 columns: mend the line"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8.*codec can't decode.*\): mend it"),
+        (b"", r"is no table \(its first line has no columns\): correct it"),
+        (b"tomo_id,z\na,1\nb,2,3,4\n", "line 3: 4 values for 2 columns: correct the line"),
+        (b"tomo_id,z\na,1,\nb,2,\n", "line 2: 3 values for 2 columns: correct the line"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8.*codec can't decode.*\): correct it"),
     ],
     ids=["empty", "one row too long", "all rows too long", "a picture"],
 )

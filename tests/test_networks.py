@@ -106,13 +106,13 @@ def test_a_network_comes_back_as_it_was_saved(experiment, tmp_path):
 def test_recomputing_changes_neither_gradients_nor_statistics(experiment):
     """Activation checkpointing gives what training without it gives, step after step."""
     after = {}
-    for recompute in (False, True):
+    for checkpointing in (False, True):
         torch.manual_seed(0)
-        network = build(replace(experiment, recompute=recompute)).train()
+        network = build(replace(experiment, checkpointing=checkpointing)).train()
         for step in range(2):
             network(grey(experiment, seed=step)).square().mean().backward()
         gradients = {key: p.grad for key, p in network.named_parameters() if p.grad is not None}
-        after[recompute] = gradients, dict(network.state_dict())
+        after[checkpointing] = gradients, dict(network.state_dict())
     for plain, recomputed in zip(*after.values(), strict=True):
         assert plain.keys() == recomputed.keys()
         for key, tensor in plain.items():
@@ -122,19 +122,19 @@ def test_recomputing_changes_neither_gradients_nor_statistics(experiment):
 def test_recomputing_remembers_less():
     """Fewer tensors are kept for the gradients, in the encoder as in the neck."""
 
-    def kept(recompute: bool) -> int:
+    def kept(checkpointing: bool) -> int:
         stored = []
-        network = build(replace(RESNEXT, recompute=recompute)).train()
+        network = build(replace(RESNEXT, checkpointing=checkpointing)).train()
         with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.numel()) or t, lambda t: t):
             network(grey(RESNEXT))
         return sum(stored)
 
-    assert kept(recompute=True) < 0.68 * kept(recompute=False)
+    assert kept(checkpointing=True) < 0.68 * kept(checkpointing=False)
 
 
 def test_a_copy_of_a_recomputing_network_trains_on_its_own():
     """Averaging of weights copies networks: the copy must not run the original's layers."""
-    network = build(replace(RESNEXT, recompute=True)).train()
+    network = build(replace(RESNEXT, checkpointing=True)).train()
     copied = copy.deepcopy(network)
     copied(grey(RESNEXT)).mean().backward()
     assert all(p.grad is None for p in network.parameters())

@@ -14,8 +14,8 @@ from timm.models import remap_state_dict
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.experiments.others import EFFICIENTNET_LITE0, OTHERS
-from motors.networks.encoders.planar import PlanarEncoder
-from motors.networks.encoders.sliced import SlicedEncoder
+from motors.networks.encoders.encoder2d import Encoder2d
+from motors.networks.encoders.encoder25d import Encoder25d
 from motors.networks.factory import build
 from motors.networks.neck import PathNeck
 from motors.networks.scaling import SCALES
@@ -27,7 +27,7 @@ MILLIONS = {"resnet50": 70.3, "x3d_m_pan": 6.9, "x3d_l": 12.8}
 LIGHT = {
     *("resnet18", "resnet50", "densenet169", "efficientnet_b0", "x3d_m_pan", "x3d_l"),
     *("convnext_nano_slices", "convnext_tiny_slices", "efficientnet_b0_slices"),
-    *("efficientnet_b0_planar", "efficientvit_b1", "swinv2_tiny", "convnext_tiny"),
+    *("efficientnet_b0_2d", "efficientvit_b1", "swinv2_tiny", "convnext_tiny"),
 }
 
 
@@ -72,7 +72,7 @@ def test_a_network_begins_with_the_weights_that_come_as_a_package(photographs: P
     assert len(encoder) > 250
     assert all(torch.equal(tensor, published[name]) for name, tensor in encoder.items())
     with pytest.raises(ValueError, match="these are not timm's weights of efficientnet_b0"):
-        build(catalogue.get("efficientnet_b0_planar"), photographs)
+        build(catalogue.get("efficientnet_b0_2d"), photographs)
 
 
 def test_the_package_holds_the_weights_that_timm_publishes(photographs: Path, real: Path):
@@ -87,10 +87,10 @@ def test_the_package_holds_the_weights_that_timm_publishes(photographs: Path, re
 
 
 @pytest.fixture(scope="module")
-def sliced() -> SlicedEncoder:
+def sliced() -> Encoder25d:
     """A small ConvNeXt that walks through volumes."""
     torch.manual_seed(0)
-    return SlicedEncoder("convnext_atto", SHAPE).eval()
+    return Encoder25d("convnext_atto", SHAPE).eval()
 
 
 def noise(depth: int) -> torch.Tensor:
@@ -100,15 +100,15 @@ def noise(depth: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def flat(sliced: SlicedEncoder) -> PlanarEncoder:
+def flat(sliced: Encoder25d) -> Encoder2d:
     """The same network for images."""
-    network = PlanarEncoder("convnext_atto", SHAPE)
+    network = Encoder2d("convnext_atto", SHAPE)
     network.load_state_dict(sliced.flat.state_dict())
     return network.eval()
 
 
 @torch.inference_mode()
-def test_a_constant_volume_has_the_features_of_its_slices_at_every_height(sliced: SlicedEncoder, flat: PlanarEncoder):
+def test_a_constant_volume_has_the_features_of_its_slices_at_every_height(sliced: Encoder25d, flat: Encoder2d):
     """The mean of equal slices is the slice: no end of the volume, no other depth makes a difference."""
     slices = noise(1)
     levels = sliced(slices.expand(-1, -1, 64, -1, -1))
@@ -118,7 +118,7 @@ def test_a_constant_volume_has_the_features_of_its_slices_at_every_height(sliced
 
 
 @torch.inference_mode()
-def test_colours_are_a_slice_and_its_neighbours_and_every_two_are_averaged(sliced: SlicedEncoder, flat: PlanarEncoder):
+def test_colours_are_a_slice_and_its_neighbours_and_every_two_are_averaged(sliced: Encoder25d, flat: Encoder2d):
     """The first level at height 1 is the mean of what the triplets around slices 4 and 6 give."""
     volume = noise(32)
     level = sliced(volume)[0]
@@ -129,7 +129,7 @@ def test_colours_are_a_slice_and_its_neighbours_and_every_two_are_averaged(slice
 
 
 @torch.inference_mode()
-def test_volumes_of_a_batch_do_not_mix(sliced: SlicedEncoder):
+def test_volumes_of_a_batch_do_not_mix(sliced: Encoder25d):
     """Two at once give what each gives alone."""
     volumes = torch.cat([noise(32), noise(32).flip(2) * 2])
     for both, first, second in zip(sliced(volumes), sliced(volumes[:1]), sliced(volumes[1:]), strict=True):
@@ -139,14 +139,14 @@ def test_volumes_of_a_batch_do_not_mix(sliced: SlicedEncoder):
 def test_a_network_whose_stages_are_no_modules_cannot_walk_through_volumes():
     """CoaT, by name."""
     with pytest.raises(ValueError, match="coat_lite_tiny cannot walk through volumes: its stages are no modules"):
-        SlicedEncoder("coat_lite_tiny", SHAPE)
+        Encoder25d("coat_lite_tiny", SHAPE)
 
 
 @torch.inference_mode()
 def test_an_lstm_lets_slices_hear_of_those_far_above_and_below_them():
     """A change at one end is heard at the other on the two coarsest levels, and at the same place in y and x only."""
     torch.manual_seed(0)
-    walking = SlicedEncoder("convnext_atto", SHAPE, lstm=True).eval()
+    walking = Encoder25d("convnext_atto", SHAPE, lstm=True).eval()
     before = [torch.randn(1, c, 4, 64 // s, 96 // s) for c, s in zip(walking.channels[-2:], (16, 32), strict=True)]
     for stride, level in zip((16, 32), before, strict=True):
         walk, after = walking.walks[str(stride)], level.clone()

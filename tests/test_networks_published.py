@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from motors.experiments.config import Experiment
 from motors.experiments.original import COAT_MEDIUM, RESNEXT50, X3D_M
 from motors.networks import checkpoints, key_mapping
-from motors.networks.encoders.planar import PlanarEncoder
+from motors.networks.encoders.encoder2d import Encoder2d
 from motors.networks.factory import build
 from motors.networks.weights import pretrained, read
 
@@ -353,7 +353,7 @@ def test_imagenet_weights_start_a_2d_network_and_their_tables_are_resized():
     torch.manual_seed(1)
     for name, tables in (("coat_lite_tiny", 0), ("maxvit_pico_rw_256", 22)):
         weights = timm.create_model(name).state_dict()
-        encoder = PlanarEncoder(name, (96, 64), dict(weights))
+        encoder = Encoder2d(name, (96, 64), dict(weights))
         resized = [key for key, t in encoder.network.state_dict().items() if t.shape != weights[key].shape]
         same = [key for key, t in encoder.network.state_dict().items() if t.shape == weights[key].shape]
         assert len([key for key in resized if key.endswith("relative_position_bias_table")]) == tables
@@ -367,7 +367,7 @@ def test_2d_weights_that_do_not_fit_are_refused():
     with pytest.raises(
         ValueError, match=r"not timm's weights of coat_lite_tiny: .* 1 are missing \(patch_embed2"
     ) as error:
-        PlanarEncoder("coat_lite_tiny", (96, 64), weights)
+        Encoder2d("coat_lite_tiny", (96, 64), weights)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="timm's weights of coat_lite_tiny are wanted, but nothing came"):
-        PlanarEncoder("coat_lite_tiny", (96, 64), {})
+        Encoder2d("coat_lite_tiny", (96, 64), {})

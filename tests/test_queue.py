@@ -449,7 +449,7 @@ def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
     """One of float16 per orientation, as `heatmap` gives it, with the size of a cell and what the tomogram was."""
     shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
     detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
-    found = heatmap.kept(tmp_path, "b")
+    found = heatmap.load_heatmaps(tmp_path, "b")
     assert list(found) == [("solid", "zyx"), ("solid", "zxy_x")]
     grid = found["solid", "zxy_x"]
     voxels = resampling.resample(np.load(tomograms["b"]), 10.0, SOLID.spacing)
@@ -461,7 +461,7 @@ def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
     rows = candidates[(candidates.tomo_id == "b") & (candidates.symmetry == "zxy_x")].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, rows, rtol=1e-3)
     with pytest.raises(FileNotFoundError, match="no heatmap of c in"):
-        heatmap.kept(tmp_path, "c")
+        heatmap.load_heatmaps(tmp_path, "c")
 
 
 def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
@@ -469,13 +469,13 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
 
     def calls(bias: float, keep: bool = True) -> int:
         network = Silent(bias).eval()
-        detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, keep=keep, batch=8)
+        detect_all(network, SOLID, tomograms, tmp_path, spacing=16.0, save_heatmaps=keep, batch=8)
         return network.calls
 
     assert [calls(0.0, keep=False), calls(0.0), calls(0.0), calls(1.0)] == [3, 3, 0, 3]
-    brighter = heatmap.kept(tmp_path, "b")["solid", "zyx"].cells
+    brighter = heatmap.load_heatmaps(tmp_path, "b")["solid", "zyx"].cells
     assert calls(0.0) == 0
-    assert (heatmap.kept(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
+    assert (heatmap.load_heatmaps(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
 
 
 def test_symmetries_may_be_predicted_one_after_the_other(tomograms, tmp_path):
@@ -484,4 +484,4 @@ def test_symmetries_may_be_predicted_one_after_the_other(tomograms, tmp_path):
     for bias, symmetry in ((0.0, "zyx"), (0.0, "zxy"), (1.0, "zxy")):
         detect_all(Silent(bias).eval(), SOLID, tomograms, tmp_path, symmetries=[symmetry], **settings)
         wanted = {0.0: {("solid", "zyx"), ("solid", symmetry)}, 1.0: {("solid", "zxy")}}[bias]
-        assert set(heatmap.kept(tmp_path, "b")) == wanted
+        assert set(heatmap.load_heatmaps(tmp_path, "b")) == wanted

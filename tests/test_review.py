@@ -182,7 +182,7 @@ def test_every_case_gets_its_picture(case, tmp_path):
     )
     assert [path.name for path in paths] == list(dict.fromkeys(sheet["image"]))
     assert all(path.read_bytes()[:3] == b"\xff\xd8\xff" for path in paths)
-    figure = review_sheet.draw(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))
+    figure = review_sheet.picture(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 9
     assert titles[::3] == [

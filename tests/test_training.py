@@ -442,7 +442,7 @@ def test_other_settings_are_refused(tmp_path, undisturbed):
 def known(labels="labels", folder=None, *tomo_ids):
     """Samples that know their labels and volumes."""
     samples = Samples(deadly=0)
-    samples.fingerprint, samples.folder, samples.tomo_ids = labels, folder, tomo_ids
+    samples.label_digest, samples.folder, samples.tomo_ids = labels, folder, tomo_ids
     return samples
 
 

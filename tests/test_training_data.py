@@ -125,7 +125,7 @@ def test_fine_tuning_begins_with_all_the_weights_of_another_run(tmp_path):
     """Training goes on from them; weights of another network are refused by name, missing ones too."""
     network = build(replace(BLOCK, seed=3))
     checkpoints.save(network, BLOCK, tmp_path / "weights")
-    cool = replace(BLOCK, name="cool", learning_rate=1e-4, augment=False, recompute=True)
+    cool = replace(BLOCK, name="cool", learning_rate=1e-4, augment=False, checkpointing=True)
     again = training_data.first_network(cool, tmp_path / "weights")
     assert again.training
     expected = network.state_dict()

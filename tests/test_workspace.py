@@ -376,7 +376,7 @@ def test_a_notebook_is_known_by_its_code_its_values_and_the_library_behind_it(tm
     def known(cell="from motors import a", values=None):
         path = toys.notebook(tmp_path / "clone", "n", "%matplotlib inline\n" + cell)
         path.write_text(path.read_text().replace("from motors import workspace", "pass"))
-        return code_hash.fingerprint(path, values or {})
+        return code_hash.notebook_hash(path, values or {})
 
     first = known()
     assert known("from motors import a  # a remark") == first
@@ -422,7 +422,7 @@ def test_a_notebook_may_hold_other_languages_than_python(tmp_path, library):
     toys.workspace(tmp_path / "clone")
 
     def known(cell):
-        return code_hash.fingerprint(toys.notebook(tmp_path / "clone", "n", cell), {})
+        return code_hash.notebook_hash(toys.notebook(tmp_path / "clone", "n", cell), {})
 
     cells = ["%%bash\nfor f in *; do echo $f; done", "%%bash\nls", "%%sh\nls", "files = !ls", "1", "%%time\n1"]
     assert len({known(cell) for cell in cells}) == len(cells)

@@ -32,7 +32,14 @@ HOMES = {  # loaded when they are asked for: `import motors` alone loads nothing
     "read": "volumes.formats read",
     "score": "evaluation.metrics f2",
 }
-FORMER = ("fusion", "inference", "scoring", "submission")  # packages that had these names in version 0.1
+FORMER = (
+    "augment2d",
+    "augment3d",
+    "fusion",
+    "inference",
+    "scoring",
+    "submission",
+)  # packages of 0.1
 
 
 def __getattr__(name: str) -> Any:

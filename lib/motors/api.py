@@ -143,7 +143,7 @@ def detect(
         work = Path(folder) / WORK
         where = {"device": device, "memory": memory, "reading": reading}
         found, faults, said = _predicted(networks, sources, work, spacing=spacing, **where, **options)
-        grids = {name: heatmap.kept(work, name) for name in sources if name not in faults}
+        grids = {name: heatmap.load_heatmaps(work, name) for name in sources if name not in faults}
         notes += _doubts(networks, reading) + said + _damage(work, list(sources))
         if not grids:
             raise ValueError(next(iter(faults.values())))
@@ -198,7 +198,13 @@ def _predicted(
         for k, (run, folder) in enumerate(networks.networks.items(), start=1):
             network, experiment = checkpoints.load(folder)
             mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
-            settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "keep": True, "policy": "carry on"}
+            settings = {
+                "run": run,
+                "symmetries": mine,
+                "threshold": LOWEST,
+                "save_heatmaps": True,
+                "policy": "carry on",
+            }
             settings |= {"title": f"{k}/{len(networks.networks)} {experiment.name}", "devices": devices}
             if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
                 settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
@@ -213,7 +219,7 @@ def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], 
     """Return what the members say together, best first in each tomogram."""
     spacings = {name: _any(grid).spacing for name, grid in grids.items()}
     mine = candidates[candidates["tomo_id"].isin(list(grids))]
-    fused = combine(networks.way, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
+    fused = combine(networks.method, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
     return fused[PICKS].astype({name: CANDIDATE[name] for name in PICKS}).reset_index(drop=True)
 
 

@@ -9,6 +9,15 @@ from typing import Any
 
 # What could be taken from a package's face, by package: the module that defines it now, and the names.
 NAMES = {
+    "augment2d": {
+        "patches.augment.intensity": "change",
+        "patches.augment.slices": "BRIGHTNESS FILL GROUPS RESIZINGS canvas crop move",
+    },
+    "augment3d": {
+        "patches.augment.blocks": "AFFINES GREY RESAMPLINGS move source_map",
+        "patches.augment.intensity": "coarsen drop_boxes grey_table regrade",
+        "patches.augment.warp": "warp warp_blocks",
+    },
     "experiments": {
         "experiments.catalogue": "EXPERIMENTS get of",
         "experiments.config": "Experiment",
@@ -22,7 +31,7 @@ NAMES = {
     "inference": {
         "detection.detector": "detect",
         "detection.engine": "heatmap logits",
-        "detection.heatmap": "Grid kept",
+        "detection.heatmap": "Grid",
         "detection.queue": "detect_all",
         "detection.tiling": "cell_strides",
     },
@@ -51,7 +60,7 @@ NAMES = {
         "review.corrections": "CORRECTIONS apply read_corrections",
         "review.decisions": "DECISIONS read_decisions read_tags",
         "review.disagreements": "ENTRIES match verdicts",
-        "review.sheet": "draw write_images write_sheet",
+        "review.sheet": "write_images write_sheet",
         "review.simulated": "answer spoil",
         "review.widget": "Reviewer",
     },
@@ -81,10 +90,18 @@ NAMES = {
     },
 }
 RENAMED = {
+    ("augment2d", "Draw"): ("patches.augment.slices", "Augmentation"),
+    ("augment2d", "draw"): ("patches.augment.slices", "random_augmentation"),
+    ("augment2d", "view"): ("patches.augment.slices", "augmented"),
+    ("augment3d", "Draw"): ("patches.augment.blocks", "Augmentation"),
+    ("augment3d", "draw"): ("patches.augment.blocks", "random_augmentation"),
+    ("augment3d", "view"): ("patches.augment.blocks", "augmented"),
     ("fusion", "WAYS"): ("ensemble.combine", "METHODS"),
     ("fusion", "answer"): ("ensemble.select", "detections"),
     ("heatmaps", "draw"): ("heatmaps", "target_3d"),
     ("heatmaps", "draw_planar"): ("heatmaps", "target_2d"),
+    ("inference", "kept"): ("detection.heatmap", "load_heatmaps"),
+    ("review", "draw"): ("review.sheet", "picture"),
     ("review", "sheet"): ("review.sheet", "sheet"),
     ("kaggle", "check_competition"): ("kaggle.competition", "check"),
     ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),

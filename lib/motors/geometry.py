@@ -180,7 +180,7 @@ class Symmetry:
         return ("zxy" if self.quarter_turn else "zyx") + (letters and f"_{letters}")
 
     @property
-    def planar(self) -> bool:
+    def in_plane(self) -> bool:
         """True if z stays as it is."""
         return not self.flips[0]
 
@@ -251,5 +251,5 @@ class Symmetry:
 
 
 SYMMETRIES = tuple(Symmetry(turn, flips[::-1]) for turn in (False, True) for flips in product((False, True), repeat=3))
-PLANAR_SYMMETRIES = tuple(symmetry for symmetry in SYMMETRIES if symmetry.planar)
+SYMMETRIES_2D = tuple(symmetry for symmetry in SYMMETRIES if symmetry.in_plane)
 _BY_NAME = {symmetry.name: symmetry for symmetry in SYMMETRIES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path.name} is no table ({reason}): mend it, or save it again as CSV in UTF-8") from error
+        raise ValueError(f"{path.name} is no table ({reason}): correct it, or save it again as CSV in UTF-8") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
@@ -98,13 +99,15 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
     rows, lines, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [], 1
     names = [value.strip() for value in next((row for row in rows if row), [])]
     if not any(names):
-        raise ValueError(f"{name} is no table (its first line has no columns): mend it, or make the file again as CSV")
+        raise ValueError(
+            f"{name} is no table (its first line has no columns): correct it, or make the file again as CSV"
+        )
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
     begin = rows.line_num + 1
     for row in rows:
         if row and len(row) != len(names):
-            raise ValueError(f"{name}, line {begin}: {len(row)} values for {len(names)} columns: mend the line")
+            raise ValueError(f"{name}, line {begin}: {len(row)} values for {len(names)} columns: correct the line")
         if row:
             lines.append(begin)
         begin = rows.line_num + 1
@@ -143,6 +146,12 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return tables of candidates as one."""
     filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
     return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
+
+
+def read_ensemble(path: Path) -> dict[str, Any]:
+    """Return what an `ensemble.json` says, by the names of today."""
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return {{"way": "method", "ways": "methods"}.get(name, name): value for name, value in about.items()}
 
 
 def members(about: Mapping[str, Any]) -> pd.DataFrame:

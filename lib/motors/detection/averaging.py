@@ -17,21 +17,21 @@ class Mean:
     """The mean of what overlapping tiles say, on a grid over the whole volume."""
 
     def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
-        self.shape, self.patch, self.cells, self.planar, self.align = shape, patch, cells, experiment.is_2d, align
+        self.shape, self.patch, self.cells, self.is_2d, self.align = shape, patch, cells, experiment.is_2d, align
         self.goal = tuple(max(1, round(side / cell)) for side, cell in zip(shape, cells, strict=True))
         stride = experiment.stride
-        self.answer = (1 if self.planar else patch[0] // stride, patch[1] // stride, patch[2] // stride)
-        self.steps = (cells[0] if self.planar else stride, stride, stride)  # voxels per cell before interpolation
+        self.answer = (1 if self.is_2d else patch[0] // stride, patch[1] // stride, patch[2] // stride)
+        self.steps = (cells[0] if self.is_2d else stride, stride, stride)  # voxels per cell before interpolation
         if align and any(step % cell for step, cell in zip(self.steps, cells, strict=True)):
             raise ValueError(f"cells of {cells} voxels do not divide the stride {stride}: choose 1, 2, 4, 8 or 16")
         grid = [math.ceil(side / step) for side, step in zip(shape, self.steps, strict=True)]
-        grid = [self.goal[0], *grid[1:]] if self.planar else grid
+        grid = [self.goal[0], *grid[1:]] if self.is_2d else grid
         self.sums = torch.zeros(grid if align else self.goal, device=device)
         self.counts = torch.zeros_like(self.sums)
 
     def add(self, answers: torch.Tensor, starts: Sequence[Shape]) -> None:
         """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
-        answers = answers[:, :, None] if self.planar else answers
+        answers = answers[:, :, None] if self.is_2d else answers
         if answers.shape[1:] != (1, *self.answer):
             raise ValueError(
                 f"the network answers {tuple(answers.shape[1:])} to a tile of {self.patch} voxels, wanted"
@@ -49,7 +49,7 @@ class Mean:
     def _exact(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
         """Return where an aligned tile goes along an axis, and which part of it."""
         cells = self.sums.shape[axis]
-        if self.planar and axis == 0:  # the cell that holds the middle of the three slices
+        if self.is_2d and axis == 0:  # the cell that holds the middle of the three slices
             low = min(max(int((start + self.patch[0] / 2) / self.steps[0]), 0), cells - 1)
         else:
             low = start // self.steps[axis]

@@ -101,6 +101,6 @@ def _symmetries(names: Sequence[str], experiment: Experiment) -> list[Symmetry]:
     turns = [Symmetry.from_name(name) for name in ([names] if isinstance(names, str) else names)]
     if not turns:
         raise ValueError("no symmetry came: give at least one, zyx for none")
-    if experiment.is_2d and (wrong := [turn.name for turn in turns if not turn.planar]):
+    if experiment.is_2d and (wrong := [turn.name for turn in turns if not turn.in_plane]):
         raise ValueError(f"the 2D network {experiment.name} cannot be mirrored along z: leave out {', '.join(wrong)}")
     return turns

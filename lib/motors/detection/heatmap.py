@@ -1,4 +1,4 @@
-"""Heatmaps that know where they are: their candidates, how they meet on one grid, and how they are kept."""
+"""Heatmaps that know where they are: their candidates, how they meet on one grid, and how they are saved."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Grid:
         return ndimage.affine_transform(cells, step, (step - 1) / 2, other.cells.shape, order=1, mode="nearest")
 
 
-def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
+def save_heatmaps(path: Path, grids: Mapping[str, Grid]) -> None:
     """Write the heatmaps of one tomogram by symmetry, rounded to float16, to a compressed `.npz` file."""
     first = next(iter(grids.values()))
     about = {key: getattr(first, key) for key in ABOUT}
@@ -62,8 +62,8 @@ def keep_grids(path: Path, grids: Mapping[str, Grid]) -> None:
         np.savez_compressed(partial, **about, **arrays)
 
 
-def kept(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
-    """Return the heatmaps of a tomogram that `detect_all` kept in `output`, by run and symmetry.
+def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
+    """Return the heatmaps of a tomogram that `detect_all` saved in `output`, by run and symmetry.
 
     Of a run that was there several times, with other weights or settings, those of the last time.
 
@@ -90,5 +90,5 @@ def kept(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
                     grid = Grid(arrays[symmetry], tuple(size), tuple(shape), spacing)
                     grids.setdefault((run, symmetry), grid)
     if not grids:
-        raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with keep=True")
+        raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with save_heatmaps=True")
     return grids

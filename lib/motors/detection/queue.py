@@ -48,7 +48,7 @@ def detect_all(
     most: int = 100,
     repair: bool = True,
     reading: Mapping[str, Any] | None = None,
-    keep: bool = False,
+    save_heatmaps: bool = False,
     title: str = "detect",
     policy: str = "strict",
     devices: Workers | None = None,
@@ -70,8 +70,8 @@ def detect_all(
     spacing : ångström per voxel: one number, or one for each name; goes before what files state
     repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
     reading : how files are to be read: parameters of `formats.read`, such as axes and invert
-    keep : keep the heatmaps too, for `kept`: one for each orientation, in an `.npz` beside the CSV. As float16 they
-        have 1.3 MB for a tomogram of the competition, before they are compressed
+    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each orientation, in an `.npz` beside the CSV. As
+        float16 they have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
     policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in
         `faults.csv`, and interpolates slices where only a few are missing or damaged
@@ -96,7 +96,7 @@ def detect_all(
     how = (run, symmetries, average, threshold, most, repair, fill, dict(reading or {}), options)
     detector = Detector(network, experiment, *how)
     output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
-    every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", keep, limit)
+    every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
     found: dict[str, pd.DataFrame | None] = {}
     faults: list[list[str]] = []
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
@@ -114,7 +114,7 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
     for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
         if name in found:
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
-        found[name] = _done(every.folder, name, source, every.keep)
+        found[name] = _done(every.folder, name, source, every.save_heatmaps)
         if found[name] is None:
             spacing = every.spacing.get(name) if isinstance(every.spacing, dict) else every.spacing
             yield every._replace(name=name, source=source, spacing=spacing)
@@ -133,9 +133,9 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
     return [[outcome.name, outcome.stage, str(outcome.error)]]
 
 
-def _done(folder: Path, name: str, source: Source, keep: bool) -> pd.DataFrame | None:
+def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
     """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
-    files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * keep)]
+    files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * save_heatmaps)]
     if isinstance(source, Tomogram) or not Path(source).exists() or not all(file.is_file() for file in files):
         return None
     if files[0].read_text(encoding="utf-8") != source_key(source):

@@ -73,17 +73,17 @@ def plan(
     ValueError
         If the network cannot see such a tile, or tiles overlap so much that they cannot advance.
     """
-    flat = experiment.is_2d
+    is_2d = experiment.is_2d
     overlap = experiment.overlap if overlap is None else overlap
-    shared = (0 if flat else overlap, overlap, overlap)
-    if tile is None and not (flat or original):
+    shared = (0 if is_2d else overlap, overlap, overlap)
+    if tile is None and not (is_2d or original):
         tile = _least_waste(shape, experiment.patch, experiment.stride, shared, voxels or math.prod(experiment.patch))
     tile = tuple(tile or experiment.patch)
-    wrong = tile[0] != experiment.patch[0] if flat else tile[0] % MULTIPLE
+    wrong = tile[0] != experiment.patch[0] if is_2d else tile[0] % MULTIPLE
     if wrong or tile[1] % MULTIPLE or tile[2] % MULTIPLE or min(tile) <= 0:
-        first = experiment.patch[0] if flat else f"a multiple of {MULTIPLE}"
+        first = experiment.patch[0] if is_2d else f"a multiple of {MULTIPLE}"
         raise ValueError(f"a tile of {tile} voxels does not fit {experiment.name}: z must be {first}, y and x of 32")
-    step = (1 if flat else experiment.stride, experiment.stride, experiment.stride)
+    step = (1 if is_2d else experiment.stride, experiment.stride, experiment.stride)
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
     batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
     return Plan(tuple(shape), tile, starts, min(len(starts), batch))

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from motors.detection.detector import Detector, Ready, Source, source_key
-from motors.detection.heatmap import keep_grids
+from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
 from motors.workspace.files import write_table, write_text
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     spacing: float | None
     folder: Path
     notes: Path
-    keep: bool
+    save_heatmaps: bool
     limit: float  # seconds that reading may take
 
 
@@ -79,8 +79,8 @@ class Station:
         mark.unlink(missing_ok=True)
         if self.detector.repair or self.detector.fill:
             quality_control.note(task.notes, task.name, ready.findings)
-        if task.keep:
-            keep_grids(task.folder / f"{task.name}.npz", grids)
+        if task.save_heatmaps:
+            save_heatmaps(task.folder / f"{task.name}.npz", grids)
         write_table(task.folder / f"{task.name}.csv", found)
         if key:
             write_text(mark, key)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from motors.experiments.config import Experiment
 from motors.networks.checkpoints import SETTINGS, WEIGHTS
-from motors.tables import MEMBER, members
+from motors.tables import MEMBER, members, read_ensemble
 from motors.workspace import paths
 
 ENSEMBLE = "ensemble.json"
@@ -31,7 +31,7 @@ class Bundle:
     folder : where they were found
     members : run, symmetry and weight of each member of the ensemble
     networks : the folder of each run's weights
-    way, skip : how they are fused, see `ensemble.combine`
+    method, skip : how they are fused, see `ensemble.combine`
     threshold : the lowest score of a motor; None if nobody has measured one
     precision, recall : what that threshold has out-of-fold; None if nobody has measured it
     simulated : whether the networks have seen nothing but simulated tomograms
@@ -40,7 +40,7 @@ class Bundle:
     folder: Path
     members: pd.DataFrame
     networks: dict[str, Path]
-    way: str = "distance"
+    method: str = "distance"
     skip: float = 0.0
     threshold: float | None = None
     precision: float | None = None
@@ -114,11 +114,11 @@ def _single(folder: Path) -> Bundle:
 def _ensemble(path: Path) -> Bundle:
     """Return what an `ensemble.json` describes."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_ensemble(path)
         table = members(about)
-        judged = about.get("ways", {}).get(about["way"], {}) | about  # the notebook keeps all ways that it tried
+        judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all that it tried
         settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}
-        settings |= {"way": about["way"], "skip": float(about["skip"])}
+        settings |= {"method": about["method"], "skip": float(about["skip"])}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): copy it again, or run {NOTEBOOK} again") from error
     roots, networks = [path.parent, *path.parents[1:3]], {}

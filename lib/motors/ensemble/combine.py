@@ -1,4 +1,4 @@
-"""The four ways in which the ensemble can be put together, called alike."""
+"""The four methods of putting an ensemble together, called alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOWEST = 0.01  # score of a candidate in a fused heatmap
 
 
 def combine(
-    way: str,
+    method: str,
     candidates: pd.DataFrame,
     *,
     weights: Mapping[Member, float],
@@ -34,34 +34,34 @@ def combine(
 
     Parameters
     ----------
-    way : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap of
-        those that were kept, see `fuse_grids`, and take its peaks
+    method : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap
+        of those that were saved, see `fuse_grids`, and take its peaks
     candidates : of all members, each a run and a symmetry; those without a weight, or with one of 0, are left out
     weights : how much each member counts, to each other: they are brought to a mean of 1 first, because a cluster with
         more points than there are votes in all is not to exceed its own score
     spacings : ångström per voxel of every tomogram, by name
-    output : where `inference.detect_all` kept the heatmaps; "distance" and "boxes" do without
+    output : where `inference.detect_all` saved the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
 
     Raises
     ------
     ValueError
-        If there is no such way, a weight is negative, all are 0, or a heatmap of a member was not kept.
+        If there is no such method, a weight is negative, all are 0, or a heatmap of a member was not saved.
     FileNotFoundError
-        If no heatmap of a tomogram was kept.
+        If no heatmap of a tomogram was saved.
     """
-    if way not in METHODS:
-        raise ValueError(f"no way of fusing is called {way!r}: choose one of {', '.join(METHODS)}")
+    if method not in METHODS:
+        raise ValueError(f"no way of fusing is called {method!r}: choose one of {', '.join(METHODS)}")
     voters = {member: weight for member, weight in weights.items() if weight != 0}
     if not voters or not min(voters.values()) > 0:
         raise ValueError(f"the weights are {dict(weights)}: give at least one member more than 0, and none less")
     mean = sum(voters.values()) / len(voters)
     weights = {member: weight / mean for member, weight in voters.items()}
-    if way in POINTWISE:
+    if method in POINTWISE:
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
         mine = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(weights))]
-        return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[way], skip=skip)
-    grids = {name: fuse_grids(heatmap.kept(output, name), weights, how=way) for name in sorted(spacings)}
+        return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[method], skip=skip)
+    grids = {name: fuse_grids(heatmap.load_heatmaps(output, name), weights, how=method) for name in sorted(spacings)}
     return join(grid.candidates(name, **ENSEMBLE, threshold=LOWEST) for name, grid in grids.items())
 
 
@@ -80,7 +80,7 @@ def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *,
         If a member that counts has no heatmap.
     """
     if missing := sorted(set(weights) - set(grids)):
-        raise ValueError(f"{missing} have no heatmap: detect with keep=True, or give them no weight")
+        raise ValueError(f"{missing} have no heatmap: detect with save_heatmaps=True, or give them no weight")
     finest = min((grids[member] for member in weights), key=lambda grid: math.prod(grid.size))
     each = np.stack([weight * grids[member].onto(finest) for member, weight in weights.items()])
     return replace(finest, cells=each.max(axis=0) if how == "max" else each.sum(axis=0) / sum(weights.values()))

@@ -26,7 +26,7 @@ NOTEBOOKS = {  # which trains what, by what the name of the encoder begins with;
     r"timm/tf_efficientnet_lite": "25_train_efficientnet_lite0",
     r"timm/": "23_train_maxvit_tiny",
 }
-PARAMETERS = ("name", "family", "seed", "fold", "recompute")  # of a notebook, or no matter of choice
+PARAMETERS = ("name", "family", "seed", "fold", "checkpointing")  # of a notebook, or no matter of choice
 
 
 def get(name: str) -> Experiment:
@@ -115,7 +115,7 @@ def chosen(notebook: str, profile: str, name: str, settings: str = "", **own: An
     profile : smoke, demo or full
     name : of the experiment
     settings : changes, see `change`
-    own : settings that are parameters of the notebook: seed, fold, recompute
+    own : settings that are parameters of the notebook: seed, fold, checkpointing
 
     Raises
     ------

@@ -21,6 +21,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 GONE = ("table",)  # settings of version 0.1 that chose nothing: read and dropped
+RENAMED = {"lightly": "unaugmented", "recompute": "checkpointing"}  # settings by their former names: read
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
@@ -47,7 +48,7 @@ class Experiment:
     neck_hidden: Count = 2  # hidden width of the neck as a multiple of its channels
     decoder_channels: Count = 192
     normalisation: str = "imagenet"  # imagenet, half or kinetics: how grey levels are scaled inside the network
-    recompute: bool = False  # activation checkpointing: less memory, one more forward pass
+    checkpointing: bool = False  # of activations (of gradients, some say): less memory, one more forward pass
     starts_from: str = ""  # the experiment whose trained weights it begins with; empty begins with others or none
 
     # what it sees and what it predicts
@@ -64,7 +65,7 @@ class Experiment:
     background_from_positive: NotNegative = 0.25  # of those from tomograms with motors, per one from tomograms without
     repeats: Count = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
-    lightly: Share = 0.0  # share of the patches that are only turned, where there is no time to learn all the rest
+    unaugmented: Share = 0.0  # share of the patches that are only turned, where there is no time to learn the rest
     mixup: Share = 0.0  # share of the patches that are mixed with another one (Zhang et al. 2018)
     mixup_alpha: Positive = 1.0  # of the beta distribution that the weights of the mixture are drawn from
     mixup_motors: Count | None = None  # a mixture never shows more motors than that; null mixes any two
@@ -136,7 +137,7 @@ class Experiment:
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")
-        kept = {name: value for name, value in settings.items() if name not in GONE}
+        kept = {RENAMED.get(name, name): value for name, value in settings.items() if name not in GONE}
         try:
             return TypeAdapter(cls).validate_json(json.dumps(kept))
         except ValidationError as error:

@@ -48,7 +48,7 @@ RESNEXT50_DEMO = _demo(
     decoder_channels=48,
     patch=(32, 64, 64),
     spacing=(24.0, 24.0, 24.0),
-    lightly=0.4,
+    unaugmented=0.4,
     overlap=0.34,
     batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
     steps=850,
@@ -107,7 +107,7 @@ EFFICIENTNET_LITE0_DEMO = replace(
     encoder=EFFICIENTNET_LITE0.encoder,
     encoder_options={},
     background=1.0,
-    lightly=0.4,
+    unaugmented=0.4,
     optimiser="adamw",
     learning_rate=2e-3,
     average=0.95,
@@ -124,7 +124,17 @@ DEMO = {
 }
 
 # What a small version takes over from its experiment: what that is about, and nothing that costs time.
-ABOUT = ("neck", "normalisation", "recompute", "starts_from", "sigma", "most_motors", "augment", "average", "precision")
+ABOUT = (
+    "neck",
+    "normalisation",
+    "checkpointing",
+    "starts_from",
+    "sigma",
+    "most_motors",
+    "augment",
+    "average",
+    "precision",
+)
 ABOUT += ("mixup", "mixup_alpha", "mixup_motors", "positive_weight", "tversky")
 
 # Options of a narrow encoder, by what its name has in it; the first that fits.

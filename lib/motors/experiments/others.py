@@ -30,10 +30,10 @@ SLICED = {
 }
 
 # 2D networks for three slices.
-PLANAR = {
+SLICES = {
     "convnext_tiny": "timm/convnext_tiny.in12k_ft_in1k",
     "convnext_small": "timm/convnext_small.in12k_ft_in1k",
-    "efficientnet_b0_planar": "timm/efficientnet_b0.ra_in1k",
+    "efficientnet_b0_2d": "timm/efficientnet_b0.ra_in1k",
     "efficientvit_b1": "timm/efficientvit_b1.r224_in1k",
     "swinv2_tiny": "timm/swinv2_tiny_window8_256.ms_in1k",
 }
@@ -47,5 +47,5 @@ OTHERS: tuple[Experiment, ...] = (
     *(replace(DENSENET121, name=name, encoder=encoder) for name, encoder in (INFLATED | SLICED).items()),
     replace(X3D_M, name="x3d_m_pan", neck="pan"),
     replace(X3D_M, name="x3d_l", encoder="x3d/l"),
-    *(replace(MAXVIT_TINY, name=name, encoder=e, normalisation="imagenet") for name, e in PLANAR.items()),
+    *(replace(MAXVIT_TINY, name=name, encoder=e, normalisation="imagenet") for name, e in SLICES.items()),
 )

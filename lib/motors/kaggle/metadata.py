@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): mend it") from None
+        raise ValueError(f"{path} is no JSON ({error}): correct it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
     return content

@@ -51,7 +51,7 @@ MEMBERS = (
     Member(27, "maxvit_tiny", ("yx", "xy")),
     Member(19, "coat_medium", ("yx",)),
 )
-FUSION = {"way": "distance", "skip": 0.2, "quantile": 0.55}
+FUSION = {"method": "distance", "skip": 0.2, "quantile": 0.55}
 
 
 def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None) -> Path:

@@ -137,7 +137,9 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
                     if record["type"] not in POINTS:
                         raise ValueError(f"type {record['type']!r}")
             except (LookupError, TypeError, ValueError) as error:
-                raise ValueError(f"{path.name}, line {number}: no point with a location ({error}): mend it") from error
+                raise ValueError(
+                    f"{path.name}, line {number}: no point with a location ({error}): correct it"
+                ) from error
         found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
     return _from_native(found, tomograms, folder.name)
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(network: nn.Module) -> nn.Module:
+def checkpointed(network: nn.Module) -> nn.Module:
     """Make the blocks of `network` forget what they computed on the way up and compute it again for the gradients.
 
     Gradients and the statistics of batch normalisation stay what they are without. A block is a member of a sequence

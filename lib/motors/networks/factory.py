@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from motors.experiments.config import Experiment
 from motors.networks import key_mapping
-from motors.networks.activation_checkpointing import recompute
+from motors.networks.activation_checkpointing import checkpointed
+from motors.networks.encoders.encoder2d import Encoder2d
+from motors.networks.encoders.encoder25d import Encoder25d
 from motors.networks.encoders.inflated import InflatedEncoder
-from motors.networks.encoders.planar import PlanarEncoder
-from motors.networks.encoders.sliced import SlicedEncoder
 from motors.networks.encoders.x3d import X3D
 from motors.networks.neck import TARGET, Neck, PathNeck
 from motors.networks.unet2d import Unet2d
@@ -56,15 +56,15 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
             raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
         parts = (encoder, _neck(experiment, encoder))
         settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
-        planar = experiment.is_2d
-        network = Unet2d(*parts, experiment.patch[1:], **settings) if planar else Unet3d(*parts, **settings)
+        is_2d = experiment.is_2d
+        network = Unet2d(*parts, experiment.patch[1:], **settings) if is_2d else Unet3d(*parts, **settings)
     if experiment.encoder.startswith(("timm/", "slices/")):
         _try_out(network, experiment)
-    return recompute(network) if experiment.recompute else network
+    return checkpointed(network) if experiment.checkpointing else network
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Return the same network with its solid kernels stored channels last, in place.
+    """Return the same network with its 3D kernels stored channels last, in place.
 
     CPUs convolve volumes 1.4 times as fast that way (a training step of the demo's network on two cores); the answers
     stay the same up to rounding.
@@ -81,8 +81,8 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
     if kind == "smp":
         return InflatedEncoder(name, weights, **experiment.encoder_options)
     if kind in ("timm", "slices"):
-        planar = PlanarEncoder if kind == "timm" else SlicedEncoder
-        return planar(name, experiment.patch[1:], weights, **experiment.encoder_options)
+        encoder = Encoder2d if kind == "timm" else Encoder25d
+        return encoder(name, experiment.patch[1:], weights, **experiment.encoder_options)
     if kind == "x3d":
         try:
             encoder = X3D(name, **experiment.encoder_options)

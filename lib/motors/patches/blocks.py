@@ -17,7 +17,7 @@ from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels.table import Labels, prepared
 from motors.patches.augment import blocks
 from motors.patches.augment.blocks import Augmentation
-from motors.patches.epochs import START, Epoch, fingerprint, windows
+from motors.patches.epochs import START, Epoch, label_digest, windows
 from motors.patches.mixup import mixed
 from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
@@ -74,7 +74,7 @@ class Blocks(Dataset):
         self.experiment, self.folder, self.threads = experiment, Path(folder), threads
         tomograms, motors = prepared(labels, experiment.spacing)
         check_volumes(tomograms, self.folder, experiment.spacing)
-        self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
+        self.label_digest = label_digest(tomograms, motors)  # of the labels, for `training.train`
         self.tomo_ids = tuple(tomograms["tomo_id"])
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
@@ -115,9 +115,9 @@ class Blocks(Dataset):
         if not self.experiment.augment:
             symmetry = Symmetry()
         if augmentation is None:
-            lightly = self.experiment.lightly
+            unaugmented = self.experiment.unaugmented
             augmentation = (
-                blocks.random_augmentation(rng, lightly=lightly) if self.experiment.augment else Augmentation()
+                blocks.random_augmentation(rng, unaugmented=unaugmented) if self.experiment.augment else Augmentation()
             )
         return self._make(window["tomo_id"], tuple(window[START]), symmetry, augmentation)
 
@@ -127,7 +127,7 @@ class Blocks(Dataset):
         points = self.motors.get(tomo_id, np.empty((0, 3)))
         blobs = np.tile(np.diag(np.square(np.divide(self.experiment.sigma, spacing))), (len(points), 1, 1))
         whole = open_prepared(self.folder, tomo_id)
-        voxels, points, blobs = blocks.view(
+        voxels, points, blobs = blocks.augmented(
             whole, start, patch, points, blobs, augmentation, spacing=spacing, threads=self.threads
         )
         std = heatmaps.smallest_std(blobs)

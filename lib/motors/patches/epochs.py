@@ -17,7 +17,7 @@ from motors.tables import POINT, SIZE
 START = ["start_z", "start_y", "start_x"]  # first voxel of a window in the prepared volume, may be negative
 
 
-def fingerprint(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
+def label_digest(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
     """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
     rows = [table.sort_values(list(table)).to_csv(index=False) for table in (tomograms, motors)]
     return hashlib.sha256("".join(rows).encode()).hexdigest()

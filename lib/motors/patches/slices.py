@@ -18,7 +18,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels, prepared
 from motors.patches.augment import slices
 from motors.patches.augment.slices import Augmentation
-from motors.patches.epochs import SliceEpoch, fingerprint, motor_slices
+from motors.patches.epochs import SliceEpoch, label_digest, motor_slices
 from motors.patches.mixup import mixed
 from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
@@ -83,7 +83,7 @@ class Slices(Dataset):
         self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
         tomograms, motors = prepared(labels, self.spacing)
         check_volumes(tomograms, self.folder, self.spacing)
-        self.fingerprint = fingerprint(tomograms, motors)  # of the labels, for `training.train`
+        self.label_digest = label_digest(tomograms, motors)  # of the labels, for `training.train`
         self.tomo_ids = tuple(tomograms["tomo_id"])
         points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
         self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
@@ -124,9 +124,9 @@ class Slices(Dataset):
         whole = open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
         if augmentation is None:
-            lightly = self.experiment.lightly
+            unaugmented = self.experiment.unaugmented
             augmentation = (
-                slices.random_augmentation(rng, lightly=lightly) if self.experiment.augment else Augmentation()
+                slices.random_augmentation(rng, unaugmented=unaugmented) if self.experiment.augment else Augmentation()
             )
         return self._make(tomo_id, whole, height, augmentation)
 
@@ -151,7 +151,7 @@ class Slices(Dataset):
         blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
         patch = experiment.patch[1:]
         seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
-        voxels, points, blobs = slices.view(seen, patch, motors[:, 1:], blobs, augmentation, spacing=wide)
+        voxels, points, blobs = slices.augmented(seen, patch, motors[:, 1:], blobs, augmentation, spacing=wide)
         heatmap = heatmaps.target_2d(
             points,
             patch,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.pipeline.asked import Asked, Training
-from motors.workspace.code_hash import fingerprint
+from motors.workspace.code_hash import notebook_hash
 from motors.workspace.paths import PROFILES, Run, Workspace
 
 PLAN = "experiments.yaml"
@@ -59,7 +59,7 @@ class Step:
     @property
     def code(self) -> str:
         """A hash of what decides what this step does."""
-        return fingerprint(self.source, self.parameters)
+        return notebook_hash(self.source, self.parameters)
 
 
 def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None = None) -> dict[str, Step]:

@@ -92,7 +92,7 @@ def never_executed(executed: Path) -> str | None:
 
 
 def tell_the_truth(executed: Path, status: str) -> None:
-    """Mend papermill's metadata: no machine's paths, and cells that a dead kernel never reached are not completed."""
+    """Correct papermill's metadata: no machine's paths; cells that a dead kernel never reached are not completed."""
     if not executed.is_file():
         return
     content = json.loads(executed.read_text(encoding="utf-8"))

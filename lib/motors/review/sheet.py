@@ -85,7 +85,7 @@ def write_images(
     with progress(total=len(cases), title="disagreement sheet") as meter:
         for (tomo_id, image), rows in cases:
             tomogram = read(tomo_id)
-            figure = draw(rows, tomogram, None if heatmap is None else heatmap(tomogram))
+            figure = picture(rows, tomogram, None if heatmap is None else heatmap(tomogram))
             with renamed(Path(folder) / image) as partial:
                 figure.savefig(partial, format="jpg", dpi=80)
             plt.close(figure)
@@ -94,7 +94,7 @@ def write_images(
     return paths
 
 
-def draw(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
+def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
     """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
 
     Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Those that found

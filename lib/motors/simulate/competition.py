@@ -47,7 +47,9 @@ def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
     rng = np.random.default_rng([seed, k, 0])
     spectrum, volume = imaging.blank(scene.grid.shape)
     density.density(scene, seed, k, volume)
-    imaging.image(spectrum, scene.grid.shape, scene.grid.spacing, imaging.draw(rng, recipe.noise), (seed, k, 3))
+    imaging.image(
+        spectrum, scene.grid.shape, scene.grid.spacing, imaging.random_optics(rng, recipe.noise), (seed, k, 3)
+    )
     return imaging.develop(volume, scene.grid, rng)
 
 

@@ -42,7 +42,7 @@ class Optics:
         return -np.sin(phase) * np.exp(-self.damping / 4 * squared)
 
 
-def draw(rng: np.random.Generator, noise: float) -> Optics:
+def random_optics(rng: np.random.Generator, noise: float) -> Optics:
     """Return random settings of the microscope, as for tomograms of whole cells."""
     return Optics(
         defocus=rng.uniform(50_000, 110_000),
@@ -121,13 +121,13 @@ def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndar
     few = volume[:: max(1, len(volume) // 8)]
     level, deviation = float(few.mean()), float(few.std())
     shade = Field(grid, rng.uniform(0.1, 1.5) * deviation * np.exp(rng.uniform(0.4, 1.3) * grid.smooth(rng, 2500.0)))
-    kept, glow = _frame(grid, rng)
+    kept, halo = _frame(grid, rng)
     lost = level + rng.uniform(-0.6, 0.3) * deviation  # grey of what no projection shows
     clipped = abs(grid.spacing - CLIPPED) < 0.05
     saturated = rng.uniform(1.1, 1.5) if clipped else rng.uniform(0.1, 1.0)  # percent at either end
 
     def shaded(z: int) -> None:
-        volume[z] += shade.plane(z) + glow * deviation
+        volume[z] += shade.plane(z) + halo * deviation
         volume[z] -= (1 - kept) * 0.75 * (volume[z] - lost)
 
     for_each(shaded, len(volume))
@@ -158,5 +158,5 @@ def _frame(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     ends = np.minimum(y + far[0] - rise, size[1] + far[1] + rise - y) - frayed
     flanks = np.minimum(x + far[2] + run, size[2] + far[3] - run - x)
     kept = np.clip(ends / 40, 0, 1) * np.clip(flanks / 60, 0, 1)
-    glow = rng.uniform(0.5, 4.0) * np.exp(-np.maximum(flanks, 0) / rng.uniform(150, 600))
-    return kept.astype(np.float32), glow.astype(np.float32)
+    halo = rng.uniform(0.5, 4.0) * np.exp(-np.maximum(flanks, 0) / rng.uniform(150, 600))
+    return kept.astype(np.float32), halo.astype(np.float32)

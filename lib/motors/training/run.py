@@ -70,7 +70,7 @@ def train(
     experiment : the settings; `batch` is what all devices take together
     dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in grey levels, and
         `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). Labels and volumes are
-        known by its `fingerprint`, `tomo_ids` and `folder`, if it has them
+        known by its `label_digest`, `tomo_ids` and `folder`, if it has them
     output : the folder of the run
     network : trained in place; by default `networks.build(experiment)`
     workers : processes per device that make samples
@@ -189,7 +189,7 @@ def _inputs(experiment: Experiment, dataset: Dataset, network: nn.Module) -> Inp
     """What decides the weights that a training ends with."""
     modules = ("motors.training.run", "motors.networks.factory", type(dataset).__module__)
     upstream = {"first weights": checkpoints.digest(network)}
-    if labels := getattr(dataset, "fingerprint", None):
+    if labels := getattr(dataset, "label_digest", None):
         upstream["label table"] = labels
     for name in getattr(dataset, "tomo_ids", ()):
         upstream[f"volume {name}"] = volume_digest(dataset.folder, name)

@@ -63,7 +63,7 @@ def stretch(plane: np.ndarray, dark: np.float32, bright: np.float32) -> np.ndarr
 
 
 def unwrap(voxels: np.ndarray, offset: int = WRAPPED) -> np.ndarray:
-    """Return `(z, y, x)` uint8 voxels with `offset` added modulo 256, which mends levels that had wrapped around."""
+    """Return `(z, y, x)` uint8 voxels with `offset` added modulo 256, which repairs levels that had wrapped around."""
     check_voxels(voxels)
     return without_sign(voxels) + np.uint8(offset % 256)
 
@@ -97,7 +97,7 @@ def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = 
     def take(k: int) -> None:
         plane = _plane(voxels, k).ravel()
         if not np.isfinite(plane).all():
-            raise ValueError("some voxels are NaN or infinite: mend the volume where it was made")
+            raise ValueError("some voxels are NaN or infinite: correct the volume where it was made")
         taken[ends[k] - counts[k] : ends[k]] = plane[begins[k] :: step]
 
     for_each(take, depth)

@@ -13,7 +13,7 @@ LIBRARY = Path(__file__).parents[1]
 SILENT = ("former", "cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
 
 
-def fingerprint(notebook: Path, parameters: dict[str, Any]) -> str:
+def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
     """Return a hash of what decides what a notebook does: its parameters, its code and the library behind that.
 
     Outputs, prose, comments, docstrings and line breaks do not count, nor do modules that the notebook never reaches

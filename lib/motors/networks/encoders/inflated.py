@@ -9,8 +9,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from motors.networks.encoders.encoder2d import made, refuse_unknown_tag
 from motors.networks.encoders.inflation import inflate, redraw
-from motors.networks.encoders.planar import made, refuse_unknown_tag
 
 STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder hands on
 
@@ -60,24 +60,24 @@ class InflatedEncoder(nn.Module):
 
     def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
         super().__init__()
-        flat = _flat(name, weights, options)
+        network_2d = _network_2d(name, weights, options)
         try:
-            self.network = inflate(flat)
+            self.network = inflate(network_2d)
         except ValueError as error:
             raise ValueError(f"encoder {name!r} cannot be made 3D: {error}") from None
-        self.channels = tuple(flat.out_channels[-len(STRIDES) :])
+        self.channels = tuple(network_2d.out_channels[-len(STRIDES) :])
         self.strides = STRIDES
         if name not in ENCODERS:
             _try_on_its_side(self.network, name)
         if weights is None:
-            redraw(self.network, flat)
+            redraw(self.network, network_2d)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
         return self.network(volume)[-len(STRIDES) :]
 
 
-def _flat(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
+def _network_2d(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
     """The 2D encoder, all of whose weights come from `weights` if they are given."""
     of_timm = name.startswith("tu-")
     if not (timm.is_model(name[3:]) if of_timm else name in smp.encoders.encoders):
@@ -88,10 +88,10 @@ def _flat(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any])
     if options and not of_timm:
         raise ValueError(f"encoder {name!r} takes no options, but {sorted(options)} came: use its tu- counterpart")
     refuse_unknown_tag(name.removeprefix("tu-"))
-    flat = made(lambda held: _get(name, held, options), name, weights, f"the weights of the 2D network {name!r}")
-    if len(flat.out_channels) != len(STRIDES) + 1 or 0 in flat.out_channels:
+    network_2d = made(lambda held: _get(name, held, options), name, weights, f"the weights of the 2D network {name!r}")
+    if len(network_2d.out_channels) != len(STRIDES) + 1 or 0 in network_2d.out_channels:
         raise ValueError(f"encoder {name!r} has no features at each of the strides {STRIDES}: choose another")
-    return flat
+    return network_2d
 
 
 def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
@@ -101,10 +101,10 @@ def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) 
         given = {"pretrained_cfg_overlay": {"state_dict": weights}}
         timm.create_model(name[3:], pretrained=True, **given, **options)  # stricter than what follows
         source = {"weights": "given"} | given
-    flat = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
+    network_2d = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
     if not name.startswith("tu-") and weights is not None:
-        flat.load_state_dict(dict(weights))
-    return flat
+        network_2d.load_state_dict(dict(weights))
+    return network_2d
 
 
 @torch.no_grad()

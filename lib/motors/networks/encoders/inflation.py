@@ -18,7 +18,7 @@ POINTWISE = (nn.Identity, nn.Dropout, DropPath)
 ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
 
 
-def inflate(flat: nn.Module) -> nn.Module:
+def inflate(network_2d: nn.Module) -> nn.Module:
     """Return a copy of a 2D network that works on volumes: a new axis z comes before y and x.
 
     A kernel is repeated along z and divided by its length (Carreira & Zisserman 2017, the I3D network), so that a
@@ -26,32 +26,32 @@ def inflate(flat: nn.Module) -> nn.Module:
 
     Parameters
     ----------
-    flat : a network of 2D convolutions, normalisations, poolings and pointwise functions; it is left as it is
+    network_2d : a network of 2D convolutions, normalisations, poolings and pointwise functions; it is left as it is
 
     Raises
     ------
     ValueError
         If the network holds any other kind of layer.
     """
-    if type(flat) in COUNTERPARTS:
-        return COUNTERPARTS[type(flat)](flat).train(flat.training)
-    if not flat._modules and (isinstance(flat, POINTWISE) or type(flat).__module__ in ACTIVATIONS):
-        return deepcopy(flat)
-    if not flat._modules or flat._parameters or flat._buffers:
-        raise ValueError(f"it holds a {type(flat).__name__}, which has no known counterpart for volumes")
-    solid = _shallow_copy(flat)
-    for name, child in flat._modules.items():
-        solid._modules[name] = None if child is None else inflate(child)
-    return solid
+    if type(network_2d) in COUNTERPARTS:
+        return COUNTERPARTS[type(network_2d)](network_2d).train(network_2d.training)
+    if not network_2d._modules and (isinstance(network_2d, POINTWISE) or type(network_2d).__module__ in ACTIVATIONS):
+        return deepcopy(network_2d)
+    if not network_2d._modules or network_2d._parameters or network_2d._buffers:
+        raise ValueError(f"it holds a {type(network_2d).__name__}, which has no known counterpart for volumes")
+    network_3d = _shallow_copy(network_2d)
+    for name, child in network_2d._modules.items():
+        network_3d._modules[name] = None if child is None else inflate(child)
+    return network_3d
 
 
-def redraw(network: nn.Module, flat: nn.Module) -> None:
-    """Draw the kernels of an inflated `network` anew, with the spread that keeps the variance of the `flat` one's.
+def redraw(network: nn.Module, network_2d: nn.Module) -> None:
+    """Draw the kernels of an inflated `network` anew, with the spread that keeps the variance of `network_2d`.
 
     Half of that variance is common to all taps along z, as all of it is after inflation: noise differs from plane to
     plane, motors hardly, and features that average along z show them sooner.
     """
-    kernels = dict(flat.named_parameters())
+    kernels = dict(network_2d.named_parameters())
     with torch.no_grad():
         for name, kernel in network.named_parameters():
             if kernel.ndim == 5:
@@ -75,57 +75,59 @@ def _cube(sides: int | tuple[int, int]) -> int:
     return sides[0]
 
 
-def _convolution(flat: nn.Conv2d, kind: type[nn.Conv3d] = nn.Conv3d) -> nn.Conv3d:
+def _convolution(network_2d: nn.Conv2d, kind: type[nn.Conv3d] = nn.Conv3d) -> nn.Conv3d:
     """The 3D convolution whose kernel is the 2D one repeated along z and divided by its length."""
-    side = _cube(flat.kernel_size)
-    solid = kind(
-        flat.in_channels,
-        flat.out_channels,
+    side = _cube(network_2d.kernel_size)
+    network_3d = kind(
+        network_2d.in_channels,
+        network_2d.out_channels,
         side,
-        stride=_cube(flat.stride),
-        padding=flat.padding if isinstance(flat.padding, str) else _cube(flat.padding),
-        dilation=_cube(flat.dilation),
-        groups=flat.groups,
-        bias=flat.bias is not None,
-        padding_mode=flat.padding_mode,
+        stride=_cube(network_2d.stride),
+        padding=network_2d.padding if isinstance(network_2d.padding, str) else _cube(network_2d.padding),
+        dilation=_cube(network_2d.dilation),
+        groups=network_2d.groups,
+        bias=network_2d.bias is not None,
+        padding_mode=network_2d.padding_mode,
     )
     with torch.no_grad():
-        solid.weight.copy_(flat.weight[:, :, None].expand_as(solid.weight) / side)
-        if flat.bias is not None:
-            solid.bias.copy_(flat.bias)
-    return solid
+        network_3d.weight.copy_(network_2d.weight[:, :, None].expand_as(network_3d.weight) / side)
+        if network_2d.bias is not None:
+            network_3d.bias.copy_(network_2d.bias)
+    return network_3d
 
 
-def _normalisation(flat: nn.BatchNorm2d) -> nn.BatchNorm3d:
+def _normalisation(network_2d: nn.BatchNorm2d) -> nn.BatchNorm3d:
     """The 3D batch normalisation with the same scale, shift and statistics."""
-    solid = nn.BatchNorm3d(flat.num_features, flat.eps, flat.momentum, flat.affine, flat.track_running_stats)
-    solid.load_state_dict(flat.state_dict())
-    return solid
+    network_3d = nn.BatchNorm3d(
+        network_2d.num_features, network_2d.eps, network_2d.momentum, network_2d.affine, network_2d.track_running_stats
+    )
+    network_3d.load_state_dict(network_2d.state_dict())
+    return network_3d
 
 
-def _maximum(flat: nn.MaxPool2d, kind: type[nn.MaxPool3d] = nn.MaxPool3d) -> nn.MaxPool3d:
+def _maximum(network_2d: nn.MaxPool2d, kind: type[nn.MaxPool3d] = nn.MaxPool3d) -> nn.MaxPool3d:
     """The 3D maximum over a cube."""
-    window, stride, padding = _cube(flat.kernel_size), _cube(flat.stride), _cube(flat.padding)
-    return kind(window, stride, padding, _cube(flat.dilation), ceil_mode=flat.ceil_mode)
+    window, stride, padding = _cube(network_2d.kernel_size), _cube(network_2d.stride), _cube(network_2d.padding)
+    return kind(window, stride, padding, _cube(network_2d.dilation), ceil_mode=network_2d.ceil_mode)
 
 
-def _mean(flat: nn.AvgPool2d, kind: type[nn.AvgPool3d] = nn.AvgPool3d) -> nn.AvgPool3d:
+def _mean(network_2d: nn.AvgPool2d, kind: type[nn.AvgPool3d] = nn.AvgPool3d) -> nn.AvgPool3d:
     """The 3D mean over a cube."""
-    window, stride, padding = _cube(flat.kernel_size), _cube(flat.stride), _cube(flat.padding)
-    return kind(window, stride, padding, flat.ceil_mode, flat.count_include_pad)
+    window, stride, padding = _cube(network_2d.kernel_size), _cube(network_2d.stride), _cube(network_2d.padding)
+    return kind(window, stride, padding, network_2d.ceil_mode, network_2d.count_include_pad)
 
 
-def _global_mean(flat: nn.AdaptiveAvgPool2d) -> nn.AdaptiveAvgPool3d:
+def _global_mean(network_2d: nn.AdaptiveAvgPool2d) -> nn.AdaptiveAvgPool3d:
     """The 3D mean over everything."""
-    return nn.AdaptiveAvgPool3d(_cube(flat.output_size))
+    return nn.AdaptiveAvgPool3d(_cube(network_2d.output_size))
 
 
 class Unrolled(nn.Module):
     """A 2D layer that treats all places alike, applied to a volume whose slices lie one below the other."""
 
-    def __init__(self, flat: nn.Module) -> None:
+    def __init__(self, network_2d: nn.Module) -> None:
         super().__init__()
-        self.flat = flat
+        self.flat = network_2d
 
     def forward(self, volume: Tensor) -> Tensor:
         """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
@@ -165,9 +167,9 @@ COUNTERPARTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
     nn.MaxPool2d: _maximum,
     nn.AvgPool2d: _mean,
     nn.AdaptiveAvgPool2d: _global_mean,
-    Conv2dSame: lambda flat: _convolution(flat, Conv3dSame),
-    MaxPool2dSame: lambda flat: _maximum(flat, MaxPool3dSame),
-    AvgPool2dSame: lambda flat: _mean(flat, AvgPool3dSame),
+    Conv2dSame: lambda network_2d: _convolution(network_2d, Conv3dSame),
+    MaxPool2dSame: lambda network_2d: _maximum(network_2d, MaxPool3dSame),
+    AvgPool2dSame: lambda network_2d: _mean(network_2d, AvgPool3dSame),
     BatchNormAct2d: Unrolled,
     SEModule: Unrolled,
     EffectiveSEModule: Unrolled,

@@ -48,7 +48,7 @@ class Augmentation:
     dropout: int | None = None
 
 
-def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Augmentation:
+def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
     """Return what is done to one patch, at random.
 
     With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
@@ -58,9 +58,9 @@ def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Au
     Parameters
     ----------
     rng : what it depends on, and nothing else
-    lightly : the share of patches that get none of this but a turn about z; none do in the original solution
+    unaugmented : the share of patches that get none of this but a turn about z; none do in the original solution
     """
-    if lightly and rng.random() < lightly:
+    if unaugmented and rng.random() < unaugmented:
         return Augmentation(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
     found: dict[str, object] = {}
     if rng.random() < 0.4:
@@ -109,7 +109,7 @@ def _uniform(rng: np.random.Generator, low: float, high: float) -> Vector:
     return tuple(rng.uniform(low, high, 3).tolist())
 
 
-def view(
+def augmented(
     voxels: np.ndarray,
     start: geometry.Shape,
     patch: geometry.Shape,

@@ -59,7 +59,7 @@ class Augmentation:
     crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
-def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Augmentation:
+def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
     """Return what is done to one triplet, at random.
 
     Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
@@ -69,9 +69,9 @@ def random_augmentation(rng: np.random.Generator, *, lightly: float = 0.0) -> Au
     Parameters
     ----------
     rng : what it depends on, and nothing else
-    lightly : the share of triplets that are only flipped, turned and placed; none are in the original solution
+    unaugmented : the share of triplets that are only flipped, turned and placed; none are in the original solution
     """
-    if lightly and rng.random() < lightly:
+    if unaugmented and rng.random() < unaugmented:
         flips, crop = rng.random(2) < 0.5, rng.random(3)
         return Augmentation(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
     flips = tuple((rng.random(2) < 0.5).tolist())
@@ -123,7 +123,7 @@ Size = tuple[int, int]  # y, x
 FILL = 128  # the grey level of what lies outside the slices
 
 
-def view(
+def augmented(
     slices: np.ndarray,
     patch: Size,
     points_yx: np.ndarray,

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from motors.networks.encoders.planar import PlanarEncoder
+from motors.networks.encoders.encoder2d import Encoder2d
 
 STEP = 2  # voxels along z from one triplet of slices to the next
 WALKED = 2  # levels, the coarsest, that an LSTM walks through
 
 
-class SlicedEncoder(nn.Module):
+class Encoder25d(nn.Module):
     """A network of timm that looks at triplets of slices and hands on volumes: the original solution's 2.5D encoder.
 
     Every other slice becomes an image, whose colours are the slice and its two neighbours. The network sees them as a
@@ -22,7 +22,7 @@ class SlicedEncoder(nn.Module):
 
     Parameters
     ----------
-    name, shape, weights, options : see `PlanarEncoder`
+    name, shape, weights, options : see `Encoder2d`
     lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
         LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
 
@@ -33,7 +33,7 @@ class SlicedEncoder(nn.Module):
     Raises
     ------
     ValueError
-        As `PlanarEncoder`, or if the network's stages are not each a module.
+        As `Encoder2d`, or if the network's stages are not each a module.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SlicedEncoder(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.flat = PlanarEncoder(name, shape, weights, **options)
+        self.flat = Encoder2d(name, shape, weights, **options)  # as it is called in weights that were saved
         self.channels, self.strides = self.flat.channels, self.flat.strides
         network = self.flat.network
         named = [level["module"] for level in getattr(network, "feature_info", ()) if level["reduction"] > STEP]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from motors.networks.weights import UNFIT, complaint
 
 
-class PlanarEncoder(nn.Module):
+class Encoder2d(nn.Module):
     """A network of timm that looks at three slices: MaxViT, CoaT or another one that hands on its intermediate levels.
 
     Parameters
