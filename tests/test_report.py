@@ -77,7 +77,7 @@ def workspace(tmp_path) -> Path:
             "outputs": {"x": {"bytes": 2**20}},
         }
         write_json(folder / "record.json", record)
-    parts = {"all together": {"F2": 0.9, "average precision": 0.8}, "20_train_toy/demo": {"F2": 0.7512}}
+    parts = {"all together": {"F2": 0.9, "AP": 0.8}, "20_train_toy/demo": {"F2": 0.7512}}
     write_json(
         folder / "score.json", {"f2": 0.912, "low": 0.85, "high": 0.97, "f2_original_quantile": 0.8, "parts": parts}
     )

@@ -13,6 +13,7 @@ import pytest
 import toys
 import yaml
 
+from motors.experiments import catalogue
 from motors.pipeline.asked import Asked
 from motors.pipeline.graph import steps
 from motors.pipeline.reproduce import keep, reproduce
@@ -304,6 +305,7 @@ judges: {experiment: [30_validate], cv: [30_validate], sweep: [30_validate, 33_c
 across: [33_compare]
 sweeps:
   sigma: {experiment: resnext50, grid: {sigma: [150, 300]}, seeds: [0, 1]}
+  spacing: {experiment: resnext50, grid: {spacing: [[20, 20, 20], [24, 24, 24]]}}
   one: {grid: {sigma: [150]}}
   broken: {grid: [150]}
   wrong: {grid: {sgima: [1, 2]}}
@@ -379,6 +381,19 @@ def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):
     assert found["30_validate/demo-seed1-sweep=sigma"] == second
     judged = ["30_validate/demo-sweep=sigma", "30_validate/demo-seed1-sweep=sigma"]
     assert found["33_compare/demo-sweep=sigma"] == [*first, *second, *judged]
+
+
+def test_a_sweep_of_the_spacing_prepares_volumes_for_each(trained):
+    """At 24 Å, the demo's own, those that all share; at 20 Å others, prepared from the same labels."""
+    toys.notebook(trained.root, "11_volumes", parameters='PROFILE: str = "demo"\nSEED: int = 0\nSET: str = ""')
+    found = steps(trained, "demo", 0, Asked(sweep="spacing"))
+    coarse, fine = "11_volumes/demo", "11_volumes/demo-spacing=20,20,20"
+    waiting = names(found)
+    assert waiting["20_train_resnext50/demo-spacing=20,20,20"] == [fine] and waiting[fine] == ["10_labels/demo"]
+    assert waiting["20_train_resnext50/demo-spacing=24,24,24"] == [coarse]
+    assert found["11_volumes/demo-spacing=20,20,20"].parameters["SET"] == "spacing=[20.0,20.0,20.0]"
+    slices = catalogue.change(catalogue.of("maxvit_tiny", "demo"), "spacing=[40,20,20]")
+    assert catalogue.volumes_of(slices, "demo") == ((20.0, 20.0, 20.0), "spacing=[20.0,20.0,20.0]")
 
 
 @pytest.mark.parametrize(

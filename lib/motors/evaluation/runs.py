@@ -20,7 +20,7 @@ from motors.tables import CANDIDATE, TOMOGRAMS
 from motors.workspace.paths import Run, Workspace
 
 ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
-SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_AP"]
+SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_low", "hidden_high", "hidden_AP"]
 COSTS = ["hours", "GiB", "commit", "notebook"]
 # The original's tracking sheet, held-out F2 and PAP (see `curves.partial_pr_auc`) by experiment: over four folds, and
 # where it has only that, in fold 0.
@@ -40,6 +40,7 @@ FOLD_0 = {
 # Its sweeps, F2 by value of a setting; all of 3D networks in fold 0.
 SWEEPS = {
     "sigma": {100: 0.970, 200: 0.965, 300: 0.940, 400: 0.938},
+    "spacing": {13.1: 0.951, 16: 0.956, 19.7: 0.946, 24: 0.935},
     "background": {0: 0.928, 0.25: 0.946, 0.5: 0.932, 1: 0.925},
     "positive_weight": {1: 0.955, 2: 0.955, 4: 0.956, 8: 0.950, 16: 0.942, 32: 0.925},
     "tversky": {0: 0.926, 0.25: 0.931, 0.5: 0.943, 0.75: 0.936},
@@ -57,9 +58,9 @@ def table(workspace: Workspace, profile: str | None = None, seed: int | None = N
     Returns
     -------
     run, `<notebook>/<name>`; experiment; changed, the settings that differ from the experiment of that name; fold;
-    seed; profile; F2, low, high and AP in the tomograms it held out, from `30_validate`; hidden_F2 and hidden_AP, from
-    `90_submit`; hours; GiB, of memory; commit; notebook, the executed one, relative to the workspace. What no run has
-    written is NaN or empty
+    seed; profile; F2, low, high and AP in the tomograms it held out, from `30_validate`; the same with hidden_ before
+    it, from `90_submit`; hours; GiB, of memory; commit; notebook, the executed one, relative to the workspace. What no
+    run has written is NaN or empty
     """
     kinds = sorted(path.name for path in workspace.outputs.glob("2?_train_*"))
     runs = [run for kind in kinds for run in workspace.runs(kind, profile, seed)]
@@ -106,8 +107,9 @@ def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.D
     rows = {}
     for run in workspace.runs("90_submit", profile, seed):
         for name, row in _read(run.folder / "score.json").get("parts", {}).items():
-            rows[name] = {"hidden_F2": row.get("F2"), "hidden_AP": row.get("AP", row.get("average precision"))}
-    return pd.DataFrame(rows, index=["hidden_F2", "hidden_AP"]).T.rename_axis("run").reset_index().infer_objects()
+            rows[name] = {f"hidden_{figure}": value for figure, value in row.items()}
+    hidden = [name for name in SCORES if name.startswith("hidden_")]
+    return pd.DataFrame(rows, index=hidden).T.rename_axis("run").reset_index().infer_objects()
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -84,6 +84,17 @@ def change(experiment: Experiment, settings: str) -> Experiment:
         raise ValueError(f"SET {settings!r}: {error}") from None
 
 
+def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float, float], str]:
+    """Return the spacing of the prepared volumes that an experiment is trained on, and SET of the notebook that
+    prepares them: ångström per voxel along z, y, x, and "" for those that all networks of a profile share.
+
+    2D networks take every so many slices of volumes as fine along z as along y.
+    """
+    wanted = (experiment.spacing[1], *experiment.spacing[1:]) if experiment.is_2d else experiment.spacing
+    shared = wanted == of("resnext50", profile).spacing
+    return wanted, "" if shared else f"spacing={json.dumps(wanted, separators=(',', ':'))}"
+
+
 def _value(text: str) -> Any:
     """What a value says, as JSON has it; otherwise it is a text."""
     try:

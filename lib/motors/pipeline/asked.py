@@ -23,6 +23,7 @@ class Training:
     fold: int = 0
     settings: str = ""
     first: Training | None = None  # that of the weights it begins with
+    volumes: str = ""  # SET of the notebook that prepares them, where they are not those that all networks share
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -109,8 +110,7 @@ class Asked:
 def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:
     """A training that the catalogue knows."""
     experiment = catalogue.of(name, profile)
-    if settings:
-        catalogue.change(experiment, settings)
-    notebook = catalogue.training_notebook(experiment)
+    changed = catalogue.change(experiment, settings) if settings else experiment
+    notebook, volumes = catalogue.training_notebook(experiment), catalogue.volumes_of(changed, profile)[1]
     first = _training(profile, experiment.starts_from, seed, fold) if experiment.starts_from else None
-    return Training(notebook, seed, catalogue.get(name).name, fold, settings, first)
+    return Training(notebook, seed, catalogue.get(name).name, fold, settings, first, volumes)

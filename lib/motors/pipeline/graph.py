@@ -115,6 +115,9 @@ class _Maker:
     def training(self, asked: Training) -> Step:
         """A step that trains, and those before it; the weights that it starts from are trained first."""
         after = [self.usual(name, asked.seed) for name in self.before(asked.notebook)]
+        if asked.volumes:
+            parameters = {"SEED": asked.seed, "SET": asked.volumes}
+            after = [self.step(each.run.notebook, parameters, list(each.after)) for each in after]
         if asked.first:
             after.append(self.training(asked.first))
         self.trained.append(self.step(asked.notebook, asked.parameters, after))

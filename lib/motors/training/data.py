@@ -86,13 +86,9 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
 
 def of_run(run: Run, experiment: Experiment) -> Data:
     """Return what a training notebook trains on: `data` of the labels and volumes of the same profile and seed."""
-    labels, volumes = run.input("10_prepare_labels"), run.input("11_prepare_volumes")
-    return data(experiment, labels, volumes, prepared_spacing(run.profile))
-
-
-def prepared_spacing(profile: str) -> tuple[float, float, float]:
-    """Return the ångström per voxel of a profile's prepared volumes, which its 2D and 3D networks share."""
-    return catalogue.of("resnext50", profile).spacing
+    spacing, settings = catalogue.volumes_of(experiment, run.profile)
+    prepared = run.workspace.run("11_prepare_volumes", run.profile, run.seed, tag=settings)
+    return data(experiment, run.input("10_prepare_labels"), run.input("11_prepare_volumes", prepared.name), spacing)
 
 
 def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:

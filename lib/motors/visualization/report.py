@@ -156,7 +156,7 @@ def _networks(plan: dict[str, Step], records: dict[str, dict]) -> list[str]:
     for name in dict.fromkeys([*parts, *trained]):
         record, values = records.get(name, {}), parts.get(name, {})
         minutes = f"{record['seconds'] / 60:.1f}" if record.get("seconds") else "–"
-        rows.append([name, values.get("F2", "–"), values.get("average precision", "–"), minutes])
+        rows.append([name, values.get("F2", "–"), values.get("AP", "–"), minutes])
     head = ["network", "F2", "average precision", "minutes of its notebook"]
     return ["<h2>Networks</h2>", _table(head, rows)] if rows else []
 
