@@ -21,6 +21,9 @@ import pandas as pd
 import pytest
 import toys
 
+from motors.pipeline.graph import Step, steps
+from motors.workspace import paths
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -271,3 +274,46 @@ def test_three_cases_are_decided_by_keyboard_and_are_in_the_file(server, browser
     decided = pd.read_csv(server[1] / "decisions.csv")
     assert decided.set_index("entry").decision.tolist() == ["reject", "accept", "accept"]
     assert page.cells == ["code", "code"], "a key reached the notebook"
+
+
+ERRORS = """
+return window.jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type == 'code').map(cell => [
+  cell.model.executionCount, cell.model.outputs.toJSON().find(output => output.output_type == 'error')?.evalue || ''])
+"""
+
+
+def smallest(path: Path, step: Step) -> None:
+    """Write the smallest setting into a notebook's cell of parameters, as somebody would by hand."""
+    written = json.loads(path.read_text())
+    cell = next(cell for cell in written["cells"] if "parameters" in cell["metadata"].get("tags", []))
+    lines = "".join(cell["source"]).splitlines()
+    for name, value in {"PROFILE": "smoke", **step.parameters}.items():
+        lines = [f"{name} = {value!r}" if line.startswith(f"{name}:") else line for line in lines]
+    cell["source"] = "\n".join(lines)
+    path.write_text(json.dumps(written))
+
+
+@pytest.mark.slow
+def test_every_notebook_runs_all_in_jupyterlab(server, browser, shots):
+    """One after the other, in the order of the graph; run-all.csv says how long each took and how much it shows."""
+    root = server[1] / "clone"
+    for folder in ("notebooks", "lib"):
+        shutil.copytree(toys.REPOSITORY / folder, root / folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    toys.packages(root)
+    browser.set_script_timeout(1800)
+    rows = []
+    for name, step in steps(paths.find(root), "smoke").items():
+        smallest(root / "notebooks" / f"{name}.ipynb", step)
+        begin = time.monotonic()
+        page = Page(browser, server, f"clone/notebooks/{name}.ipynb", shots)
+        cells = browser.execute_script(ERRORS)
+        seconds, images = time.monotonic() - begin, browser.execute_script("return document.images.length")
+        errors = [error for _, error in cells if error]
+        rows.append([name, len(cells), sum(bool(count) for count, _ in cells), round(seconds), images, *errors[:1]])
+        page.shot(f"run-all-{name}")
+        page.command("docmanager:save")
+        browser.execute_script("return window.jupyterapp.serviceManager.sessions.shutdownAll()")
+        table = pd.DataFrame(rows).reindex(columns=range(6))
+        table.columns = ["notebook", "code cells", "executed", "seconds", "pictures in view", "error"]
+        table.to_csv(shots / "run-all.csv", index=False)
+    assert table.error.isna().all() and (table.executed == table["code cells"]).all(), table.to_string()

@@ -13,7 +13,7 @@ from motors.visualization.marks import CORNERS, CROSS, bar_length
 from motors.volumes.tomogram import Tomogram
 
 WIDTH = 640  # pixels of the longer side of the XY plane; smaller tomograms are enlarged, at most four times
-QUALITY = 88  # of JPEG
+QUALITY, STILL = 88, 70  # of JPEG: while somebody looks, and in a file
 AXES = ((1, 2), (0, 2), (1, 0))  # down and right, of the XY, XZ and YZ plane
 
 
@@ -75,9 +75,8 @@ class Planes:
     def picture(self, plane: int, point: Sequence[int], look: Look) -> np.ndarray:
         """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels): `(height, width, 3)`, blue first."""
         down, right = AXES[plane]
-        image = cv2.cvtColor(self._stretched(self._grey(plane, point[plane], look.slab), look), cv2.COLOR_GRAY2BGR)
-        if self.heatmap is not None and look.opacity > 0:
-            image = self._with_heatmap(image, plane, point[plane], look.opacity)
+        grey = self._stretched(self._grey(plane, point[plane], look.slab), look)
+        image = self._tinted(grey, plane, point[plane], look.opacity)
         if look.crosshair:
             _crosshair(image, (point[down] + 0.5) * self.zoom, (point[right] + 0.5) * self.zoom)
         if look.candidates:
@@ -102,12 +101,12 @@ class Planes:
         sheet[: len(xy), : xy.shape[1]] = xy
         sheet[-len(xz) :, : xz.shape[1]] = xz
         sheet[: len(yz), -yz.shape[1] :] = yz
-        return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+        return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, STILL])[1].tobytes()
 
     def _grey(self, plane: int, index: int, reach: int) -> np.ndarray:
         """Return the mean of the slices around one, at the size it is shown; the last one of each plane is kept."""
         if self._greys.get(plane, (None,))[0] != (index, reach):
-            voxels = self.tomogram.voxels
+            voxels = np.asarray(self.tomogram.voxels)
             near = range(max(index - reach, 0), min(index + reach + 1, voxels.shape[plane]))
             every = int(max(1 / self.zoom, 1)) if plane == 2 else 1  # along x, each voxel read costs a cache line
             parts = [voxels[(slice(None),) * plane + (k,)][:, ::every] for k in near]
@@ -126,16 +125,17 @@ class Planes:
         steps = (np.arange(256) - low) * (255 / max(high - low, 1))
         return cv2.LUT(grey, np.clip(steps, 0, 255).astype(np.uint8))
 
-    def _with_heatmap(self, image: np.ndarray, plane: int, index: int, opacity: float) -> np.ndarray:
+    def _tinted(self, grey: np.ndarray, plane: int, index: int, opacity: float) -> np.ndarray:
+        """Return grey as blue, green, red, tinted where the heatmap is high; all in bytes, which is what is fast."""
+        if self.heatmap is None or opacity <= 0:
+            return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
         cells = self.heatmap.shape[plane]
         cell = min(int((index + 0.5) / self.tomogram.voxels.shape[plane] * cells), cells - 1)
         seen = np.take(self.heatmap, cell, axis=plane)
-        seen = np.ascontiguousarray((seen.T if plane == 2 else seen), np.float32)
-        if seen.max() <= 0.01:
-            return image
-        share = cv2.resize(seen, image.shape[1::-1], interpolation=cv2.INTER_LINEAR) * opacity
-        colour = np.full_like(image, _colour(plots.CANDIDATE))
-        return cv2.blendLinear(image, colour, 1 - share, share)
+        seen = (255 * opacity * (seen.T if plane == 2 else seen)).clip(0, 255).astype(np.uint8)
+        share = cv2.resize(seen, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        left = cv2.multiply(grey, 255 - share, scale=1 / 255)
+        return cv2.merge([left + cv2.convertScaleAbs(share, alpha=c / 255) for c in _colour(plots.CANDIDATE)])
 
     def _mark(
         self,
@@ -165,8 +165,11 @@ class Planes:
 
 
 def _write(image: np.ndarray, corner: Sequence[int], words: str, colour: str) -> None:
-    for thick, bgr in ((4, (0, 0, 0)), (1, _colour(colour))):
-        cv2.putText(image, words, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.5, bgr, thick, cv2.LINE_AA)
+    """Write words with a dark rim; drawn in one thickness, as in OpenCV 5 a thicker letter is a wider one, too."""
+    rim = [(right, down, (0, 0, 0)) for right in (-1, 0, 1) for down in (-1, 0, 1)]
+    for right, down, bgr in (*rim, (0, 0, _colour(colour))):
+        place = corner[0] + right, corner[1] + down
+        cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, bgr, 1, cv2.LINE_AA)
 
 
 def _crosshair(image: np.ndarray, y: float, x: float) -> None:

@@ -189,6 +189,6 @@ def _timings(records: dict[str, dict], shown: list[str]) -> list[str]:
 
 def _environment(records: dict[str, dict]) -> list[str]:
     last = max(records.values(), key=lambda record: record.get("started", ""))
-    commit = f"{last.get('commit') or 'unknown'}{', changed' if last.get('changed') else ''}"
+    commit = f"{(last.get('commit') or 'unknown')[:12]}{', changed' if last.get('changed') else ''}"
     rows = [["commit", commit], ["started", last.get("started", "unknown")], *last.get("versions", {}).items()]
     return ["<h2>Environment</h2>", _table(["what", "value"], rows)]
