@@ -1,6 +1,8 @@
 """The command `motors`: quick to start, one sentence for an error, values as they were typed."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -38,6 +40,36 @@ def test_the_exit_codes_are_in_the_readme():
     readme = (toys.REPOSITORY / "README.md").read_text(encoding="utf-8")
     for code, words in CODES.items():
         assert f"| {code} | {words} |" in readme
+
+
+def readme_commands() -> list[str]:
+    """Every line of the README's blocks for a shell, and every command in the text, without remarks."""
+    text = (toys.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines += re.findall(r"`((?:motors|make|python|papermill) [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return sorted({line.partition(" # ")[0].strip() for line in lines} - {""})
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("line", readme_commands())
+def test_a_command_of_the_readme_is_understood_as_printed(line, monkeypatch, capsys):
+    """Its words, options, notebooks and their parameters; what it would do is not done."""
+    monkeypatch.chdir(toys.REPOSITORY)
+    program, *words = shlex.split(line)
+    if program == "make":
+        answer = subprocess.run(["make", "--dry-run", *words], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+    elif program == "motors":
+        assert cli.main([*words, "--help"]) == 0, capsys.readouterr().err
+    elif program == "python":
+        subprocess.run([sys.executable, words[0], "--help"], check=True, capture_output=True)
+    else:
+        assert program in ("papermill", "source"), line
+    from papermill import inspect_notebook
+
+    for notebook in [word for word in words if word.startswith("notebooks/")]:
+        given = {name for flag, name in zip(words, words[1:], strict=False) if flag == "-p"}
+        assert given <= set(inspect_notebook(notebook)), line
 
 
 def test_the_console_script_is_the_command():
