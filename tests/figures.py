@@ -41,13 +41,7 @@ def minutes(outputs: Path, run: str) -> float:
 
 def whole(outputs: Path, scores: dict[str, dict]) -> list[str]:
     """A table of submissions: a row for each seed."""
-    head = [
-        "run",
-        "F2, hidden test set",
-        "95 % interval",
-        "at the original's quantile, 0.55",
-        "minutes of all notebooks",
-    ]
+    head = ["run", "F2, hidden test set", "95 % interval", "at the original's quantile, 0.55", "minutes of notebooks"]
     lines = [f"| {' | '.join([*head, 'commit'])} |", "|---|---|---|---|---|---|"]
     for run, score in scores.items():
         interval, commit = f"{score['low']:.2f} – {score['high']:.2f}", (score.get("commit") or "unknown")[:8]
