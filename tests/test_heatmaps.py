@@ -64,24 +64,6 @@ def test_planar_blobs_are_those_of_the_original_solution(case):
     np.testing.assert_allclose(found, expected, atol=TOLERANCE[case["dtype"]])
 
 
-@pytest.mark.parametrize("case", cases("heatmap", "z_slice"))
-def test_a_slice_through_a_gaussian_is_that_of_the_original_solution(case):
-    """Its height, its centre, its covariance."""
-    height, centre, covariance = heatmaps.slice_gaussian(case["mu_zyx"], np.array(case["cov_zyx"]), case["z_slice"])
-    np.testing.assert_allclose(height, case["conf_scale"], atol=1e-6)
-    np.testing.assert_allclose(centre, case["mu_yx"], atol=1e-6)
-    np.testing.assert_allclose(covariance, case["cov_yx"], atol=1e-6)
-
-
-def test_a_slice_through_a_tilted_gaussian_is_off_centre():
-    """By hand: with unit variances and a covariance of a half between z and y, one slice up is half a voxel along y."""
-    tilted = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    height, centre, covariance = heatmaps.slice_gaussian(np.array([10.0, 20.0, 40.0]), tilted, 11.0)
-    assert height == pytest.approx(np.exp(-0.5))
-    np.testing.assert_allclose(centre, [20.5, 40.0])
-    np.testing.assert_allclose(covariance, [[0.75, 0.0], [0.0, 1.0]])
-
-
 def test_the_cell_of_a_motor_is_one_and_far_cells_are_zero():
     """By hand: a motor in the middle of cell 1, 2, 3."""
     grid = heatmaps.target_3d(np.array([[23.5, 39.5, 55.5]]), (96, 112, 128), 16.0)

@@ -481,17 +481,43 @@ def test_what_enough_annotators_saw_is_a_motor_and_the_rest_is_open():
         "two": annotator({"a": [[10, 20, 106]], "b": []}),
         "three": annotator({"a": [[200, 300, 477]]}),
     }
-    labels, left = consensus(people, least=2)
+    labels = consensus(people, least=2)
     assert labels.motors.to_numpy().tolist() == [["a", 10.0, 20.0, 68.0, 2, 3]]
-    assert left.to_numpy().tolist() == [
+    assert labels.unsure.to_numpy().tolist() == [
         ["a", 200.0, 300.0, 400.0, 1, 3],
         ["a", 200.0, 300.0, 477.0, 1, 3],
         ["b", 5.0, 5.0, 5.0, 1, 2],
     ]
-    everything, none = consensus(people, least=1)
-    assert len(everything.motors) == 4 and none.empty and sorted(labels.tomograms["tomo_id"]) == ["a", "b"]
+    everything = consensus(people, least=1)
+    assert len(everything.motors) == 4 and everything.unsure.empty and sorted(labels.tomograms["tomo_id"]) == ["a", "b"]
     with pytest.raises(ValueError, match="4 of 3 annotators cannot agree"):
         consensus(people, least=4)
+
+
+def test_a_consensus_takes_the_place_of_the_labels_of_its_tomograms():
+    """The others stay; what is not labelled here is left out; another frame is refused."""
+    known = annotator({"a": [[1, 2, 3]], "c": [[7, 8, 9]]})
+    agreed = consensus({"one": annotator({"a": [[10, 20, 30]], "b": [[5, 5, 5]]}), "two": annotator({"a": []})})
+    found = joining.updated(known, agreed)
+    assert found.motors[MOTORS].to_numpy().tolist() == [["c", 7, 8, 9]]
+    assert found.unsure[MOTORS].to_numpy().tolist() == [["a", 10, 20, 30]]
+    assert sorted(found.tomograms["tomo_id"]) == ["a", "c"]
+    with pytest.raises(ValueError, match="tomogram a comes with different shapes"):
+        joining.updated(Labels(known.tomograms.assign(spacing=16.0), known.motors), agreed)
+
+
+def test_what_is_unsure_stays_with_its_tomogram_wherever_labels_go(tmp_path):
+    """Written, read, selected, joined; labels without such points leave no file of them behind."""
+    labels = consensus({"one": annotator({"a": [[10, 20, 30]], "b": [[5, 5, 5]]}), "two": annotator({"a": []})})
+    formats.write(tmp_path, labels)
+    found = formats.read(tmp_path)
+    assert found.unsure[MOTORS].to_numpy().tolist() == [["a", 10, 20, 30], ["b", 5, 5, 5]]
+    assert found.select(["b"]).unsure["tomo_id"].tolist() == ["b"]
+    assert len(joining.join(found.select(["a"]), found).unsure) == 2
+    with pytest.raises(ValueError, match="point that is not sure outside its shape"):
+        Labels(found.tomograms, found.motors, found.unsure.assign(z=300.0)).validate()
+    formats.write(tmp_path, annotator({"a": [[10, 20, 30]]}))
+    assert formats.read(tmp_path).unsure.empty
 
 
 # tables

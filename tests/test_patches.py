@@ -245,6 +245,33 @@ def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: Bloc
     assert np.allclose(block.heatmap, block.symmetry.apply(wanted))
 
 
+@pytest.mark.parametrize(
+    ("point", "zoom", "count"),
+    [
+        ((7.5, 7.5, 7.5), 1.0, 30),
+        ((23.5, 39.5, 39.5), 0.5, 24),
+        ((7.5, 7.5, 110.0), 1.0, 4),
+        ((60.0, 7.5, 7.5), 1.0, 19),
+    ],
+)
+def test_what_is_within_1000_angstrom_of_an_unsure_point_is_open(folder: Path, point: tuple, zoom: float, count: int):
+    """Of 32 cells of 256 Å, by hand; three to the side are 768 Å away, three along both y and x 1086 Å.
+
+    Half as large, the ball is as well. A point outside the patch reaches into it: from 872 Å to the right 4 cells, from
+    584 Å below 13 of the lower layer and 6 of the upper one.
+    """
+    shape = (120, 64, 128)
+    write_prepared(folder, "d", np.zeros(shape, np.uint8))
+    known = table({"a": SHAPES["a"], "d": shape}, {"a": POINTS["a"]})
+    unsure = pd.DataFrame([["d", *point]], columns=MOTORS)
+    samples = Blocks(SMALL, replace(known, unsure=unsure), folder)
+    turned = SYMMETRIES[5]
+    block = samples._make("d", (0, 0, 0), turned, Augmentation(zoom=(zoom,) * 3))
+    cells = np.argwhere(np.isnan(turned.inverse.apply(block.heatmap)))
+    assert len(cells) == count
+    assert samples.label_digest != Blocks(SMALL, known, folder).label_digest
+
+
 def test_without_augmentation_windows_come_as_they_are(folder: Path):
     """Neither turned nor changed, with zeros before the tomogram."""
     plain = Blocks(replace(SMALL, augment=False), table(SHAPES, POINTS), folder)

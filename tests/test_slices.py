@@ -319,6 +319,22 @@ def test_without_augmentation_patches_come_as_they_are(folder: Path):
         assert np.all(found.voxels[:, size[0] :] == 128) and np.all(found.voxels[:, :, size[1] :] == 128)
 
 
+@pytest.mark.parametrize(("height", "zoom", "count"), [(20, 1.0, 5), (34, 1.0, 1), (40, 1.0, 0), (20, 2.0, 12)])
+def test_what_is_within_1000_angstrom_of_an_unsure_point_is_open(folder: Path, height: int, zoom: float, count: int):
+    """Cells of 800 Å: the point's own and its four neighbours in its slice; its own alone 700 Å above, none at 1000 Å.
+
+    Twice as large, 40 voxels from 15, 31: three rows of four cells by hand.
+    """
+    write_prepared(folder, "d", np.zeros((48, *PATCH), np.uint8))
+    known = table({"a": SHAPES["a"], "d": (48, *PATCH)}, {"a": POINTS["a"]})
+    unsure = pd.DataFrame([["d", 20.0, 23.5, 39.5]], columns=MOTORS)
+    samples = Slices(SMALL, replace(known, unsure=unsure), folder, spacing=STORED)
+    found = samples._make("d", np.load(folder / "d.npy"), height, Augmentation(zoom=(zoom, zoom)))
+    cells = np.argwhere(np.isnan(found.heatmap))
+    assert len(cells) == count and (not count or cells.mean(axis=0).tolist() == ([1, 2] if zoom == 1 else [1, 1.5]))
+    assert found.points_yx.shape == (0, 2)
+
+
 # training
 
 

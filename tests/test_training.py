@@ -259,6 +259,17 @@ def test_the_tversky_loss_is_one_minus_the_index_and_can_be_mixed_in():
     assert float(loss(logits, target, tversky=0.25)) == pytest.approx(mixed, rel=1e-6)
 
 
+def test_cells_that_nobody_is_sure_of_add_nothing():
+    """By hand: of three cells the two others, log 2 each; what is predicted where nobody is sure does not count."""
+    logits, target = torch.tensor([0.0, 9.0, 0.0], requires_grad=True), torch.tensor([1.0, math.nan, 0.0])
+    value = loss(logits, target)
+    value.backward()
+    assert value.item() == pytest.approx(2 * math.log(2) / 3, rel=1e-6)
+    assert logits.grad.tolist() == pytest.approx([-0.5 / 3, 0.0, 0.5 / 3])
+    index = (0.5 + 1) / (0.5 + 0.3 * 0.5 + 0.7 * 0.5 + 1)
+    assert float(loss(logits, target, tversky=1.0).detach()) == pytest.approx(1 - index, rel=1e-6)
+
+
 # ---- the stream and the average
 
 

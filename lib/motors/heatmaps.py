@@ -101,6 +101,26 @@ def target_2d(
     return grid
 
 
+def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], stride: PerAxis) -> np.ndarray:
+    """Return which cells have their centre in one of several ellipsoids.
+
+    Parameters
+    ----------
+    points : `(n, d)` centres, in voxels; integers are voxel centres
+    covariances : `(n, d, d)` of which the square roots are the half-axes, in square voxels
+    shape : of the patch, in voxels along its d axes
+    stride : voxels per cell, one number or one per axis
+
+    Returns
+    -------
+    bool, `shape` divided by `stride`
+    """
+    steps = np.broadcast_to(stride, len(shape))
+    cells = (np.moveaxis(np.indices(np.floor_divide(shape, steps)), 0, -1) + 0.5) * steps - 0.5
+    apart = cells[..., None, :] - points
+    return (np.einsum("...ni,nij,...nj->...n", apart, np.linalg.inv(covariances), apart) <= 1).any(axis=-1)
+
+
 def smallest_std(covariances: np.ndarray) -> np.ndarray:
     """Return the shortest half-axis of each motor's blob: the standard deviation of the ball that is drawn.
 
@@ -114,25 +134,6 @@ def smallest_std(covariances: np.ndarray) -> np.ndarray:
     """
     covariances = np.asarray(covariances, dtype=np.float64)
     return np.sqrt(np.linalg.eigvalsh(covariances)[..., 0]) if len(covariances) else np.zeros(0)
-
-
-def slice_gaussian(point_zyx: np.ndarray, covariance: np.ndarray, z: float) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return what a slice sees of a three-dimensional Gaussian.
-
-    Parameters
-    ----------
-    point_zyx : `(3,)` centre, in voxels
-    covariance : `(3, 3)` in square voxels
-    z : height of the slice, in voxels
-
-    Returns
-    -------
-    height of the Gaussian in the slice relative to its peak, `(2,)` centre yx, and `(2, 2)` covariance in the slice
-    """
-    point_zyx, covariance = np.asarray(point_zyx, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-    away, slope = z - point_zyx[0], covariance[1:, 0] / covariance[0, 0]
-    height = float(np.exp(-0.5 * away**2 / covariance[0, 0]))
-    return height, point_zyx[1:] + slope * away, covariance[1:, 1:] - np.outer(slope, covariance[0, 1:])
 
 
 def _std(std_voxels: np.ndarray | None, count: int, sigma: float, spacing: tuple) -> np.ndarray:

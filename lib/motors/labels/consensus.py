@@ -1,4 +1,4 @@
-"""One label table out of those of several annotators: what enough of them saw, and what is better left open."""
+"""One label table out of those of several annotators: what enough of them saw, and what the others leave unsure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from motors.tables import MOTORS, POINT, numbers
 VOTED = [*MOTORS, "votes", "annotators"]
 
 
-def consensus(
-    annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS
-) -> tuple[Labels, pd.DataFrame]:
-    """Return the labels that enough annotators agree on, and the points that are open.
+def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
+    """Return the labels that enough annotators agree on; what fewer of them saw is unsure.
 
     Points of different annotators within `radius` are one motor, nearest pairs first, at the mean of where they saw it.
     Annotators of a tomogram are those whose tables list it, with or without a motor.
@@ -32,8 +30,7 @@ def consensus(
 
     Returns
     -------
-    The labels, with the columns votes and annotators, numbers of people; and the open points, with the same columns:
-    fewer people saw them, so that a loss should leave out what is within `radius` of them
+    The labels; motors and unsure points have the columns votes and annotators, numbers of people
 
     Raises
     ------
@@ -50,7 +47,7 @@ def consensus(
         rows += [[tomo_id, *np.mean(group, axis=0), len(group), len(asked)] for group in _groups(seen, spacing, radius)]
     found = pd.DataFrame(rows, columns=VOTED)
     agreed = found["votes"] >= least
-    return Labels(tomograms, found[agreed].reset_index(drop=True)).validate(), found[~agreed].reset_index(drop=True)
+    return Labels(tomograms, *(found[those].reset_index(drop=True) for those in (agreed, ~agreed))).validate()
 
 
 def _groups(seen: list[np.ndarray], spacing: float, radius: float) -> list[list[np.ndarray]]:

@@ -15,6 +15,7 @@ from motors.workspace.files import write_table
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
 COMPETITION = MOTOR_AXES | ARRAY_SHAPE | {"Voxel spacing": "spacing"}
 WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
+UNSURE = "unsure.csv"
 FIRST = ["motor_z", "motor_y", "motor_x"]
 
 
@@ -96,14 +97,17 @@ def read_wide(path: str | Path) -> Labels:
 
 
 def write(folder: str | Path, labels: Labels) -> None:
-    """Write labels as `tomograms.csv` and `motors.csv` in a folder."""
+    """Write labels as `tomograms.csv`, `motors.csv` and, if there is any such point, `unsure.csv` in a folder."""
     labels.validate()
     write_table(Path(folder) / "tomograms.csv", labels.tomograms)
     write_table(Path(folder) / "motors.csv", labels.motors)
+    (Path(folder) / UNSURE).unlink(missing_ok=True)  # of other labels
+    if len(labels.unsure):
+        write_table(Path(folder) / UNSURE, labels.unsure)
 
 
 def read(folder: str | Path) -> Labels:
-    """Return the labels of a folder with `tomograms.csv` and `motors.csv`.
+    """Return the labels of a folder with `tomograms.csv`, `motors.csv` and perhaps `unsure.csv`.
 
     Raises
     ------
@@ -111,7 +115,8 @@ def read(folder: str | Path) -> Labels:
         If a file is missing or lacks columns, or together they are no valid labels.
     """
     folder = Path(folder)
-    tables = read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)
+    tables = [read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)]
+    tables += [read_table(folder / UNSURE, MOTORS)] if (folder / UNSURE).is_file() else []
     return Labels(*tables).validate(folder.name)
 
 

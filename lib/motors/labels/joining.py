@@ -19,9 +19,25 @@ def join(*labels: Labels) -> Labels:
     tomograms = pd.concat([each.tomograms for each in labels], ignore_index=True).drop_duplicates(TOMOGRAMS)
     twice, what = tomograms["tomo_id"].duplicated(), "comes with different shapes or spacings"
     refuse(tomograms, twice, "the joined labels", what, "move its motors to one frame first")
-    motors = [each.validate().motors.astype(dict.fromkeys(POINT, float)) for each in labels]
-    motors = pd.concat(motors, ignore_index=True).drop_duplicates(MOTORS)
-    return Labels(tomograms.reset_index(drop=True), motors.reset_index(drop=True)).validate("the joined labels")
+    points = []
+    for kind in ("motors", "unsure"):
+        tables = [getattr(each.validate(), kind).astype(dict.fromkeys(POINT, float)) for each in labels]
+        points.append(pd.concat(tables, ignore_index=True).drop_duplicates(MOTORS, ignore_index=True))
+    return Labels(tomograms.reset_index(drop=True), *points).validate("the joined labels")
+
+
+def updated(labels: Labels, others: Labels) -> Labels:
+    """Return labels in which the tomograms that `others` has too are as there; what it has besides is left out.
+
+    Raises
+    ------
+    ValueError
+        If such a tomogram has another shape or spacing there.
+    """
+    join(labels, others)  # refuses other frames
+    ids = labels.tomograms["tomo_id"]
+    mine = ids.isin(others.tomograms["tomo_id"])
+    return join(labels.select(ids[~mine]), others.select(ids[mine]))
 
 
 def additions(before: Labels, after: Labels) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ class Labels:
     ----------
     tomograms : one row each: tomo_id, size_z, size_y, size_x (voxels), spacing (ångström per voxel)
     motors : one row each: tomo_id, z, y, x (voxels; integers are voxel centres); a tomogram may have none
+    unsure : points, with the same columns, that may be motors or not: a loss leaves out what is within 1000 Å of them
 
     Points are in the frame that the sizes describe: the same tomogram resampled has other sizes, and other points.
     Further columns, such as where a motor comes from, stay with their row.
@@ -29,6 +30,7 @@ class Labels:
 
     tomograms: pd.DataFrame
     motors: pd.DataFrame
+    unsure: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MOTORS))
 
     def validate(self, name: str | Path = "labels") -> Labels:
         """Return these labels if they make sense; `name` is what messages call them, such as the file's name.
@@ -38,22 +40,23 @@ class Labels:
         ValueError
             One sentence about the first thing that does not make sense, naming the tomogram.
         """
-        table, motors = self.tomograms, self.motors
+        table = self.tomograms
         need(table, TOMOGRAMS, f"{name} (tomograms)")
-        need(motors, MOTORS, f"{name} (motors)")
         sizes = numbers(table, [*SIZE, "spacing"])
         wrong = ~(np.isfinite(sizes) & (sizes > 0)).all(axis=1) | (sizes[:, :3] % 1 != 0).any(axis=1)
         refuse(table, table["tomo_id"].isna(), name, "has no id", "name every tomogram")
         refuse(table, table["tomo_id"].duplicated(), name, "is listed twice", "keep one row")
         refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")
-        placed = motors[MOTORS].merge(table[TOMOGRAMS], on="tomo_id", how="left")
-        points, sizes = numbers(placed, POINT), numbers(placed, SIZE)
-        unknown, lost = placed["spacing"].isna(), ~np.isfinite(points).all(axis=1)
-        outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-        refuse(placed, unknown, name, "has a motor but no shape and spacing", "add them, or remove the motor")
-        refuse(placed, lost, name, "has a motor without a position", "write three numbers, or remove the motor")
-        refuse(placed, outside, name, "has a motor outside its shape", "check the order z, y, x and the shape")
-        refuse(placed, placed.duplicated(MOTORS), name, "has the same motor twice", "keep one row")
+        for motors, what in ((self.motors, "motor"), (self.unsure, "point that is not sure")):
+            need(motors, MOTORS, f"{name} ({what}s)")
+            placed = motors[MOTORS].merge(table[TOMOGRAMS], on="tomo_id", how="left")
+            points, sizes = numbers(placed, POINT), numbers(placed, SIZE)
+            unknown, lost = placed["spacing"].isna(), ~np.isfinite(points).all(axis=1)
+            outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+            refuse(placed, unknown, name, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
+            refuse(placed, lost, name, f"has a {what} without a position", f"write three numbers, or remove the {what}")
+            refuse(placed, outside, name, f"has a {what} outside its shape", "check the order z, y, x and the shape")
+            refuse(placed, placed.duplicated(MOTORS), name, f"has the same {what} twice", "keep one row")
         return self
 
     def of(self, tomo_id: str) -> np.ndarray:
@@ -87,7 +90,8 @@ class Labels:
     def select(self, ids: Iterable[str]) -> Labels:
         """Return the labels of these tomograms alone, in the order they have here; unknown ones raise a ValueError."""
         ids = self._known(ids)
-        return Labels(*(t[t["tomo_id"].isin(ids)].reset_index(drop=True) for t in (self.tomograms, self.motors)))
+        tables = (self.tomograms, self.motors, self.unsure)
+        return Labels(*(table[table["tomo_id"].isin(ids)].reset_index(drop=True) for table in tables))
 
     def _known(self, ids: Iterable[str]) -> list[str]:
         """Return `ids` as a list after checking that each is here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from torch.utils.data import Dataset, get_worker_info
 
 from motors import geometry, heatmaps
 from motors.experiments.config import Experiment
-from motors.geometry import SYMMETRIES, Symmetry
+from motors.geometry import MATCH_RADIUS, SYMMETRIES, Symmetry
 from motors.labels.table import Labels, prepared
+from motors.patches import epochs
 from motors.patches.augment import blocks
 from motors.patches.augment.blocks import Augmentation
 from motors.patches.epochs import START, Epoch, label_digest, windows
 from motors.patches.mixup import mixed
-from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
 
 
@@ -34,7 +34,7 @@ class Block:
     symmetry, augmentation : what was done to it, the augmentation first
     voxels : `(z, y, x)` uint8 grey levels
     points_zyx : `(n, 3)` motors in view, in voxels of the patch
-    heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should answer
+    heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should answer; NaN where nobody is sure
     """
 
     tomo_id: str
@@ -73,11 +73,11 @@ class Blocks(Dataset):
             )
         self.experiment, self.folder, self.threads = experiment, Path(folder), threads
         tomograms, motors = prepared(labels, experiment.spacing)
+        unsure = prepared(replace(labels, motors=labels.unsure), experiment.spacing)[1]
         check_volumes(tomograms, self.folder, experiment.spacing)
-        self.label_digest = label_digest(tomograms, motors)  # of the labels, for `training.train`
+        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
         self.tomo_ids = tuple(tomograms["tomo_id"])
-        points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
-        self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
+        self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
         self.epoch = Epoch(
             windows(tomograms, motors, experiment.patch),
             background=experiment.background,
@@ -130,8 +130,12 @@ class Blocks(Dataset):
         voxels, points, blobs = blocks.augmented(
             whole, start, patch, points, blobs, augmentation, spacing=spacing, threads=self.threads
         )
-        std = heatmaps.smallest_std(blobs)
-        heatmap = heatmaps.target_3d(points, patch, spacing, stride=self.experiment.strides, std_voxels=std)
+        std, strides = heatmaps.smallest_std(blobs), self.experiment.strides
+        heatmap = heatmaps.target_3d(points, patch, spacing, stride=strides, std_voxels=std)
+        if tomo_id in self.unsure:
+            balls = np.tile(np.diag(np.square(np.divide(MATCH_RADIUS, spacing))), (len(self.unsure[tomo_id]), 1, 1))
+            balls = blocks.seen(self.unsure[tomo_id], balls, whole.shape, start, patch, augmentation)
+            heatmap[heatmaps.inside(*balls, patch, strides)] = np.nan
         return Block(
             tomo_id=tomo_id,
             start=start,

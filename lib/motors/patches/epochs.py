@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -17,9 +17,15 @@ from motors.tables import POINT, SIZE
 START = ["start_z", "start_y", "start_x"]  # first voxel of a window in the prepared volume, may be negative
 
 
-def label_digest(tomograms: pd.DataFrame, motors: pd.DataFrame) -> str:
+def points(motors: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the points_zyx, `(n, 3)`, of each tomogram that has any."""
+    places = motors[POINT].to_numpy(float)
+    return {tomo_id: places[rows] for tomo_id, rows in motors.groupby("tomo_id").indices.items()}
+
+
+def label_digest(*tables: pd.DataFrame) -> str:
     """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
-    rows = [table.sort_values(list(table)).to_csv(index=False) for table in (tomograms, motors)]
+    rows = [table.sort_values(list(table)).to_csv(index=False) for table in tables]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
@@ -133,7 +139,7 @@ def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
     """
     motors = labels.motors
     again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])
-    return prepared(Labels(labels.tomograms, motors[~again]), spacing)[1][["tomo_id", "z"]].reset_index(drop=True)
+    return prepared(replace(labels, motors=motors[~again]), spacing)[1][["tomo_id", "z"]].reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from motors import geometry, heatmaps
 from motors.experiments.config import Experiment
 from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels, prepared
+from motors.patches import epochs
 from motors.patches.augment import slices
 from motors.patches.augment.slices import Augmentation
 from motors.patches.epochs import SliceEpoch, label_digest, motor_slices
 from motors.patches.mixup import mixed
-from motors.tables import POINT
 from motors.volumes.prepared import check_volumes, open_prepared
 
 
@@ -36,7 +36,7 @@ class Triplet:
     augmentation : what was done to them
     voxels : `(3, y, x)` uint8 grey levels
     points_yx : `(n, 2)` motors in view, in voxels of the patch
-    heatmap : `(y / stride, x / stride)` float32, what the network should answer
+    heatmap : `(y / stride, x / stride)` float32, what the network should answer; NaN where nobody is sure
     """
 
     tomo_id: str
@@ -82,11 +82,11 @@ class Slices(Dataset):
             )
         self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
         tomograms, motors = prepared(labels, self.spacing)
+        unsure = prepared(replace(labels, motors=labels.unsure), self.spacing)[1]
         check_volumes(tomograms, self.folder, self.spacing)
-        self.label_digest = label_digest(tomograms, motors)  # of the labels, for `training.train`
+        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
         self.tomo_ids = tuple(tomograms["tomo_id"])
-        points, rows = motors[POINT].to_numpy(float), motors.groupby("tomo_id").indices
-        self.motors = {tomo_id: points[those] for tomo_id, those in rows.items()}
+        self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
         self.epoch = SliceEpoch(
             motor_slices(labels, self.spacing),
             tuple(tomograms["tomo_id"]),
@@ -148,10 +148,16 @@ class Slices(Dataset):
         heights = np.clip(np.rint(height + steps * experiment.spacing[0] / deep), 0, len(whole) - 1).astype(int)
         motors, centre = self.motors.get(tomo_id, np.empty((0, 3))), height + (self.thick - 1) / 2
         motors = motors[np.abs(motors[:, 0] - centre) <= round(experiment.sigma / deep) + 1]
-        blobs = np.tile(np.eye(2) * (experiment.sigma / wide) ** 2, (len(motors), 1, 1))
-        patch = experiment.patch[1:]
+        unsure = self.unsure.get(tomo_id, np.empty((0, 3)))
+        reach = MATCH_RADIUS**2 - np.square((unsure[:, 0] - centre) * deep)  # of their balls, squared, in the slice
+        unsure, reach = unsure[reach > 0], reach[reach > 0]
+        squares = np.concatenate([np.full(len(motors), experiment.sigma**2), reach]) / wide**2
+        patch, count = experiment.patch[1:], len(motors)
         seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
-        voxels, points, blobs = slices.augmented(seen, patch, motors[:, 1:], blobs, augmentation, spacing=wide)
+        both = np.concatenate([motors, unsure])[:, 1:]
+        blobs = squares[:, None, None] * np.eye(2)
+        voxels, both, blobs = slices.augmented(seen, patch, both, blobs, augmentation, spacing=wide, keep=count)
+        points = both[:count]
         heatmap = heatmaps.target_2d(
             points,
             patch,
@@ -159,8 +165,9 @@ class Slices(Dataset):
             distances=(motors[:, 0] - centre) * deep,
             stride=experiment.stride,
             sigma=experiment.sigma,
-            std_voxels=heatmaps.smallest_std(blobs),
+            std_voxels=heatmaps.smallest_std(blobs[:count]),
         )
+        heatmap[heatmaps.inside(both[count:], blobs[count:], patch, experiment.stride)] = np.nan
         inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
         return Triplet(tomo_id, tuple(heights.tolist()), augmentation, voxels, points[inside], heatmap)
 

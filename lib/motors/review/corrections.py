@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     for tomo_id, found in changes.groupby("tomo_id")["hash"]:
         done[tomo_id] |= set(found)
     tomograms["corrections"] = [" ".join(sorted(done[tomo_id])) for tomo_id in tomograms["tomo_id"]]
-    return Labels(tomograms, motors.reset_index(drop=True)).validate("the corrected labels")
+    return replace(labels, tomograms=tomograms, motors=motors.reset_index(drop=True)).validate("the corrected labels")
 
 
 def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:

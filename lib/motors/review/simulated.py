@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -47,7 +49,7 @@ def spoil(
         false.append([tomo_id, *point])
     false = pd.DataFrame(false, columns=MOTORS).astype(dict.fromkeys(POINT, float))
     left = true.drop(index=true.index[gone])
-    spoiled = Labels(labels.tomograms, pd.concat([left, false], ignore_index=True) if len(false) else left)
+    spoiled = replace(labels, motors=pd.concat([left, false], ignore_index=True) if len(false) else left)
     return spoiled.validate("the spoiled labels"), true.iloc[gone].reset_index(drop=True), false
 
 

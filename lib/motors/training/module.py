@@ -28,21 +28,22 @@ def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversk
     Parameters
     ----------
     logits : what a network predicts, of any shape
-    target : what it should have predicted, in [0, 1], of the same shape
+    target : what it should have predicted, in [0, 1], of the same shape; a cell that is NaN, where nobody is sure,
+        adds nothing
     positive_weight : of the part of a cell that is a motor; the original's sweep went from 1 to 32
     tversky : share of one minus the Tversky index (Salehi et al. 2017: false alarms weigh 0.3, misses 0.7), which the
         original mixed in and left out again
     """
-    logits, target = logits.float(), target.float()
+    known, logits, target = target.isfinite().float(), logits.float(), target.float().nan_to_num()
     weight = None if positive_weight == 1 else torch.tensor(positive_weight, device=logits.device)
-    entropy = binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+    entropy = binary_cross_entropy_with_logits(logits, target, weight=known, pos_weight=weight)
     if not tversky:
         return entropy
-    probability = logits.sigmoid()
+    probability = logits.sigmoid() * known
     hits, alarms, misses = (
         (probability * target).sum(),
         (probability * (1 - target)).sum(),
-        ((1 - probability) * target).sum(),
+        ((known - probability) * target).sum(),
     )
     index = (hits + 1) / (hits + ALARMS * alarms + (1 - ALARMS) * misses + 1)  # of nothing in nothing it is 1
     return (1 - tversky) * entropy + tversky * (1 - index)

@@ -140,9 +140,7 @@ def augmented(
     -------
     `patch`-shaped uint8, and the `(m, 3)` points and `(m, 3, 3)` covariances of the motors in view, in its voxels
     """
-    low, high = np.maximum(start, 0), np.minimum(np.add(start, patch), voxels.shape)
-    shape = tuple((high - low).tolist())
-    matrix, offset = source_map(settings, tuple(low.tolist()), shape)
+    low, shape, matrix, offset = _box(settings, voxels.shape, start, patch)
     box = warp(voxels, matrix, offset, shape, threads=threads)
     points_zyx, covariances = move(points_zyx, covariances, matrix, offset)
     regrade(box, settings.steps)
@@ -154,6 +152,27 @@ def augmented(
     before = low - start
     voxels = box if shape == tuple(patch) else geometry.cut(box, tuple(-before), patch)
     return voxels, points_zyx[inside] + before, covariances[inside]
+
+
+def seen(
+    points_zyx: np.ndarray,
+    covariances: np.ndarray,
+    size: geometry.Shape,
+    start: geometry.Shape,
+    patch: geometry.Shape,
+    settings: Augmentation,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return points and covariances in voxels of the patch that `augmented` makes, also of those outside."""
+    low, _, matrix, offset = _box(settings, size, start, patch)
+    points_zyx, covariances = move(points_zyx, covariances, matrix, offset)
+    return points_zyx + (low - start), covariances
+
+
+def _box(settings: Augmentation, size: geometry.Shape, start: geometry.Shape, patch: geometry.Shape) -> tuple:
+    """Return the first voxel and the shape of what a patch shows of a tomogram, and its `source_map`."""
+    low, high = np.maximum(start, 0), np.minimum(np.add(start, patch), size)
+    shape = tuple((high - low).tolist())
+    return low, shape, *source_map(settings, tuple(low.tolist()), shape)
 
 
 def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:

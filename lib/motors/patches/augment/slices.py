@@ -131,6 +131,7 @@ def augmented(
     settings: Augmentation,
     *,
     spacing: float,
+    keep: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a patch of slices as `settings` want it, and where the motors are in it.
 
@@ -146,6 +147,7 @@ def augmented(
     covariances : `(m, 2, 2)` squared extent of each motor, in voxels squared
     settings : what to do
     spacing : ångström per voxel, for how much room the patch leaves around a motor
+    keep : only one of the first so many is kept in the patch
 
     Returns
     -------
@@ -157,7 +159,7 @@ def augmented(
     flat = np.column_stack([np.zeros(len(points_yx)), np.reshape(points_yx, (-1, 2))])
     matrix, size = canvas(settings, shape)
     points, covariances, scale = move(flips.move_points(flat, (1, *shape))[:, 1:], covariances, matrix, settings)
-    start = crop(size, patch, points, MATCH_RADIUS / spacing * scale, settings.crop)
+    start = crop(size, patch, points[:keep], MATCH_RADIUS / spacing * scale, settings.crop)
     return _warp(slices, _shift(-start[::-1]) @ matrix, patch), points - start, covariances
 
 
