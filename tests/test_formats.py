@@ -108,11 +108,11 @@ def test_the_sign_in_an_mrc_file_is_that_of_the_range_in_its_header(tmp_path, vo
 @pytest.mark.parametrize(("voxels", "expected"), [(LEVELS.view(np.int8), LEVELS), (SIGNED, to_uint8(SIGNED))])
 def test_where_a_header_is_silent_neighbours_tell_the_sign_and_that_is_said(tmp_path, voxels, expected):
     """Under the wrong one, neighbours jump by 255 at the middle grey."""
-    with pytest.warns(TomogramWarning, match="does not say whether its bytes have a sign: taken as"):
+    with pytest.warns(TomogramWarning, match="does not say whether its numbers have a sign: taken as"):
         found = read(mrc(tmp_path / "a.mrc", voxels, dmin=0, dmax=-1))
     assert np.array_equal(found, expected)
     noise = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8).view(np.int8)
-    with pytest.raises(ValueError, match="does not say whether its bytes have a sign"):
+    with pytest.raises(ValueError, match="does not say whether its numbers have a sign"):
         read(mrc(tmp_path / "b.mrc", noise, dmin=0, dmax=0))
 
 

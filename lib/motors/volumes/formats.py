@@ -72,9 +72,10 @@ def read(
         spacing = float(spacing)
     kind, called = _kind(path)
     before = _state(path)
+    own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
-        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _READERS[kind](path, image)
-        left = None if _READERS.get(kind) in (read_tiff, ome_zarr.read_zarr) else image  # those have chosen
+        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _READERS[kind](path, own)
+        left = image if own is None or _READERS.get(kind) not in (read_tiff, ome_zarr.read_zarr) else None
         voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
             raise ValueError("it changed while it was read: wait until it is written, then read it again")
@@ -157,8 +158,8 @@ def _read_npy(path: Path, image: int | None) -> Stored:
         voxels = np.lib.format.open_memmap(path, "r")
     if path.stat().st_size != voxels.offset + voxels.nbytes:
         raise ValueError(f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}")
-    if voxels.ndim == 4 and voxels.shape[-1] == 1 != voxels.shape[0]:
-        return Stored(voxels[..., 0], "zyx")
+    if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
+        return Stored(voxels, "zyxs")  # samples of a pixel
     while voxels.ndim > 4 and len(voxels) == 1:
         voxels = voxels[0]
     return Stored(voxels, "vzyx"[-voxels.ndim :] if 0 < voxels.ndim < 5 else "?" * voxels.ndim)

@@ -92,7 +92,7 @@ def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = 
     begins = [-k * area % step for k in range(depth)]
     counts = [len(range(begin, area, step)) for begin in begins]
     ends = np.cumsum(counts)
-    taken = np.empty(ends[-1], np.float32)
+    taken = np.empty(ends[-1], np.result_type(voxels.dtype, np.float32))
 
     def take(k: int) -> None:
         plane = _plane(voxels, k).ravel()
@@ -101,9 +101,9 @@ def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = 
         taken[ends[k] - counts[k] : ends[k]] = plane[begins[k] :: step]
 
     for_each(take, depth)
-    return np.percentile(taken, percents, overwrite_input=True).astype(np.float32)
+    return np.percentile(taken, percents, overwrite_input=True).astype(taken.dtype)
 
 
 def _plane(voxels: np.ndarray, k: int) -> np.ndarray:
-    """Return one plane as `(y, x)` float32."""
-    return np.ascontiguousarray(voxels[k], np.float32)
+    """Return one plane as `(y, x)` float32, or float64 where that would lose digits."""
+    return np.ascontiguousarray(voxels[k], np.result_type(voxels.dtype, np.float32))

@@ -63,7 +63,8 @@ def open_mrc(path: Path) -> Stored:
         voxels = np.memmap(path, dtype, "r", offset, shape)
     else:
         voxels = np.frombuffer(data, dtype, offset=offset).reshape(shape)
-    voxels = voxels.view(dtype.str.replace("i", "u")) if dtype.kind == "i" and _unsigned(voxels, header) else voxels
+    if dtype.kind in "iu":
+        voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(voxels, header) else "i"))
     grey = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     grey = grey and voxels.max() <= 255
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
@@ -94,8 +95,12 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
     if size != expected:
         where = "cut short, or its header is wrong" if size < expected else "its slices or extended header are more"
         raise ValueError(f"it has {size} bytes, its header says {expected}: {where}; write it again")
-    if int(header["ispg"]) in STACKS and each > 0 and depth % each == 0:
+    if int(header["ispg"]) in STACKS:
+        if each <= 0 or depth % each:
+            raise ValueError(f"its header speaks of volumes of {each} sections, it has {depth}: write it again")
         shape = (depth // each, each, *shape[1:])
+    if int(header["ispg"]) == 0 and each == 1 < depth:
+        _say("its header calls it a stack of pictures, such as a tilt series, no volume")
     return dtype, offset, shape
 
 
@@ -110,10 +115,10 @@ def _axes(header: np.void) -> str:
 
 
 def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
-    """Return whether integers that the mode calls signed have no sign, by the stamp of IMOD or what the header says."""
+    """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
     low, high = float(header["dmin"]), float(header["dmax"])
     told = math.isfinite(low) and math.isfinite(high) and low < high
-    largest = np.iinfo(voxels.dtype).max
+    largest = 2 ** (8 * voxels.itemsize - 1) - 1
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), header["nx"].dtype)[10:12]
     if voxels.dtype == np.int8 and stamp == IMOD_STAMP:
         unsigned = not flags & 1
@@ -122,14 +127,16 @@ def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
         return unsigned
     if told and (low < 0 or high > largest):
         return low >= 0
-    if voxels.dtype != np.int8 or voxels.min() >= 0:
-        return False
+    if voxels.dtype.kind == "u" or told and voxels.itemsize > 1 or voxels.min() >= 0:
+        return voxels.dtype.kind == "u"
     planes = voxels.reshape(-1, *voxels.shape[-2:])[:: max(1, len(voxels) // 16)]
-    kinds = (np.int8, np.uint8)
-    signed, without = (np.abs(np.diff(planes.view(kind).astype(np.int16), axis=-1)).mean() for kind in kinds)
+    kinds = (voxels.dtype.str, voxels.dtype.str.replace("i", "u"))
+    signed, without = (np.abs(np.diff(planes.view(kind).astype(np.int32), axis=-1)).mean() for kind in kinds)
+    if voxels.itemsize > 1 and signed < ALIKE * without:  # as their mode says
+        return False
     if max(signed, without) < ALIKE * min(signed, without):
-        raise ValueError("its header does not say whether its bytes have a sign: write it as 16 bits, mode 1 or 6")
-    _say(f"its header does not say whether its bytes have a sign: taken as {'un' * bool(without < signed)}signed")
+        raise ValueError("its header does not say whether its numbers have a sign: write it as 16 bits, mode 1 or 6")
+    _say(f"its header does not say whether its numbers have a sign: taken as {'un' * bool(without < signed)}signed")
     return bool(without < signed)
 
 

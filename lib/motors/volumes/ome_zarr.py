@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from motors.geometry import Spacing
 from motors.volumes.axes import Stored
 from motors.volumes.tomogram import check_memory
 from motors.volumes.units import in_angstrom, parsing
+from motors.workspace.files import visible
 
 MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
@@ -45,6 +48,9 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     attributes = _attributes(group)
     if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
         names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
+        names = _attributes(group["OME"]).get("series", names) if "OME" in group else names
+        if not names:
+            raise ValueError("it holds no image: copy it again, or give the folder of one image")
         group = group[_one_of(names, image)]
         attributes, image = _attributes(group), None
     for key, what in (("plate", "a plate of many images"), ("image-label", "labels of an image, not the image")):
@@ -72,12 +78,27 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
         As `open_zarr`; or if chunks are missing, or it is larger than memory.
     """
     array, axes, spacing, _ = open_zarr(path, image)
-    missing = array.nchunks - array.nchunks_initialized
+    whole = array.shards or array.chunks  # what a file holds
+    files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
+    missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
     if missing:
-        raise ValueError(f"{missing} of its {array.nchunks} chunks are missing: copy it again, with all its files")
+        what = f"{missing} of its {files} chunks are missing: copy it again, with all its files"
+        raise ValueError(f"{what}, or write empty chunks too (write_empty_chunks) if they were left out")
+    _check_blosc(path / array.path, array)
     check_memory(array.nbytes)
     with parsing():
         return Stored(array[...], axes, spacing)
+
+
+def _check_blosc(folder: Path, array: Any) -> None:
+    """Raise a ValueError if a chunk that Blosc packed is shorter than it says: what follows in memory would be read."""
+    packed = any("blosc" in type(each).__name__.lower() for each in array.compressors) and not array.shards
+    for path in visible(folder.rglob("*")) if packed else ():
+        if path.is_file() and path.name != "zarr.json":
+            with path.open("rb") as file:
+                start = file.read(16)
+            if len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size:
+                raise ValueError(f"its chunk {path.relative_to(folder)} is cut short: copy it again")
 
 
 def _attributes(group: Any) -> dict[str, Any]:
@@ -110,6 +131,8 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
     else:
         path = max(levels, key=lambda each: group[each].size) if len(levels) > 1 else [*levels][0]
+    if len(levels) > 1 and any(group[each].size > group[path].size for each in levels if each in group):
+        raise ValueError(f"its level {path!r} has the finest scale but not the most voxels: correct its metadata")
     scale = levels[path]
     spacing = None if scale is None else in_angstrom([(scale[place], axes[place].get("unit")) for place in places])
     return "".join(letters), path, spacing

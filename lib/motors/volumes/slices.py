@@ -15,13 +15,13 @@ from PIL import Image
 
 from motors.geometry import Shape
 from motors.volumes.levels import to_uint8
+from motors.volumes.tiff import ORIENTATION
 from motors.volumes.tomogram import check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
-ORIENTATION = 0x0112  # the tag of EXIF that says how a picture is to be turned
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif")
 
 
@@ -39,21 +39,26 @@ def slice_paths(folder: str | Path) -> list[Path]:
     paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    parts = [re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name) for path in paths]
-    first = re.fullmatch(r"(.*?)(\d+)(\.\w+)", min(path.name for path in paths))
-    before, ending = (first[1], first[3]) if first else ("slice_", ".jpg")
-    known = {int(part[2]): (path, part) for path, part in zip(paths, parts, strict=True) if part}
-    one, width = min(known, default=0), len(first[2]) if first else 4
-    padded = first is not None and (first[2].startswith("0") and width > 1 or len({len(p[2]) for p in parts if p}) == 1)
-    begin = 0 if (before, ending) == ("slice_", ".jpg") and width == 4 else min(one, 1)
-    names = [f"{before}{k:0{width if padded else 1}d}{ending}" for k in range(begin, begin + len(paths))]
-    missing = next((name for name in names if name not in {path.name for path in paths}), None)
-    if missing:
+    parts = {path: re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name) for path in sorted(paths)}
+    if stranger := next((path for path, part in parts.items() if not part), None):
+        raise FileNotFoundError(f"{stranger} has no number at its end, as slices have: rename it, or move it away")
+    known: dict[int, Path] = {}
+    first = min(parts, key=lambda path: int(parts[path][2]))
+    before, digits, ending = parts[first].groups()
+    for path, part in parts.items():
+        other = first if part[1] != before else known.setdefault(int(part[2]), path)
+        if other != path:
+            what = f"{path} {'begins differently from' if part[1] != before else 'has the number of'} {other.name}"
+            raise FileNotFoundError(f"{what}: only slices of one tomogram, and each once, belong in a folder")
+    begin = 0 if (before, len(digits), ending.lower()) == ("slice_", 4, ".jpg") else min(*known, 1)
+    names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
+    lost = next((name for k, name in enumerate(names, begin) if k not in known or known[k].stem != name), None)
+    if lost:
         raise FileNotFoundError(
-            f"{folder / missing} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files, which"
-            f" have to be {names[0]}, {(names * 2)[1]} and so on without a gap: copy the folder again"
+            f"{folder / lost}{ending} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files,"
+            f" which are {names[0]}{ending}, {(names * 2)[1]}{ending} and so on without gaps: copy the folder again"
         )
-    return [folder / name for name in names]
+    return [known[k] for k in sorted(known)]
 
 
 def stack_shape(folder: str | Path) -> Shape:
@@ -228,9 +233,14 @@ def _read_slice(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
     if b"Exif\0\0" in data[:4096]:
         with Image.open(io.BytesIO(data)) as file:
-            if (turn := file.getexif().get(ORIENTATION, 1)) != 1:
-                raise ValueError(f"{path} says that it is to be turned (EXIF orientation {turn}): save it as it is")
+            _check_upright(path, file)
     return picture
+
+
+def _check_upright(path: Path, file: Image.Image) -> None:
+    """Raise a ValueError if EXIF says that a picture is to be turned."""
+    if (turn := file.getexif().get(ORIENTATION, 1)) != 1:
+        raise ValueError(f"{path} says that it is to be turned (EXIF orientation {turn}): save it as it is")
 
 
 def _read_png(path: Path, data: bytes) -> np.ndarray:
@@ -239,6 +249,7 @@ def _read_png(path: Path, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as file:
             file.load()
             kind, mode, picture = file.format, file.mode, np.asarray(file)
+            _check_upright(path, file)
     except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
         raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
     if kind != "PNG" or mode not in GREY:

@@ -21,6 +21,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # photometric interpretations o
 OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 OME_TYPES |= {"float": "f4", "double": "f8"}
 ALPHA = (1, 2)  # extra samples that are transparency
+ORIENTATION = 0x0112  # the tag that says how a picture is to be turned, also in EXIF
 FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
 
 
@@ -55,6 +56,9 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         if not 0 <= (image or 0) < len(series):
             raise ValueError(f"it holds {len(series)} images, there is no image={image}: choose one from 0 on")
         chosen = series[image or 0]
+        own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
+        if len(own) < len(file.pages):
+            raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, image or 0, len(series)) if ome else {}
         with parsing(tifffile.TiffFileError):
@@ -96,8 +100,11 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     if lost:
         raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
-    if series.kind == "imagej" and imagej.get("images", here) != here:
+    if imagej.get("images", here) != here:
         raise ValueError(f"it says that it has {imagej['images']} planes, {here} are there: copy it again")
+    pages = [page.aspage() for page in planes] if series.keyframe.photometric == PALETTE else []
+    if any(not np.array_equal(page.colormap, series.keyframe.colormap) for page in pages):
+        raise ValueError("its pages have palettes of their own: save it in grey levels")
     if series.dataoffset is not None:
         ends, sizes = [series.dataoffset + series.nbytes], [1]
     else:
@@ -138,7 +145,9 @@ def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.n
 
 def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str) -> tuple[np.ndarray, str]:
     """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
-    kind = int(page.photometric)
+    kind, turn = int(page.photometric), page.tags.valueof(ORIENTATION, 1)
+    if turn != 1:
+        raise ValueError(f"it says that it is to be turned (orientation {turn}): save it as it is")
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
         if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
             voxels, axes = voxels.take(0, axes.index("S")), axes.replace("S", "")
@@ -148,7 +157,7 @@ def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str) -> tuple[np.nd
         levels = np.asarray(page.colormap)
         if not (levels == levels[0]).all():
             raise ValueError("it has a palette of colours: save it in grey levels")
-        voxels = (levels[0] >> 8).astype(np.uint8)[voxels]
+        voxels = (levels[0] >> (8 if levels.max() > 255 else 0)).astype(np.uint8)[voxels]  # some write 8 bits there
     elif kind != BLACK_IS_ZERO:
         raise ValueError(f"it is a colour picture ({page.photometric.name}): save it in grey levels")
     return voxels, axes

@@ -15,7 +15,8 @@ from motors.geometry import Spacing
 ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "\\u00c5": 1, "pm": 0.01, "picometer": 0.01}
 ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
 ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"), 10_000)
-ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "m": 10**10, "inch": 2.54e8}
+ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "inch": 2.54e8}
+ANGSTROM |= dict.fromkeys(("m", "meter", "metre"), 10**10)
 
 # What parsers and decompressors of foreign bytes raise, beside ValueError and OSError, where those have changed.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError)
