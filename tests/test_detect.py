@@ -1,6 +1,7 @@
 """`motors.detect` and the command of that name: tomograms in, a decision for each out."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,17 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path):
     assert set(collect([tmp_path / "stack", tmp_path / "c.zarr", tmp_path / "odd"])[0]) == {"stack", "c", "odd"}
     assert set(collect(str(tmp_path / "a" / "*.mrc"))[0]) == {"cell"}
     assert len(collect([tmp_path / "a", tmp_path / "a" / "cell.mrc"])[0]) == 2
+    for name in ("shown/cell.ome.tif", "shown/cell.png", "shown/no ending/.zattrs"):  # a picture beside a tomogram
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "shown" / "up").symlink_to(tmp_path / "shown")
+    for recursive in (True, False):
+        assert set(collect(tmp_path / "shown", recursive=recursive)[0]) == {"cell", "no ending"}
+    (tmp_path / unicodedata.normalize("NFD", " é.mrc")).touch()
+    assert set(collect(tmp_path / unicodedata.normalize("NFD", " é.mrc"))[0]) == {"é"}
+    for nothing in ([], ""):
+        with pytest.raises(ValueError, match="path of a tomogram is empty"):
+            collect(nothing)
     for wrong, word in (("a/nothing.mrc", "does not exist"), ("a/*.tif", "does not exist"), ("empty", "no tomogram")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(FileNotFoundError, match=word):

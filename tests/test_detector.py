@@ -17,7 +17,7 @@ from motors.experiments import catalogue
 from motors.networks.factory import build
 from motors.volumes import slices
 from motors.volumes.slices import write_slices
-from motors.volumes.tomogram import Tomogram
+from motors.volumes.tomogram import Tomogram, TomogramWarning
 
 POINT = ["z", "y", "x"]
 
@@ -82,7 +82,7 @@ def test_the_spacing_that_is_given_goes_before_the_tomogram_s_own_and_a_contradi
         warnings.simplefilter("error")
         given = detect(brightness, SOLID, tomogram, spacing=13.1, **ask)
         agreed = detect(brightness, SOLID, replace(tomogram, spacing=13.11), spacing=13.1, **ask)
-    with pytest.warns(UserWarning, match=r"ball states 1.0 Å per voxel, but 13.1 Å was given and is used"):
+    with pytest.warns(TomogramWarning, match=r"ball states 1.0 Å per voxel, but 13.1 Å was given and is used"):
         against = detect(brightness, SOLID, replace(tomogram, spacing=1.0), spacing=13.1, **ask)
     for found in (given, agreed, against):
         pd.testing.assert_frame_equal(found, right)
@@ -101,10 +101,24 @@ def test_the_spacing_that_is_given_goes_before_what_a_file_states(tmp_path, stat
     assert any("13.1" in str(each.message) for each in said if "state" in str(each.message)) == bool(stated)
 
 
+def test_slices_that_are_filled_in_have_the_axes_that_were_asked_for_and_a_gap_among_png_is_named(tmp_path):
+    """What is wrong with a stack is said of that stack."""
+    voxels = with_ball((60, 80, 90), (30, 40, 50), radius=14)
+    folder = write_slices(tmp_path / "a", voxels)
+    (folder / "slice_0003.jpg").unlink()
+    ready = Detector(brightness, SOLID, fill=True, reading={"axes": "yzx"}).prepare(folder, spacing=16.0)
+    assert ready.shape == (80, 60, 90) and [finding.name for finding in ready.findings][0] == "filled slices"
+    for k in (0, 2):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "b" / f"s{k}.png"), voxels[k])
+    with pytest.raises(FileNotFoundError, match=r"s1\.png is missing among 2 picture files"):
+        Detector(brightness, SOLID, fill=True).prepare(tmp_path / "b", spacing=16.0)
+
+
 def test_one_tomogram_is_repaired_as_many_are_and_it_is_said():
     """Wrapped intensities are put right by default, with a warning; a constant one is only named."""
     flat = Tomogram("flat", np.full((32, 64, 96), 128, np.uint8), 16.0)
-    with pytest.warns(UserWarning, match="flat is constant slices: all voxels of a slice are equal"):
+    with pytest.warns(TomogramWarning, match="flat is constant slices: all voxels of a slice are equal"):
         detect(brightness, SOLID, flat)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -97,8 +97,19 @@ def pillow(mode: str, kind: str, **options):
         (SIGNED, {"dmin": -128, "dmax": 127}, to_uint8(SIGNED)),
         (WIDE.view(np.int16), {"dmin": 300, "dmax": 51300}, to_uint8(WIDE)),
         (WIDE.astype(">u2"), {}, to_uint8(WIDE)),
+        (WIDE.view(np.int16), {"dmin": 0, "dmax": 0}, to_uint8(WIDE)),
+        ((SIGNED * np.int16(90)).view(np.uint16), {"dmin": -11520, "dmax": 11430}, to_uint8(SIGNED * np.int16(90))),
+        (SIGNED * np.int16(90), {"dmin": 0, "dmax": 0}, to_uint8(SIGNED * np.int16(90))),
     ],
-    ids=["unsigned bytes", "signed bytes", "unsigned 16 bits in mode 1", "big-endian"],
+    ids=[
+        "unsigned bytes",
+        "signed bytes",
+        "u2 in mode 1",
+        "big-endian",
+        "u2 in mode 1, no range",
+        "i2 in mode 6",
+        "i2",
+    ],
 )
 def test_the_sign_in_an_mrc_file_is_that_of_the_range_in_its_header(tmp_path, voxels, header, expected):
     """Where there is no stamp of IMOD, the range is the only statement."""
@@ -139,6 +150,14 @@ def test_a_palette_of_greys_is_followed_and_one_of_colours_refused(tmp_path, up:
         plane.putpalette([level for k in range(256) for level in [k if up else 255 - k] * 3])
     planes[0].save(tmp_path / "a.tif", save_all=True, append_images=planes[1:])
     assert np.array_equal(read(tmp_path / "a.tif"), LEVELS if up else 255 - LEVELS)
+    levels = np.arange(256)[:: 1 if up else -1]  # of 8 bits in place of 16, as some programs write them
+    about = {"photometric": "palette", "colormap": np.stack([levels] * 3).astype(np.uint16)}
+    tifffile.imwrite(tmp_path / "c.tif", LEVELS, **about)
+    assert np.array_equal(read(tmp_path / "c.tif"), LEVELS if up else 255 - LEVELS)
+    planes[3].putpalette([level for k in range(256) for level in [255 - k if up else k] * 3])
+    planes[0].save(tmp_path / "d.tif", save_all=True, append_images=planes[1:])
+    with pytest.raises(ValueError, match="palettes of their own"):
+        read(tmp_path / "d.tif")
     for plane in planes:
         plane.putpalette([level for k in range(256) for level in (k, 0, 255 - k)])
     planes[0].save(tmp_path / "b.tif", save_all=True, append_images=planes[1:])
@@ -199,15 +218,30 @@ def test_slices_that_are_not_grey_are_refused(tmp_path, mode: str, kind: str):
         read(pictures(tmp_path / "a", name, pillow(mode, kind)))
 
 
-def test_a_jpeg_that_is_to_be_turned_is_refused(tmp_path):
-    """EXIF says so; orientation 1 says that it is as it should be."""
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_picture_that_is_to_be_turned_is_refused(tmp_path, kind: str):
+    """EXIF or a tag says so; orientation 1 says that it is as it should be."""
     for turn in (1, 6):
         exif = Image.Exif()
         exif[0x0112] = turn
-        pictures(tmp_path / str(turn), "slice_{:04d}.jpg", pillow("L", "JPEG", exif=exif.tobytes()))
-    assert read(tmp_path / "1").shape == SHAPE
-    with pytest.raises(ValueError, match="EXIF orientation 6"):
-        read(tmp_path / "6")
+        name = f"slice_{{:04d}}.{'jpg' if kind == 'JPEG' else 'png'}"
+        if kind == "TIFF":
+            (tmp_path / str(turn)).mkdir()
+            tags = [(0x0112, "H", 1, turn, True)]
+            tifffile.imwrite(tmp_path / str(turn) / "a.tif", LEVELS, photometric="minisblack", extratags=tags)
+        else:
+            pictures(tmp_path / str(turn), name, pillow("L", kind, exif=exif.tobytes()))
+    ending = "a.tif" if kind == "TIFF" else "."
+    assert read(tmp_path / "1" / ending).shape == SHAPE
+    with pytest.raises(ValueError, match="orientation 6"):
+        read(tmp_path / "6" / ending)
+
+
+@pytest.mark.parametrize("far", [2_000_000_000 + LEVELS.astype(np.int32), 1e9 + LEVELS])
+def test_contrast_on_a_high_background_keeps_its_digits(tmp_path, far):
+    """Between 2 and 4 milliards, float32 knows every 256th number only."""
+    np.save(tmp_path / "a.npy", far)
+    assert np.array_equal(read(tmp_path / "a.npy"), to_uint8(LEVELS.astype(np.float64)))
 
 
 def test_inverted_contrast_is_turned_when_told(tmp_path):
@@ -396,6 +430,40 @@ def test_planes_and_chunks_that_are_not_there_are_missed(tmp_path):
             read(path)
 
 
+def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused(tmp_path):
+    """Half a tomogram would be read as if it were all."""
+    tifffile.imwrite(tmp_path / "a.ome.tif", LEVELS, metadata={"axes": "ZYX"})
+    said = tifffile.tiffcomment(tmp_path / "a.ome.tif")
+    fewer = said.replace('SizeZ="9"', 'SizeZ="4"').replace('PlaneCount="9"', 'PlaneCount="4"')
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", fewer.encode())
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, imagej=True, metadata={"axes": "ZYX"})
+    more = tifffile.tiffcomment(tmp_path / "a.tif").replace("=9", "=18")
+    tifffile.tiffcomment(tmp_path / "a.tif", more)
+    mrc(tmp_path / "a.mrc", WIDE, ispg=401, mz=4)
+    reasons = {
+        "a.ome.tif": "speak of 4 of its 9 pages",
+        "a.tif": "has 18 planes, 9 are",
+        "a.mrc": "4 sections, it has 9",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(ValueError, match=reason):
+            read(tmp_path / name)
+    with pytest.warns(TomogramWarning, match=r"b\.mrc: its header calls it a stack of pictures"):
+        read(mrc(tmp_path / "b.mrc", WIDE, ispg=0, mz=1))
+
+
+def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_whole(tmp_path):
+    """Blosc reads on in memory where a file ends too early; shards may reach over the end of a volume."""
+    numcodecs = pytest.importorskip("numcodecs")
+    assert np.array_equal(read(zarr_image(tmp_path / "a.zarr", LEVELS, chunks=(3, 8, 8), shards=(6, 16, 16))), LEVELS)
+    path = zarr_image(tmp_path / "b.zarr", LEVELS, compressors=numcodecs.Blosc())
+    assert np.array_equal(read(path), LEVELS)
+    content = (path / "0" / "0.1.2").read_bytes()
+    (path / "0" / "0.1.2").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"its chunk 0\.1\.2 is cut short"):
+        read(path)
+
+
 def test_the_finest_level_must_be_there(tmp_path):
     """A coarse one is not taken in its place."""
     path = zarr_image(tmp_path / "a.zarr", LEVELS)
@@ -405,6 +473,15 @@ def test_the_finest_level_must_be_there(tmp_path):
     shutil.copytree(path / "0", path / "1")
     (path / ".zattrs").write_text(json.dumps(about))
     assert formats.read(path).spacing == 1.31
+    shutil.rmtree(path / "1")
+    zarr_image(tmp_path / "half", LEVELS[::2, ::2, ::2].copy())
+    shutil.copytree(tmp_path / "half" / "0", path / "1")
+    assert np.array_equal(formats.read(path).voxels, LEVELS)
+    about["multiscales"][0]["datasets"].reverse()
+    (path / ".zattrs").write_text(json.dumps(about).replace("2.62", "0.5"))
+    with pytest.raises(ValueError, match="level '1' has the finest scale but not the most voxels"):
+        formats.read(path)
+    (path / ".zattrs").write_text(json.dumps(about))
     shutil.rmtree(path / "0")
     with pytest.raises(ValueError, match="describe no OME-Zarr image"):
         formats.read(path)
@@ -427,6 +504,15 @@ def test_images_in_one_file_are_chosen(tmp_path):
     assert np.array_equal(read(tmp_path / "a.zarr" / "1"), LEVELS)
     with pytest.raises(ValueError, match="one level of an OME-Zarr image"):
         read(tmp_path / "a.zarr" / "1" / "0")
+    zarr.open_group(tmp_path / "a.zarr" / "OME", mode="w", zarr_format=2).attrs["series"] = ["1", "0"]
+    assert np.array_equal(read(tmp_path / "a.zarr", image=0), LEVELS)
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([255 - LEVELS, LEVELS]), photometric="minisblack")
+    assert np.array_equal(read(tmp_path / "a.tif", axes="vzyx", image=1), LEVELS)
+    shutil.rmtree(tmp_path / "a.zarr" / "OME")
+    shutil.rmtree(tmp_path / "a.zarr" / "0")
+    shutil.rmtree(tmp_path / "a.zarr" / "1")
+    with pytest.raises(ValueError, match="holds no image"):
+        read(tmp_path / "a.zarr")
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
@@ -469,6 +555,22 @@ def test_slices_may_have_other_names(tmp_path, name: str, start: int):
     ending = "." + name.rpartition(".")[2].lower()
     found = read(pictures(tmp_path / "a", name, opencv(ending), many, start))
     assert np.abs(found.astype(int) - many).max() <= (0 if ending == ".png" else 8)
+
+
+def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_named(tmp_path):
+    """Endings may differ; a copy, a second channel and a picture without a number are what is wrong, no slice."""
+    for name, new in (("a", "s05.PNG"), ("b", "s05 (1).png"), ("c", "t05.png"), ("d", "s5.png"), ("e", "s05.jpg")):
+        folder = pictures(tmp_path / name, "s{:02d}.png", opencv(".png"))
+        content = (folder / "s05.png").read_bytes()
+        if name in "ad":
+            (folder / "s05.png").unlink()
+        (folder / new).write_bytes(content)
+    assert np.array_equal(read(tmp_path / "a"), LEVELS)
+    reasons = {"b": r"s05 \(1\)\.png has no number", "c": r"t05\.png begins differently from s00\.png"}
+    reasons |= {"d": r"s05\.png is missing among 9", "e": r"s05\.png has the number of s05\.jpg"}
+    for name, reason in reasons.items():
+        with pytest.raises(FileNotFoundError, match=reason):
+            read(tmp_path / name)
 
 
 def test_png_slices_of_16_bits_are_stretched(tmp_path):

@@ -24,7 +24,7 @@ from motors.tables import read_table
 from motors.volumes import formats, levels, quality_control, resampling
 from motors.volumes.levels import to_uint8
 from motors.volumes.slices import write_slices
-from motors.volumes.tomogram import Tomogram
+from motors.volumes.tomogram import Tomogram, TomogramWarning
 
 SHAPE = (32, 64, 96)
 PLACES = ["z", "y", "x"]
@@ -64,7 +64,7 @@ def test_each_tomogram_has_its_own_spacing_and_the_given_one_wins(tmp_path):
     assert len({tuple(table[PLACES].iloc[0]) for table in single.values()}) == 3
     found = detect_all(Silent().eval(), SOLID, given, tmp_path / "each", spacing=spacings, **settings)
     pd.testing.assert_frame_equal(found, pd.concat(single.values(), ignore_index=True))
-    with pytest.warns(UserWarning, match="own states 13.1 Å per voxel, but 10.0 Å was given and is used"):
+    with pytest.warns(TomogramWarning, match="own states 13.1 Å per voxel, but 10.0 Å was given and is used"):
         found = detect_all(Silent().eval(), SOLID, given[2:], tmp_path / "against", spacing=10.0, **settings)
     assert found[PLACES].to_numpy().tolist() == single["ten"][PLACES].to_numpy().tolist()
 
@@ -80,7 +80,7 @@ def test_wrapped_intensities_are_repaired_before_networks_see_them_unless_told_o
     wanted = detect_all(network, SOLID, [healthy], tmp_path / "healthy", **settings)
     assert quality_control.findings(tmp_path / "healthy" / "findings").empty
     repaired = detect_all(network, SOLID, [wrapped], tmp_path / "repaired", **settings)
-    with pytest.warns(UserWarning, match="ball is wrapped: all levels were moved up by 60"):
+    with pytest.warns(TomogramWarning, match="ball is wrapped: all levels were moved up by 60"):
         alone = detect(network, SOLID, wrapped)
     pd.testing.assert_frame_equal(repaired, wanted)
     pd.testing.assert_frame_equal(alone, wanted)
@@ -162,6 +162,13 @@ def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_pat
     os.utime(folder / "slice_0003.jpg", (1e9, 1e9))
     assert calls({"slices": folder}) == 1
     assert [calls(tomograms), calls(tomograms)] == [3, 0]
+    for path in tomograms.values():
+        os.utime(path, (1e9, 1e9))
+    assert [calls(tomograms), calls(tomograms)] == [3, 0]
+    tomograms["b"].rename(tmp_path / "b")
+    tomograms["001"].rename(tomograms["b"])
+    (tmp_path / "b").rename(tomograms["001"])
+    assert calls(tomograms) == 2, "of one size and one time, they have changed their names"
     monkeypatch.setattr(detector, "_code", lambda: "changed")
     assert calls(tomograms) == 3
 
@@ -357,12 +364,12 @@ def test_two_workers_find_what_one_process_finds_and_keep_their_network(two, tmp
     """In the order of the tomograms; warnings arrive; a second call finds the workers as they were."""
     given = [Tomogram(f"t{k}", with_ball(SHAPE, (15, 20 + k, 50), 14), 16.0) for k in range(7)]
     settings = {"symmetries": ["zyx", "zxy"], "spacing": 13.1, "threshold": 0.3}
-    with pytest.warns(UserWarning, match="states 16.0 Å per voxel, but 13.1"):
+    with pytest.warns(TomogramWarning, match="states 16.0 Å per voxel, but 13.1"):
         found = detect_all(Silent().eval(), SOLID, given, tmp_path / "two", devices=two, **settings)
         alone = detect_all(Silent().eval(), SOLID, given, tmp_path / "one", **settings)
     pd.testing.assert_frame_equal(found, alone)
     before = alive(two)
-    with pytest.warns(UserWarning, match="states 16.0"):
+    with pytest.warns(TomogramWarning, match="states 16.0"):
         detect_all(Silent().eval(), SOLID, given, tmp_path / "again", devices=two, **settings | {"threshold": 0.5})
     assert alive(two) == before and [len(device.known) for device in two.devices] == [1, 1]
     (folder,) = (tmp_path / "two").glob("solid-*")

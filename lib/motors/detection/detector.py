@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,8 +25,9 @@ from motors.experiments.config import Experiment
 from motors.geometry import Shape
 from motors.tables import join
 from motors.volumes import formats, quality_control, resampling, slices
+from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.quality_control import Finding
-from motors.volumes.tomogram import Tomogram
+from motors.volumes.tomogram import Tomogram, TomogramWarning
 from motors.workspace import code_hash
 from motors.workspace.files import write_json
 
@@ -76,12 +78,13 @@ def detect(
     detector = Detector(network, experiment, run=run, **settings, repair=repair, options=options)
     ready = detector.prepare(tomogram, spacing=spacing)
     for finding in ready.findings:
-        warnings.warn(f"{ready.name} is {finding.name}: {finding.about}", stacklevel=2)
+        warnings.warn(f"{ready.name} is {finding.name}: {finding.about}", TomogramWarning, stacklevel=2)
     return detector.candidates(ready.name, detector.grids(ready))
 
 
 # Options of `heatmap` that decide the tiles, as `plan` calls them.
 PLANNED = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original", "batch": "batch"}
+SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
 MANY = 100  # tomograms of this size that a choice of a backend is made for
 
 
@@ -143,9 +146,10 @@ class Detector:
         try:
             return formats.read(source, name=name or None, spacing=spacing, **self.reading), []
         except (FileNotFoundError, ValueError):
-            if not (self.fill and stack):
+            if not (self.fill and stack and any(Path(source).glob("slice_*.jpg"))):
                 raise
         voxels, wrong = slices.read_repaired(source)
+        voxels = as_zyx(Stored(voxels, "zyx"), self.reading.get("axes"))
         voxels = 255 - voxels if self.reading.get("invert") else voxels
         few = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
         about = f"z = {few} interpolated, because {next(iter(wrong.values()))}"
@@ -247,7 +251,8 @@ def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
     if spacing is None and own is None:
         raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
     if spacing is not None and own is not None and not math.isclose(own, spacing, rel_tol=0.01):
-        warnings.warn(f"{tomogram.name} states {own} Å per voxel, but {spacing} Å was given and is used", stacklevel=3)
+        sentence = f"{tomogram.name} states {own} Å per voxel, but {spacing} Å was given and is used"
+        warnings.warn(sentence, TomogramWarning, stacklevel=3)
     return float(own if spacing is None else spacing)
 
 
@@ -258,13 +263,17 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def source_key(source: Source) -> str | None:
-    """Return a hash of where the files of a tomogram are, how large and of when; None for one in memory."""
+    """Return a hash of where the files of a tomogram are, how large, of when, and how some begin; None if in memory."""
     if isinstance(source, Tomogram):
         return None
     path = Path(source).resolve()
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     about = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in ((file, file.stat()) for file in files)]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    starts = []
+    for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time
+        with file.open("rb") as opened:
+            starts.append(zlib.crc32(opened.read(1 << 20)))
+    return hashlib.sha256(json.dumps([about, starts]).encode()).hexdigest()
 
 
 def weights_key(network: Network | None) -> str | None:

@@ -124,8 +124,8 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
 
 def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
     """Return the row of a tomogram that failed, if it did; with "strict", raise why. Pass on warnings."""
-    for message in outcome.warnings:
-        warnings.warn(message, stacklevel=3)
+    for message, category in outcome.warnings:
+        warnings.warn(message, category, stacklevel=3)
     if outcome.error is None:
         return []
     if policy == "strict":

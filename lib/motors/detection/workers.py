@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
     candidates: pd.DataFrame | None
     stage: str = ""
     error: Exception | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[tuple[str, type[Warning]], ...] = ()
 
 
 class Station:
@@ -181,14 +181,14 @@ def all_devices() -> list[str]:
 
 _networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
 _stations: list[Station] = []  # the one at work, if any
-_said: list[str] = []  # what was warned of, for the process that waits for the outcome
+_said: list[tuple[str, type[Warning]]] = []  # what was warned of, for the process that waits for the outcome
 
 
 def _settle(threads: int) -> None:
     """Make a new process a worker: it ends with the one that started it, and passes warnings on to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the one that waits
     torch.set_num_threads(threads)
-    warnings.showwarning = lambda message, *_, **__: _said.append(str(message))
+    warnings.showwarning = lambda message, category, *_, **__: _said.append((str(message), category))
 
     def follow() -> None:
         multiprocessing.parent_process().join()

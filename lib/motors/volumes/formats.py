@@ -70,7 +70,7 @@ def read(
     if spacing is not None:
         check_spacing((spacing,))
         spacing = float(spacing)
-    kind, called = _kind(path)
+    kind, _ = _kind(path)
     before = _state(path)
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
@@ -88,13 +88,25 @@ def read(
         _say(path, "it is called as stacks of pictures are: make sure that it is a volume, no tilt series")
     for doubt in doubts(voxels.shape, spacing, chosen=axes is not None):
         _say(path, doubt)
-    return Tomogram(normalize("NFC", name or called), 255 - voxels if invert else voxels, spacing)
+    return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
+
+
+def name_of(path: Path) -> str:
+    """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
+    kinds = ("", path.stem) if path.is_file() and not path.name.lower().endswith(ENDINGS) else _kind(path)
+    return normalize("NFC", kinds[1]).strip()
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a Zarr, by its name or what is in it."""
+    return path.is_dir() and (
+        path.name.lower().endswith(".zarr") or any((path / mark).exists() for mark in ome_zarr.MARKS)
+    )
 
 
 def _kind(path: Path) -> tuple[str, str]:
     """Return the key of the reader of a path, or "slices", and what to call its tomogram."""
-    marked = path.is_dir() and any((path / mark).exists() for mark in ome_zarr.MARKS)
-    if marked or path.is_dir() and path.name.lower().endswith(".zarr"):
+    if is_zarr(path):
         outside = next((each for each in (path, *path.parents) if each.name.lower().endswith(".zarr")), path)
         return ".zarr", _without(outside.name, (".ome.zarr", ".zarr"))
     if path.is_dir():

@@ -64,7 +64,9 @@ def open_mrc(path: Path) -> Stored:
     else:
         voxels = np.frombuffer(data, dtype, offset=offset).reshape(shape)
     if dtype.kind in "iu":
-        voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(voxels, header) else "i"))
+        voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
+    if int(header["ispg"]) == 0 and int(header["mz"]) == 1 < len(voxels):
+        _say(path, "its header calls it a stack of pictures, such as a tilt series, no volume")
     grey = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     grey = grey and voxels.max() <= 255
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
@@ -99,8 +101,6 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
         if each <= 0 or depth % each:
             raise ValueError(f"its header speaks of volumes of {each} sections, it has {depth}: write it again")
         shape = (depth // each, each, *shape[1:])
-    if int(header["ispg"]) == 0 and each == 1 < depth:
-        _say("its header calls it a stack of pictures, such as a tilt series, no volume")
     return dtype, offset, shape
 
 
@@ -114,7 +114,7 @@ def _axes(header: np.void) -> str:
     return "".join(" xyz"[number] for number in order)
 
 
-def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
+def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
     low, high = float(header["dmin"]), float(header["dmax"])
     told = math.isfinite(low) and math.isfinite(high) and low < high
@@ -123,7 +123,10 @@ def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
     if voxels.dtype == np.int8 and stamp == IMOD_STAMP:
         unsigned = not flags & 1
         if told and (low < 0 if unsigned else high > largest):
-            _say(f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about the sign of bytes")
+            _say(
+                path,
+                f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about the sign of bytes",
+            )
         return unsigned
     if told and (low < 0 or high > largest):
         return low >= 0
@@ -136,13 +139,15 @@ def _unsigned(voxels: np.ndarray, header: np.void) -> bool:
         return False
     if max(signed, without) < ALIKE * min(signed, without):
         raise ValueError("its header does not say whether its numbers have a sign: write it as 16 bits, mode 1 or 6")
-    _say(f"its header does not say whether its numbers have a sign: taken as {'un' * bool(without < signed)}signed")
+    _say(
+        path, f"its header does not say whether its numbers have a sign: taken as {'un' * bool(without < signed)}signed"
+    )
     return bool(without < signed)
 
 
-def _say(sentence: str) -> None:
+def _say(path: Path, sentence: str) -> None:
     """Warn about a file."""
-    warnings.warn(f"{sentence}: check it by eye", TomogramWarning, stacklevel=6)
+    warnings.warn(f"{path.name}: {sentence}: check it by eye", TomogramWarning, stacklevel=6)
 
 
 def _unpacked(path: Path, opened) -> bytes:

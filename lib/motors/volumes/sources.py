@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from motors.volumes.formats import ENDINGS
+from motors.volumes.formats import ENDINGS, is_zarr, name_of
 from motors.workspace.files import visible
 
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
@@ -30,11 +30,15 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     ------
     FileNotFoundError
         If a path does not exist, or a folder holds no tomogram.
+    ValueError
+        If no path is given, or one is empty, or several tomograms would be called alike.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths or "" in paths:
+        raise ValueError("the path of a tomogram is empty: give a file, a folder or a pattern")
     notes: list[str] = []
     found = dict.fromkeys(path.absolute() for each in paths for path in _meant(each, recursive, notes))
-    names = {path: _name(path) for path in found}
+    names = {path: name_of(path) for path in found}
     counts = Counter(names.values())
     names = {path: f"{path.parent.name}_{name}" if counts[name] > 1 else name for path, name in names.items()}
     counts = Counter(names.values())
@@ -72,7 +76,7 @@ def _inside(folder: Path, recursive: bool) -> tuple[list[Path], int]:
     for path in sorted(visible(folder.iterdir())):
         if _is_tomogram(path):
             found.append(path)
-        elif path.is_dir() and recursive:
+        elif path.is_dir() and recursive and not folder.resolve().is_relative_to(path.resolve()):  # a link upwards
             more, left = _inside(path, recursive)
             found, others = found + more, others + left
         else:
@@ -82,12 +86,8 @@ def _inside(folder: Path, recursive: bool) -> tuple[list[Path], int]:
 
 def _is_tomogram(path: Path) -> bool:
     """Return whether a file is called as tomograms are, or a folder is one."""
-    if path.is_dir() and not path.name.lower().endswith(".zarr"):
-        return any(file.suffix.lower() in PICTURES for file in visible(path.iterdir()))
+    if path.is_dir():
+        inside = [file.name.lower() for file in visible(path.iterdir())]
+        stack = any(name.endswith(PICTURES) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
+        return stack or is_zarr(path)
     return path.name.lower().endswith(ENDINGS)
-
-
-def _name(path: Path) -> str:
-    """Return the name of a tomogram: without the ending, if it has one."""
-    endings = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
-    return path.name[: -len(max(endings, key=len))] if endings else path.name if path.is_dir() else path.stem
