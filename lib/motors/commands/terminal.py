@@ -61,6 +61,7 @@ def run_notebook(notebook: str, parameters: dict[str, str]) -> int:
         record = run(notebook, parameters, show=meter.show)
     finally:
         meter.end()
-    ended = f" in {record['seconds']:.0f} s" if record["status"] == "succeeded" else f": {record['error']}"
+    done, where = record["status"] == "succeeded", f"outputs/{name}/{record['run']}/{name}.ipynb"
+    ended = f" in {record['seconds']:.0f} s: {where}" if done else f": {record['error']}"
     say(f"{name}: {record['status']}{ended}")
     return OF_A_RUN[record["status"]]

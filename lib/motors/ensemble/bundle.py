@@ -19,7 +19,7 @@ ENSEMBLE = "ensemble.json"
 NOTEBOOK = "40_ensemble"
 VARIABLE = "MOTORS_WEIGHTS"  # environment variable: a folder as `find` takes it
 UNCALIBRATED = 0.5  # the threshold where nobody has measured one
-HINT = "give weights=, a folder with ensemble.json and networks; `motors download published` or `make demo` make one"
+HINT = "name a folder with ensemble.json as weights (--weights); `motors download published` or `make demo` make one"
 
 
 @dataclass(frozen=True, eq=False)
