@@ -119,7 +119,7 @@ class Detector:
     fill: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    made: dict[tuple[Any, ...], Network] = field(default_factory=dict, init=False, repr=False, compare=False)
+    made: dict[tuple[Any, ...], backends.Backend] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
         """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
@@ -215,11 +215,17 @@ class Detector:
             network = self.network.to(device)
             if name == "auto":
                 about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
-                self.made[key] = backends.choose(network, self.experiment, tiles.tile, **about).network
+                self.made[key] = backends.choose(network, self.experiment, tiles.tile, **about)
             else:
                 channels = (3, *tiles.tile[1:]) if self.experiment.is_2d else (1, *tiles.tile)
-                self.made[key] = backends.make(name, network, torch.zeros(tiles.batch, *channels, device=device))
-        return self.made[key]
+                made = backends.make(name, network, torch.zeros(tiles.batch, *channels, device=device))
+                self.made[key] = backends.Backend(name, made, {})
+        return self.made[key].network
+
+    @property
+    def computed_by(self) -> str:
+        """What computed the network so far: names of backends, separated by spaces."""
+        return " ".join(sorted({backend.name for backend in self.made.values()})) or "eager"
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
         """Return the candidates in all heatmaps of the tomogram called `name`."""

@@ -54,6 +54,7 @@ def detect_all(
     devices: Workers | None = None,
     limit: float = LIMIT,
     until: float | None = None,
+    report: str | Path | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Return the candidates of many tomograms; those of each are kept on disk as soon as they are found.
@@ -66,7 +67,7 @@ def detect_all(
     ----------
     network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
     tomograms : files or folders by name, the next of which is read while one is computed, or the tomograms themselves
-    output : folder, made if necessary; gets `faults.csv`, the tomograms without candidates: tomo_id, stage, reason
+    output : folder, made if necessary; several calls may share it, also at the same time
     spacing : ångström per voxel: one number, or one for each name; goes before what files state
     repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
     reading : how files are to be read: parameters of `formats.read`, such as axes and invert
@@ -74,14 +75,15 @@ def detect_all(
         float16 they have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
     policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in
-        `faults.csv`, and interpolates slices where only a few are missing or damaged
+        the report, and interpolates slices where only a few are missing or damaged
     devices : processes that share the tomograms; by default this process computes alone
     limit : seconds that reading one tomogram may take
     until : when to begin no further tomogram, by `time.monotonic`; those that are left are listed as faults
+    report : file for the tomograms without candidates, tomo_id, stage, reason; by default `faults.csv` in `output`
 
     Returns
     -------
-    All candidates, see `detect`, in the order of the tomograms
+    All candidates, see `detect`, in the order of the tomograms; `attrs` has the `backends` that computed them now
 
     Raises
     ------
@@ -97,15 +99,16 @@ def detect_all(
     detector = Detector(network, experiment, *how)
     output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
-    found: dict[str, pd.DataFrame | None] = {}
-    faults: list[list[str]] = []
+    found, faults, made = {}, [], set()
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
         for outcome in (devices or _Here()).outcomes(detector, _tasks(tomograms, every, found, meter), until):
             faults += _fault(outcome, policy)
-            found[outcome.name] = outcome.candidates
+            found[outcome.name], made = outcome.candidates, made | set(outcome.backend.split())
             meter.advance()
-    write_table(output / "faults.csv", pd.DataFrame(faults, columns=FAULTS))
-    return join(table for table in found.values() if table is not None)
+    write_table(Path(report or output / "faults.csv"), pd.DataFrame(faults, columns=FAULTS))
+    candidates = join(table for table in found.values() if table is not None)
+    candidates.attrs["backends"] = sorted(made)
+    return candidates
 
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
