@@ -31,6 +31,7 @@ from motors.networks.factory import build, channels_last
 from motors.training import callbacks, run as training_run
 from motors.training.callbacks import SharedNorms, WeightAverage
 from motors.training.module import Stream, Training, learning_rate, loss
+from motors.training.watch import Watch
 from motors.volumes.prepared import write_prepared
 from motors.workspace import code_hash
 from motors.workspace.provenance import read_inputs, write_inputs
@@ -92,6 +93,16 @@ class Samples(Dataset):
         return {"image": image, "target": rng.random(shapes[1], dtype=np.float32)}
 
 
+class HeldOut(Samples):
+    """Four other samples, of which every other one shows a motor, to be watched."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, k):
+        return super().__getitem__(1000 + k) | {"motors": k % 2}
+
+
 class Silent:
     """A progress line that is remembered instead of shown."""
 
@@ -137,10 +148,10 @@ def rows(output):
 
 def result(output):
     """What must be the same after a kill: the bytes of the weights, and the journal without its clock."""
-    return (output / "weights" / "weights.safetensors").read_bytes(), [list(row.values())[:3] for row in rows(output)]
+    return (output / "weights" / "weights.safetensors").read_bytes(), [row | {"seconds": ""} for row in rows(output)]
 
 
-def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimiser="adamw"):
+def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimiser="adamw", watched=False):
     """Train, up to a sample or the middle of writing a checkpoint, where the process is killed."""
     multiprocessing.set_start_method("fork", force=True)  # workers start as they do in a notebook
     torch.set_num_threads(1)
@@ -154,7 +165,7 @@ def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimi
     torch.save = save_half if deadly_save else save
     experiment = replace(TINY, optimiser=optimiser)
     samples = Samples(deadly_sample, notes=output.with_suffix(".notes"), like=experiment)
-    train(output, experiment, samples, workers=workers)
+    train(output, experiment, samples, workers=workers, watch=Watch(HeldOut(), experiment) if watched else None)
 
 
 def run(function, *arguments, **options):
@@ -373,6 +384,16 @@ def test_a_resumed_run_takes_the_stream_up_where_its_checkpoint_left_it(tmp_path
     assert run(train_until, output) == 0
     taken = [int(k) for k in output.with_suffix(".notes").read_text().split()]
     assert taken == [*range(2 * 3 * 5 - 1), *range(2 * 3 * 3, 2 * 3 * 8)]
+
+
+def test_a_watched_run_ends_with_the_same_bytes_and_figures_after_a_kill(tmp_path, undisturbed):
+    """What is held out is judged at the same steps with the same weights, and changes none of them."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(train_until, killed, deadly_sample=2 * 3 * 5, watched=True) == -signal.SIGKILL
+    assert run(train_until, killed, watched=True) == run(train_until, whole, watched=True) == 0
+    assert result(killed) == result(whole)
+    assert [bool(row["validation_f2"]) for row in rows(killed)] == [False, True] * 4
+    assert result(whole)[0] == result(undisturbed)[0]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
