@@ -12,9 +12,10 @@ import pytest
 import toys
 
 from motors.pipeline import records, runner
+from motors.pipeline.records import newest, settle
 from motors.pipeline.runner import Refused
 from motors.workspace import files, paths
-from motors.workspace.files import write_json
+from motors.workspace.files import locked, write_json
 
 pytestmark = pytest.mark.kernel
 
@@ -257,7 +258,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(root, number):
 
 
 def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):
-    """The record stays at "running", the folder is free for the next run."""
+    """Whoever looks next notes that it was killed, and whether it had begun to overwrite an earlier success."""
     slow = "import os, time\n(run.output / 'pid').write_text(str(os.getpid()))\ntime.sleep(60 if STEPS == 3 else 0)"
     path = toys.notebook(root, "killed", slow)
     process = toys.start(root, "run", path)
@@ -269,7 +270,21 @@ def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):
     while toys.alive(kernel) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not toys.alive(kernel)
+    folder = root / "outputs" / "killed" / "demo"
+    settle(folder)
+    assert toys.record(root, "killed")["error"] == "killed before it had ended"
     assert runner.run(path, {"STEPS": 1})["status"] == "succeeded"
+    for changed, status in ((False, "succeeded"), (True, "stale")):
+        killed = toys.record(root, "killed") | {"status": "running"}
+        (folder / "attempt").mkdir(exist_ok=True)
+        (folder / "attempt" / "record.json").write_text(json.dumps(killed))
+        (folder / "pid").write_text("another" if changed else (folder / "pid").read_text())
+        with locked(folder / ".lock"):  # it still runs
+            settle(folder)
+        assert json.loads(newest(folder).read_text())["status"] == "running"
+        settle(folder)
+        assert json.loads(newest(folder).read_text())["status"] == "interrupted"
+        assert toys.record(root, "killed")["status"] == status
 
 
 def test_the_same_run_is_not_written_twice_at_once(root, monkeypatch):

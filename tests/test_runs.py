@@ -13,6 +13,7 @@ from motors.labels.table import Labels
 from motors.tables import POINT, TOMOGRAMS
 from motors.workspace import paths
 from motors.workspace.files import write_json, write_table
+from motors.workspace.provenance import Inputs, write_inputs
 
 NETS = ("20_train_resnext50/demo", "22_train_x3d_m/demo")
 HIDDEN = {"F2": 0.65, "low": 0.5, "high": 0.75, "AP": 0.7}  # of the second, as 90_submit writes them
@@ -62,6 +63,19 @@ def test_the_table_of_all_runs_says_what_records_say(home):
     assert found["hours"].tolist() == [1.5, 1.5] and found["GiB"].tolist() == [1.5, 1.5]
     assert found["commit"].tolist() == ["01234567"] * 2 and found["hidden_F2"].isna().tolist() == [False, True]
     assert runs.table(home, "demo", 7).empty and list(runs.table(home, "smoke")) == list(runs.table(home))
+
+
+def test_figures_of_weights_that_are_gone_are_not_shown(home):
+    """A network was trained anew after it was validated: its figures are those of another."""
+    weights = dict(zip(NETS, ("w0", "w1"), strict=True))
+    for name, noted in weights.items():
+        write_json(home.outputs / name / "provenance.json", {"weights": noted})
+    for notebook in ("30_validate", "90_submit"):
+        write_inputs(home.outputs / notebook / "demo", Inputs(upstream=weights))
+    assert runs.table(home, "demo", 0).F2.tolist() == [0.7, 0.5]
+    write_json(home.outputs / NETS[1] / "provenance.json", {"weights": "anew"})
+    found = runs.table(home, "demo", 0).set_index("run")
+    assert found.loc[NETS[0], "F2"] == 0.5 and found.loc[NETS[1], ["F2", "hidden_F2"]].isna().all()
 
 
 def test_two_runs_are_compared_tomogram_by_tomogram(home):

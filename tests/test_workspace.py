@@ -417,6 +417,18 @@ def test_code_is_known_by_module_whatever_is_said_about_it(library):
     assert {name for name in first if first[name] != changed[name]} == {"deep.inner"}
 
 
+def test_what_only_checkers_of_types_import_is_no_code(library):
+    """A module that is imported below `if TYPE_CHECKING` is not behind the one that does so, whatever is in there."""
+    guarded = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    {}\n\nA = 1\n"
+    (library / "a.py").write_text(guarded.format("from motors import b"))
+    first = code_hash.code_of("motors.a")
+    assert set(first) == {"a"}
+    (library / "a.py").write_text(guarded.format("from motors import deep"))
+    assert code_hash.code_of("motors.a") == first
+    (library / "a.py").write_text("from motors import b\n\nA = 1\n")
+    assert set(code_hash.code_of("motors.a")) == {"a", "b"}
+
+
 def test_a_notebook_may_hold_other_languages_than_python(tmp_path, library):
     """Magics, a cell of bash, an assignment from a shell: each counts as it is written, and breaks nothing."""
     toys.workspace(tmp_path / "clone")
@@ -456,3 +468,48 @@ def test_opening_a_run_imports_nothing_heavy():
     heavy = "{'torch', 'pandas', 'papermill', 'snakemake', 'yaml', 'IPython'}"
     code = f"import sys; from motors import workspace; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A workspace where labels were made, a network was trained and validated: and what writes an artifact there."""
+    root = toys.workspace(tmp_path / "clone")
+
+    def made(name, upstream, **settings):
+        folder = root / "outputs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_inputs(folder, Inputs(settings, upstream=upstream))
+        return provenance.state(folder)
+
+    (root / "kaggle_datasets" / "c").mkdir(parents=True)
+    (root / "kaggle_datasets" / "c" / "train_labels.csv").write_text("tomo_id\n")
+    made("20_train_x/demo", {"label table": "1", "volume a": "2"})
+    write_json(root / "outputs" / "20_train_x" / "demo" / "provenance.json", {"weights": "w1"})
+    hashed = {"kaggle_datasets/c/train_labels.csv": sha256(root / "kaggle_datasets/c/train_labels.csv")}
+    labels = made("10_prepare_labels/demo", hashed)
+    made("30_validate/demo", {"10_prepare_labels/demo": labels, "20_train_x/demo": "w1", "20_train_gone/demo": "w3"})
+    return made
+
+
+def test_what_was_made_from_something_else_than_is_there_now_is_not_read(chain, tmp_path):
+    """Labels, weights or a file in front of them changed: each is named, by whoever reads, however far behind."""
+    home = paths.find(tmp_path / "clone")
+    reads = home.run("40_ensemble", "demo")
+    assert reads.input("30_validate").name == "demo"  # what is gone is not compared
+    about = home.outputs / "20_train_x" / "demo" / "provenance.json"
+    write_json(about, {"weights": "w2"})
+    with pytest.raises(ValueError, match=r"30_validate \(demo\) .* another 20_train_x/demo .*: run 30_validate again"):
+        reads.input("30_validate")
+    write_json(about, {"weights": "w1"})
+    validated = chain("30_validate/demo", provenance.read_inputs(home.outputs / "30_validate" / "demo").upstream)
+    chain("40_ensemble/demo", {"30_validate/demo": validated})
+    last = home.run("90_submit", "demo")
+    assert last.input("40_ensemble").is_dir()
+    hashed = provenance.read_inputs(home.outputs / "10_prepare_labels" / "demo").upstream
+    chain("10_prepare_labels/demo", hashed, folds=5)
+    with pytest.raises(ValueError, match=r"30_validate \(demo\) .* another 10_prepare_labels/demo"):
+        last.input("40_ensemble")
+    chain("10_prepare_labels/demo", hashed)
+    (home.root / "kaggle_datasets" / "c" / "train_labels.csv").write_text("tomo_id,z\n")
+    with pytest.raises(ValueError, match=r"10_prepare_labels \(demo\) .*train_labels.csv .*: run 10_pre"):
+        last.input("40_ensemble")

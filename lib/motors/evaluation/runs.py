@@ -18,6 +18,7 @@ from motors.labels import formats
 from motors.labels.table import solution
 from motors.tables import CANDIDATE, TOMOGRAMS
 from motors.workspace.paths import Run, Workspace
+from motors.workspace.provenance import read_inputs, state
 
 ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
 SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_low", "hidden_high", "hidden_AP"]
@@ -98,6 +99,9 @@ def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> p
     files = [run.folder / "runs.csv" for run in workspace.runs("30_validate", profile, seed)]
     files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
     read = [pd.read_csv(file)[["run", "F2", "low", "high", "AP"]] for file in files]
+    read = [
+        table[[_is_of(workspace, file, name) for name in table["run"]]] for file, table in zip(files, read, strict=True)
+    ]
     empty = pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])
     return pd.concat(read).drop_duplicates("run", keep="last") if read else empty
 
@@ -106,10 +110,18 @@ def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.D
     """The figures of every run on the hidden tomograms, where a submission has scored it."""
     rows = {}
     for run in workspace.runs("90_submit", profile, seed):
-        for name, row in _read(run.folder / "score.json").get("parts", {}).items():
-            rows[name] = {f"hidden_{figure}": value for figure, value in row.items()}
+        file = run.folder / "score.json"
+        for name, row in _read(file).get("parts", {}).items():
+            if _is_of(workspace, file, name):
+                rows[name] = {f"hidden_{figure}": value for figure, value in row.items()}
     hidden = [name for name in SCORES if name.startswith("hidden_")]
     return pd.DataFrame(rows, index=hidden).T.rename_axis("run").reset_index().infer_objects()
+
+
+def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
+    """Whether the figures of a run in a file are of the weights it has now; what says nothing is believed."""
+    inputs, folder = read_inputs(file.parent), workspace.outputs / run
+    return inputs is None or run not in inputs.upstream or (folder.is_dir() and inputs.upstream[run] == state(folder))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from motors.pipeline.graph import PLAN, read_plan
-from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.files import locked, sha256, write_json, write_text
 from motors.workspace.paths import IDENTITY, MARK, Run
 
 RECORD = "record.json"
@@ -42,9 +42,26 @@ def attempt(named: Run) -> Iterator[Path]:
             (named.folder / ATTEMPT / name).unlink(missing_ok=True)
         if (named.folder / ATTEMPT).is_dir():
             (named.folder / ATTEMPT).rmdir()
-    elif place != named.folder and any(_about(named.folder / path) != was for path, was in good["outputs"].items()):
-        error = f"overwritten by an attempt that {_record(place)['status']}"
-        write_json(named.folder / RECORD, good | {"status": "stale", "error": error})
+    elif place != named.folder:
+        _outdate(named.folder, good, _record(place)["status"])
+
+
+def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
+    """Mark the record of an earlier success if a later attempt has changed its products."""
+    if any(_about(folder / path) != was for path, was in good["outputs"].items()):
+        error = f"overwritten by an attempt that {status}"
+        write_json(folder / RECORD, good | {"status": "stale", "error": error})
+
+
+def settle(folder: Path) -> None:
+    """Note that an execution was killed, as it could not: its record says running, but nobody holds the folder."""
+    file, good = newest(folder), _record(folder)
+    record = _record(file.parent)
+    if record.get("status") == "running":
+        with suppress(BlockingIOError), locked(folder / ".lock"):
+            write_json(file, record | {"status": "interrupted", "error": "killed before it had ended"})
+            if good.get("status") == "succeeded":
+                _outdate(folder, good, "was killed")
 
 
 def newest(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
-from motors.pipeline.records import newest
+from motors.pipeline.records import newest, settle
 from motors.pipeline.tidy import tidied, written
 from motors.workspace.files import locked, write_text
 from motors.workspace.paths import Workspace, find
@@ -69,6 +69,8 @@ def reproduce(
     with _the_only_one(workspace) as lock:
         if any((workspace.root / ".snakemake").glob("locks/*")):  # nobody else is alive: what is locked is stale
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
+        for step in plan.values():
+            settle(step.run.folder)
         pending = _pending(workspace, snakemake)
         for notebook, step in plan.items():
             say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
@@ -178,13 +180,12 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
 def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:
     """Lines on the steps that were run and did not succeed."""
     for notebook, step in plan.items():
+        settle(step.run.folder)
         file = newest(step.run.folder)
         record = (
             json.loads(file.read_text(encoding="utf-8")) if file.is_file() and file.stat().st_mtime >= began else {}
         )
-        if record.get("status") == "running":
-            yield f"{notebook} was killed"
-        elif record.get("status") in ("failed", "interrupted"):
+        if record.get("status") in ("failed", "interrupted"):
             executed = os.path.relpath(file.with_name(step.source.name))
             yield f"{notebook} {record['status']}: {record['error']} (see {executed})"
     yield "run the same command again to go on: finished steps are skipped"

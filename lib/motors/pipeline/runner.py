@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, tell_the_truth
+from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, settle, tell_the_truth
 from motors.workspace.files import locked, write_json
 from motors.workspace.paths import STRICT, Run, find
 from motors.workspace.progress import INTERVAL, PROGRESS_FILE
@@ -72,6 +72,7 @@ def run(
         raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
     except ValueError as error:
         raise Refused(str(error)) from None
+    settle(named.folder)
     with _only_one(named), _stopped_by_signals(), attempt(named) as place:
         record: dict[str, Any] = {**named.identity, "run": named.name}
         record |= {"status": "running", "error": None, "parameters": values}

@@ -56,8 +56,8 @@ def library_behind(code: str) -> dict[str, str]:
 
 
 def bare(code: str) -> str:
-    """Return Python `code` without comments and docstrings, in one layout."""
-    tree = ast.parse(code)
+    """Return Python `code` without comments, docstrings and what only checkers of types read, in one layout."""
+    tree = _run(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node
@@ -83,13 +83,17 @@ def _python(cell: str) -> tuple[str, str]:
     return code, "\n".join(line for line in lines if line.startswith("%%"))
 
 
+def _run(code: str) -> ast.Module:
+    """What is run of Python `code`: not what `if TYPE_CHECKING` guards."""
+    tree = ast.parse(code)
+    guarded = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    tree.body = [node for node in tree.body if node not in guarded]
+    return tree
+
+
 def _imports(code: str, package: str) -> Iterator[str]:
     """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
-    tree = ast.parse(code)
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-    ]
-    for node in ast.walk(tree):
+    for node in ast.walk(_run(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

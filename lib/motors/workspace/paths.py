@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.workspace.files import write_json
-from motors.workspace.provenance import commit, versions
+from motors.workspace.provenance import commit, outdated, versions
 from motors.workspace.tags import canonical_tag
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
@@ -167,6 +167,8 @@ class Run:
         ------
         FileNotFoundError
             If there is neither.
+        ValueError
+            If what that folder was made from has been made anew since, see `provenance.outdated`.
         """
         name = name or self.workspace.run(notebook, self.profile, self.seed).name
         folder = self.workspace.outputs / notebook / name
@@ -174,6 +176,8 @@ class Run:
         found = next((path for path in (folder, *packaged) if path.is_dir()), None)
         if found is None:
             raise FileNotFoundError(f"run {notebook} first: {self.notebook} reads {folder}, which is missing")
+        if why := outdated(folder, self.workspace.outputs):
+            raise ValueError(f"{why}: run {why.partition(' ')[0]} again")
         return found
 
     @property

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import write_json
+from motors.workspace.files import sha256, write_json
 
 INPUTS = "inputs.json"
 ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
@@ -108,6 +108,39 @@ def digest(place: Path) -> str:
             f"there is no {INPUTS} in {place}, which is of an older version: run its notebook again"
         )
     return inputs.digest
+
+
+def state(folder: Path) -> str:
+    """Return what tells the artifact in a folder from others: the hash of its weights, as noted, or else `digest`.
+
+    Raises
+    ------
+    FileNotFoundError
+        As `digest`.
+    """
+    file = folder / "provenance.json"
+    noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return noted.get("weights") or digest(folder)
+
+
+def outdated(folder: Path, outputs: Path) -> str | None:
+    """Return a sentence on what the artifact in a folder was made from, if that is another one now; None if it is not.
+
+    Parameters
+    ----------
+    folder : of a run
+    outputs : where the runs are that upstream names, as <notebook>/<run>; other files lie beside this folder
+    """
+    inputs = read_inputs(folder)
+    for name, noted in inputs.upstream.items() if inputs else ():
+        place = next((root / name for root in (outputs, outputs.parent) if (root / name).exists()), None)
+        if place is None:  # a voxel, a label: whoever reads those compares them
+            continue
+        if noted != (sha256(place) if place.is_file() else state(place)):
+            return f"{folder.parent.name} ({folder.name}) was made from another {name} than there is now"
+        if place.is_dir() and (deeper := outdated(place, outputs)):
+            return deeper
+    return None
 
 
 def differences(place: Path, inputs: Inputs) -> list[str]:
