@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
 import toys
 from test_networks_published import checkpoint, theirs
 
@@ -14,6 +15,9 @@ from motors.review.corrections import CORRECTIONS
 from motors.workspace import files, paths
 
 pytestmark = pytest.mark.kernel
+
+# What torch and its libraries compute with: the same on every processor since 2013.
+INSTRUCTIONS = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,10 @@ def smoke(tmp_path_factory):
         ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
         shutil.copytree(toys.REPOSITORY / folder, root / folder, ignore=ignored)
     toys.packages(root)
-    answer = toys.command(root, "reproduce", "--profile", "smoke", "--cores", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in INSTRUCTIONS.items():
+            patch.setenv(name, value)
+        answer = toys.command(root, "reproduce", "--profile", "smoke", "--cores", "2")
     assert answer.returncode == 0, answer.stderr
     return root
 
@@ -67,6 +74,19 @@ def test_a_second_run_has_nothing_to_do(smoke):
     answer = toys.command(smoke, "reproduce", "--profile", "smoke", "--dry-run")
     assert "will run" not in answer.stderr
     assert answer.stderr.count("skipped: current") == len(steps(paths.find(smoke), "smoke"))
+
+
+def test_the_six_trainings_end_with_the_bytes_that_they_ended_with_before(smoke):
+    """Whoever changes them on purpose, a default or an order of random numbers, writes down the new ones."""
+    outputs = paths.find(smoke).outputs
+    volumes = files.sha256(outputs / "11_prepare_volumes" / "smoke" / "volumes.csv")
+    pinned = json.loads((toys.REPOSITORY / "tests" / "reference" / "smoke_weights.json").read_text())
+    known = pinned.get(f"torch {torch.__version__.partition('+')[0]}, volumes {volumes[:16]}")
+    found = sorted(outputs.glob("2?_train_*/smoke/weights/weights.safetensors"))
+    found = {path.parts[-4]: files.sha256(path) for path in found}
+    if known is None:
+        pytest.skip(f"torch {torch.__version__} and volumes {volumes[:16]} have no pinned weights; here: {found}")
+    assert found == known
 
 
 def run(root, name: str, *values: str):

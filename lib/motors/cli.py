@@ -1,7 +1,5 @@
 """The command `motors`: thin, and quick to start, because every command imports what it needs when it runs."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Annotated

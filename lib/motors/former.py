@@ -1,7 +1,5 @@
 """Names of version 0.1 that still work from outside: where they are now. The library itself uses none of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType

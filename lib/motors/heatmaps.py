@@ -1,7 +1,5 @@
 """Between points and grids: what a network should predict, and the points that a predicted grid means."""
 
-from __future__ import annotations
-
 from functools import reduce
 
 import numpy as np
@@ -13,7 +11,7 @@ from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axi
 # A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
 # with three and with two degrees of freedom, as the original solution did.
 _REACH = 4.0331422  # standard deviations, in three dimensions
-_PLANAR_REACH = 3.7169222  # in two
+_REACH_2D = 3.7169222  # in two
 
 __getattr__ = names_of(__name__)  # names of version 0.1
 
@@ -97,7 +95,7 @@ def target_2d(
     heights = np.exp(-0.5 * (away / sigma) ** 2)
     grid = _empty(shape, (stride, stride))
     for point, width, height in zip(np.reshape(points_yx, (-1, 2)), std, heights, strict=True):
-        _stamp(grid, point, width, (stride, stride), reach=_PLANAR_REACH, height=height)
+        _stamp(grid, point, width, (stride, stride), reach=_REACH_2D, height=height)
     return grid
 
 

@@ -1,7 +1,5 @@
 """The one match within 1000 Å, and the one "best of a tomogram"."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

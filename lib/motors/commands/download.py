@@ -1,7 +1,5 @@
 """`motors download ...`: the competition's data and weights of others, each complete or not there."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """What every command shares: its exit codes, and how it speaks to a terminal, beside results on standard output."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time

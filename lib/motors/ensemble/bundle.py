@@ -1,7 +1,5 @@
 """Where trained networks lie, and how they are put together: everything that a detection needs, from one folder."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

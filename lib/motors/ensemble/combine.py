@@ -1,7 +1,5 @@
 """The four methods of putting an ensemble together, called alike."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Which tomograms have a motor: one row for each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import pandas as pd

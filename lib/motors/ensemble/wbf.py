@@ -1,7 +1,5 @@
 """Candidates of several members become one list: those near each other mean the same motor."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Out-of-fold: which run may judge which tomogram, and how good networks are over all folds together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """How the score depends on thresholds and quantiles."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -1,7 +1,5 @@
 """The competition's F2, a verdict per tomogram, and how far F2 is luck."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import product
 

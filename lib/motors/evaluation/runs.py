@@ -1,7 +1,5 @@
 """The table of all trained networks, from the records of their runs, and two of them compared."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every experiment by its name, in every size, with settings changed by name, and the notebook that trains it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

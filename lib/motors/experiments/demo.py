@@ -1,7 +1,5 @@
 """The networks shrunk: six that two cores train in minutes, and a rule that shrinks every other in the same way."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from typing import Any
@@ -124,18 +122,8 @@ DEMO = {
 }
 
 # What a small version takes over from its experiment: what that is about, and nothing that costs time.
-ABOUT = (
-    "neck",
-    "normalisation",
-    "checkpointing",
-    "starts_from",
-    "sigma",
-    "most_motors",
-    "augment",
-    "average",
-    "precision",
-)
-ABOUT += ("mixup", "mixup_alpha", "mixup_motors", "positive_weight", "tversky")
+ABOUT = "neck normalisation checkpointing starts_from sigma most_motors augment average precision".split()
+ABOUT += "mixup mixup_alpha mixup_motors positive_weight tversky".split()
 
 # Options of a narrow encoder, by what its name has in it; the first that fits.
 STAGES = {"layers": [2, 2, 2, 2], "channels": [16, 32, 64, 96], "stem_type": "deep", "stem_width": 4}

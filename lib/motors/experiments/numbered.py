@@ -8,8 +8,6 @@ What he tried and we left out: I3D, MViT, Hiera, MedNeXt and TSM come in none of
 come from, none reached his final ensemble, and each would be a vendored network of its own to keep alive.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The five networks of the original solution, as it trained them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from motors.experiments.config import Experiment

@@ -1,7 +1,5 @@
 """Other networks that the original solution tried or might have: full size, each trained as one of the final five."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from motors.experiments.config import Experiment

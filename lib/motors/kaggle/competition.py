@@ -1,7 +1,5 @@
 """The competition's data: downloaded by Kaggle's own client, unpacked, and looked through for missing slices."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 import zlib

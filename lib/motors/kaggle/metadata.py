@@ -1,7 +1,5 @@
 """What Kaggle's client and servers ask of the metadata of datasets and notebooks, checked before anything is sent."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """The author's own five checkpoints from his Kaggle dataset, as runs and as the ensemble of his final submission."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

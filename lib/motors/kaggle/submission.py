@@ -1,7 +1,5 @@
 """The file that is handed in: every tomogram exactly once, with a position inside it or none."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path

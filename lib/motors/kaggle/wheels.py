@@ -1,7 +1,5 @@
 """Wheels for a machine without internet: the library's own, and those of what Kaggle's image lacks."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Activation checkpointing: less memory in training, for one more forward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial

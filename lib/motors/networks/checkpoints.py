@@ -1,7 +1,5 @@
 """Networks of ours on disk: weights beside the experiment that they belong to."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

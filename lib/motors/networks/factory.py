@@ -1,7 +1,5 @@
 """The networks: built from an experiment, saved beside it, loaded from there."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Weights that others published, under our names: the original solution's checkpoints, ImageNet's and Kinetics'."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

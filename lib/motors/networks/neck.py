@@ -1,7 +1,5 @@
 """The neck: what every level of an encoder sees, brought together on the grid that is predicted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The weights that the original five encoders began with, fetched by `motors download pretrained`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

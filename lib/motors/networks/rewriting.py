@@ -1,7 +1,5 @@
 """A trained network rewritten to predict with less work: the same numbers up to rounding."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from math import ceil
 

@@ -1,7 +1,5 @@
 """Grey levels as the encoders were trained on."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

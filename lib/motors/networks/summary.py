@@ -1,7 +1,5 @@
 """What a network looks like from outside: shapes at every level, and its settings beside those of the full size."""
 
-from __future__ import annotations
-
 import copy
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The 2D networks: three slices in, a grid of logits for the middle one out."""
 
-from __future__ import annotations
-
 import math
 
 import torch

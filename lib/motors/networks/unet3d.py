@@ -1,7 +1,5 @@
 """The 3D network: an encoder, the neck, one decoder block and a head that points."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Files of weights: read whatever wraps them, compare, and fill a network with all of them or none."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

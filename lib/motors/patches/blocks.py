@@ -1,26 +1,19 @@
 """Blocks of tomograms for 3D networks: a torch dataset whose sample k depends on the experiment and k alone."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from torch.utils.data import Dataset, get_worker_info
 
 from motors import geometry, heatmaps
 from motors.experiments.config import Experiment
 from motors.geometry import MATCH_RADIUS, SYMMETRIES, Symmetry
-from motors.labels.table import Labels, prepared
-from motors.patches import epochs
+from motors.labels.table import Labels
 from motors.patches.augment import blocks
 from motors.patches.augment.blocks import Augmentation
-from motors.patches.epochs import START, Epoch, label_digest, windows
-from motors.patches.mixup import mixed
-from motors.volumes.prepared import check_volumes, open_prepared
+from motors.patches.epochs import START, Epoch, windows
+from motors.patches.samples import Samples
+from motors.volumes.prepared import open_prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +39,7 @@ class Block:
     heatmap: np.ndarray
 
 
-class Blocks(Dataset):
+class Blocks(Samples):
     """The training samples of a 3D network, without end: sample `k` depends on the experiment and `k` alone.
 
     Parameters
@@ -71,54 +64,26 @@ class Blocks(Dataset):
             raise ValueError(
                 f"experiment {experiment.name}: patch {experiment.patch} cannot make quarter turns: use equal y and x"
             )
-        self.experiment, self.folder, self.threads = experiment, Path(folder), threads
-        tomograms, motors = prepared(labels, experiment.spacing)
-        unsure = prepared(replace(labels, motors=labels.unsure), experiment.spacing)[1]
-        check_volumes(tomograms, self.folder, experiment.spacing)
-        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
-        self.tomo_ids = tuple(tomograms["tomo_id"])
-        self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
+        super().__init__(experiment, labels, folder, experiment.spacing)
+        self.threads = threads
         self.epoch = Epoch(
-            windows(tomograms, motors, experiment.patch),
+            windows(*self.tables, experiment.patch),
             background=experiment.background,
             background_from_positive=experiment.background_from_positive,
             repeats=experiment.repeats,
             seed=experiment.seed,
         )
 
-    def __len__(self) -> int:
-        """Return the number of samples in an epoch; larger numbers belong to the epochs that follow."""
-        return len(self.epoch)
-
-    def __getitem__(self, k: int) -> dict[str, Any]:
-        """Return sample `k` as tensors: image `(1, z, y, x)` uint8 and target `(1, z, y, x)` float32, a grid of cells.
-
-        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
-        """
-        if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
-        return mixed(self._sample, int(k), len(self), self.experiment)
-
-    def _sample(self, k: int) -> dict[str, Any]:
-        """Sample `k` before any mixup."""
+    def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         block = self.block(k)
-        return {
-            "image": torch.from_numpy(block.voxels)[None],
-            "target": torch.from_numpy(block.heatmap)[None],
-            "tomo_id": block.tomo_id,
-            "motors": len(block.points_zyx),
-        }
+        return block.tomo_id, block.voxels[None], block.points_zyx, block.heatmap
 
     def block(self, k: int, augmentation: Augmentation | None = None) -> Block:
         """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
         window, symmetry, rng = self.epoch.pick(k)
         if not self.experiment.augment:
-            symmetry = Symmetry()
-        if augmentation is None:
-            unaugmented = self.experiment.unaugmented
-            augmentation = (
-                blocks.random_augmentation(rng, unaugmented=unaugmented) if self.experiment.augment else Augmentation()
-            )
+            symmetry, augmentation = Symmetry(), augmentation or Augmentation()
+        augmentation = augmentation or blocks.random_augmentation(rng, unaugmented=self.experiment.unaugmented)
         return self._make(window["tomo_id"], tuple(window[START]), symmetry, augmentation)
 
     def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, augmentation: Augmentation) -> Block:

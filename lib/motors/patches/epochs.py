@@ -1,7 +1,5 @@
 """Which patches a network sees, in what proportion and order: functions of the tables alone."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache

@@ -1,7 +1,5 @@
 """Mixup: two patches become one, and so do their targets (Zhang et al. 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

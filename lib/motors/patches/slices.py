@@ -1,27 +1,20 @@
 """Triplets of slices for 2D networks: a torch dataset whose sample k depends on the experiment and k alone."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from scipy.special import ndtr, ndtri
-from torch.utils.data import Dataset, get_worker_info
 
 from motors import geometry, heatmaps
 from motors.experiments.config import Experiment
 from motors.geometry import MATCH_RADIUS
-from motors.labels.table import Labels, prepared
-from motors.patches import epochs
+from motors.labels.table import Labels
 from motors.patches.augment import slices
 from motors.patches.augment.slices import Augmentation
-from motors.patches.epochs import SliceEpoch, label_digest, motor_slices
-from motors.patches.mixup import mixed
-from motors.volumes.prepared import check_volumes, open_prepared
+from motors.patches.epochs import SliceEpoch, motor_slices
+from motors.patches.samples import Samples
+from motors.volumes.prepared import open_prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +40,7 @@ class Triplet:
     heatmap: np.ndarray
 
 
-class Slices(Dataset):
+class Slices(Samples):
     """The training samples of a 2D network, without end: sample `k` depends on the experiment and `k` alone.
 
     A sample with motors shows a slice at most `sigma` above or below one; it is drawn from a normal distribution cut
@@ -74,60 +67,34 @@ class Slices(Dataset):
     def __init__(
         self, experiment: Experiment, labels: Labels, folder: Path | str, *, spacing: geometry.Spacing | None = None
     ) -> None:
-        self.experiment, self.folder, self.spacing = experiment, Path(folder), tuple(spacing or experiment.spacing)
-        if self.spacing[1:] != experiment.spacing[1:] or self.spacing[0] > experiment.spacing[0]:
+        spacing = tuple(spacing or experiment.spacing)
+        if spacing[1:] != experiment.spacing[1:] or spacing[0] > experiment.spacing[0]:
             raise ValueError(
-                f"volumes prepared at {self.spacing} Å do not serve {experiment.name}, which wants"
+                f"volumes prepared at {spacing} Å do not serve {experiment.name}, which wants"
                 f" {experiment.spacing}: prepare them with its y and x, and with its z or a finer one"
             )
-        self.thick = round(experiment.spacing[0] / self.spacing[0]) if experiment.resampling == "mean" else 1
-        tomograms, motors = prepared(labels, self.spacing)
-        unsure = prepared(replace(labels, motors=labels.unsure), self.spacing)[1]
-        check_volumes(tomograms, self.folder, self.spacing)
-        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
-        self.tomo_ids = tuple(tomograms["tomo_id"])
-        self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
+        super().__init__(experiment, labels, folder, spacing)
+        self.thick = round(experiment.spacing[0] / spacing[0]) if experiment.resampling == "mean" else 1
         self.epoch = SliceEpoch(
-            motor_slices(labels, self.spacing),
-            tuple(tomograms["tomo_id"]),
+            motor_slices(labels, spacing),
+            self.tomo_ids,
             background=experiment.background,
             repeats=experiment.repeats,
             seed=experiment.seed,
         )
 
-    def __len__(self) -> int:
-        """Return the number of samples in an epoch; larger numbers belong to the epochs that follow."""
-        return len(self.epoch)
-
-    def __getitem__(self, k: int) -> dict[str, Any]:
-        """Return sample `k` as tensors: image `(3, y, x)` uint8 and target `(1, y, x)` float32, a grid of cells.
-
-        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
-        """
-        if get_worker_info() is not None:
-            cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
-        return mixed(self._sample, int(k), len(self), self.experiment)
-
-    def _sample(self, k: int) -> dict[str, Any]:
-        """Sample `k` before any mixup."""
+    def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         triplet = self.triplet(k)
-        return {
-            "image": torch.from_numpy(triplet.voxels),
-            "target": torch.from_numpy(triplet.heatmap)[None],
-            "tomo_id": triplet.tomo_id,
-            "motors": len(triplet.points_yx),
-        }
+        return triplet.tomo_id, triplet.voxels, triplet.points_yx, triplet.heatmap
 
     def triplet(self, k: int, augmentation: Augmentation | None = None) -> Triplet:
         """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
         tomo_id, z, rng = self.epoch.pick(k)
         whole = open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
-        if augmentation is None:
-            unaugmented = self.experiment.unaugmented
-            augmentation = (
-                slices.random_augmentation(rng, unaugmented=unaugmented) if self.experiment.augment else Augmentation()
-            )
+        if not self.experiment.augment:
+            augmentation = augmentation or Augmentation()
+        augmentation = augmentation or slices.random_augmentation(rng, unaugmented=self.experiment.unaugmented)
         return self._make(tomo_id, whole, height, augmentation)
 
     def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:

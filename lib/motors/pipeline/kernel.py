@@ -1,7 +1,5 @@
 """The kernel that a notebook runs in, and a way of listening to it that cannot miss a message."""
 
-from __future__ import annotations
-
 import sys
 from queue import Empty
 from typing import Any

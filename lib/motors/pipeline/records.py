@@ -1,7 +1,5 @@
 """What the execution of a notebook leaves behind: its record, the truth about its cells, its products."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Run all notebooks of a profile that are not current, and keep what they showed."""
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import json

@@ -1,7 +1,5 @@
 """The one strict way to run a notebook: papermill, but a misspelt parameter or a dead kernel is never forgiven."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import resource

@@ -4,8 +4,6 @@
 results are the same. It reads a notebook and writes it as it is to be committed; `install` sets it up in a clone.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """What fills and surrounds the cells: ribosomes, granules, receptor arrays, vesicles, ice, carbon."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The bacterium: a bent capsule whose envelope has two membranes, and the seats for machines in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

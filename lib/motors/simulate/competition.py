@@ -1,7 +1,5 @@
 """A simulated competition on disk, in the format of the real one."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """The density of a scene, voxel by voxel: more is denser, vitreous ice is zero, the outer membrane is about one."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Smooth quantities of a whole volume, kept on a coarse grid and drawn out plane by plane."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property

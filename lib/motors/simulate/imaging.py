@@ -1,7 +1,5 @@
 """What microscope and reconstruction make of a density: contrast transfer, missing wedge, noise, grey levels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a simulated competition is made of, in one frozen record, and which tomogram gets what."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """What lies where in one tomogram: cells, motors, and all that is dark without being a motor."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

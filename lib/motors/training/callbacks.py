@@ -1,7 +1,5 @@
 """What a training is watched and kept by: the averaged weights, the journal, the checkpoints, norms across GPUs."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

@@ -1,7 +1,5 @@
 """From an experiment, its fold and the prepared files to what a network is trained on and what it is watched by."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is learned, from which samples in which order, and at what rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """`train`: from an experiment and its samples to a folder of weights."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

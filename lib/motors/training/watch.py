@@ -1,7 +1,5 @@
 """What a training is watched by: a fixed sample of held-out patches, judged every so many steps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which code a notebook runs: its own cells and, through its imports, a part of the library."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

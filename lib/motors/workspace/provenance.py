@@ -1,7 +1,5 @@
 """What made a result: its inputs, the commit and the versions of the packages."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

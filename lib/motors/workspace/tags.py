@@ -1,7 +1,5 @@
 """Settings as a part of a folder's name."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re

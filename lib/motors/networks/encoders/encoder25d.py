@@ -1,7 +1,5 @@
 """2D networks that walk through a volume: every other slice with its neighbours, brought together between stages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The encoders of the 3D networks: 2D encoders of segmentation_models_pytorch or timm, inflated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import segmentation_models_pytorch as smp

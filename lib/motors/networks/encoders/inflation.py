@@ -1,7 +1,5 @@
 """Inflation: a 2D network made 3D, its weights included, so that a volume constant along z gets the 2D answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 

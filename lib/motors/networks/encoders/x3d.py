@@ -1,7 +1,5 @@
 """X3D, a small network for video (Feichtenhofer 2020), with depth in the place of time and halved like the others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """What happens to slices, decided at random; the chances and ranges are those of the original solution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """A volume seen through an affine map: one trilinear interpolation, as fast as the map allows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product

@@ -1,0 +1,54 @@
+"""What the training samples of 2D and 3D networks have in common: tables, volumes, and tensors by number."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from motors.experiments.config import Experiment
+from motors.geometry import Spacing
+from motors.labels.table import Labels, prepared
+from motors.patches import epochs
+from motors.patches.epochs import label_digest
+from motors.patches.mixup import mixed
+from motors.volumes.prepared import check_volumes
+
+
+class Samples(Dataset):
+    """Training samples without end: sample `k` depends on the experiment and `k` alone; see `Blocks` and `Slices`."""
+
+    def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, spacing: Spacing) -> None:
+        self.experiment, self.folder, self.spacing = experiment, Path(folder), spacing
+        self.tables = tomograms, motors = prepared(labels, spacing)
+        unsure = prepared(replace(labels, motors=labels.unsure), spacing)[1]
+        check_volumes(tomograms, self.folder, spacing)
+        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
+        self.tomo_ids = tuple(tomograms["tomo_id"])
+        self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
+
+    def __len__(self) -> int:
+        """Return the number of samples in an epoch; larger numbers belong to the epochs that follow."""
+        return len(self.epoch)
+
+    def __getitem__(self, k: int) -> dict[str, Any]:
+        """Return sample `k` as tensors: image `(c, *patch)` uint8 and target `(1, *grid)` float32.
+
+        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
+        """
+        if get_worker_info() is not None:
+            cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
+        return mixed(self._tensors, int(k), len(self), self.experiment)
+
+    def _tensors(self, k: int) -> dict[str, Any]:
+        """Sample `k` before any mixup."""
+        tomo_id, image, points, heatmap = self._parts(k)
+        tensors = {"image": torch.from_numpy(image), "target": torch.from_numpy(heatmap)[None]}
+        return tensors | {"tomo_id": tomo_id, "motors": len(points)}
+
+    def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+        """Tomogram, image, points and heatmap of sample `k`."""
+        raise NotImplementedError
