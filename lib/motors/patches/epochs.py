@@ -21,8 +21,10 @@ def points(motors: pd.DataFrame) -> dict[str, np.ndarray]:
     return {tomo_id: places[rows] for tomo_id, rows in motors.groupby("tomo_id").indices.items()}
 
 
-def label_digest(*tables: pd.DataFrame) -> str:
-    """Return a hash of the tables that `prepared` returned, whatever the order of their rows."""
+def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
+    """Return a hash of labels as training at a spacing sees them, whatever the order of their rows."""
+    unsure = prepared(replace(labels, motors=labels.unsure), spacing)[1]
+    tables = [*prepared(labels, spacing), *([unsure] if len(unsure) else [])]
     rows = [table.sort_values(list(table)).to_csv(index=False) for table in tables]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 

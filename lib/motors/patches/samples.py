@@ -26,7 +26,7 @@ class Samples(Dataset):
         self.tables = tomograms, motors = prepared(labels, spacing)
         unsure = prepared(replace(labels, motors=labels.unsure), spacing)[1]
         check_volumes(tomograms, self.folder, spacing)
-        self.label_digest = label_digest(tomograms, motors, *([unsure] if len(unsure) else []))  # for `training.train`
+        self.label_digest = label_digest(labels, spacing)  # for `training.train`
         self.tomo_ids = tuple(tomograms["tomo_id"])
         self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
 
