@@ -12,15 +12,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
-# Events have numbers and the last few are sent together: a front end sends only the newest of fast changes.
+# Events have numbers and the last few are sent together: a front end sends only the newest of fast changes, and on a
+# busy machine may drop that one, too; so they are sent once more.
 SCRIPT = """
 const root = this.closest('.NAME'), field = root.querySelector('.NAME-events input');
 const view = Math.random().toString(36).slice(2), keys = KEYS;
-let log = [], count = 0;
+let log = [], count = 0, again;
+const tell = () => {
+  field.value = JSON.stringify([view, log, Date.now()]);
+  field.dispatchEvent(new Event('input', {bubbles: true}));
+};
 const send = (...event) => {
   log = [...log, [++count, ...event]].slice(-50);
-  field.value = JSON.stringify([view, log]);
-  field.dispatchEvent(new Event('input', {bubbles: true}));
+  tell();
+  clearTimeout(again);
+  again = setTimeout(tell, 700);
 };
 const plane = node => node.tagName == 'IMG' && /motors-plane-(\\d)/.exec(node.className)?.[1];
 root.tabIndex = 0;
@@ -65,7 +71,7 @@ def listen(children: Iterable[Any], keys: Iterable[str], handle: Callable[..., o
     field = ipywidgets.Text(continuous_update=True, layout={"display": "none"}).add_class(f"{name}-events")
 
     def changed(change: dict[str, Any]) -> None:
-        view, log = json.loads(change["new"])
+        view, log, *_ = json.loads(change["new"])
         for number, *event in log:
             if number > seen.get(view, 0):
                 seen[view] = number
