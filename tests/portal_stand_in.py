@@ -20,12 +20,18 @@ import cryoet_data_portal
 import mrcfile
 import numpy as np
 import zarr
-from graphql import execute_sync, parse
+from graphql import GraphQLEnumType, execute_sync, get_named_type, parse
 
 SCHEMA = cryoet_data_portal.Client().schema  # the one by which the client has checked what it asks
-NUMBERS = {"depositionId": 1, "sizeX": 0, "sizeY": 0, "sizeZ": 0, "voxelSpacing": 0.0, "offsetX": 0, "offsetY": 0}
-CHOICES = ("fiducialAlignmentStatus", "reconstructionMethod", "processing")
+BLANK = {"String": "", "Boolean": False, "Int": 0, "Float": 0.0, "DateTime": "2024-01-02T03:04:05+00:00"}
 CHUNK = (32, 32, 32)
+
+
+def blank(kind: str) -> dict:
+    """Return a row of the schema in which nothing is said."""
+    types = {name: get_named_type(field.type) for name, field in SCHEMA.type_map[kind].fields.items()}
+    choices = {name: next(iter(each.values)) for name, each in types.items() if isinstance(each, GraphQLEnumType)}
+    return choices | {name: BLANK[each.name] for name, each in types.items() if each.name in BLANK}
 
 
 class Portal:
@@ -47,7 +53,7 @@ class Portal:
 
     def __init__(self, folder: Path, context: ssl.SSLContext | None = None) -> None:
         self.scheme = "https" if context else "http"
-        self.folder, self.runs, self.tomograms = folder, [], []
+        self.folder, self.runs, self.tomograms, self.annotations = folder, [], [], []
         self.faults: dict[str, list[str]] = defaultdict(list)
         self.asked: Counter[str] = Counter()
         self.delay, self.now, self.most = 0.0, 0, 0
@@ -81,12 +87,8 @@ class Portal:
         run = changes.pop("run", None) or self.add_run(name, changes.pop("dataset", 10139))
         number = len(self.tomograms) + 1
         sizes = dict(zip(("sizeZ", "sizeY", "sizeX"), voxels.shape, strict=True))
-        row = {**NUMBERS, **sizes, "offsetZ": 0, "id": number, "runId": run, "voxelSpacing": spacing, "name": name}
-        row |= {
-            choice: next(iter(SCHEMA.type_map["Tomogram"].fields[choice].type.of_type.values)) for choice in CHOICES
-        }
-        row |= dict.fromkeys(("isPortalStandard", "isAuthorSubmitted", "isVisualizationDefault", "ctfCorrected"), False)
-        row |= dict.fromkeys(("lastModifiedDate", "depositionDate", "releaseDate"), "2024-01-02T03:04:05+00:00")
+        row = blank("Tomogram") | sizes | {"id": number, "runId": run, "voxelSpacing": spacing, "name": name}
+        row["depositionId"] = 1
         row["reconstructionSoftware"] = "made up"
         store = self.url.replace("graphql", "files")
         if "zarr" in forms:
@@ -102,17 +104,43 @@ class Portal:
 
     def answer(self, query: str) -> dict:
         """Return what the catalogue answers to a GraphQL query."""
-        lists = {"runs": self._select("runs"), "tomograms": self._select("tomograms")}
+        kinds = ("runs", "tomograms", "annotations", "annotationShapes", "annotationFiles")
+        lists = {kind: self._select(kind) for kind in kinds}
         result = execute_sync(SCHEMA, parse(query), lists)
         errors = {"errors": [error.formatted for error in result.errors]} if result.errors else {}
         return {"data": result.data, **errors}
 
+    def annotate(self, run: int, points: list, *, spacing: int, deposition: int = 1, **changes) -> dict:
+        """Add an annotation of motors to a run, with points x, y, z of one voxel spacing, and return its row."""
+        number = len(self.annotations) + 1
+        path = self.folder / f"{number}.ndjson"
+        path.parent.mkdir(exist_ok=True)
+        lines = [{"type": "point", "location": dict(zip("xyz", point, strict=True))} for point in points]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        file = {"httpsPath": f"{self.url.replace('graphql', 'files')}/{path.name}", "fileSize": path.stat().st_size}
+        row = {"id": number, "runId": run, "objectId": "GO:0120100", "groundTruthStatus": True, "file": file}
+        self.annotations.append(row | {"depositionId": deposition, "spacing": spacing, "shape": "Point"} | changes)
+        return self.annotations[-1]
+
+    def rows(self, kind: str) -> list[dict]:
+        """Return the rows of a list: what the schema wants and nobody asks for is empty."""
+        listed = getattr(self, kind, None)
+        if kind == "annotationShapes":
+            listed = [{"id": 100 + a["id"], "annotationId": a["id"], "shapeType": a["shape"]} for a in self.annotations]
+        if kind == "annotationFiles":
+            about = [(a["id"], a["spacing"], a["file"]) for a in self.annotations]
+            listed = [
+                {"id": 200 + n, "annotationShapeId": 100 + n, "tomogramVoxelSpacingId": at, "format": "ndjson", **file}
+                for n, at, file in about
+            ]
+        return [blank(kind[0].upper() + kind[1:-1]) | row for row in listed] if kind.startswith("anno") else listed
+
     def _select(self, kind: str):
-        """Return what resolves a list: rows in which every condition of the form {field: {_eq: value}} holds."""
+        """Return what resolves a list: rows in which every condition of the form {field: {_eq or _in: value}} holds."""
 
         def resolve(_info, where=None, **_):
-            conditions = {name: test["_eq"] for name, test in (where or {}).items()}
-            return [row for row in getattr(self, kind) if all(row[name] == want for name, want in conditions.items())]
+            tests = {name: test.get("_in", [test.get("_eq")]) for name, test in (where or {}).items()}
+            return [row for row in self.rows(kind) if all(row[name] in want for name, want in tests.items())]
 
         return resolve
 

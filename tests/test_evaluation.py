@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import average_precision_score
 
-from motors.evaluation import curves as evaluation_curves, metrics
+from motors import cli
+from motors.evaluation import benchmark, curves as evaluation_curves, metrics
 from motors.evaluation.curves import (
     average_precision,
     choose_quantile,
@@ -415,3 +417,65 @@ def test_draws_without_a_score_are_left_out():
     assert metrics.bootstrap(solution, answers({"a": HERE, "b": None})) == (1, 1)
     with pytest.raises(ValueError, match="F2 is 0/0"):
         metrics.bootstrap(solution[1:], answers({"b": None}))
+
+
+# benchmarks of others
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A benchmark as copick exports it: a run with two motors in ångström, one with one in voxels, one without."""
+    for name, text in {
+        "Croissant/metadata.json": "{}",
+        "Croissant/runs.csv": "name,portal_run_id,split\n007,1,test\nb,2,test\nc,3,test\nd,4,train\n",
+        "Croissant/picks.csv": "run,user_id,session_id,object_name,voxel_size,url,sha256\n"
+        "007,curator,0,motor,,ExperimentRuns/007/Picks/curator_0_motor.json,\n"
+        "b,curator,0,motor,20.0,ExperimentRuns/b/points.ndjson,\n"
+        "d,curator,0,motor,,https://example.org/d.json,\n",
+        "ExperimentRuns/007/Picks/curator_0_motor.json": json.dumps(
+            {"points": [{"location": {"x": 1300.0, "y": 2600.0, "z": 650.0}}, {"location": {"x": 0, "y": 0, "z": 0}}]}
+        ),
+        "ExperimentRuns/b/points.ndjson": '{"type": "point", "location": {"x": 100, "y": 50, "z": 30}}\n',
+        "found/tomograms.csv": "tomo_id,fault\n007,\nb,\nc,\nelse,\n",
+        "found/detections.csv": "tomo_id,z,y,x,score,spacing\n007,50,200,100,0.5,13\n007,1,1,1,0.4,13\n"
+        "b,60,100,49,0.9,10\nelse,1,1,1,0.9,10\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_what_was_found_is_scored_on_the_split_of_a_benchmark(project, capsys):
+    """A hit at 0 Å; one 1510 Å off in x, twice as fine as it was annotated; and none where there is none: F2 is 5/9."""
+    manifest = project / "Croissant" / "metadata.json"
+    solution = benchmark.truth(manifest, split="test", object_name="motor")
+    assert solution.query("tomo_id == '007'")[["z", "y", "x"]].to_numpy().tolist() == [[650, 2600, 1300], [0, 0, 0]]
+    assert solution.set_index("tomo_id").loc["b", ["z", "y", "x"]].tolist() == [600, 1000, 2000]
+    answer = benchmark.found(project / "found", angstrom=True)
+    assert answer.set_index("tomo_id").loc["007", ["z", "y", "x"]].tolist() == [650, 2600, 1300]
+    assert cli.main(["score", str(project / "found"), str(manifest), "--split", "test"]) == 0
+    assert capsys.readouterr().out.startswith("F2 0.556")
+    assert cli.main(["score", str(project / "found" / "detections.csv"), str(manifest), "--split", "test"]) == 2
+    assert "motors detect --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"split": "val"}, "no split 'val': choose of test, train"),
+        ({"split": "test", "object_name": "ribosome"}, "no object 'ribosome': choose of motor"),
+        ({"split": "train"}, "https://example.org/d.json of picks.csv is not on this disk"),
+    ],
+)
+def test_a_benchmark_that_lacks_something_is_refused(project, given, sentence):
+    """With what there is."""
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(sentence)):
+        benchmark.truth(project / "Croissant" / "metadata.json", **given)
+
+
+def test_what_was_found_is_scored_in_voxels_beside_a_solution(project, capsys):
+    """A folder instead of a submission; other tomograms in it do not matter."""
+    text = "tomo_id,z,y,x,spacing,has_motor\n007,50,200,100,13,1\nc,-1,-1,-1,13,0\n"
+    (project / "solution.csv").write_text(text)
+    assert cli.main(["score", str(project / "found"), str(project / "solution.csv")]) == 0
+    assert capsys.readouterr().out.startswith("F2 1.000")

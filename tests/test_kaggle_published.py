@@ -2,10 +2,14 @@
 
 import io
 import json
+import shutil
 from collections import OrderedDict, namedtuple
 from dataclasses import replace
 
+import deterministic_weights
 import kaggle_stand_in
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import toys
@@ -19,6 +23,8 @@ from motors.kaggle.client import KaggleError
 from motors.kaggle.published import DATASET, MEMBERS, choose, fetch
 from motors.networks import checkpoints, key_mapping
 from motors.networks.factory import build
+from motors.volumes.mrc import write_mrc
+from motors.volumes.slices import write_slices
 from motors.workspace import paths
 
 NAMES = {  # inconsistent, as his are
@@ -93,6 +99,52 @@ def test_one_command_makes_his_ensemble(home, server, capsys):
     assert main(["download", "published"]) == 0
     assert server.calls["DownloadDataset"] == asked
     assert capsys.readouterr().err.count("there already") == 5
+
+
+def full_size(name: str) -> bytes:
+    """A checkpoint in his layout with all tensors of one of his networks, made up: the raw weights are all zero."""
+    manifest = json.loads((toys.REPOSITORY / f"tests/reference/models/{name}.manifest.json").read_text())
+    weights = OrderedDict((f"model.{key}", each) for key, each in deterministic_weights.weights(manifest).items())
+    raw = OrderedDict((key, torch.zeros((), dtype=each.dtype).expand(each.shape)) for key, each in weights.items())
+    file = io.BytesIO()
+    torch.save({"epoch": 1, "global_step": 1, "state_dict": raw, "ema_state_dict": {0.99: weights}}, file)
+    return file.getvalue()
+
+
+@pytest.mark.slow  # ten minutes on one core: five networks of full size, nine passes over three small tomograms
+def test_his_networks_detect_and_submit_without_any_training(tmp_path, monkeypatch, capsys):
+    """From his dataset to a decision about a file, and to a submission of all nine lists, in an empty workspace."""
+    monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
+    monkeypatch.delenv("MOTORS_WEIGHTS", raising=False)
+    root = toys.workspace(tmp_path / "clone")
+    shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks", dirs_exist_ok=True)
+    monkeypatch.chdir(root)
+    models = dict(
+        zip((31, 28, 16, 27, 19), "resnext50 densenet121 x3dm maxvit_tiny coat_lite_medium".split(), strict=True)
+    )
+    with kaggle_stand_in.serving() as server:
+        kaggle_stand_in.connect(server, tmp_path / "user", monkeypatch)
+        server.datasets[DATASET] = [{NAMES[number]: full_size(name) for number, name in models.items()}]
+        assert main(["download", "published"]) == 0
+    shape = (33, 60, 90)
+    voxels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    write_mrc(tmp_path / "cell.mrc", voxels, 13.1)
+    assert main(["detect", str(tmp_path / "cell.mrc"), "--json", "--out", "found"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["tomograms"][0]["fault"], said["threshold"], said["notes"]) == ("", 0.5, [])
+    run = paths.find(root).run("90_submit", "full")
+    competition = root / "kaggle_datasets" / run.competition_slug
+    for name in ("tomo_a", "tomo_b"):
+        write_slices(competition / "test" / name, voxels)
+    rows = "tomo_a,0,0,0\ntomo_b,0,0,0\n"
+    (competition / "sample_submission.csv").write_text(f"tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\n{rows}")
+    answer = toys.command(root, "run", "notebooks/90_submit.ipynb", "-p", "PROFILE", "full")
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert pd.read_csv(run.folder / "submission.csv").tomo_id.tolist() == ["tomo_a", "tomo_b"]
+    passes = pd.read_csv(run.folder / "passes.csv")
+    assert len(passes) == 9 and passes.run.nunique() == 5 and passes.state.str.startswith("used").all()
+    executed = (run.folder / "90_submit.ipynb").read_text(encoding="utf-8")
+    assert "fused by distance, the 55% least confident are answered with no motor" in executed
 
 
 def test_the_settings_are_those_of_the_original():

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 import starfile
 
-from motors.labels.picked import read_picked
+from motors.labels.external import read_picked
 from motors.labels.table import Labels
 from motors.picks import formats
-from motors.review.corrections import apply
-from motors.review.picked import corrections_of
+from motors.review.corrections import apply, corrections_of
 from motors.tables import TOMOGRAMS
 
 SIZES, SPACING = (41, 64, 97), 13.17  # three different sides, odd and even, a spacing that is not round

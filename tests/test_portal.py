@@ -15,7 +15,8 @@ import pytest
 import torch
 from portal_stand_in import Portal, write_zarr
 
-from motors.portal import catalogue, collection, conversion, transfer
+from motors.labels.external import read_points
+from motors.portal import annotations, catalogue, collection, conversion, transfer
 from motors.portal.transfer import Patience
 from motors.volumes import formats, slices
 
@@ -36,7 +37,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def site(server):
     """The stand-in, with nothing in it."""
-    for content in (server.runs, server.tomograms, server.faults, server.asked):
+    for content in (server.runs, server.tomograms, server.annotations, server.faults, server.asked):
         content.clear()
     shutil.rmtree(server.folder, ignore_errors=True)
     server.delay = 0.0
@@ -526,3 +527,42 @@ def test_an_image_on_this_disk_goes_the_same_way(tmp_path):
     with pytest.raises(ValueError, match=r"0/1/0/2 of .+image.zarr is damaged"):
         transfer.flatten(array, tmp_path / "other.npy")
     assert not (tmp_path / "other.npy").exists()
+
+
+# labels
+
+
+def test_ground_truth_of_the_portal_becomes_labels(site, tmp_path):
+    """Of motors alone, by annotator; x, y, z in voxels as they came become z, y, x of what is stored."""
+    run = site.add("run-1", noise(), 8.0, tomogramVoxelSpacingId=5)["runId"]
+    site.annotate(run, [(21.5, 11.5, 5.5), (41.5, 31.5, 25.5)], spacing=5, deposition=10332)
+    site.annotate(run, [(21.5, 11.5, 5.5)], spacing=5, deposition=10332, shape="OrientedPoint")
+    site.annotate(run, [(1.0, 2.0, 3.0)], spacing=5, deposition=7)
+    site.annotate(run, [(9.0, 9.0, 9.0)], spacing=6, deposition=7)  # in a tomogram that is not taken
+    for changes in ({"objectId": "GO:0005840"}, {"groundTruthStatus": False}, {"shape": "SegmentationMask"}):
+        site.annotate(run, [(9.0, 9.0, 9.0)], spacing=5, deposition=7, **changes)
+    other = site.add("run-2", noise(), 8.0, tomogramVoxelSpacingId=8)["runId"]
+    site.annotate(other, [(9.0, 9.0, 9.0)], spacing=5, deposition=7)
+    site.annotate(site.add_run("run-3"), [(9.0, 9.0, 9.0)], spacing=5, deposition=7)
+    report = annotations.download(tmp_path / "labels", url=site.url, patience=PATIENT)
+    assert report.status.tolist() == ["stored", "stored", "left out", "left out"]
+    assert report.annotator.tolist() == ["10332", "7", "7", "7"]
+    assert "another spacing" in report.remarks[2] and "no tomogram" in report.remarks[3]
+    collect(site, tmp_path / "store", "run-1")
+    stored = collection.table(tmp_path / "store")
+    assert read_points(tmp_path / "labels" / "10332", stored).of("run-1").tolist() == [
+        [2.5, 5.5, 10.5],
+        [12.5, 15.5, 20.5],
+    ]
+    assert read_points(tmp_path / "labels" / "7", stored).of("run-1").tolist() == [[1.25, 0.75, 0.25]]
+
+
+def test_labels_of_the_portal_are_asked_for_again_and_what_is_not_there_is_said(site, tmp_path):
+    """A server that breaks off; no such object; a name that is not annotated."""
+    run = site.add("run-1", noise(), 8.0, tomogramVoxelSpacingId=5)["runId"]
+    site.annotate(run, [(1.0, 2.0, 3.0)], spacing=5)
+    site.faults[".ndjson"] = ["cut", "500"]
+    assert annotations.download(tmp_path, url=site.url, patience=PATIENT).status.tolist() == ["stored"]
+    for wanted in ({"object_id": "GO:1"}, {"names": ["run-9"]}):
+        with pytest.raises(FileNotFoundError, match="no ground truth of GO:"):
+            annotations.download(tmp_path, url=site.url, patience=PATIENT, **wanted)

@@ -73,9 +73,9 @@ class Detections:
     def said(self) -> str:
         """What a decision is worth, in a sentence."""
         if self.precision is None or self.recall is None:
-            return f"a motor scores {self.threshold:g} or more, which nobody has calibrated for these networks"
+            return f"a motor scores {self.threshold:.3g} or more, which nobody has calibrated for these networks"
         right = f"{self.precision:.0%} of such detections were right, and {self.recall:.0%} of the motors were found"
-        return f"a motor scores {self.threshold:g} or more; out-of-fold {right}"
+        return f"a motor scores {self.threshold:.3g} or more; out-of-fold {right}"
 
 
 def detect(
@@ -162,7 +162,7 @@ def _claim(out: Path, settings: dict[str, Any], force: bool) -> None:
     there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
     if differing and out.is_dir() and any(out.iterdir()) and not force:
-        what = f"of a call with another {differing[0]}" if there else "other files"
+        what = f"the result of a call with another {differing[0]}" if there else "other files"
         raise FileExistsError(f"{out} holds {what}: give a new folder, or write over it with force (--force)")
     write_json(path, settings)
 
@@ -210,7 +210,7 @@ def _predicted(
                 settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
             tables.append(detect_all(network, experiment, left, work, **settings, **options))
             lost = read_table(work / "faults.csv").set_index("tomo_id")["reason"]
-            faults |= {name: f"{name} {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}
+            faults |= {name: f"{name}: {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}
             left = {name: path for name, path in left.items() if name not in faults}
     return join(tables), faults, [str(each.message) for each in said if issubclass(each.category, UserWarning)]
 

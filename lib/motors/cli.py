@@ -174,17 +174,29 @@ def simulate(
 
 @app.command()
 def score(
-    submission: Annotated[str, Argument(help="tomo_id and a position in voxels, or -1 -1 -1, for each tomogram")],
-    solution: Annotated[str, Argument(help="tomo_id, z, y, x, spacing, has_motor: the truth")],
+    submission: Annotated[str, Argument(help="folder of `motors detect --out`, or a CSV: tomo_id and z, y, x or -1")],
+    solution: Annotated[str, Argument(help="tomo_id, z, y, x, spacing, has_motor; or metadata.json of a benchmark")],
+    split: Annotated[str, Option(help="of the benchmark, such as test; by default all of it")] = "",
+    object_name: Annotated[str, Option("--object", help="of the benchmark: what its motors are called")] = "",
 ) -> None:
     """Score a submission as the competition does.
 
     F2, and where the middle 95 % of it lie when tomograms are drawn again.
     """
-    from motors.evaluation import metrics
+    from pathlib import Path
+
+    from motors.evaluation import benchmark, metrics
     from motors.tables import read_table
 
-    truth, answer = read_table(solution), read_table(submission)
+    others = Path(solution).suffix == ".json"
+    truth = benchmark.truth(solution, split=split, object_name=object_name) if others else read_table(solution)
+    if Path(submission).is_dir():
+        answer = benchmark.found(submission, angstrom=others)
+        answer = answer[answer["tomo_id"].isin(truth["tomo_id"])]
+    elif others:
+        raise ValueError(f"{submission} is no folder: a benchmark is compared with what motors detect --out wrote")
+    else:
+        answer = read_table(submission)
     value, (low, high) = metrics.f2(truth, answer), metrics.bootstrap(truth, answer)
     typer.echo(f"F2 {value:.3f}, 95 % interval {low:.3f} to {high:.3f}, {truth['tomo_id'].nunique()} tomograms")
 

@@ -170,7 +170,8 @@ def check_device(name: str) -> str:
                     f"it is a {torch.cuda.get_device_name(device)} of compute capability {found[0]}.{found[1]}"
                 )
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        reason = "PyTorch knows no such device" if reason.startswith("Expected one of") else reason
         raise ValueError(f"{name} cannot compute ({reason}): choose cpu, or a GPU of capability 7.0 or more") from error
     return name
 

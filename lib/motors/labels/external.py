@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from unicodedata import normalize
 
@@ -14,6 +15,7 @@ import pandas as pd
 from motors.geometry import Shape
 from motors.labels.formats import ARRAY_SHAPE, read_competition, read_wide
 from motors.labels.table import Labels
+from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
 from motors.workspace.files import visible
 
@@ -142,6 +144,27 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
                 ) from error
         found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
     return _from_native(found, tomograms, folder.name)
+
+
+def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFrame) -> Labels:
+    """Return the picks in files as labels: each pick is a motor.
+
+    Parameters
+    ----------
+    paths : a file, or several, of the formats of `motors.picks.formats`
+    tomograms : tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick is
+        labelled as one without a motor
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing or damaged, or a pick is twice, outside its tomogram, or in another one.
+    """
+    need(tomograms, TOMOGRAMS, "the table of tomograms")
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    found = [formats.read(path, tomograms)[MOTORS] for path in paths]
+    motors = pd.concat([pd.DataFrame(columns=MOTORS), *found], ignore_index=True).astype(dict.fromkeys(POINT, float))
+    return Labels(tomograms[TOMOGRAMS].reset_index(drop=True), motors).validate("picks")
 
 
 def gather(folder: str | Path) -> dict[str, Labels]:

@@ -81,10 +81,10 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
     ConnectionError, ValueError
         If the portal does not answer, or does not understand.
     """
-    runs = client.patience(_find, client, Run, Run.name == name)
+    runs = client.patience(find, client, Run, Run.name == name)
     if not runs:
         raise FileNotFoundError(f"the portal has no run called {name}: check the name in the label table")
-    tomograms = client.patience(_find, client, Tomogram, Tomogram.run_id == runs[0].id)
+    tomograms = client.patience(find, client, Tomogram, Tomogram.run_id == runs[0].id)
     if not tomograms:
         raise FileNotFoundError(f"run {name} has no tomogram on the portal: leave its labels out")
     first, dataset = tomograms[0], runs[0].dataset_id
@@ -164,10 +164,16 @@ def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tomo_id", "target_spacing", *stored, "raw_bytes", "stored_bytes"])
 
 
-def _find(client: PatientClient, kind: type, question: Any) -> list[Any]:
-    """Return what the catalogue has, in the order of its numbers."""
+def find(client: PatientClient, kind: type, *questions: Any) -> list[Any]:
+    """Return what of a kind all `questions` are true of in the catalogue, in the order of its numbers.
+
+    Raises
+    ------
+    ConnectionError, ValueError
+        If the portal does not answer, or does not understand.
+    """
     try:
-        return sorted(kind.find(client, [question]), key=lambda found: found.id)
+        return sorted(kind.find(client, questions), key=lambda found: found.id)
     except TransportQueryError as error:
         raise ValueError(f"{client.url} does not understand ({error}): update cryoet-data-portal") from error
     except TransportError as error:

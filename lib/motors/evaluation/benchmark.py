@@ -1,0 +1,86 @@
+"""What `motors detect` found beside the truth of others: a benchmark that is described by a Croissant manifest.
+
+The layout is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv` beside it, in
+a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; it could not be seen.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from motors.matching import best
+from motors.tables import MOTORS, NO_MOTOR, POINT, SOLUTION, need, read_table
+
+
+def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
+    """Return the solution of a benchmark, in ångström, so that its spacing is 1: see `labels.table.solution`.
+
+    Parameters
+    ----------
+    manifest : `metadata.json` in the folder `Croissant` of a project that is on this disk
+    split : such as test; by default all runs
+    object_name : of the picks that are motors; may be left out where there is one only
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing or damaged, or there is no such split or object.
+    """
+    folder = Path(manifest).parent
+    runs = read_table(folder / "runs.csv", ["name"])
+    picks = read_table(folder / "picks.csv", ["run", "object_name", "url"])
+    if split:
+        need(runs, ["split"], "runs.csv")
+        runs = runs[_chosen(runs["split"], split, "split")]
+    names = picks["object_name"].unique()
+    object_name = object_name or (names[0] if len(names) == 1 else "")
+    picks = picks[_chosen(picks["object_name"], object_name, "object") & picks["run"].isin(runs["name"])]
+    rows = [[row["run"], *point] for row in picks.to_dict("records") for point in _points(folder.parent, row)]
+    motors = pd.DataFrame(rows, columns=MOTORS).drop_duplicates()
+    table = runs[["name"]].rename(columns={"name": "tomo_id"}).merge(motors, on="tomo_id", how="left")
+    return table.assign(has_motor=table["z"].notna(), spacing=1.0).fillna(dict.fromkeys(POINT, NO_MOTOR))[SOLUTION]
+
+
+def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
+    """Return what `motors detect --out` wrote as an answer: the best detection of each tomogram, or -1 -1 -1.
+
+    Parameters
+    ----------
+    folder : with tomograms.csv and detections.csv; a tomogram that failed counts as one without a motor
+    angstrom : True gives ångström, False voxels
+    """
+    tomograms = read_table(Path(folder) / "tomograms.csv", ["tomo_id"])
+    table = read_table(Path(folder) / "detections.csv", [*MOTORS, "score", "spacing"])
+    places = table[POINT].mul(table["spacing"] if angstrom else 1.0, axis=0)
+    first = best(table.assign(**places))[MOTORS]
+    return tomograms[["tomo_id"]].merge(first, on="tomo_id", how="left").fillna(NO_MOTOR)
+
+
+def _chosen(values: pd.Series, wanted: str, what: str) -> pd.Series:
+    """Return which values are the one that is wanted; there has to be one."""
+    if not (values == wanted).any():
+        there = ", ".join(sorted(set(values.dropna().astype(str)))) or "none"
+        raise ValueError(f"the benchmark has no {what} {wanted!r}: choose of {there}")
+    return values == wanted
+
+
+def _points(project: Path, row: dict) -> list[list[float]]:
+    """Return the z, y, x in a file of picks, in ångström: copick's JSON, or the portal's ndjson that counts voxels."""
+    path = project / str(row["url"]).removeprefix("file://")
+    if not path.is_file():
+        raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
+    text = path.read_text(encoding="utf-8")
+    try:
+        lines = path.suffix == ".ndjson"
+        points = (
+            [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)["points"]
+        )
+        scale = float(row["voxel_size"]) if lines else 1.0
+        return [[float(point["location"][axis]) * scale for axis in POINT] for point in points]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name} holds no picks, or picks.csv no voxel_size ({error!r}): download it again"
+        ) from error

@@ -1,0 +1,109 @@
+"""The portal's own labels: point annotations of an object, one folder for each deposition, which is one annotator."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from cryoet_data_portal import Annotation, AnnotationFile, AnnotationShape, Run
+
+from motors.portal.catalogue import PatientClient, connect, find, look_up
+from motors.portal.transfer import Patience, fetch
+from motors.workspace.files import write_text
+from motors.workspace.progress import progress
+
+MOTOR = "GO:0120100"  # bacterial-type flagellum motor
+SHAPES = ("Point", "OrientedPoint")
+REPORT = ["tomo_id", "annotator", "status", "remarks"]
+
+
+def download(
+    folder: str | Path,
+    *,
+    names: Iterable[str] | None = None,
+    object_id: str = MOTOR,
+    url: str | None = None,
+    workers: int = 8,
+    patience: Patience | None = None,
+) -> pd.DataFrame:
+    """Fetch all point annotations of an object that are ground truth, and return what became of each.
+
+    Points count voxels of the tomogram that they were made in. Those of another spacing than the tomogram that is taken
+    of a run (see `catalogue.look_up`) are left out. What is there already is not fetched again.
+
+    Parameters
+    ----------
+    folder : gets `<deposition>/<run>.ndjson`, as `labels.external.read_points` reads a deposition's folder
+    names : of runs; by default all
+    object_id : in the Gene Ontology, or another one that the portal uses
+    url : of the portal's catalogue, by default the real one
+    workers : runs that are asked for side by side
+    patience : with the servers
+
+    Returns
+    -------
+    tomo_id; annotator, the name of a folder; status ("stored" or "left out"); remarks, why
+
+    Raises
+    ------
+    FileNotFoundError
+        If the portal has no such annotation.
+    ConnectionError, ValueError
+        If the portal does not answer, or does not understand.
+    """
+    client = connect(url, patience or Patience())
+    files = _files(client, object_id, None if names is None else set(names))
+    if not files:
+        raise FileNotFoundError(f"the portal has no ground truth of {object_id} as points: check the object's number")
+
+    def one(key: tuple[str, str]) -> list[str]:
+        name, annotator = key
+        try:
+            taken = look_up(client, name).attributes["tomogram_voxel_spacing_id"]
+            mine = [file for file in files[key] if file.tomogram_voxel_spacing_id == taken]
+            if not mine:
+                raise FileNotFoundError("annotated in a tomogram of another spacing than the one that is taken")
+            parts = [_text(client, file, Path(folder) / annotator) for file in mine]
+        except FileNotFoundError as error:
+            return [name, annotator, "left out", str(error)]
+        write_text(Path(folder) / annotator / f"{name}.ndjson", "".join(parts))
+        return [name, annotator, "stored", ""]
+
+    with ThreadPoolExecutor(workers) as pool:
+        rows = list(progress(pool.map(one, sorted(files)), total=len(files), title="annotations"))
+    return pd.DataFrame(rows, columns=REPORT)
+
+
+def _files(
+    client: PatientClient, object_id: str, names: set[str] | None
+) -> dict[tuple[str, str], list[AnnotationFile]]:
+    """Return the files of points by run and deposition: four questions, however many there are."""
+
+    def ask(kind: type, *questions: object) -> dict[int, object]:
+        return {each.id: each for each in client.patience(find, client, kind, *questions)}
+
+    truth = ask(Annotation, Annotation.object_id == object_id, Annotation.ground_truth_status == True)  # noqa: E712
+    shapes = ask(
+        AnnotationShape, AnnotationShape.annotation_id._in(list(truth)), AnnotationShape.shape_type._in(SHAPES)
+    )
+    files = ask(AnnotationFile, AnnotationFile.annotation_shape_id._in(list(shapes)), AnnotationFile.format == "ndjson")
+    runs = ask(Run, Run.id._in(sorted({each.run_id for each in truth.values()})))
+    found = defaultdict(list)
+    for file in files.values():
+        annotation = truth[shapes[file.annotation_shape_id].annotation_id]
+        name = runs[annotation.run_id].name
+        if names is None or name in names:
+            found[name, str(annotation.deposition_id)].append(file)
+    return found
+
+
+def _text(client: PatientClient, file: AnnotationFile, folder: Path) -> str:
+    """Return the lines of one file, the last one ended."""
+    size = None if file.file_size is None else int(file.file_size)
+    path = client.patience(
+        lambda: fetch(file.https_path, folder / f".{file.id}", timeout=client.patience.timeout, size=size)
+    )
+    return path.read_text(encoding="utf-8").rstrip("\n") + "\n"
