@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,7 @@ from motors import FORMER
 from motors.former import NAMES, RENAMED, names_of, package
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+README = REPOSITORY / "README.md"
 MEBIBYTE = 2**20
 MOST_LINES = 20_500
 PLACE = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|mnt|media|tmp|var|opt|srv)/[\w.-]+|[A-Z]:\\\\Users")
@@ -202,6 +204,33 @@ def test_a_notebook_is_short_and_says_what_it_does(path):
     assert path.stat().st_size <= MEBIBYTE
     assert max(len(cell["source"].splitlines()) for cell in cells(path, "code")) <= 25
     assert len(cells(path, "markdown")) >= 0.5 * len(cells(path, "code"))
+
+
+def test_half_of_all_code_cells_have_at_most_six_lines():
+    """Say, do, look, check."""
+    lengths = [len(cell["source"].splitlines()) for path in NOTEBOOKS for cell in cells(path, "code")]
+    assert statistics.median(lengths) <= 6
+
+
+@each_notebook
+def test_a_notebook_ends_with_what_was_learnt_and_leads_on(path):
+    """Figures computed above it; links to the notebooks before and after, and to a module."""
+    prose = "\n".join(cell["source"] for cell in cells(path, "markdown"))
+    assert "## What we learnt" in prose
+    assert re.search(r"(Next|Back to): *\[", prose.replace("\n", " ")) and "](../lib/motors/" in prose
+
+
+def test_links_lead_somewhere():
+    """From notebooks and pages to files here, and to headings of the README."""
+    pages = {path: path.read_text(encoding="utf-8") for path in tracked() if path.suffix == ".md"}
+    pages |= {path: "\n".join(cell["source"] for cell in cells(path, "markdown")) for path in NOTEBOOKS}
+    headings = [line.lstrip("# ").lower() for line in pages[README].splitlines()]
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    for path, text in pages.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            file, _, anchor = link.partition("#")
+            assert ":" in file or (path.parent / file).exists(), f"{path.name} links to {link}"
+            assert file or path != README or anchor in anchors, f"{path.name} links to {link}"
 
 
 @each_notebook
