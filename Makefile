@@ -12,7 +12,7 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 BIN := $(VENV)/bin
 RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
 PYTEST := $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadscope
-HOW := $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor $(EXECUTOR))
+HOW := $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SHARDS),--shards $(SHARDS))
 REPRODUCE := $(BIN)/motors reproduce $(HOW)
 
 .PHONY: help demo smoke rehearsal review reproduce cv sweep data check test style lab bench format readme
@@ -23,7 +23,7 @@ help:
 	@echo "make check        style, and the tests that start no kernel and no other program: before every commit"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full, or EXPERIMENT=EXP09 FOLD=1 SET=\"steps=200\" alone;"
-	@echo "                  DRY=1 says what would run and what it takes, CORES=1 uses fewer, EXECUTOR=slurm a cluster"
+	@echo "                  DRY=1 says what would run and what it takes, CORES=1 uses fewer, EXECUTOR=slurm a cluster, SHARDS=30"
 	@echo "make cv           train FOLDS=4 folds of all networks, or of NETWORKS=\"resnext50 EXP09\", and judge them together"
 	@echo "make sweep        a grid of settings, NAME=sigma; the grids are in notebooks/experiments.yaml"
 	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
@@ -85,7 +85,8 @@ rehearsal: $(VENV)/installed
 	@$(BIN)/python tests/rehearsal.py --tomograms $(or $(TOMOGRAMS),900)
 
 bench: $(VENV)/installed
-	@for file in tests/benchmarks/*.py; do echo "$$file" && $(BIN)/python "$$file" || exit 1; done
+	@for file in $(filter-out %/measured.py,$(wildcard tests/benchmarks/*.py)) tests/benchmarks/measured.py; do \
+	  echo "$$file" && $(BIN)/python "$$file" || exit 1; done
 
 readme: $(VENV)/installed
 	@$(BIN)/python tests/house.py --write

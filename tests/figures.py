@@ -11,6 +11,9 @@ from pathlib import Path
 import pandas as pd
 from house import REPOSITORY, replaced
 
+sys.path.insert(0, str(REPOSITORY / "tests" / "benchmarks"))
+import measured
+
 
 def read(path: Path) -> dict:
     """What a JSON file says; of none, nothing."""
@@ -89,4 +92,6 @@ if __name__ == "__main__":
     text, page = block(asked.outputs, asked.profile), REPOSITORY / "README.md"
     if asked.write:
         page.write_text(replaced(page.read_text("utf-8"), "figures", text), encoding="utf-8")
+        if list(measured.OUTPUTS.glob("*.json")):  # after `make bench`
+            page.write_text(replaced(page.read_text("utf-8"), "benchmarks", measured.table()), encoding="utf-8")
     print(text)

@@ -103,6 +103,7 @@ def reproduce(
     sweep: Annotated[str, Option(help="a grid of experiments.yaml, such as sigma")] = "",
     cores: Annotated[int | None, Option(help="processor cores to use, or jobs on a cluster; by default all")] = None,
     executor: Annotated[str, Option(help="where jobs run: slurm; by default here")] = "",
+    shards: Annotated[int, Option(help="jobs that share the tomograms of 90_submit, 20 to 50 each")] = 0,
     dry_run: Annotated[
         bool, Option("--dry-run", help="only say what would run, and what it is expected to take")
     ] = False,
@@ -116,7 +117,7 @@ def reproduce(
 
     any_asked = experiment or fold or settings or folds or networks or sweep
     asked = Asked(experiment, fold, settings, folds, networks, sweep) if any_asked else None
-    options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor}
+    options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor, "shards": shards}
     code = pipeline.reproduce(profile, seed, say=say, **options)
     if code == DONE and not (dry_run or asked):
         report(f"{profile}-seed{seed}" if seed else profile)

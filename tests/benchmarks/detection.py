@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
+import os
+import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from measured import save
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,11 +32,11 @@ from motors.detection.tiling import plan
 from motors.experiments import catalogue
 from motors.networks.factory import build
 from motors.networks.neck import Branch
-from motors.workspace.files import write_json
-from motors.workspace.paths import find
-from motors.workspace.provenance import commit, versions
+from motors.workspace.progress import progress
 
 HIDDEN = (327, 1146, 859)  # voxels of 16 ångström: 400 x 1400 x 1050 of 13.1
+REFERENCE = 0.02  # share of the time that slow reference kernels of oneDNN may take, or the figures are of no use
+T4 = 65e12 * 0.25  # multiplications and additions per second of a T4 in half precision, a quarter of its peak: a guess
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -71,6 +73,23 @@ def peak() -> float:
     return 2 * 2048**3 / min(seconds(lambda: matrix @ matrix) for _ in range(5))
 
 
+def reference_share(network: Callable, example: torch.Tensor) -> float:
+    """The share of oneDNN's time that its reference kernels took, by what it says of each primitive it executes."""
+    with tempfile.TemporaryFile("w+") as said, torch.inference_mode():
+        output = os.dup(1)
+        os.dup2(said.fileno(), 1)  # oneDNN writes there
+        try:
+            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+                network(example)
+        finally:
+            os.dup2(output, 1)
+            os.close(output)
+        said.seek(0)
+        lines = re.findall(r"^onednn_verbose,.*?exec,\w+,\w+,([^,]*),.*,([\d.]+)$", said.read(), re.MULTILINE)
+    times = [(kernel.startswith("ref"), float(took)) for kernel, took in lines]
+    return sum(took for slow, took in times if slow) / max(sum(took for _, took in times), 1e-9)
+
+
 def monai(network, experiment, voxels: np.ndarray) -> None:
     """The same network in MONAI's engine."""
     from monai.inferers import sliding_window_inference
@@ -97,6 +116,12 @@ def measure(name: str, scale: float, rounds: int, backend: str) -> dict:
     else:
         example = torch.zeros((tiles.batch, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
         quick = backends.make(backend, network, example)
+    one = torch.zeros((1, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
+    slow = reference_share(quick, one.expand(tiles.batch, *one.shape[1:])) if DEVICE.type == "cpu" else 0.0
+    if slow > REFERENCE:
+        raise SystemExit(
+            f"{slow:.0%} of the time of {name} by {backend} went to reference kernels: use another backend"
+        )
     found: dict[str, np.ndarray] = {}
 
     def original() -> None:
@@ -110,17 +135,16 @@ def measure(name: str, scale: float, rounds: int, backend: str) -> dict:
     if not experiment.is_2d:
         ways["monai"] = lambda: monai(network, experiment, voxels)
     times = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, work in ways.items():
-            times[way].append(seconds(work))
+    for way in progress(list(ways) * rounds, title=name):
+        times[way].append(seconds(ways[way]))
     median = {way: statistics.median(each) for way, each in times.items()}
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        one = torch.zeros((1, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
         seconds_of_one = seconds(lambda: network(one))
     apart = np.abs(1 / (1 + np.exp(-found["ours"])) - 1 / (1 + np.exp(-found["original"])))
     return {
         "network": name, "shape": shape, "patch": experiment.patch, "tile": tiles.tile, "backend": backend,
         "windows": len(plan(shape, experiment, original=True).starts), "tiles": len(tiles.starts), "waste": tiles.waste,
+        "share of reference kernels": slow,
         "seconds": median, "runs": times, "ratio": median["original"] / median["ours"],
         "gigaflop per tile": counter.get_total_flops() / 1e9, "seconds of one tile, eager": seconds_of_one,
         "difference of probabilities, median and largest": [float(np.median(apart)), float(apart.max())],
@@ -135,21 +159,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--backend", default="rewritten")
     options = parser.parse_args()
-    root = find(Path(__file__).parent).root
-    about = {**commit(root), "versions": versions(), "machine": platform.machine(), "threads": torch.get_num_threads()}
-    about |= {"isa": torch.backends.cpu.get_cpu_capability(), "device": str(DEVICE), "peak gigaflops": peak() / 1e9}
-    rows = []
+    limit, rows, lines = peak(), [], {}
     for name in options.networks:
-        rows.append(measure(name, options.scale, options.rounds, options.backend))
-        row = rows[-1]
+        row = measure(name, options.scale, options.rounds, options.backend)
+        rows.append(row)
+        flops = row["gigaflop per tile"] * 1e9 * row["tiles"]
+        whole = flops * math.prod(HIDDEN) / math.prod(row["shape"])
+        row["share of the measured peak"] = flops / row["seconds"]["ours"] / limit
+        row["hours for a pass over 900 on two T4, on paper"] = whole * 900 / (2 * T4) / 3600
         times = ", ".join(f"{way} {took:.1f} s" for way, took in row["seconds"].items())
-        print(f"{name} {row['shape']}: {times}: {row['ratio']:.2f} times, by {row['backend']}", flush=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = root / "outputs" / "benchmarks" / f"detection-{stamp}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(write_json(path, {**about, "rows": rows}))
-    whole = math.prod(HIDDEN) / math.prod(rows[0]["shape"])
-    print(f"a whole hidden tomogram has {whole:.1f} times the voxels of the first line")
+        paper = f"{row['hours for a pass over 900 on two T4, on paper']:.1f} h a pass over 900 on two T4, on paper"
+        lines[f"{name}, {' x '.join(map(str, row['shape']))}"] = (
+            f"{times}: {row['ratio']:.2f} times by {row['backend']}, {row['share of the measured peak']:.0%} of"
+            f" {limit / 1e9:.0f} Gflop/s; {paper}"
+        )
+        print(f"{name}: {list(lines.values())[-1]}", flush=True)
+    print(save("detection", lines, rows, device=str(DEVICE), scale=options.scale))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ class Step:
         """What a cluster is asked for: minutes, half as many again; memory in MiB; a GPU."""
         gpu = {"mem_mb": 64_000, "gpu": 1} if "gpu" in self.expected else {"mem_mb": 32_000}
         return {"runtime": max(30, round(90 * number(self.expected.get("hours", 1)))), **gpu}
+
+    def shards(self, count: int) -> Step:
+        """The steps that share this one's tomograms in `count` jobs; Snakemake's wildcard `{shard}` is their number."""
+        tag = f"{{shard}}of{count}"
+        return replace(self, run=replace(self.run, tag=f"tag={tag}"), parameters={**self.parameters, "SET": tag})
 
     @property
     def code(self) -> str:

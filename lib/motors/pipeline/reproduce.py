@@ -30,6 +30,7 @@ def reproduce(
     dry_run: bool = False,
     asked: Asked | None = None,
     executor: str = "",
+    shards: int = 0,
     start: Path | str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
@@ -45,7 +46,9 @@ def reproduce(
     cores : how many processor cores to use, by default all
     dry_run : only say which steps are current and which would run, what each waits for, and what it is expected to take
     asked : trainings, with what they read and what judges them, instead of the whole profile
-    executor : of Snakemake, such as slurm; empty runs on this machine
+    executor : of Snakemake, such as slurm, with the user's own `SNAKEMAKE_PROFILE` for account and partition; empty
+        runs on this machine. What fails there is tried once more, and does not keep others from running
+    shards : jobs that share the tomograms of the notebooks that are `sharded` in `experiments.yaml`; 0 shares none
     start : a folder in the workspace, by default the current one
     say : is given each line of the report
 
@@ -59,8 +62,10 @@ def reproduce(
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *_executor(executor, cores)]
     snakemake += ["--config", f"profile={profile}", f"seed={seed}", "quiet=True"]
     snakemake += ["cluster=True"] if executor else []
+    snakemake += [f"shards={shards}", f"sharded={' '.join(read_plan(workspace).get('sharded', []))}"] if shards else []
     snakemake += [f"asked={json.dumps(asdict(asked))}"] if asked else []
-    snakemake += ["--profile", "none", "--workflow-profile", "none"]  # not the user's own, which may ask for anything
+    snakemake += [] if executor else ["--profile", "none"]  # not the user's own, which may ask for anything
+    snakemake += ["--workflow-profile", "none"]
     snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
     began = time.time()
@@ -88,7 +93,7 @@ def _executor(name: str, cores: int | None) -> list[str]:
         return ["--cores", str(cores or os.cpu_count())]
     if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
         raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
-    return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60"]
+    return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60", "--retries", "1", "--keep-going"]
 
 
 def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = None) -> list[Path]:

@@ -1,0 +1,96 @@
+"""The graph on a real scheduler: SLURM on this machine, see cluster.py; only where MOTORS_SLURM=1 asks for it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+
+import cluster
+import pandas as pd
+import pytest
+import rehearsal
+import toys
+
+SHARDS, TOMOGRAMS = 3, 24
+PLAN = """
+graph: {90_submit: []}
+alone: {smoke: [90_submit]}
+profiles: {smoke: {90_submit: {POLICY: carry on}}}
+sharded: [90_submit]
+"""
+PROFILE = """
+slurm-init-seconds-before-status-checks: 1
+slurm-status-command: squeue
+slurm-no-account: true
+slurm-array-jobs: all
+seconds-between-status-checks: 2
+"""
+
+
+def reason() -> str:
+    """Why the test is skipped, if it is."""
+    if os.environ.get("MOTORS_SLURM") != "1":
+        return "it starts SLURM's daemons for some minutes: ask for it with MOTORS_SLURM=1"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return 'the plugin is missing: pip install -e "./lib[slurm]"'
+    return cluster.missing()
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.kernel, pytest.mark.skipif(bool(reason()), reason=reason())]
+
+
+def scheduler(environment: dict[str, str], *words: str) -> str:
+    """Return what a command of SLURM says."""
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def wait_for(done, process: subprocess.Popen, seconds: float = 300) -> None:
+    """Wait until something is true, while a process runs."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing_is_computed_twice(tmp_path):
+    """One job in the midst of its tomograms is killed, the node drained and resumed: finished all the same."""
+    home = rehearsal.workspace(tmp_path / "home")
+    rehearsal.simulate(home.new_dataset("motors-simulated-smoke"), TOMOGRAMS)
+    toys.graph(home.root, PLAN)
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text(PROFILE)
+    (tmp_path / "slurm").mkdir()
+    output, seen = home.run("90_submit", "smoke").folder, {}
+
+    def computed() -> int:
+        for path in (output / "candidates").glob("*/*.source"):
+            seen.setdefault(path, set()).add(path.stat().st_mtime_ns)
+        return len(seen)
+
+    with cluster.cluster(tmp_path / "slurm") as environment:
+        library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
+        environment |= library | {"SNAKEMAKE_PROFILE": str(tmp_path / "profile")}
+        line = [sys.executable, "-m", "motors", "reproduce", "--profile", "smoke", "--executor", "slurm"]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [*line, "--shards", str(SHARDS)], cwd=home.root, env=environment, stdout=log, stderr=log
+            )
+            wait_for(lambda: computed() >= 3, process)
+            killed = scheduler(environment, "squeue", "-h", "-r", "-t", "R", "-o", "%i").split()[0]
+            scheduler(environment, "scancel", "--signal=KILL", "--full", killed)
+            scheduler(environment, "scontrol", "update", f"nodename={cluster.NODE}", "state=drain", "reason=test")
+            assert "drain" in cluster.node_state(environment)
+            wait_for(lambda: computed() and cluster.node_state(environment).startswith("drained"), process)
+            scheduler(environment, "scontrol", "update", f"nodename={cluster.NODE}", "state=resume")
+            wait_for(lambda: computed() and (output / "finished").is_file(), process)
+            assert process.wait(120) == 0, (tmp_path / "log").read_text()
+        jobs = scheduler(environment, "squeue", "-h", "-t", "all", "-o", "%i %T")
+    computed()
+    assert len(jobs.splitlines()) >= SHARDS + 2, jobs  # one of them once more, and who gathers
+    assert {len(times) for times in seen.values()} == {1}
+    passes = json.loads((output / "provenance.json").read_text())["backends"]
+    assert len(passes) == 4 and not any(passes.values())  # the gathering run computed nothing itself
+    assert len(pd.read_csv(output / "submission.csv")) == TOMOGRAMS
