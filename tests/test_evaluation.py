@@ -18,7 +18,6 @@ from motors.evaluation.curves import (
     average_precision,
     choose_quantile,
     f2_by_quantile,
-    mean_pr_auc,
     partial_pr_auc,
     pr_auc,
     precision_recall,
@@ -98,6 +97,7 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
     options = {"mode": mode, "absent": 0.0 if mode == "kaggle" else None}
     curve = evaluation_curves.curve(solution, table, **options)
     best = curve.loc[curve["f2"].idxmax()]
+    circles = [evaluation_curves.curve(solution, table, radius=tenths * 100.0, **options) for tenths in range(1, 11)]
     kept = table.assign(**{axis: table[axis].where(table["score"] >= best["threshold"], -1.0) for axis in "zyx"})
     return {
         "Fbeta": best["f2"],
@@ -107,8 +107,8 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
         "AP": pr_auc(curve),
         "PAP": partial_pr_auc(curve),
         "bestR": curve["recall"].max(),
-        "mAP": mean_pr_auc(solution, table, **options),
-        "mPAP": mean_pr_auc(solution, table, partial=True, **options),
+        "mAP": np.mean([pr_auc(each) for each in circles]),
+        "mPAP": np.mean([partial_pr_auc(each) for each in circles]),
         "kaggleFbeta": metrics.f2(solution, kept),
     }
 

@@ -287,8 +287,8 @@ def test_a_packaged_network_is_found_where_no_notebook_has_run(run):
 
 
 def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
-    """Under 210 KiB; built twice, one hash."""
-    assert library.stat().st_size < 210 * 2**10
+    """Under 200 KiB; built twice, one hash."""
+    assert library.stat().st_size < 200 * 2**10
     assert sha256(wheels.build(toys.REPOSITORY / "lib", tmp_path)) == sha256(library)
 
 
@@ -322,8 +322,10 @@ def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
         "motors/api.py",
     } <= left_out
     absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
+    readers = {f"motors.volumes.{name}" for name in ("mrc", "ome_zarr", "tiff")}  # the competition's are slices
     for name in inside:
-        assert not imported((source / name).read_text(encoding="utf-8")) & absent, name
+        wanted = imported((source / name).read_text(encoding="utf-8")) & absent
+        assert wanted <= (readers if name == "motors/volumes/formats.py" else set()), name
     for path in sorted((toys.REPOSITORY / "notebooks").glob("[29]*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

@@ -104,7 +104,6 @@ RENAMED = {
     ("kaggle", "check_competition"): ("kaggle.competition", "check"),
     ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),
     ("scoring", "partial_average_precision"): ("evaluation.curves", "partial_pr_auc"),
-    ("scoring", "mean_average_precision"): ("evaluation.curves", "mean_pr_auc"),
 }
 
 

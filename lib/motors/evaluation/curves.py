@@ -6,7 +6,6 @@ import pandas as pd
 from motors.evaluation.metrics import best_of_each, counts, f2_of, is_far, judge, need_motor
 from motors.geometry import MATCH_RADIUS
 
-RATIOS = tuple(np.arange(1, 11) / 10)  # of the radius: the mean areas of the original solution
 QUANTILES = np.linspace(0, 1, 201)
 RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
 
@@ -39,11 +38,7 @@ def curve(
     ValueError
         If `solution` has no motor (recall is 0/0), or `mode` is another.
     """
-    return _curve(judge(solution, best_of_each(solution, candidates)), radius, mode, absent)
-
-
-def _curve(table: pd.DataFrame, radius: float, mode: str = "kaggle", absent: float | None = None) -> pd.DataFrame:
-    """Return the curve of judged candidates."""
+    table = judge(solution, best_of_each(solution, candidates))
     if mode not in ("kaggle", "detection"):
         raise ValueError(f"mode is {mode!r}: choose kaggle or detection")
     motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
@@ -97,18 +92,6 @@ def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> floa
         cut = end["precision"] + share * (before["precision"] - end["precision"])
         beyond = pd.DataFrame({"precision": [end["precision"], cut], "recall": [end["recall"], recall]})
     return pr_auc(beyond) / (1 - recall)
-
-
-def mean_pr_auc(
-    solution: pd.DataFrame, candidates: pd.DataFrame, *, partial: bool = False, radius: float = MATCH_RADIUS, **options
-) -> float:
-    """Return the mean of the (partial) areas at a tenth, two tenths, ... and all of `radius`: the original's mAP, mPAP.
-
-    `options` are those of `curve`: mode, absent.
-    """
-    area = partial_pr_auc if partial else pr_auc
-    table = judge(solution, best_of_each(solution, candidates))
-    return float(np.mean([area(_curve(table, ratio * radius, **options)) for ratio in RATIOS]))
 
 
 def f2_by_quantile(

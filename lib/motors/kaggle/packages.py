@@ -15,7 +15,7 @@ from motors.tables import members
 from motors.workspace.files import sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
-LARGEST_WHEEL = 200 * 2**10  # bytes: the library is code, and nothing else
+LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
 KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
 ENSEMBLE = "40_ensemble"
 UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there

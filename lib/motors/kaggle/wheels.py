@@ -28,12 +28,12 @@ HOME += tuple(
     f"{room}/{name}.py"
     for room, names in {
         "detection": "memory",
-        "evaluation": "cross_validation runs",
+        "evaluation": "benchmark cross_validation runs",
         "kaggle": "client competition metadata packages published publishing wheels",
-        "labels": "agreement consensus external folds joining picked",
+        "labels": "agreement consensus external folds joining",
         "visualization": "detections events planes report scene viewer",
         "networks": "pretrained",
-        "volumes": "sources",
+        "volumes": "mrc ome_zarr sources tiff",
     }.items()
     for name in names.split()
 )
@@ -57,8 +57,8 @@ def build(source: Path, output: Path) -> Path:
         for path in filter(stays_at_home, list(clean.glob("motors/**/*.py"))):
             path.unlink()
         about = (clean / "pyproject.toml").read_text(encoding="utf-8")
-        scripts = re.compile(r"^\[project\.scripts\]\n(?:[^\[\n].*\n|\n)*", re.MULTILINE)  # the command stays too
-        (clean / "pyproject.toml").write_text(scripts.sub("", about), encoding="utf-8")
+        away = r"^\[project\.(?:scripts|optional-dependencies)\]\n(?:[^\[\n].*\n|\n)*"  # they stay, too
+        (clean / "pyproject.toml").write_text(re.sub(away, "", about, flags=re.MULTILINE), encoding="utf-8")
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         line = [sys.executable, "-c", code, str(folder)]
         environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from unicodedata import normalize
 
 import numpy as np
 
 from motors.geometry import Spacing
-from motors.volumes import ome_zarr
 from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
-from motors.volumes.mrc import open_mrc
 from motors.volumes.slices import PICTURES, read_slices, slice_paths
-from motors.volumes.tiff import read_tiff
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
 from motors.volumes.units import parsing
 
 ROUNDING = 0.01  # relative difference between spacings that means nothing
+MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
+CHOOSING = (".tif", ".tiff", ".zarr")  # whose readers choose an image themselves
+ENDINGS = (*(ending + packed for ending in MRC for packed in ("", ".gz", ".bz2")), ".npy", *CHOOSING)  # of tomograms
+ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
 
 def read(
@@ -74,8 +76,8 @@ def read(
     before = _state(path)
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
-        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _READERS[kind](path, own)
-        left = image if own is None or _READERS.get(kind) not in (read_tiff, ome_zarr.read_zarr) else None
+        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _reader(kind)(path, own)
+        left = image if own is None or kind not in CHOOSING else None
         voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
             raise ValueError("it changed while it was read: wait until it is written, then read it again")
@@ -99,9 +101,7 @@ def name_of(path: Path) -> str:
 
 def is_zarr(path: Path) -> bool:
     """Return whether a folder is a Zarr, by its name or what is in it."""
-    return path.is_dir() and (
-        path.name.lower().endswith(".zarr") or any((path / mark).exists() for mark in ome_zarr.MARKS)
-    )
+    return path.is_dir() and (path.name.lower().endswith(".zarr") or any((path / mark).exists() for mark in ZARR))
 
 
 def _kind(path: Path) -> tuple[str, str]:
@@ -111,10 +111,10 @@ def _kind(path: Path) -> tuple[str, str]:
         return ".zarr", _without(outside.name, (".ome.zarr", ".zarr"))
     if path.is_dir():
         return "slices", path.name
-    kind = next((ending for ending in _READERS if path.name.lower().endswith(ending)), "")
+    kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
     if kind in ("", ".zarr"):
         what = "give the folder of the slices" if path.suffix.lower() in PICTURES else "give a folder of slices"
-        raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(_READERS)}")
+        raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
     return kind, _without(path.name, (f".ome{kind}", kind))
 
 
@@ -177,7 +177,18 @@ def _read_npy(path: Path, image: int | None) -> Stored:
     return Stored(voxels, "vzyx"[-voxels.ndim :] if 0 < voxels.ndim < 5 else "?" * voxels.ndim)
 
 
-_MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
-_READERS = {ending + packed: lambda path, _: open_mrc(path) for ending in _MRC for packed in ("", ".gz", ".bz2")}
-_READERS |= {".tif": read_tiff, ".tiff": read_tiff, ".npy": _read_npy, ".zarr": ome_zarr.read_zarr}
-ENDINGS = tuple(_READERS)  # of tomograms
+def _reader(kind: str) -> Callable[[Path, int | None], Stored]:
+    """Return the reader of a kind of file, loaded when it is needed: the wheel for Kaggle does without most."""
+    if kind == ".npy":
+        return _read_npy
+    if kind == ".zarr":
+        from motors.volumes.ome_zarr import read_zarr
+
+        return read_zarr
+    if kind in (".tif", ".tiff"):
+        from motors.volumes.tiff import read_tiff
+
+        return read_tiff
+    from motors.volumes.mrc import open_mrc
+
+    return lambda path, _: open_mrc(path)

@@ -16,8 +16,6 @@ from motors.volumes.tomogram import check_memory
 from motors.volumes.units import in_angstrom, parsing
 from motors.workspace.files import visible
 
-MARKS = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
-
 
 def open_zarr(store: Any, image: int | None = None) -> Stored:
     """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it.

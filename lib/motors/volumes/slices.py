@@ -15,13 +15,13 @@ from PIL import Image
 
 from motors.geometry import Shape
 from motors.volumes.levels import to_uint8
-from motors.volumes.tiff import ORIENTATION
 from motors.volumes.tomogram import check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
+ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif")
 
 

@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from motors.volumes.axes import Stored
+from motors.volumes.slices import ORIENTATION
 from motors.volumes.tomogram import check_memory
 from motors.volumes.units import in_angstrom, parsing
 
@@ -21,7 +22,6 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # photometric interpretations o
 OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 OME_TYPES |= {"float": "f4", "double": "f8"}
 ALPHA = (1, 2)  # extra samples that are transparency
-ORIENTATION = 0x0112  # the tag that says how a picture is to be turned, also in EXIF
 FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
 
 
