@@ -90,6 +90,7 @@ bench: $(VENV)/installed
 
 readme: $(VENV)/installed
 	@$(BIN)/python tests/house.py --write
+	@$(BIN)/python tests/pages.py --write
 	@$(BIN)/python tests/figures.py --write
 
 format: $(VENV)/installed

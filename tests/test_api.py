@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import DOCS, pages
 from toys import REPOSITORY
 
 import motors
@@ -37,6 +38,14 @@ def test_every_public_name_says_what_it_is():
         assert getattr(motors, name).__doc__, name
     with pytest.raises(AttributeError, match="guess"):
         motors.guess  # noqa: B018
+
+
+def test_the_pages_of_commands_and_formats_are_those_of_the_docstrings():
+    """One for each, none left over, and no line of help is wider than 80 columns."""
+    there = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
+    assert there == pages(), "python tests/pages.py --write"
+    helped = [text for name, text in there.items() if name.startswith("commands/")]
+    assert max(len(line) for text in helped for line in text.splitlines()) <= 80
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ FORMATS = "csv, json, star, mod, tbl, copick, ndjson, cmm, napari"
 
 def detect(
     paths: Annotated[
-        list[str], Argument(metavar="PATH...", help="MRC, TIFF, OME-Zarr, npy, folders of these or of slices")
+        list[str], Argument(metavar="PATH", help="MRC, TIFF, OME-Zarr, npy, folders of these or of slices")
     ],
     spacing: Annotated[str, Option(help="Å per voxel; goes before the file's own")] = "",
     weights: Annotated[str, Option(help="folder of networks, by default the workspace's")] = "",
