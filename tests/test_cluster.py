@@ -24,7 +24,6 @@ PROFILE = """
 slurm-init-seconds-before-status-checks: 1
 slurm-status-command: squeue
 slurm-no-account: true
-slurm-array-jobs: all
 seconds-between-status-checks: 2
 """
 
