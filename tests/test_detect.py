@@ -1,6 +1,9 @@
 """`motors.detect` and the command of that name: tomograms in, a decision for each out."""
 
 import json
+import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -368,3 +371,11 @@ def test_the_exit_code_says_what_happened(networks, weights, tomograms, capsys, 
     given = [] if "--weights" in words else ["--weights", str(weights)]
     assert cli.main(["detect", *words, *given]) == code
     assert said in capsys.readouterr().err
+
+
+def test_names_are_whole_where_the_locale_knows_ascii_only(tmp_path):
+    """As on clusters: the command begins anew in UTF-8."""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "motors", "detect", tmp_path / "zé {x}.mrc", "--weights", tmp_path]
+    found = subprocess.run(command, env=os.environ | plain, capture_output=True, check=False)
+    assert (found.returncode, "zé {x}.mrc does not exist" in found.stderr.decode("utf-8")) == (2, True)

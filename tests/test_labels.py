@@ -129,11 +129,13 @@ def test_the_wide_table_repeats_the_first_motor_and_lists_all(three):
     assert wide["motor_zyx"].tolist() == ["[]", "[[10.0, 20.5, 30.0]]", "[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]"]
 
 
-@pytest.mark.parametrize("text", ["[[float(k) for k in (1, 2, 3)]]", "[[1.0, 2.0]]", "nan", '[["a", "b", "c"]]'])
+@pytest.mark.parametrize(
+    "text", ["[[float(k) for k in (1, 2, 3)]]", "[[1.0, 2.0]]", "[[1, 2], [3, 4], [5, 6]]", "nan", '[["a", "b", "c"]]']
+)
 def test_a_list_of_motors_is_read_never_run(three, tmp_path, text):
     """The original evaluated this cell as code."""
     to_wide(three).assign(motor_zyx=text).to_csv(tmp_path / "wide.csv", index=False)
-    with pytest.raises(ValueError, match=r"wide.csv.*motor_zyx of tomogram tomo_a"):
+    with pytest.raises(ValueError, match=r"wide.csv, line 2: tomogram tomo_a has motor_zyx"):
         read_wide(tmp_path / "wide.csv")
 
 
@@ -165,6 +167,8 @@ def test_a_wide_row_whose_number_of_motors_is_not_that_of_its_list_is_refused(th
         ([EMPTY, EMPTY, ONE], r"tomogram tomo_a has a row -1 -1 -1 among others \(2 such rows\): remove that row"),
         ([ONE, ONE.replace("10.0,20.5,30.0", "-1,-1,-1")], "tomogram tomo_b has a row -1 -1 -1 among others"),
         ([EMPTY, ONE, ONE], "tomogram tomo_b has the same motor twice: keep one row"),
+        ([ONE, ONE.replace("10.0", "11.0").replace("13.1", "")], "tomogram tomo_b has rows that disagree on its shape"),
+        ([EMPTY.replace("tomo_a", "")], "tomogram has no id: name the tomogram of every row"),
     ],
 )
 def test_a_competition_file_that_cannot_be_true_is_refused_by_name(tmp_path, rows, message):
@@ -538,8 +542,10 @@ def test_what_is_unsure_stays_with_its_tomogram_wherever_labels_go(tmp_path):
         ("tomo_id,z,y,x\nnan,64,5,7\n", ["nan", 64, 5, 7]),
         ("tomo_id,z,y,x\nmy cell,64,5,7\n", ["my cell", 64, 5, 7]),
         ("tomo_id,z,y,x\nze\u0301,64,5,7\n", ["z\u00e9", 64, 5, 7]),
+        ("tomo_id,z,y,x,,\nrun1,64,5,7,, \n   \n", ["run1", 64, 5, 7]),
+        ("sep=;\r\ntomo_id;z;y;x\r\nrun1;64;5,5;7\r\n", ["run1", 64, 5.5, 7]),
     ],
-    ids=["mark", "Windows", "old Mac", "semicolons", "tabs", "blanks", "NA", "007", "1e5", "nan", "two words", "macOS"],
+    ids="mark,Windows,Mac,semicolons,tabs,blanks,NA,007,1e5,nan,two words,macOS,empty columns,Excel".split(","),
 )
 def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
     """Ids are text whatever they look like."""
@@ -553,6 +559,8 @@ def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
         ("tomo_id,z,y,x\n0,64,100,120,7\n1,65,101,121,8\n", "line 2: 5 values for 4 columns"),
         ("tomo_id,z,y,x\na,64,100,120\nb,65,101,121,\n", "line 3: 5 values"),
         ("tomo_id,z,y,x\na,64,100\n", "line 2: 3 values"),
+        ("tomo_id,z,y,x,\na,64,100,120,\n0,b,65,101,121\n", "line 3: 5 values"),
+        ("tomo_id,z,y,x\na,1,2,3\n,1,2,4\n", "line 3: tomogram has no id"),
         ("tomo_id,z,y,x\na,64,100,5,7\n", "line 2: 5 values"),
         ("tomo_id,z,y,x,z\na,1,2,3,4\n", "the column 'z' twice"),
         ('tomo_id,z,y,x\n"a,1,2,3\nb,1,2,3\n', "is no table"),

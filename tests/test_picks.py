@@ -100,7 +100,7 @@ def test_points_of_the_portal_chimerax_and_napari_are_as_these_programs_have_the
 def test_oriented_points_of_the_portal_and_markers_that_were_linked_are_read(tmp_path):
     """What else such files hold is left alone."""
     lines = [{"type": "orientedPoint", "location": {"x": 1, "y": 2, "z": 3}, "xyz_rotation_matrix": np.eye(3).tolist()}]
-    (tmp_path / "a.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "a.ndjson").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8-sig")
     assert formats.read(tmp_path / "a.ndjson")[["z", "y", "x"]].to_numpy().tolist() == [[3, 2, 1]]
     marker = '<marker id="{}" x="13.17" y="26.34" z="39.51" r="1" g="1" b="0" radius="5"/>'
     link = '<link id1="1" id2="2" radius="1"/>'
@@ -112,7 +112,7 @@ def test_oriented_points_of_the_portal_and_markers_that_were_linked_are_read(tmp
 def test_warp_and_paths_name_the_same_tomogram(tmp_path):
     """Programs know a tomogram by its file."""
     table = pd.DataFrame({"rlnCoordinateX": [5.0], "rlnCoordinateY": [6.0], "rlnCoordinateZ": [7.0]})
-    for name in ("tomo_1.tomostar", "rec/tomo_1.mrc"):
+    for name in ("tomo_1.tomostar", "rec/tomo_1.mrc", "D:\\rec\\tomo_1.ome.tif", "tomo_1.rec.gz"):
         starfile.write(table.assign(rlnMicrographName=name), tmp_path / "p.star", overwrite=True)
         assert formats.read(tmp_path / "p.star", TOMOGRAM).tomo_id.tolist() == ["tomo_1"]
 

@@ -394,6 +394,9 @@ def test_tags_of_cvat_are_decisions(case, tmp_path):
     for (a, b), decisions in expected.items():
         (tmp_path / "annotations.xml").write_text(tagged(sheet, a=a, b=b))
         assert read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
+        elsewhere = tagged(sheet, a=a, b=b).replace('name="', 'name="C:\\sheet\\').replace('label="', 'label=" ')
+        (tmp_path / "annotations.xml").write_text(elsewhere)
+        assert read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error is one sentence on standard error.
     """
+    if arguments is None and sys.getfilesystemencoding() != "utf-8":  # where the locale is ASCII, names are not
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])
     words = _paired(sys.argv[1:] if arguments is None else arguments)
     try:
         return app(words, prog_name="motors", standalone_mode=False) or DONE

@@ -47,14 +47,14 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = re.sub(r"\Asep=.(?=\r?\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
         between, names, lines = _layout(text, path.name)
         decimal = "," if between == ";" and re.search(r"(?m)(^|;)\s*-?\d+,\d+\s*(;|$)", text) else "."
         missing = {name: _NOTHING for name in names if name not in TEXT}
         kinds = {name: str for name in names if name in TEXT}
         table = pd.read_csv(
             io.StringIO(text), sep=between, decimal=decimal, header=0, names=names, index_col=False,
-            dtype=kinds, keep_default_na=False, na_values=missing, skipinitialspace=True,
+            usecols=range(len(names)), dtype=kinds, keep_default_na=False, na_values=missing, skipinitialspace=True,
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
@@ -71,6 +71,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     table = table[filled].reset_index(drop=True)
     table.attrs["origin"] = _Origin(path.name, known)
     need(table, columns, path.name)
+    if "tomo_id" in names:
+        refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every row")
     return table
 
 
@@ -94,11 +96,13 @@ class _Origin:
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
     """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
-    first = text.lstrip("\r\n").partition("\n")[0]
-    between = max(",;\t", key=first.count)
+    between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     rows, lines, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [], 1
     names = [value.strip() for value in next((row for row in rows if row), [])]
-    if not any(names):
+    columns = len(names)
+    while names and not names[-1]:  # as spreadsheets leave them behind the last one
+        names.pop()
+    if not names:
         raise ValueError(
             f"{name} is no table (its first line has no columns): correct it, or make the file again as CSV"
         )
@@ -106,7 +110,8 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
     begin = rows.line_num + 1
     for row in rows:
-        if row and len(row) != len(names):
+        row = row if any(map(str.strip, row[:1])) or len(row) > 1 else []
+        if row and (len(row) not in (columns, len(names)) or any(map(str.strip, row[len(names) :]))):
             raise ValueError(f"{name}, line {begin}: {len(row)} values for {len(names)} columns: correct the line")
         if row:
             lines.append(begin)
@@ -135,11 +140,11 @@ def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path,
     """
     if np.any(wrong):
         found, count, origin = table.loc[np.asarray(wrong)], np.sum(wrong), table.attrs.get("origin")
-        first = found["tomo_id"].iloc[0]
+        first = "" if pd.isna(found["tomo_id"].iloc[0]) else f" {found['tomo_id'].iloc[0]}"
         line = origin.line(table, found.index[0]) if origin and origin.name == name else None
         where = f", line {line}" if line else ""
         rows = f" ({count} such rows)" if count > 1 else ""
-        raise ValueError(f"{name}{where}: tomogram {first} {what}{rows}: {advice}")
+        raise ValueError(f"{name}{where}: tomogram{first} {what}{rows}: {advice}")
 
 
 def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

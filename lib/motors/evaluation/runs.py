@@ -14,7 +14,7 @@ from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.labels import formats
 from motors.labels.table import solution
-from motors.tables import CANDIDATE, TOMOGRAMS
+from motors.tables import CANDIDATE, TOMOGRAMS, read_table
 from motors.workspace.paths import Run, Workspace
 from motors.workspace.provenance import read_inputs, state
 
@@ -157,11 +157,11 @@ def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
     known: set[str] = set()
     for file in files:
-        judged = pd.read_csv(file, dtype={"tomo_id": str})
+        judged = read_table(file)
         known |= set(judged["run"])
         if run in set(judged["run"]):
-            found = pd.read_csv(file.with_name("candidates.csv"), dtype=CANDIDATE)
-            tomograms = pd.read_csv(file.with_name("held_out.csv"), dtype={"tomo_id": str})
+            found = read_table(file.with_name("candidates.csv")).astype(CANDIDATE)
+            tomograms = read_table(file.with_name("held_out.csv"))
             mine = tomograms[tomograms["tomo_id"].isin(judged.loc[judged["run"] == run, "tomo_id"])]
             return found[found["run"] == run], mine[TOMOGRAMS]
     some = ", ".join(sorted(known)[:3]) or "none so far"

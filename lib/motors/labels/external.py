@@ -53,7 +53,6 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
     outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)
-    refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every motor")
     refuse(table, lost, path.name, "has a motor without a position", "write three numbers, or remove the row")
     refuse(table, outside, path.name, f"has a motor outside the frame {frame}", "check the order z, y, x and the frame")
     refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
@@ -91,7 +90,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+        pairs = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=list)
         known = set(tomograms["tomo_id"])
         names = {name: name if name in known else re.sub(r"^\d+__", "", name).strip() for name, _ in pairs}
         lists = [(normalize("NFC", names[name]), np.array(points, float)) for name, points in pairs]

@@ -31,7 +31,7 @@ def read_competition(path: str | Path) -> Labels:
         If the file is missing, lacks columns, contradicts itself, or is no valid table of labels.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
-    varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique").gt(1).any(axis=1)
+    varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
     missing = table[POINT].eq(NO_MOTOR)
     empty, partial = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
@@ -88,7 +88,10 @@ def read_wide(path: str | Path) -> Labels:
         If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
-    points = [_points(text, tomo_id, path) for tomo_id, text in zip(table["tomo_id"], table["motor_zyx"], strict=True)]
+    points = list(map(_points, table["motor_zyx"]))
+    unknown = [each is None for each in points]
+    shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
+    refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
     wrong = table["num_motors"] != [len(found) for found in points]
     refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
     motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
@@ -120,11 +123,10 @@ def read(folder: str | Path) -> Labels:
     return Labels(*tables).validate(folder.name)
 
 
-def _points(text: str, tomo_id: str, path: Path) -> np.ndarray:
-    """Return the points_zyx written in one cell of a wide table."""
+def _points(text: str) -> np.ndarray | None:
+    """Return the points_zyx written in one cell of a wide table; None if it holds something else."""
     try:
-        return np.array(json.loads(text), dtype=float).reshape(-1, 3)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name}: motor_zyx of tomogram {tomo_id} is {text!r}: write a list such as [[10.0, 20.0, 30.0]]"
-        ) from error
+        points = json.loads(text)
+        return np.array(points, dtype=float).reshape(len(points), 3)
+    except (TypeError, ValueError):
+        return None

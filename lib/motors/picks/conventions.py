@@ -6,19 +6,21 @@ the numbers of each program stands in one table, with its source: `README.md` of
 
 from __future__ import annotations
 
+import re
+from unicodedata import normalize
+
 import numpy as np
 import pandas as pd
 
 from motors.tables import POINT, SIZE, numbers, refuse
 
 PICKS = ["tomo_id", *POINT, "score"]
-ENDINGS = (".tomostar", ".mrc", ".rec", ".map", ".mrc.gz", ".tif", ".tiff", ".npy", ".zarr")  # of tomograms in paths
+ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|npy|zarr)(\.gz|\.bz2)?$")  # of tomograms
 
 
 def named(name: object) -> str:
     """Return the name of a tomogram that a program knows by its file."""
-    name = str(name).replace("\\", "/").rpartition("/")[2]
-    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)
+    return ENDING.sub("", normalize("NFC", str(name)).replace("\\", "/").rpartition("/")[2])
 
 
 def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTORS, POINT, TOMOGRAMS, need, numbers, read_table, refuse
+from motors.tables import MOTORS, POINT, TOMOGRAMS, need, numbers, read_table
 from motors.workspace.files import write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
@@ -130,7 +130,6 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     if {*AXES} <= {*table}:
         return table.rename(columns=AXES).assign(tomo_id=name)
     need(table, MOTORS, path.name)
-    refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every pick")
     return table
 
 
@@ -146,7 +145,7 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 
 
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict):
         if content.get("unit", "angstrom") != "angstrom":
             raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
@@ -171,7 +170,7 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
 
 
 def _read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return _frame([json.loads(line) for line in lines if line.strip()], name)
 
 

@@ -83,8 +83,8 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, decided = dict(sheet[["image", "tomo_id"]].to_numpy()), []
     for image in root.iter("image"):
-        name = Path(image.get("name", "")).name
-        tags = {tag.get("label", "") for tag in image.iter("tag")}
+        name = image.get("name", "").replace("\\", "/").rpartition("/")[2]
+        tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
         shapes = [each.tag for each in image if each.tag != "tag"]
         if shapes:
             raise ValueError(f"{path.name}: picture {name} has a {shapes[0]}, only tags are decisions: tag it instead")

@@ -17,6 +17,7 @@ from motors.networks.factory import build
 from motors.networks.weights import fill, read
 from motors.patches.blocks import Blocks
 from motors.patches.slices import Slices
+from motors.tables import read_table
 from motors.training.run import train
 from motors.training.watch import COLUMNS, Watch
 from motors.workspace.files import sha256, write_json
@@ -65,7 +66,7 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
         If there is no such fold, or as `Blocks` and `Slices`.
     """
     known, spacing = formats.read(labels), tuple(spacing)
-    folds = pd.read_csv(labels / "folds.csv").set_index("tomo_id").fold
+    folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
     if experiment.fold >= 0 and not (folds == experiment.fold).any():
         raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted(folds.unique())}")
     trained, held_out = folds.index[folds != experiment.fold], folds.index[folds == max(experiment.fold, 0)]

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from motors.pipeline.graph import Step, steps
+from motors.tables import read_table
 from motors.workspace.files import write_text
 from motors.workspace.paths import find
 
@@ -165,7 +164,7 @@ def _submission(plan: dict[str, Step], folder: Path) -> list[str]:
     path = plan["90_submit"].run.folder / "submission.csv" if "90_submit" in plan else folder / "none"
     if not path.is_file():
         return []
-    table = pd.read_csv(path, dtype={"tomo_id": str})
+    table = read_table(path)
     text = f"{len(table)} rows, the first {min(ROWS, len(table))}; −1 is no motor."
     link = f'<a href="{html.escape(os.path.relpath(path, folder))}">submission.csv</a>'
     return ["<h2>Submission</h2>", f"<p>{link}: {text}</p>", _table(list(table), table.head(ROWS).to_numpy().tolist())]
