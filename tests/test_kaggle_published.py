@@ -111,7 +111,7 @@ def full_size(name: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.slow  # a quarter of an hour on a free core: five networks of full size, nine passes over three small tomograms
+@pytest.mark.slow  # half an hour on a free core: five networks of full size, nine passes over three small tomograms
 def test_his_networks_detect_and_submit_without_any_training(tmp_path, monkeypatch, capsys):
     """From his dataset to a decision about a file, and to a submission of all nine lists, in an empty workspace."""
     monkeypatch.setenv("MOTORS_KAGGLE_ROOT", str(tmp_path / "no_kaggle"))
