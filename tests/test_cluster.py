@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import cluster
 import pandas as pd
@@ -45,7 +46,7 @@ def scheduler(environment: dict[str, str], *words: str) -> str:
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def wait_for(done, process: subprocess.Popen, seconds: float = 300) -> None:
+def wait_for(done, process: subprocess.Popen, seconds: float = 900) -> None:
     """Wait until something is true, while a process runs."""
     end = time.monotonic() + seconds
     while not done():
@@ -69,7 +70,7 @@ def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing
             seen.setdefault(path, set()).add(path.stat().st_mtime_ns)
         return len(seen)
 
-    with cluster.cluster(tmp_path / "slurm") as environment:
+    with cluster.cluster(tmp_path / "slurm") as environment, ExitStack() as stack:
         library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
         environment |= library | {"SNAKEMAKE_PROFILE": str(tmp_path / "profile")}
         line = [sys.executable, "-m", "motors", "reproduce", "--profile", "smoke", "--executor", "slurm"]
@@ -77,6 +78,7 @@ def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing
             process = subprocess.Popen(
                 [*line, "--shards", str(SHARDS)], cwd=home.root, env=environment, stdout=log, stderr=log
             )
+            stack.callback(process.kill)  # nothing once it has ended
             wait_for(lambda: computed() >= 3, process)
             killed = scheduler(environment, "squeue", "-h", "-r", "-t", "R", "-o", "%i").split()[0]
             scheduler(environment, "scancel", "--signal=KILL", "--full", killed)
