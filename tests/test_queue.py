@@ -454,7 +454,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
 
 def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
     """One of float16 per orientation, as `heatmap` gives it, with the size of a cell and what the tomogram was."""
-    shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "keep": True}
+    shown = {"symmetries": ["zyx", "zxy_x"], "spacing": 10.0, "save_heatmaps": True}
     detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **shown)
     found = heatmap.load_heatmaps(tmp_path, "b")
     assert list(found) == [("solid", "zyx"), ("solid", "zxy_x")]
@@ -487,7 +487,7 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
 
 def test_symmetries_may_be_predicted_one_after_the_other(tomograms, tmp_path):
     """Their heatmaps are together; after a training anew, only those of the new network."""
-    settings = {"spacing": 16.0, "keep": True}
+    settings = {"spacing": 16.0, "save_heatmaps": True}
     for bias, symmetry in ((0.0, "zyx"), (0.0, "zxy"), (1.0, "zxy")):
         detect_all(Silent(bias).eval(), SOLID, tomograms, tmp_path, symmetries=[symmetry], **settings)
         wanted = {0.0: {("solid", "zyx"), ("solid", symmetry)}, 1.0: {("solid", "zxy")}}[bias]
