@@ -16,7 +16,7 @@ from motors.picks.formats import FORMATS
 from motors.volumes import formats, mrc, ome_zarr, slices, tiff
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DOCS = REPOSITORY / "docs"
+DOCS = REPOSITORY / "lib" / "docs"
 TOMOGRAMS = {  # by page: what reads them
     "mrc": mrc.open_mrc,
     "ome-zarr": ome_zarr.read_zarr,
@@ -52,7 +52,7 @@ def points() -> dict[str, str]:
     for name, kind in FORMATS.items():
         lines = [f"- {what}: {text}" for what, text in [("ending", f"`{kind.ending}`"), *about[name]]]
         said = [inspect.getdoc(each) for each in (kind.write, kind.read) if each.__doc__]
-        link = "[All formats beside each other](../../lib/motors/picks/README.md)."
+        link = "[All formats beside each other](../../motors/picks/README.md)."
         found[f"formats/points-{name}.md"] = "\n".join(
             [f"# {name}", "", *lines, "", *said, *([""] if said else []), link, ""]
         )

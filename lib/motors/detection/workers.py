@@ -179,8 +179,7 @@ def check_device(name: str) -> str:
 def all_devices(small: bool = False) -> list[str]:
     """Return the names of all GPUs; where there is none "cpu", for `small` networks once for each core, at most four.
 
-    Threads that share a small network's work mostly wait for each other: on two busy cores the X3D-M of the demo took
-    82 seconds for ten tomograms with two threads in one process, 12 with one in each of two.
+    Threads that share a small network's work mostly wait for each other, most of all on a busy machine.
     """
     processes = min(os.cpu_count() or 1, 4) if small else 1
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * processes
