@@ -7,6 +7,8 @@ SEED ?= 0
 FOLD ?= 0
 FOLDS ?= 4
 WORKERS ?= 2
+# Threads that wait leave the core to others.
+export OMP_WAIT_POLICY ?= PASSIVE
 TORCH := torch==2.14.1 torchvision==0.29.1
 
 BIN := $(VENV)/bin

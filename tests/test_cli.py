@@ -141,6 +141,16 @@ def test_every_end_has_its_code(root, monkeypatch, capsys, error, code, sentence
             cli.main(["--traceback", "keep"])
 
 
+def test_threads_wait_without_spinning(root, monkeypatch):
+    """Unless the user wants it otherwise: what a command starts inherits it."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for given, seen in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        os.environ.pop("OMP_WAIT_POLICY", None)
+        os.environ.update(given)
+        cli.main(["run", "missing.ipynb"])
+        assert os.environ["OMP_WAIT_POLICY"] == seen
+
+
 def test_a_submission_is_scored(root, capsys):
     """Two of three motors within 1000 Å and no false alarm: F2 is 10 / 14."""
     (root / "truth.csv").write_text(
