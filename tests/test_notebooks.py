@@ -38,6 +38,12 @@ def smoke(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def own(smoke, tmp_path):
+    """A copy of that workspace, for a test that changes it: the others find it as it was."""
+    return shutil.copytree(smoke, tmp_path / "own", symlinks=True)
+
+
 def test_every_notebook_succeeds_and_its_record_is_true(smoke):
     """Status, parameters and hashes are those of what lies there."""
     for name, step in steps(paths.find(smoke), "smoke").items():
@@ -95,35 +101,35 @@ def run(root, name: str, *values: str):
     return toys.command(root, "run", f"notebooks/{name}.ipynb", *pairs)
 
 
-def test_external_tomograms_and_corrections_reach_the_prepared_volumes(smoke):
+def test_external_tomograms_and_corrections_reach_the_prepared_volumes(own):
     """Also corrections of external labels; what was decided in another frame is refused, and nothing is made."""
-    made = smoke / "outputs" / "13_external_data" / "smoke"
+    made = own / "outputs" / "13_external_data" / "smoke"
     motor = pd.read_csv(made / "motors.csv").iloc[0].to_dict() | {"action": "remove", "run": "30", "round": "leaky"}
-    table, path = pd.DataFrame([motor]).reindex(columns=CORRECTIONS), smoke / "corrections.csv"
+    table, path = pd.DataFrame([motor]).reindex(columns=CORRECTIONS), own / "corrections.csv"
     settings = ("EXTERNAL=true", f"CORRECTIONS={path}")
     table.assign(frame="1x2x3@13.1").to_csv(path, index=False)
-    refused = run(smoke, "10_prepare_labels", *settings)
+    refused = run(own, "10_prepare_labels", *settings)
     assert refused.returncode != 0
     assert "tomogram wrapped was reviewed in another frame: give labels of that shape and spacing" in refused.stderr
     table.to_csv(path, index=False)
     for name, values in (("10_prepare_labels", settings), ("11_prepare_volumes", ())):
-        answer = run(smoke, name, *values)
+        answer = run(own, name, *values)
         assert answer.returncode == 0, answer.stderr
-    prepared = smoke / "outputs" / "10_prepare_labels" / "smoke"
+    prepared = own / "outputs" / "10_prepare_labels" / "smoke"
     motors = pd.read_csv(prepared / "motors.csv").query("tomo_id == 'wrapped'")
     assert len(motors) == len(pd.read_csv(made / "motors.csv")) - 1
     assert (motors["source"] == "external").all()
     hashes = json.loads((prepared / "provenance.json").read_text())["inputs"]
     assert hashes["13_external_data/smoke/motors.csv"] == files.sha256(made / "motors.csv")
     assert files.sha256(path) in hashes.values()
-    assert "wrapped" in set(pd.read_csv(smoke / "outputs" / "11_prepare_volumes" / "smoke" / "volumes.csv").tomo_id)
+    assert "wrapped" in set(pd.read_csv(own / "outputs" / "11_prepare_volumes" / "smoke" / "volumes.csv").tomo_id)
 
 
-def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(smoke, real):
+def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(own, real):
     """Computed from the tables in a folder, and written beside the pictures."""
-    answer = run(smoke, "02_look_at_labels", f"TABLES={real / 'labels'}", "SHOWN=all_gt_v3")
+    answer = run(own, "02_look_at_labels", f"TABLES={real / 'labels'}", "SHOWN=all_gt_v3")
     assert answer.returncode == 0, answer.stderr
-    folder = smoke / "outputs" / "02_look_at_labels" / "smoke"
+    folder = own / "outputs" / "02_look_at_labels" / "smoke"
     tables = pd.read_csv(folder / "tables.csv").set_index("table")[["tomograms", "motors", "with", "without"]]
     assert tables.loc["gt"].tolist() == [648, 451, 362, 286]
     assert tables.loc["all_gt_v3"].tolist() == [1935, 2245, 1713, 222]
@@ -139,20 +145,20 @@ def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(smoke, 
     assert pairs.loc[("gt", "second_place_coordinates"), ["both", "only_one", "only_other"]].tolist() == [450, 1, 165]
 
 
-def test_a_published_checkpoint_takes_the_place_of_a_training(smoke, tmp_path):
+def test_a_published_checkpoint_takes_the_place_of_a_training(own, tmp_path):
     """It is validated, fused and packed like a network trained here, and each says where it came from."""
-    made = smoke / "outputs" / "22_train_x3d_m" / "smoke"
+    made = own / "outputs" / "22_train_x3d_m" / "smoke"
     published = checkpoint(tmp_path / "EXP16.ckpt", theirs(catalogue.of("x3d_m", "smoke")))
-    refused = run(smoke, "22_train_x3d_m", f"CHECKPOINT={published}")
+    refused = run(own, "22_train_x3d_m", f"CHECKPOINT={published}")
     assert refused.returncode != 0 and "holds other weights, perhaps of a training" in refused.stderr
     shutil.move(made, tmp_path / "trained")
-    answer = run(smoke, "22_train_x3d_m", f"CHECKPOINT={published}")
+    answer = run(own, "22_train_x3d_m", f"CHECKPOINT={published}")
     assert answer.returncode == 0, answer.stderr
     assert json.loads((made / "provenance.json").read_text())["checkpoint"] == "EXP16.ckpt"
     assert not (made / "metrics.csv").exists()
     for name in ("30_validate", "40_ensemble", "50_package_for_kaggle"):
         values = ["NETWORKS=22_train_x3d_m"] if name == "30_validate" else []
-        answer = run(smoke, name, *values)
+        answer = run(own, name, *values)
         assert answer.returncode == 0, answer.stderr
-    card = smoke / "kaggle_datasets" / "motors-weights" / "22_train_x3d_m" / "smoke" / "README.md"
+    card = own / "kaggle_datasets" / "motors-weights" / "22_train_x3d_m" / "smoke" / "README.md"
     assert "converted by `22_train_x3d_m` from `EXP16.ckpt`" in card.read_text()
