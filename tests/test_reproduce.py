@@ -392,6 +392,8 @@ def test_a_sweep_of_the_spacing_prepares_volumes_for_each(trained):
     assert waiting["20_train_resnext50/demo-spacing=20,20,20"] == [fine] and waiting[fine] == ["10_labels/demo"]
     assert waiting["20_train_resnext50/demo-spacing=24,24,24"] == [coarse]
     assert found["11_volumes/demo-spacing=20,20,20"].parameters["SET"] == "spacing=[20.0,20.0,20.0]"
+    alone = names(steps(trained, "demo", 0, Asked(experiment="resnext50", settings="spacing=[20,20,20]")))
+    assert fine in alone and coarse not in alone
     slices = catalogue.change(catalogue.of("maxvit_tiny", "demo"), "spacing=[40,20,20]")
     assert catalogue.volumes_of(slices, "demo") == ((20.0, 20.0, 20.0), "spacing=[20.0,20.0,20.0]")
 

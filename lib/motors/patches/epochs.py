@@ -21,12 +21,21 @@ def points(motors: pd.DataFrame) -> dict[str, np.ndarray]:
     return {tomo_id: places[rows] for tomo_id, rows in motors.groupby("tomo_id").indices.items()}
 
 
-def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
-    """Return a hash of labels as training at a spacing sees them, whatever the order of their rows."""
-    unsure = prepared(replace(labels, motors=labels.unsure), spacing)[1]
-    tables = [*prepared(labels, spacing), *([unsure] if len(unsure) else [])]
-    rows = [table.sort_values(list(table)).to_csv(index=False) for table in tables]
+def tables(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return labels as training at a spacing sees them: tomograms, motors and unsure points, see `prepared`."""
+    return *prepared(labels, spacing), prepared(replace(labels, motors=labels.unsure), spacing)[1]
+
+
+def digest(tomograms: pd.DataFrame, motors: pd.DataFrame, unsure: pd.DataFrame) -> str:
+    """Return a hash of `tables`, whatever the order of their rows."""
+    given = [tomograms, motors, *([unsure] if len(unsure) else [])]
+    rows = [table.sort_values(list(table)).to_csv(index=False) for table in given]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
+    """Return the `digest` of labels at a spacing."""
+    return digest(*tables(labels, spacing))
 
 
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:

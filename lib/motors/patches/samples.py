@@ -1,6 +1,6 @@
 """What the training samples of 2D and 3D networks have in common: tables, volumes, and tensors by number."""
 
-from dataclasses import replace
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,21 @@ from torch.utils.data import Dataset, get_worker_info
 
 from motors.experiments.config import Experiment
 from motors.geometry import Spacing
-from motors.labels.table import Labels, prepared
+from motors.labels.table import Labels
 from motors.patches import epochs
-from motors.patches.epochs import label_digest
 from motors.patches.mixup import mixed
 from motors.volumes.prepared import check_volumes
 
 
-class Samples(Dataset):
+class Samples(Dataset, ABC):
     """Training samples without end: sample `k` depends on the experiment and `k` alone; see `Blocks` and `Slices`."""
 
     def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, spacing: Spacing) -> None:
         self.experiment, self.folder, self.spacing = experiment, Path(folder), spacing
-        self.tables = tomograms, motors = prepared(labels, spacing)
-        unsure = prepared(replace(labels, motors=labels.unsure), spacing)[1]
+        tomograms, motors, unsure = epochs.tables(labels, spacing)
         check_volumes(tomograms, self.folder, spacing)
-        self.label_digest = label_digest(labels, spacing)  # for `training.train`
-        self.tomo_ids = tuple(tomograms["tomo_id"])
+        self.label_digest = epochs.digest(tomograms, motors, unsure)  # for `training.train`
+        self.tables, self.tomo_ids = (tomograms, motors), tuple(tomograms["tomo_id"])
         self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
 
     def __len__(self) -> int:
@@ -49,6 +47,6 @@ class Samples(Dataset):
         tensors = {"image": torch.from_numpy(image), "target": torch.from_numpy(heatmap)[None]}
         return tensors | {"tomo_id": tomo_id, "motors": len(points)}
 
+    @abstractmethod
     def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         """Tomogram, image, points and heatmap of sample `k`."""
-        raise NotImplementedError

@@ -112,17 +112,14 @@ class _Maker:
         names = self.plan["graph"][notebook]
         return [n for name in names for n in ([name] if name in self.settings else self.before(name))]
 
-    def usual(self, notebook: str, seed: int) -> Step:
-        """The step that a profile has for a notebook."""
+    def usual(self, notebook: str, seed: int, settings: str = "") -> Step:
+        """The step that a profile has for a notebook; with `settings`, its SET, one beside it."""
         after = [self.usual(name, seed) for name in self.before(notebook)]
-        return self.step(notebook, {"SEED": seed}, after, own=True)
+        return self.step(notebook, {"SEED": seed} | ({"SET": settings} if settings else {}), after, own=not settings)
 
     def training(self, asked: Training) -> Step:
         """A step that trains, and those before it; the weights that it starts from are trained first."""
-        after = [self.usual(name, asked.seed) for name in self.before(asked.notebook)]
-        if asked.volumes:
-            parameters = {"SEED": asked.seed, "SET": asked.volumes}
-            after = [self.step(each.run.notebook, parameters, list(each.after)) for each in after]
+        after = [self.usual(name, asked.seed, asked.volumes) for name in self.before(asked.notebook)]
         if asked.first:
             after.append(self.training(asked.first))
         self.trained.append(self.step(asked.notebook, asked.parameters, after))

@@ -108,7 +108,8 @@ def _orthogonal(
     Every step multiplies the update by a polynomial of the Gram matrix, so all of them can be multiplied first, on the
     shorter side: two large products instead of ten, and a third of the time of timm's own in bfloat16.
     """
-    wide = update.float() if update.size(-2) <= update.size(-1) else update.float().mT
+    tall = update.size(-2) > update.size(-1)
+    wide = update.float().mT if tall else update.float()
     gram = wide @ wide.mT
     norm = gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt().mul(safety_factor).clamp(min=eps)[..., None, None]
     gram, whole = gram / norm**2, torch.eye(gram.size(-1), device=gram.device) / norm
@@ -117,7 +118,7 @@ def _orthogonal(
         step.diagonal(dim1=-2, dim2=-1).add_(a)
         gram, whole = step @ gram @ step, step @ whole
     found = whole @ wide
-    return found if update.size(-2) <= update.size(-1) else found.mT
+    return found.mT if tall else found
 
 
 def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
@@ -131,7 +132,7 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
     weights, rate = network.parameters(), experiment.learning_rate
     if experiment.optimiser == "muon":
         faster = {"lr": MATRICES * rate, "fallback_lr_scale": 1 / MATRICES}
-        muon.zeropower_via_newtonschulz = _orthogonal
+        muon.zeropower_via_newtonschulz = _orthogonal  # timm takes no other
         return muon.Muon(weights, **faster, adjust_lr_fn="original", nesterov=True)
     return AdamW(weights, lr=rate, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, fused=True)
 

@@ -55,7 +55,7 @@ def library_behind(code: str) -> dict[str, str]:
 
 def bare(code: str) -> str:
     """Return Python `code` without comments, docstrings and what only checkers of types read, in one layout."""
-    tree = _run(code)
+    tree = _parsed(code)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node
@@ -81,8 +81,8 @@ def _python(cell: str) -> tuple[str, str]:
     return code, "\n".join(line for line in lines if line.startswith("%%"))
 
 
-def _run(code: str) -> ast.Module:
-    """What is run of Python `code`: not what `if TYPE_CHECKING` guards."""
+def _parsed(code: str) -> ast.Module:
+    """Return Python `code` parsed, without what `if TYPE_CHECKING` guards."""
     tree = ast.parse(code)
     guarded = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
     tree.body = [node for node in tree.body if node not in guarded]
@@ -91,7 +91,7 @@ def _run(code: str) -> ast.Module:
 
 def _imports(code: str, package: str) -> Iterator[str]:
     """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
-    for node in ast.walk(_run(code)):
+    for node in ast.walk(_parsed(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
