@@ -17,6 +17,7 @@ from motors.experiments import catalogue
 from motors.pipeline.asked import Asked
 from motors.pipeline.graph import steps
 from motors.pipeline.reproduce import keep, reproduce
+from motors.pipeline.runner import visible_parameters
 from motors.workspace import paths
 from motors.workspace.files import write_json
 
@@ -312,6 +313,7 @@ sweeps:
 expect: {demo: {20_train_resnext50: {hours: ~2, gpu: 45}}}
 """
 JUDGE = 'PROFILE: str = "demo"\nSEED: int = 0\nNETWORKS: str = ""\nSET: str = ""'
+TRAIN = JUDGE.replace("NETWORKS", "EXPERIMENT") + "\nFOLD: int = 0\nWORKERS: int = 0"
 
 
 @pytest.fixture
@@ -319,7 +321,8 @@ def trained(tmp_path):
     """A workspace whose notebooks train and judge."""
     root = toys.workspace(tmp_path / "trained")
     for name in yaml.safe_load(TRAINED)["graph"]:
-        toys.notebook(root, name, **({"parameters": JUDGE} if name[0] == "3" else {}))
+        own = {"parameters": TRAIN if "_train_" in name else JUDGE} if name[0] in "23" else {}
+        toys.notebook(root, name, **own)
     toys.graph(root, TRAINED)
     return paths.find(root)
 
@@ -359,15 +362,20 @@ def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_ha
 
 
 def test_a_step_has_the_name_that_the_runner_gives_it(trained):
-    """A notebook's own values name no run, also where its fold is not 0: the mark lies beside the record."""
-    toys.notebook(trained.root, "11_volumes", parameters='PROFILE: str = "demo"\nSEED: int = 0\nFOLD: int = -1')
+    """The own values of one that trains name its run too: the mark lies beside the record."""
+    plain = 'PROFILE: str = "demo"\nSEED: int = 0\nFOLD: int = -1'
+    toys.notebook(trained.root, "11_volumes", parameters=plain)
     assert steps(trained, "demo")["11_volumes"].flag == "outputs/11_volumes/demo/finished"
+    toys.notebook(trained.root, "11_volumes", parameters=f'{plain}\nEXPERIMENT: str = ""')
+    values = visible_parameters(trained.root / "notebooks" / "11_volumes.ipynb")
+    mark = f"outputs/11_volumes/{trained.run_of('11_volumes', values).name}/finished"
+    assert steps(trained, "demo")["11_volumes"].flag == mark == "outputs/11_volumes/demo-fold-1/finished"
     plan = TRAINED.replace("11_volumes: ,", "11_volumes: {FOLD: -1},").replace(
         "30_validate: }", "30_validate: {SET: x}}"
     )
     toys.graph(trained.root, plan)
     found = steps(trained, "demo")
-    assert found["11_volumes"].flag == "outputs/11_volumes/demo/finished"
+    assert found["11_volumes"].flag == mark
     assert found["30_validate"].flag == "outputs/30_validate/demo-tag=x/finished"
 
 

@@ -143,10 +143,9 @@ class _Maker:
     def step(self, notebook: str, parameters: dict[str, Any], after: list[Step], *, own: bool = False) -> Step:
         """The step of a notebook with these parameters and those of the profile, whose own it may be."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
-        known, names = self.declared(notebook), ("PROFILE", "SEED")  # its own values name no run, as in the runner
-        naming = {name: value for name, value in parameters.items() if name in names or value != known.get(name)}
-        run = self.workspace.run_of(notebook, naming)
-        usual = own or run == self.workspace.run_of(notebook, {name: parameters[name] for name in names})
+        known = self.declared(notebook)  # its own values name the run too, as in the runner
+        run = self.workspace.run_of(notebook, known | parameters)
+        usual = own or run == self.workspace.run_of(notebook, known | {n: parameters[n] for n in ("PROFILE", "SEED")})
         usual = usual and notebook not in self.found
         key = notebook if usual else f"{notebook}/{run.name}"
         same = next((step for step in self.found.values() if step.run == run), None)

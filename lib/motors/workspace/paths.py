@@ -85,8 +85,9 @@ class Workspace:
         return Run(self, notebook, profile, int(seed), experiment, int(fold or 0), canonical_tag(tag))
 
     def run_of(self, notebook: str, parameters: Mapping[str, Any]) -> Run:
-        """Return the run that a notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET name; others do not."""
-        names = {"seed": "SEED", "experiment": "EXPERIMENT", "fold": "FOLD", "tag": "SET"}
+        """Return the run that a notebook's parameters PROFILE, SEED and SET name; EXPERIMENT and FOLD if it trains."""
+        names = {"seed": "SEED", "tag": "SET"}
+        names |= {"experiment": "EXPERIMENT", "fold": "FOLD"} if "EXPERIMENT" in parameters else {}
         given = {name: parameters[parameter] for name, parameter in names.items() if parameter in parameters}
         return self.run(notebook, parameters["PROFILE"], **given)
 
