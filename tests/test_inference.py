@@ -171,7 +171,7 @@ def test_orientations_are_averaged_as_logits():
     assert forth[0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.25, 3.75, 4.25, 4.75, 5]
     np.testing.assert_array_equal(engine.logits(ramp, SOLID, voxels, symmetries=["zyx_x"]), forth[..., ::-1])
     both = engine.logits(ramp, SOLID, voxels, symmetries=["zyx", "zyx_x"])
-    np.testing.assert_array_equal(both, np.full((4, 8, 12), 2.5))
+    np.testing.assert_allclose(both, np.full((4, 8, 12), 2.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("symmetry", [Symmetry.from_name("zxy_xz"), Symmetry.from_name("zyx_y")], ids=str)
@@ -296,3 +296,15 @@ def test_tiles_overlap_as_the_experiment_says():
         engine.heatmap(network, experiment, voxels, tile=(32, 64, 96), **options)
         counts.append(sum(seen))
     assert counts[0] == counts[3] == 2 * 2 * 2 and counts[1] == counts[2] == 2 * 3 * 3
+
+
+@pytest.mark.parametrize(("original", "middle"), [(False, [0.2086, 0.5, 0.7914]), (True, [0.5, 0.5, 0.5])])
+def test_what_a_tile_says_near_its_edge_counts_for_little(original, middle):
+    """Two tiles of 6 cells share 3: exp(-1.389) / (exp(-1.389) + exp(-0.056)) = 0.2086. In the original, halves."""
+
+    def index(tiles: torch.Tensor) -> torch.Tensor:
+        return torch.arange(float(len(tiles))).reshape(-1, 1, 1, 1, 1).expand(-1, 1, 2, 4, 6)
+
+    options = {"tile": (32, 64, 96), "overlap": 48, "batch": 2, "cell_stride": 16}
+    found = engine.logits(index, SOLID, np.zeros((32, 64, 144), np.uint8), original=original, **options)
+    np.testing.assert_allclose(found[1, 2], [0, 0, 0, *middle, 1, 1, 1], atol=1e-4)

@@ -143,6 +143,12 @@ def test_an_interrupted_simulation_is_completed(tiny, tmp_path, monkeypatch):
     assert contents(competition.simulate(folder, TINY, seed=3)) == contents(tiny)
 
 
+def test_several_processes_write_the_same_bytes(tiny, tmp_path, monkeypatch):
+    """Which of them writes a tomogram decides nothing."""
+    monkeypatch.setattr(competition, "FEW", 1)
+    assert contents(competition.simulate(tmp_path / "together", TINY, seed=3)) == contents(tiny)
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(tiny, tmp_path):
     """Neither another simulation nor the real data is mixed with a new simulation."""
     with pytest.raises(FileExistsError, match="holds another simulation.*recipe tiny, seed 3"):

@@ -1,5 +1,6 @@
 """The plan of a tomogram covers it with little waste, within a budget."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +21,27 @@ def test_a_volume_of_the_hidden_test_needs_at_most_a_quarter_more_voxels_than_it
 
 
 def test_the_overlap_of_neighbours_counts_in_the_choice_of_tiles():
-    """Sides of 120, a patch of 96 and a third of overlap: 8 of those, or 6 of (64, 96, 128), which compute less."""
+    """Sides of 120, a patch of 96 and a third of overlap: two along each axis, which share 33 voxels or more."""
     tight = plan((120, 120, 120), replace(RESNEXT50, patch=(96, 96, 96), overlap=0.34))
-    assert (tight.tile, len(tight.starts)) == ((64, 96, 128), 6)
+    assert (tight.tile, len(tight.starts)) == ((96, 96, 96), 8)
+
+
+def test_small_tiles_are_as_long_as_training_patches_and_share_as_many_voxels():
+    """At 24 Å a patch of (32, 64, 64) is 1536 Å wide: a tile of half of that would be hardly wider than a motor."""
+    experiment = replace(RESNEXT50, patch=(32, 64, 64), spacing=(24.0,) * 3, overlap=0.34, stride=8)
+    tight = plan((60, 150, 140), experiment)
+    assert tight.tile == (32, 64, 64) and len(tight.starts) == 3 * 4 * 3
+    twice = plan((60, 150, 140), experiment, tile=(64, 128, 128))  # shares 22 voxels along y, not 44
+    assert np.unique(twice.starts[:, 1]).tolist() == [0, 24]
+    half = plan((60, 150, 140), experiment, tile=(32, 32, 32))  # shares half of it, not 22
+    assert np.unique(half.starts[:, 2]).tolist() == [0, 16, 32, 48, 64, 80, 96, 112]
+
+
+@pytest.mark.parametrize(("name", "larger"), [("resnext50", True), ("x3d_m", False), ("EXP14", False)])
+def test_a_network_that_pools_over_its_tile_sees_no_larger_one_than_it_was_trained_with(name, larger):
+    experiment = catalogue.get(name)
+    found = plan((400, 1400, 1050), experiment, voxels=10 * math.prod(experiment.patch))
+    assert (math.prod(found.tile) > math.prod(experiment.patch)) is larger
 
 
 @given(st.tuples(*[st.integers(1, 700)] * 3), st.sampled_from([0, 0.34, 16, 40]), st.integers(15, 24))
@@ -38,7 +57,8 @@ def test_tiles_cover_every_voxel_within_the_budget(shape, overlap, budget):
     assert np.prod(found.tile) <= 2**budget and not (found.starts % 16).any() and not np.mod(found.tile, 32).any()
     for axis, side in enumerate(shape):
         first = np.unique(found.starts[:, axis])
-        shared = round(overlap * found.tile[axis]) if overlap < 1 else overlap
+        wanted = round(overlap * experiment.patch[axis]) if overlap < 1 else overlap
+        shared = min(wanted, found.tile[axis] // 2)
         assert first[0] <= 0 and first[-1] + found.tile[axis] >= side and (first < side).all()
         assert (np.diff(first) <= found.tile[axis] - shared).all()
 

@@ -1,4 +1,4 @@
-"""Where tiles overlap, their logits are averaged."""
+"""Where tiles overlap, their logits are averaged: near its edge a tile counts for little."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from torch.nn import functional
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 
+SIGMA = 1 / 4  # of a tile's side: of its Gaussian weights; nnU-Net's 1/8 (Isensee et al. 2021) wants half to overlap
+
 
 class Mean:
-    """The mean of what overlapping tiles say, on a grid over the whole volume."""
+    """The weighted mean of what overlapping tiles say, on a grid over the whole volume.
+
+    At its edge a network sees half of what it judges, so an answer counts by a Gaussian of its distance from the middle
+    of its tile. Where `align` is False all answers count alike, as in the original solution.
+    """
 
     def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
         self.shape, self.patch, self.cells, self.is_2d, self.align = shape, patch, cells, experiment.is_2d, align
@@ -27,7 +33,7 @@ class Mean:
         grid = [math.ceil(side / step) for side, step in zip(shape, self.steps, strict=True)]
         grid = [self.goal[0], *grid[1:]] if self.is_2d else grid
         self.sums = torch.zeros(grid if align else self.goal, device=device)
-        self.counts = torch.zeros_like(self.sums)
+        self.weights = torch.zeros_like(self.sums)
 
     def add(self, answers: torch.Tensor, starts: Sequence[Shape]) -> None:
         """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
@@ -41,10 +47,11 @@ class Mean:
             size = [max(1, round(p * n / s)) for p, n, s in zip(self.patch, self.goal, self.shape, strict=True)]
             answers = functional.interpolate(answers, size, mode="trilinear", align_corners=False)
         place = self._exact if self.align else self._nearest
+        weight = importance(answers.shape[2:], answers.device) if self.align else torch.ones_like(answers[0, 0])
         for answer, start in zip(answers[:, 0], starts, strict=True):
             into, part = zip(*map(place, range(3), start, answer.shape), strict=True)
-            self.sums[into] += answer[part]
-            self.counts[into] += 1
+            self.sums[into] += answer[part] * weight[part]
+            self.weights[into] += weight[part]
 
     def _exact(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
         """Return where an aligned tile goes along an axis, and which part of it."""
@@ -65,9 +72,9 @@ class Mean:
 
     def finish(self) -> np.ndarray:
         """Return the mean on the grid that is wanted."""
-        if not (self.counts > 0).all():
-            raise ValueError(f"{int((self.counts == 0).sum())} cells are covered by no tile: choose larger cells")
-        mean = self.sums / self.counts
+        if not (self.weights > 0).all():
+            raise ValueError(f"{int((self.weights == 0).sum())} cells are covered by no tile: choose larger cells")
+        mean = self.sums / self.weights
         if not torch.isfinite(mean).all():
             raise ValueError("the network answers NaN or infinity: check its weights, or its precision if on a GPU")
         if self.align:
@@ -75,6 +82,15 @@ class Mean:
             mean = functional.interpolate(mean[None, None], size, mode="trilinear", align_corners=False)[0, 0]
             mean = mean[tuple(map(slice, self.goal))]
         return mean.cpu().numpy()
+
+
+def importance(shape: Shape, device: torch.device | None = None) -> torch.Tensor:
+    """Return how much each cell of a tile's answer counts, float32 of `shape`: a Gaussian about its middle."""
+    weight = torch.ones(shape, device=device)
+    for axis, cells in enumerate(shape):
+        away = (torch.arange(cells, device=device) + 0.5) / cells - 0.5
+        weight *= torch.exp(-0.5 * (away / SIGMA) ** 2).reshape([-1 if each == axis else 1 for each in range(3)])
+    return weight
 
 
 def scaled_range(start: int, end: int, scale: float, cells: int) -> slice:

@@ -13,6 +13,7 @@ from motors.experiments.config import Experiment
 from motors.geometry import Shape
 
 MULTIPLE = 32  # voxels: the deepest reduction of every encoder, which the sides of a tile divide by
+CONTEXT = 1500.0  # ångström: tiles are as long, or as the training patch, since a motor at their edge is half seen
 NEARLY = 1.05  # so much more work is nothing where tiles become larger by it: a network sees more around each cell
 
 
@@ -62,9 +63,10 @@ def plan(
     shape : `(z, y, x)` of the volume, in voxels
     experiment : of the network. A 2D network sees tiles of its own patch: what it says depends on their size
     tile : `(z, y, x)` of a tile in voxels, multiples of 32, instead of the one that wastes least
-    overlap : what neighbours share, in voxels or as a share of the tile; by default as the experiment says. Tiles of a
-        2D network share nothing along z
-    voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in
+    overlap : what neighbours share, at most half of a tile: voxels, or a share of the experiment's patch; by default
+        as the experiment says. Tiles of a 2D network share nothing along z
+    voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in,
+        and never more where a network pools over its whole tile
     batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
     original : True gives the windows of the original solution: its patch, the last one flush with the end
 
@@ -75,27 +77,33 @@ def plan(
     """
     is_2d = experiment.is_2d
     overlap = experiment.overlap if overlap is None else overlap
-    shared = (0 if is_2d else overlap, overlap, overlap)
+    shared = [round(overlap * side) if overlap < 1 else int(overlap) for side in experiment.patch]
     if tile is None and not (is_2d or original):
-        tile = _least_waste(shape, experiment.patch, experiment.stride, shared, voxels or math.prod(experiment.patch))
+        usual = math.prod(experiment.patch)
+        most = min(voxels or usual, usual) if experiment.pools_tile else voxels or usual
+        tile = _least_waste(shape, experiment, shared, most)
     tile = tuple(tile or experiment.patch)
     wrong = tile[0] != experiment.patch[0] if is_2d else tile[0] % MULTIPLE
     if wrong or tile[1] % MULTIPLE or tile[2] % MULTIPLE or min(tile) <= 0:
         first = experiment.patch[0] if is_2d else f"a multiple of {MULTIPLE}"
         raise ValueError(f"a tile of {tile} voxels does not fit {experiment.name}: z must be {first}, y and x of 32")
     step = (1 if is_2d else experiment.stride, experiment.stride, experiment.stride)
+    shared = [0 if is_2d else min(shared[0], tile[0] // 2), min(shared[1], tile[1] // 2), min(shared[2], tile[2] // 2)]
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
     batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
     return Plan(tuple(shape), tile, starts, min(len(starts), batch))
 
 
-def _least_waste(shape: Shape, patch: Shape, stride: int, overlap: tuple[float, float, float], voxels: int) -> Shape:
+def _least_waste(shape: Shape, experiment: Experiment, overlap: list[int], voxels: int) -> Shape:
     """Return the largest tile of at most `voxels` among those with which hardly more is computed than at least must be.
 
-    No side is shorter than half of that of the training patch `patch`, or than the volume: a network needs its context.
-    Along each axis only the smallest side for each number of tiles can be part of the answer.
+    No side is shorter than half of that of the training patch, than `CONTEXT`, or than the volume: a network needs its
+    context. Along each axis only the smallest side for each number of tiles can be part of the answer.
     """
-    axes = [_sides(*axis, stride, voxels) for axis in zip(shape, patch, overlap, strict=True)]
+    least = [
+        max(side / 2, min(side, CONTEXT / a)) for side, a in zip(experiment.patch, experiment.spacing, strict=True)
+    ]
+    axes = [_sides(*axis, experiment.stride, voxels) for axis in zip(shape, least, overlap, strict=True)]
     fitting = [sides for sides in product(*axes) if math.prod(side for _, side in sides) <= voxels]
     if not fitting:
         raise ValueError(f"{voxels} voxels are too few for a tile with an overlap of {overlap}: allow more memory")
@@ -104,12 +112,12 @@ def _least_waste(shape: Shape, patch: Shape, stride: int, overlap: tuple[float, 
     return max((tuple(side for _, side in sides) for sides in cheap), key=math.prod)
 
 
-def _sides(length: int, patch: int, overlap: float, stride: int, most: int) -> list[tuple[int, int]]:
+def _sides(length: int, least: float, overlap: int, stride: int, most: int) -> list[tuple[int, int]]:
     """Return `(number of tiles, side)` along an axis for every side that no smaller one with as many tiles beats."""
     found: dict[int, int] = {}
     whole = MULTIPLE * math.ceil(length / MULTIPLE)
-    for side in range(min(whole, MULTIPLE * math.ceil(patch / 2 / MULTIPLE)), whole + 1, MULTIPLE):
-        shared = round(overlap * side) if 0 < overlap < 1 else int(overlap)
+    for side in range(min(whole, MULTIPLE * math.ceil(least / MULTIPLE)), whole + 1, MULTIPLE):
+        shared = min(overlap, side // 2)
         if side <= most and (side - shared) // stride > 0:
             tiles = geometry.tiles((length, 1, 1), (side, 1, 1), overlap=(shared, 0, 0), align=(stride, 1, 1))
             found.setdefault(len(tiles), side)

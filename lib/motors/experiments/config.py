@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, field, fields
 from difflib import get_close_matches
@@ -103,6 +104,11 @@ class Experiment:
     def is_2d(self) -> bool:
         """True for 2D networks, which see three slices at once and predict for the middle one."""
         return self.encoder.startswith("timm/")
+
+    @property
+    def pools_tile(self) -> bool:
+        """True for encoders that pool over their tile (squeeze-and-excitation): answers depend on its size."""
+        return re.search("x3d|se_?res|senet|efficientnet_b", self.encoder) is not None
 
     @property
     def strides(self) -> tuple[int, int, int]:

@@ -1,12 +1,14 @@
 """A simulated competition on disk, in the format of the real one."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 from motors.labels.formats import write_competition
 from motors.labels.table import Labels, solution
@@ -19,6 +21,7 @@ from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import write_json, write_table
 from motors.workspace.progress import progress
 
+FEW = 16  # tomograms that one process has written before others have started
 VERSION = 2  # of the simulation: raised whenever the same recipe and seed make other tomograms
 MANIFEST = "manifest.json"
 BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
@@ -69,12 +72,18 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
     missing = [plan for plan in todo if not (folder / plan.split / plan.name).is_dir()]
     for leftover in folder.glob("t*/.*-tomo_*"):  # of a process that was killed while it wrote a tomogram
         shutil.rmtree(leftover)
-    for plan in progress(missing, title=f"simulating {recipe.name}, seed {seed}") if missing else ():
-        scene = arrange(recipe, plan, seed)
-        write_slices(folder / plan.split / plan.name, render(recipe, scene, seed, plan.k))
+    processes = os.cpu_count() if len(missing) > FEW else 1
+    done = Parallel(processes, return_as="generator")(delayed(_write)(folder, recipe, seed, plan) for plan in missing)
+    for _ in progress(done, total=len(missing), title=f"simulating {recipe.name}, seed {seed}") if missing else ():
+        pass
     if missing or not all((folder / table).is_file() for table in TABLES):
         _write_tables(folder, recipe, seed)
     return folder
+
+
+def _write(folder: Path, recipe: Recipe, seed: int, plan: Plan) -> None:
+    """Write the slices of one tomogram."""
+    write_slices(folder / plan.split / plan.name, render(recipe, arrange(recipe, plan, seed), seed, plan.k))
 
 
 def _plan(recipe: Recipe, seed: int, k: int) -> Plan:
