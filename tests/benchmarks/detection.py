@@ -102,10 +102,9 @@ def monai(network, experiment, voxels: np.ndarray) -> None:
 def measure(name: str, scale: float, rounds: int, backend: str) -> dict:
     """Seconds of each way for one network, and how far what is predicted differs."""
     experiment = catalogue.get(name)
-    if not experiment.is_2d:  # tiles shrink with the tomogram
-        experiment = replace(
-            experiment, patch=tuple(32 * max(1, round(scale * side / 32)) for side in experiment.patch)
-        )
+    if not experiment.is_2d:  # tiles shrink with the tomogram, and with them what a network needs around a motor
+        patch = tuple(32 * max(1, round(scale * side / 32)) for side in experiment.patch)
+        experiment = replace(experiment, patch=patch, spacing=tuple(each / scale for each in experiment.spacing))
     depth, *sides = (round(scale * side) for side in HIDDEN)
     shape = (round(depth * experiment.spacing[1] / experiment.spacing[0]), *sides)
     voxels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
