@@ -17,7 +17,7 @@ from motors.detection import preview
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.labels.table import Labels
 from motors.tables import MOTORS, TOMOGRAMS
-from motors.visualization import plots
+from motors.visualization import detections, plots
 from motors.visualization.scene import scene
 from motors.volumes.cuts import around, slab
 from motors.volumes.prepared import write_prepared
@@ -184,6 +184,14 @@ def test_all_finds_are_on_the_projection_and_in_the_scene_whatever_their_height(
     surface = np.argwhere(solid.images[0].get_array() > 0.2)
     (_, y), shift = middles(solid, plots.CANDIDATE)[0], 20.0 / 24  # the grid has 24 Å
     assert (surface.min(axis=0)[0] + surface.max(axis=0)[0]) / 2 == pytest.approx(y - (60 - 32.5) * shift, abs=1.5)
+
+
+def test_a_find_has_its_contours_however_sure_the_network_was():
+    """They are shares of its own peak: the same for 0.2 as for 0.8."""
+    tomogram, cells = Tomogram("t", np.full((30, 40, 50), 128, np.uint8), 40.0), np.zeros((3, 4, 5))
+    cells[1, 2, 2] = 0.8
+    strong, weak, none = (detections.picture(tomogram, [(15, 25, 25)], [0.3], c) for c in (cells, cells / 4, None))
+    assert (strong == weak).all() and (strong != none).any()
 
 
 def test_lines_without_a_colour_differ_in_colour_and_style():

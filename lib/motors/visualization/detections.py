@@ -24,7 +24,8 @@ def picture(
     ----------
     points_zyx : `(n, 3)` in voxels
     scores : `(n,)`
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours over the planes
+    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours over the planes, at a quarter, half and
+        three quarters of its peak at the find
 
     Returns
     -------
@@ -35,10 +36,17 @@ def picture(
     axes = plots.projection(tomogram, candidates=points, scores=scores, title=f"{tomogram.name}: {found}")
     rows = [_drawn(axes.figure, OVERVIEW)]
     for k, (point, score) in enumerate(zip(points, scores, strict=True), start=1):
-        title = f"{k}: {score:.2f}"
-        rows.append(_drawn(plots.planes(tomogram, point, heatmap, candidates=point[None], title=title), DOTS))
+        cells = heatmap if heatmap is None else heatmap / _peak(heatmap, point, tomogram.voxels.shape)
+        planes = plots.planes(tomogram, point, cells, candidates=point[None], title=f"{k}: {score:.2f}")
+        rows.append(_drawn(planes, DOTS))
     width = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+
+
+def _peak(heatmap: np.ndarray, point_zyx: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Return the highest value among the cells about a point."""
+    cell = ((point_zyx + 0.5) / shape * heatmap.shape).astype(int)
+    return max(float(heatmap[tuple(slice(max(k - 1, 0), k + 2) for k in cell)].max()), 1e-6)
 
 
 def _drawn(figure: Figure, dots: int) -> np.ndarray:
