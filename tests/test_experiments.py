@@ -358,6 +358,14 @@ def test_a_file_with_other_settings_is_refused_by_name(change, sentence, tmp_pat
         Experiment.read(path)
 
 
+def test_a_record_of_version_0_1_is_read():
+    """It named a label table, which chose nothing, and had other names for two settings."""
+    experiment = replace(catalogue.get("x3d_m"), unaugmented=0.25, checkpointing=True)
+    old = json.loads(experiment.to_json()) | {"table": "all_gt"}
+    old |= {"lightly": old.pop("unaugmented"), "recompute": old.pop("checkpointing")}
+    assert Experiment.from_json(json.dumps(old)) == experiment
+
+
 def test_a_file_that_is_not_json_or_not_there_is_refused_by_name(tmp_path):
     """The sentence names the file."""
     (tmp_path / "experiment.json").write_text("{")

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 from house import LIBRARY, MODULES, drawing, floors, imports, lines, replaced
 from toys import REPOSITORY
+
+from motors import FORMER
+from motors.former import NAMES, RENAMED, names_of, package
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 README = REPOSITORY / "README.md"
@@ -69,6 +73,15 @@ def test_everything_is_imported_from_the_module_that_defines_it(path):
             source = home.with_suffix(".py") if home.with_suffix(".py").exists() else home / "__init__.py"
             assert name in defined(source), f"{name} is not defined in {module}"
             assert not name.startswith("_") or path.is_relative_to(Path(__file__).parent), f"{module}.{name} is private"
+
+
+def test_every_former_name_still_works_from_outside():
+    """Those of packages that are gone, and those that were taken from the face of one that is still there."""
+    for (room, name), (module, now) in RENAMED.items():
+        assert getattr(names_of(f"motors.{room}")(name), "__name__", now) == now, f"{name} is no name of {module}"
+    for room, homes in NAMES.items():
+        for name in " ".join(homes.values()).split():
+            assert getattr(import_module(f"motors.{room}") if room not in FORMER else package(room), name) is not None
 
 
 @each_module

@@ -32,13 +32,23 @@ HOMES = {  # loaded when they are asked for: `import motors` alone loads nothing
     "read": "volumes.formats read",
     "score": "evaluation.metrics f2",
 }
+FORMER = (
+    "augment2d",
+    "augment3d",
+    "fusion",
+    "inference",
+    "scoring",
+    "submission",
+)  # packages of 0.1
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name."""
+    """Return a public name, or a package by its former name."""
     if name in HOMES:
         module, _, inside = HOMES[name].partition(" ")
         return getattr(import_module(f"motors.{module}"), inside)
+    if name in FORMER:
+        return import_module("motors.former").package(name)
     raise AttributeError(f"module 'motors' has no attribute {name!r}")
 
 

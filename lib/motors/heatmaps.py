@@ -5,12 +5,15 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
+from motors.former import names_of
 from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axis
 
 # A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
 # with three and with two degrees of freedom, as the original solution did.
 _REACH = 4.0331422  # standard deviations, in three dimensions
 _REACH_2D = 3.7169222  # in two
+
+__getattr__ = names_of(__name__)  # names of version 0.1
 
 
 def target_3d(

@@ -21,6 +21,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
+GONE = ("table",)  # settings of version 0.1 that chose nothing: read and dropped
+RENAMED = {"lightly": "unaugmented", "recompute": "checkpointing"}  # settings by their former names: read
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
@@ -141,8 +143,9 @@ class Experiment:
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")
+        kept = {RENAMED.get(name, name): value for name, value in settings.items() if name not in GONE}
         try:
-            return TypeAdapter(cls).validate_json(text)
+            return TypeAdapter(cls).validate_json(json.dumps(kept))
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
 

@@ -1,1 +1,5 @@
 """Tomograms: read from any format, resampled, checked."""
+
+from motors.former import names_of
+
+__getattr__ = names_of(__name__)  # names of version 0.1

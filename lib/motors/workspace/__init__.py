@@ -1,1 +1,5 @@
 """The ground floor: files, folders, progress, and what made what."""
+
+from motors.former import names_of
+
+__getattr__ = names_of(__name__)  # names of version 0.1

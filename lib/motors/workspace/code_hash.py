@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY = Path(__file__).parents[1]
-SILENT = ("cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
+SILENT = ("former", "cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
 
 
 def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:

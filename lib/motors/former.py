@@ -1,0 +1,133 @@
+"""Names of version 0.1 that still work from outside: where they are now. The library itself uses none of them."""
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+# What could be taken from a package's face, by package: the module that defines it now, and the names.
+NAMES = {
+    "augment2d": {
+        "patches.augment.intensity": "change",
+        "patches.augment.slices": "BRIGHTNESS FILL GROUPS RESIZINGS canvas crop move",
+    },
+    "augment3d": {
+        "patches.augment.blocks": "AFFINES GREY RESAMPLINGS move source_map",
+        "patches.augment.intensity": "coarsen drop_boxes grey_table regrade",
+        "patches.augment.warp": "warp warp_blocks",
+    },
+    "experiments": {
+        "experiments.catalogue": "EXPERIMENTS get of",
+        "experiments.config": "Experiment",
+    },
+    "fusion": {
+        "ensemble.combine": "combine fuse_grids",
+        "ensemble.wbf": "fuse fuse_boxes fuse_points",
+        "matching": "best",
+    },
+    "heatmaps": {},
+    "inference": {
+        "detection.detector": "detect",
+        "detection.engine": "heatmap logits",
+        "detection.heatmap": "Grid",
+        "detection.queue": "detect_all",
+        "detection.tiling": "cell_strides",
+    },
+    "kaggle": {
+        "kaggle.client": "KaggleError",
+        "kaggle.competition": "download",
+        "kaggle.packages": "RECIPES Package check package packed",
+        "kaggle.publishing": "absent kernel listing plan publish push submit",
+    },
+    "labels": {
+        "labels.agreement": "compare describe",
+        "labels.external": "gather read_external read_native",
+        "labels.formats": "read read_competition read_wide to_wide write write_competition wrong_counts",
+        "labels.joining": "additions join",
+        "labels.table": "Labels",
+        "matching": "nearest_pairs",
+        "tables": "MOTORS MOTOR_AXES NO_MOTOR POINT SIZE TOMOGRAMS need numbers read_table refuse",
+    },
+    "networks": {
+        "networks.checkpoints": "convert load save",
+        "networks.factory": "build channels_last",
+        "networks.weights": "fill",
+    },
+    "review": {
+        "labels.folds": "kind parts",
+        "review.corrections": "CORRECTIONS apply read_corrections",
+        "review.decisions": "DECISIONS read_decisions read_tags",
+        "review.disagreements": "ENTRIES match verdicts",
+        "review.sheet": "write_images write_sheet",
+        "review.simulated": "answer spoil",
+        "review.widget": "Reviewer",
+    },
+    "scoring": {
+        "evaluation.curves": "choose_quantile curve f2_by_quantile precision_recall",
+        "evaluation.metrics": "bootstrap f2 verdicts",
+        "labels.table": "solution",
+        "tables": "SOLUTION",
+    },
+    "submission": {"kaggle.submission": "frame hand_in read_and_validate validate write"},
+    "volumes": {
+        "volumes.formats": "read",
+        "volumes.levels": "to_uint8 unwrap",
+        "volumes.mrc": "write_mrc",
+        "volumes.prepared": "open_prepared write_prepared",
+        "volumes.quality_control": "Finding examine examine_histogram findings histogram note repair",
+        "volumes.resampling": "resample",
+        "volumes.slices": "incomplete slice_paths stack_shape write_slices",
+        "volumes.tomogram": "Tomogram",
+    },
+    "workspace": {
+        "pipeline.reproduce": "keep reproduce",
+        "pipeline.runner": "Refused run",
+        "workspace.files": "sha256 write_json write_table",
+        "workspace.paths": "Run Workspace dataset find new_dataset open_run",
+        "workspace.provenance": "commit versions",
+    },
+}
+RENAMED = {
+    ("augment2d", "Draw"): ("patches.augment.slices", "Augmentation"),
+    ("augment2d", "draw"): ("patches.augment.slices", "random_augmentation"),
+    ("augment2d", "view"): ("patches.augment.slices", "augmented"),
+    ("augment3d", "Draw"): ("patches.augment.blocks", "Augmentation"),
+    ("augment3d", "draw"): ("patches.augment.blocks", "random_augmentation"),
+    ("augment3d", "view"): ("patches.augment.blocks", "augmented"),
+    ("fusion", "WAYS"): ("ensemble.combine", "METHODS"),
+    ("fusion", "answer"): ("ensemble.select", "detections"),
+    ("heatmaps", "draw"): ("heatmaps", "target_3d"),
+    ("heatmaps", "draw_planar"): ("heatmaps", "target_2d"),
+    ("inference", "kept"): ("detection.heatmap", "load_heatmaps"),
+    ("review", "draw"): ("review.sheet", "picture"),
+    ("review", "sheet"): ("review.sheet", "sheet"),
+    ("kaggle", "check_competition"): ("kaggle.competition", "check"),
+    ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),
+    ("scoring", "partial_average_precision"): ("evaluation.curves", "partial_pr_auc"),
+}
+
+
+def names_of(package: str) -> Callable[[str], Any]:
+    """Return a package's `__getattr__`, which finds the names that could be taken from its face.
+
+    Parameters
+    ----------
+    package : "motors.volumes", say
+    """
+    room = package.partition(".")[2]
+    homes = {name: module for module, names in NAMES[room].items() for name in names.split()}
+
+    def look_up(name: str) -> Any:
+        home, now = RENAMED.get((room, name), (homes.get(name), name))
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"motors.{home}"), now)
+
+    return look_up
+
+
+def package(name: str) -> ModuleType:
+    """Return a stand-in for a package that has another name now."""
+    stand_in = ModuleType(f"motors.{name}", f"Former name; see {', '.join(NAMES[name])}.")
+    stand_in.__getattr__ = names_of(f"motors.{name}")
+    return stand_in
