@@ -21,12 +21,13 @@ from dataclasses import replace
 
 import torch
 
-from motors import experiments, training
+from motors.experiments import catalogue
+from motors.training.run import train
 
 name, limit = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # rather no memory for this than none for the others
 one = dict(checkpointing=True, batch=1, accumulate=1, steps=1, stop_at=None, warmup=0, save_every=1)
-experiment = replace(experiments.get(name), **one)
+experiment = replace(catalogue.get(name), **one)
 
 
 class OnePatch(torch.utils.data.Dataset):
@@ -40,7 +41,7 @@ class OnePatch(torch.utils.data.Dataset):
 
 with tempfile.TemporaryDirectory() as folder:
     start = time.perf_counter()
-    training.train(experiment, OnePatch(), folder, workers=0, accelerator="cpu")
+    train(experiment, OnePatch(), folder, workers=0, accelerator="cpu")
     seconds = time.perf_counter() - start
     step, loss, *_ = open(f"{folder}/metrics.csv").read().splitlines()[1].split(",")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

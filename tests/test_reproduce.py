@@ -29,7 +29,7 @@ profiles:
   smoke: {00_first: , 10_middle: }
   full: {01_look: , 20_last: }
 """
-SCORE = "workspace.write_json(run.output / 'score.json', dict(f2=0.91, low=0.8, high=0.97, f2_original_quantile=0.88))"
+SCORE = "files.write_json(run.output / 'score.json', dict(f2=0.91, low=0.8, high=0.97, f2_original_quantile=0.88))"
 
 
 @pytest.fixture

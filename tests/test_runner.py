@@ -91,7 +91,7 @@ def test_what_is_no_notebook_is_refused(root):
 def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
     """Values reach the notebook, hashes are those of the files, progress is forwarded and its last line kept."""
     cells = [
-        "print('steps', STEPS, run.name)\nworkspace.write_json(run.output / 'sub' / 'a.json', STEPS)",
+        "print('steps', STEPS, run.name)\nfiles.write_json(run.output / 'sub' / 'a.json', STEPS)",
         "import time\nfrom motors.workspace.progress import progress",
         "for _ in progress(range(25), title='walking'):\n    time.sleep(0.1)",
         "import sys; print(sys.executable)\nassert 'MOTORS_PROGRESS' in __import__('os').environ",
@@ -140,7 +140,7 @@ def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):
 
 def test_a_failed_attempt_leaves_what_succeeded_as_it_was(root):
     """Record and notebook of the attempt lie beside; only if it changed a product is the good record outdated."""
-    cell = "workspace.write_json(run.output / 'a.json', STEPS if STEPS < 9 else 1)\nassert STEPS != 4 and STEPS != 9"
+    cell = "files.write_json(run.output / 'a.json', STEPS if STEPS < 9 else 1)\nassert STEPS != 4 and STEPS != 9"
     path, folder = toys.notebook(root, "tries", cell), root / "outputs" / "tries" / "demo"
     assert runner.run(path, {"STEPS": 1})["status"] == "succeeded"
     good = {name: (folder / name).read_bytes() for name in ("record.json", "tries.ipynb")}

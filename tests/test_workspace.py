@@ -375,7 +375,7 @@ def test_a_notebook_is_known_by_its_code_its_values_and_the_library_behind_it(tm
 
     def known(cell="from motors import a", values=None):
         path = toys.notebook(tmp_path / "clone", "n", "%matplotlib inline\n" + cell)
-        path.write_text(path.read_text().replace("from motors import workspace", "pass"))
+        path.write_text(path.read_text().replace("from motors.workspace import files, paths", "pass"))
         return code_hash.notebook_hash(path, values or {})
 
     first = known()
@@ -466,7 +466,7 @@ def test_what_an_artifact_was_made_from_is_noted_and_compared(tmp_path):
 def test_opening_a_run_imports_nothing_heavy():
     """Every notebook does it, on Kaggle without the packages that training needs."""
     heavy = "{'torch', 'pandas', 'papermill', 'snakemake', 'yaml', 'IPython'}"
-    code = f"import sys; from motors import workspace; assert not {heavy} & set(sys.modules)"
+    code = f"import sys; from motors.workspace import paths; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

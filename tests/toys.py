@@ -21,7 +21,7 @@ def workspace(root: Path) -> Path:
 
 def notebook(root: Path, name: str, *cells: str, parameters: str = PARAMETERS, tag: str = "parameters") -> Path:
     """Write a notebook of code cells below a cell of parameters and one that opens the run; return its path."""
-    opening = f'from motors import workspace\nrun = workspace.open_run("{name}", PROFILE, SEED)'
+    opening = f'from motors.workspace import files, paths\nrun = paths.open_run("{name}", PROFILE, SEED)'
     written = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# A toy\n> Runs in no time."}]
     for number, source in enumerate((parameters, opening, *cells)):
         cell = {"cell_type": "code", "id": f"c{number}", "metadata": {"tags": [tag]} if number == 0 else {}}

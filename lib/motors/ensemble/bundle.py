@@ -15,6 +15,7 @@ from motors.workspace import paths
 
 ENSEMBLE = "ensemble.json"
 NOTEBOOK = "40_ensemble"
+RUNS = f"{NOTEBOOK}/*/{ENSEMBLE}"
 VARIABLE = "MOTORS_WEIGHTS"  # environment variable: a folder as `find` takes it
 UNCALIBRATED = 0.5  # the threshold where nobody has measured one
 HINT = "name a folder with ensemble.json as weights (--weights); `motors download published` or `make demo` make one"
@@ -47,7 +48,6 @@ class Bundle:
 
     @property
     def votes(self) -> dict[tuple[str, str], float]:
-        """The weight of each member, by run and symmetry."""
         return self.members.set_index(MEMBER)["weight"].to_dict()
 
 
@@ -72,7 +72,7 @@ def find(folder: str | Path | None = None) -> Bundle:
     places = [Path(folder)] if folder else list(_usual())
     if single := next((place for place in places if (place / SETTINGS).is_file()), None):
         return _single(single)
-    if abouts := [path for place in places for path in (place / ENSEMBLE, *_runs(place)) if path.is_file()]:
+    if abouts := [path for place in places for path in (place / ENSEMBLE, *sorted(place.glob(RUNS))) if path.is_file()]:
         return _ensemble(min(abouts, key=_rank))
     where = ", ".join(map(str, places)) or "no workspace is around the current folder"
     raise FileNotFoundError(f"there are no trained networks ({where}): {HINT}")
@@ -88,11 +88,6 @@ def _usual() -> Iterator[Path]:
     yield home.outputs
 
 
-def _runs(place: Path) -> list[Path]:
-    """Return the `ensemble.json` of all runs in a folder."""
-    return sorted((place / NOTEBOOK).glob(f"*/{ENSEMBLE}"))
-
-
 def _rank(path: Path) -> int:
     """Return how late an ensemble comes: those of the full profile first, of smoke tests last."""
     order = ("full", "demo", "smoke")
@@ -101,7 +96,6 @@ def _rank(path: Path) -> int:
 
 
 def _single(folder: Path) -> Bundle:
-    """Return one network as an ensemble of its own."""
     experiment = Experiment.read(folder / SETTINGS)
     member = [experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]
     table = pd.DataFrame([member], columns=[*MEMBER, "weight"])
@@ -110,7 +104,6 @@ def _single(folder: Path) -> Bundle:
 
 
 def _ensemble(path: Path) -> Bundle:
-    """Return what an `ensemble.json` describes."""
     try:
         about = read_ensemble(path)
         table = members(about)

@@ -4,8 +4,6 @@ The layout is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `
 a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; it could not be seen.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -74,13 +72,11 @@ def _points(project: Path, row: dict) -> list[list[float]]:
         raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
     text = path.read_text(encoding="utf-8")
     try:
-        lines = path.suffix == ".ndjson"
-        points = (
-            [json.loads(line) for line in text.splitlines() if line.strip()] if lines else json.loads(text)["points"]
-        )
-        scale = float(row["voxel_size"]) if lines else 1.0
+        if path.suffix == ".ndjson":
+            points, scale = [json.loads(line) for line in text.splitlines() if line.strip()], float(row["voxel_size"])
+        else:
+            points, scale = json.loads(text)["points"], 1.0
         return [[float(point["location"][axis]) * scale for axis in POINT] for point in points]
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} holds no picks, or picks.csv no voxel_size ({error!r}): download it again"
-        ) from error
+        what = f"{path.name} holds no picks, or picks.csv no voxel_size"
+        raise ValueError(f"{what} ({error!r}): download it again") from error

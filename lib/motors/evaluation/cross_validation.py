@@ -9,9 +9,8 @@ import pandas as pd
 
 from motors.evaluation.curves import average_precision, choose_quantile, curve, f2_by_quantile
 from motors.evaluation.metrics import best_of_each, bootstrap, f2, verdicts
-from motors.labels.table import Labels
-from motors.matching import cut, within
-from motors.tables import MOTORS, POINT, need, numbers
+from motors.matching import cut
+from motors.tables import need
 
 TOLERANCE = 0.05  # of F2, within which quantiles count as equally good: half the bootstrap's uncertainty of the demo
 RUNS = ["run", "fold"]
@@ -59,9 +58,9 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
             raise ValueError(f"{run} held out fold {fold}, which has no tomogram: make the folds it was trained with")
         seen = names["tomo_id"].isin(trained[run] or ()) | (fold < 0)
         if fold >= 0 and seen.any():
+            one = names["tomo_id"][seen].iloc[0]
             raise ValueError(
-                f"{run} was trained on {names['tomo_id'][seen].iloc[0]} of fold {fold}, which is to judge it:"
-                f" leakage, train it with these folds"
+                f"{run} was trained on {one} of fold {fold}, which is to judge it: leakage, train it with these folds"
             )
         parts.append(names[["tomo_id", "fold"]].assign(run=run, network=network, in_sample=seen))
     return pd.concat(parts, ignore_index=True)[["run", "network", "fold", "tomo_id", "in_sample"]]
@@ -70,18 +69,6 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
 def pool(candidates: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
     """Return the candidates that runs have in the tomograms they are judged by, with `network`, `fold`, `in_sample`."""
     return candidates.merge(held, on=["run", "tomo_id"], validate="many_to_one")
-
-
-def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
-    """Return the candidates that can be judged: not those within 1000 Å of an unsure point, but not of a motor."""
-    spacing, near = known.tomograms.set_index("tomo_id")["spacing"], []
-    for points in (known.motors, known.unsure):
-        pairs = candidates.assign(row=range(len(candidates))).merge(
-            points[MOTORS], on="tomo_id", suffixes=("", "_true")
-        )
-        apart = np.linalg.norm(numbers(pairs, POINT) - numbers(pairs, [f"{axis}_true" for axis in POINT]), axis=1)
-        near.append(np.isin(range(len(candidates)), pairs["row"][within(apart, pairs["tomo_id"].map(spacing))]))
-    return candidates[near[0] | ~near[1]]
 
 
 def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -141,10 +128,6 @@ def table(solution: pd.DataFrame, pooled: pd.DataFrame, held: pd.DataFrame) -> p
             part = (frame[frame["tomo_id"].isin(names)] for frame in (here, answer))
             each[f"fold {fold}"] = f2(*part)
         values = pd.Series(each)
-        rows[network] = (
-            each
-            | {"mean": values.mean(), "SD": values.std()}
-            | row
-            | {"tomograms": len(mine), "in_sample": bool(mine["in_sample"].any())}
-        )
+        about = {"tomograms": len(mine), "in_sample": bool(mine["in_sample"].any())}
+        rows[network] = each | {"mean": values.mean(), "SD": values.std()} | row | about
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")

@@ -1,6 +1,5 @@
 """The table of all trained networks, from the records of their runs, and two of them compared."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,21 +7,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.evaluation.cross_validation import judge, sure
+from motors.evaluation.cross_validation import judge
 from motors.evaluation.metrics import verdicts
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.labels import formats
 from motors.labels.table import solution
 from motors.tables import CANDIDATE, TOMOGRAMS, read_table
+from motors.workspace.files import noted
 from motors.workspace.paths import Run, Workspace
 from motors.workspace.provenance import read_inputs, state
 
 ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
 SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_low", "hidden_high", "hidden_AP"]
 COSTS = ["hours", "GiB", "commit", "notebook"]
-# The original's tracking sheet, held-out F2 and PAP (see `curves.partial_pr_auc`) by experiment: over four folds, and
-# where it has only that, in fold 0.
+# The original's tracking sheet, held-out F2 and PAP (the mean precision from recall 0.4 up) by experiment: over four
+# folds, and where it has only that, in fold 0.
 FOUR_FOLDS = {
     "resnext50": (0.953, 0.946),
     "densenet121": (0.952, 0.929),
@@ -71,8 +71,7 @@ def table(workspace: Workspace, profile: str | None = None, seed: int | None = N
 
 
 def _row(run: Run) -> dict[str, Any]:
-    """What the folder of one trained network says."""
-    experiment, record = Experiment.read(run.folder / "weights" / "experiment.json"), _read(run.folder / "record.json")
+    experiment, record = Experiment.read(run.folder / "weights" / "experiment.json"), noted(run.folder / "record.json")
     executed = run.folder / f"{run.notebook}.ipynb"
     place = executed.relative_to(run.workspace.root).as_posix() if executed.is_file() else ""
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
@@ -96,12 +95,11 @@ def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> p
     """The figures of every run that was validated, from the newest validation that has it."""
     files = [run.folder / "runs.csv" for run in workspace.runs("30_validate", profile, seed)]
     files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
-    read = [pd.read_csv(file)[["run", "F2", "low", "high", "AP"]] for file in files]
-    read = [
-        table[[_is_of(workspace, file, name) for name in table["run"]]] for file, table in zip(files, read, strict=True)
-    ]
-    empty = pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])
-    return pd.concat(read).drop_duplicates("run", keep="last") if read else empty
+    found = [pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])]
+    for file in files:
+        table = pd.read_csv(file)[list(found[0])]
+        found.append(table[[_is_of(workspace, file, name) for name in table["run"]]])
+    return pd.concat(found[1:] or found).drop_duplicates("run", keep="last")
 
 
 def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.DataFrame:
@@ -109,7 +107,7 @@ def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.D
     rows = {}
     for run in workspace.runs("90_submit", profile, seed):
         file = run.folder / "score.json"
-        for name, row in _read(file).get("parts", {}).items():
+        for name, row in noted(file).get("parts", {}).items():
             if _is_of(workspace, file, name):
                 rows[name] = {f"hidden_{figure}": value for figure, value in row.items()}
     hidden = [name for name in SCORES if name.startswith("hidden_")]
@@ -122,34 +120,20 @@ def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
     return inputs is None or run not in inputs.upstream or (folder.is_dir() and inputs.upstream[run] == state(folder))
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The content of a JSON file; of none, nothing."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return what `compare` says about two runs by name, in the tomograms that both held out.
 
-    Raises
-    ------
-    ValueError
-        If a run was not validated, or they held out no tomogram in common.
+    Raises ValueError if a run was not validated, or they held out no tomogram in common.
     """
     (first, mine), (second, theirs) = (_kept(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:
         raise ValueError(f"{one} and {other} held out other tomograms: compare runs of one seed and one fold")
-    profile, seed = _identity(workspace, one)
-    labels = formats.read(workspace.run("10_prepare_labels", profile, seed).folder).select(shared["tomo_id"])
-    inside = (sure(table[table["tomo_id"].isin(shared["tomo_id"])], labels) for table in (first, second))
+    notebook, _, name = one.partition("/")
+    run = next(each for each in workspace.runs(notebook) if each.name == name)
+    labels = formats.read(workspace.run("10_prepare_labels", run.profile, run.seed).folder).select(shared["tomo_id"])
+    inside = (table[table["tomo_id"].isin(shared["tomo_id"])] for table in (first, second))
     return compare(solution(labels), *inside)
-
-
-def _identity(workspace: Workspace, name: str) -> tuple[str, int]:
-    """Profile and seed of a run by name."""
-    notebook, _, run = name.partition("/")
-    found = next(each for each in workspace.runs(notebook) if each.name == run)
-    return found.profile, found.seed
 
 
 def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:

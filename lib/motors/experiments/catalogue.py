@@ -30,10 +30,7 @@ PARAMETERS = ("name", "family", "seed", "fold", "checkpointing")  # of a noteboo
 def get(name: str) -> Experiment:
     """Return the experiment called `name`; with `_demo` or `_smoke` behind it, its small version (see `demo.shrunk`).
 
-    Raises
-    ------
-    ValueError
-        If there is none; the message names the nearest.
+    Raises ValueError if there is none; the message names the nearest.
     """
     numbered = re.fullmatch(r"EXP(\d)(_\w+)?", name)
     wanted = f"EXP0{numbered[1]}{numbered[2] or ''}" if numbered else name
@@ -75,7 +72,10 @@ def change(experiment: Experiment, settings: str) -> Experiment:
             raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
         if name in PARAMETERS:
             raise ValueError(f"{name} is not changed with SET: it has a parameter of its own, or follows from others")
-        changed[name] = _value(text)
+        try:
+            changed[name] = json.loads(text)
+        except json.JSONDecodeError:
+            changed[name] = text
     try:
         return Experiment.from_json(json.dumps(asdict(experiment) | changed))
     except ValueError as error:
@@ -93,21 +93,10 @@ def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float
     return wanted, "" if shared else f"spacing={json.dumps(wanted, separators=(',', ':'))}"
 
 
-def _value(text: str) -> Any:
-    """What a value says, as JSON has it; otherwise it is a text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def training_notebook(experiment: Experiment) -> str:
     """Return the notebook that trains an experiment: "20_train_resnext50", ...
 
-    Raises
-    ------
-    ValueError
-        If its encoder is of no kind that is known.
+    Raises ValueError if its encoder is of no kind that is known.
     """
     for pattern, notebook in NOTEBOOKS.items():
         if re.match(pattern, experiment.encoder):

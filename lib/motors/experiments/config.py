@@ -124,21 +124,16 @@ class Experiment:
 
     @property
     def optimiser_steps(self) -> int:
-        """Optimiser steps that are actually taken."""
         return self.steps if self.stop_at is None else self.stop_at
 
     def to_json(self) -> str:
-        """Return the settings as JSON text."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Experiment:
         """Return the experiment written by `to_json`.
 
-        Raises
-        ------
-        ValueError
-            If it is no JSON object, a setting is unknown, or one that has no default is missing.
+        Raises ValueError if it is no JSON object, a setting is unknown, or one that has no default is missing.
         """
         settings = json.loads(text)
         if not isinstance(settings, dict):
@@ -153,10 +148,7 @@ class Experiment:
     def read(cls, path: Path) -> Experiment:
         """Return the experiment stored in the file `path`.
 
-        Raises
-        ------
-        ValueError
-            If it does not hold one; the message names the file.
+        Raises ValueError if it does not hold one; the message names the file.
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The installed `kaggle` package asked in this process: what it prints is kept, what it raises becomes one sentence."""
+"""Kaggle's own package asked in this process: what it prints is passed on, what it raises becomes one sentence."""
 
 from __future__ import annotations
 
@@ -35,17 +35,15 @@ class KaggleError(RuntimeError):
 
 
 class _Heard(io.StringIO):
-    """Keeps what the client prints, and passes it on."""
+    """Passes on what the client prints."""
 
     def __init__(self, show: Callable[[str], None] | None) -> None:
         super().__init__()
-        self.show = show
+        self.show = show or (lambda text: None)
 
     def write(self, text: str) -> int:
-        """Keep `text`."""
-        if self.show:
-            self.show(text)
-        return super().write(text)
+        self.show(text)
+        return len(text)
 
 
 def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:

@@ -11,7 +11,7 @@ DATASET = "dataset-metadata.json"
 KERNEL = "kernel-metadata.json"
 
 # Names that the client leaves out when they lie beside the metadata (upload_files in kaggle_api_extended.py, 2.2.4).
-LEFT_OUT = re.compile(r"dataset-metadata|datapackage|kernel-metadata|model-metadata|model-instance-metadata")
+LEFT_OUT = re.compile(r"dataset-metadata|datapackage|kernel-metadata|model(-instance)?-metadata|dataset-cover-image\.")
 HIDDEN = (".git", ".cache", ".huggingface")
 ARCHIVES = tuple(".zip .tar .gz .tgz .bz2 .xz .7z .rar".split())  # Kaggle unpacks them: other names, other sizes
 LARGEST = 100 * 2**30  # bytes of a dataset: the private quota that an account has had for years
@@ -34,10 +34,7 @@ OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SO
 def read(path: Path) -> dict[str, Any]:
     """Return the metadata in a file.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing or is no JSON object.
+    Raises FileNotFoundError or ValueError if the file is missing or is no JSON object.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
@@ -74,7 +71,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
     resources = [str(each.get("path")) for each in about.get("resources", [])]
     keywords, subtitle = about.get("keywords", []), about.get("subtitle", "")
     gone = [path for path in resources if path not in files]
-    dropped = [path for path in files if _dropped(path)]
+    dropped = [path for path in files if LEFT_OUT.match(path) or path.split("/")[0] in HIDDEN]
     archives = [path for path in files if path.lower().endswith(ARCHIVES)]
     rules = (
         (_is_id(about.get("id"), slug), f"its id is {about.get('id')!r}: make it <user name>/{slug}"),
@@ -97,10 +94,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
 def check_kernel(about: dict[str, Any], folder: Path) -> None:
     """Refuse a notebook's metadata that the client would refuse, or would silently read otherwise.
 
-    Raises
-    ------
-    ValueError
-        If a rule is broken; the sentence says which, and what to do.
+    Raises ValueError if a rule is broken; the sentence says which, and what to do.
     """
     from slugify import slugify  # the client's own
 
@@ -139,13 +133,7 @@ def _check_kinds(what: str, about: Mapping[str, Any], kinds: Mapping[str, str]) 
             raise ValueError(f"{what} cannot be sent: its {name} is {json.dumps(value)}: make it {kind}")
 
 
-def _dropped(path: str) -> bool:
-    """True for what the client passes over in silence."""
-    return bool(LEFT_OUT.match(path)) or path.split("/")[0] in HIDDEN or path.startswith("dataset-cover-image.")
-
-
 def _refuse(what: str, rules: Iterable[tuple[bool, str]]) -> None:
-    """Raise the sentence of the first rule that is broken."""
     for kept, sentence in rules:
         if not kept:
             raise ValueError(f"{what} cannot be sent: {sentence}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from motors.kaggle import metadata, wheels
 from motors.tables import members
-from motors.workspace.files import sha256, write_json, write_text
+from motors.workspace.files import renamed, sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
 LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
@@ -79,10 +79,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
 def packed(slug: str, run: Run) -> Package:
     """Return the package that lies in the folder of a dataset.
 
-    Raises
-    ------
-    FileNotFoundError
-        If it has not been packed, or packing was interrupted.
+    Raises FileNotFoundError if it has not been packed, or packing was interrupted.
     """
     folder = run.workspace.dataset(slug, hint="package it first")
     found = next((path for path in folder.iterdir() if _is_manifest(path.name)), None)
@@ -94,10 +91,8 @@ def packed(slug: str, run: Run) -> Package:
 def check(packages: Iterable[Package], owner: str) -> None:
     """Refuse packages of which one would be refused or cut short by Kaggle; see `metadata.check_dataset`.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If metadata or a file is missing, a file has changed since it was packed, or a rule is broken.
+    Raises FileNotFoundError or ValueError if metadata or a file is missing, a file has changed since it was packed, or
+    a rule is broken.
     """
     for each in packages:
         for path, about in each.files.items():
@@ -108,7 +103,6 @@ def check(packages: Iterable[Package], owner: str) -> None:
 
 
 def _library(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    """The library as a wheel."""
     built = wheels.build(run.workspace.root / "lib", run.output)
     if built.stat().st_size > LARGEST_WHEEL:
         raise ValueError(f"{built.name} has {built.stat().st_size} bytes, more than {LARGEST_WHEEL}: what got into it?")
@@ -150,10 +144,8 @@ def _there(path: Path, notebook: str) -> Path:
 
 def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
     """Tables that may be passed on: all of a simulation, and of the real data the folds, which are ours."""
-    folder, tables = run.input("10_prepare_labels"), ["folds.csv"]
-    if run.profile != "full":
-        tables += ["tomograms.csv", "motors.csv", *(path.name for path in folder.glob("unsure.csv"))]
-    return {f"{run.name}-{table}": folder / table for table in tables}
+    tables = ["folds.csv"] if run.profile == "full" else ["folds.csv", "tomograms.csv", "motors.csv"]
+    return {f"{run.name}-{table}": run.input("10_prepare_labels") / table for table in tables}
 
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
@@ -172,7 +164,6 @@ RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
 
 
 def _card(run: Run, folder: Path) -> str:
-    """A model card from what training, in `folder`, and the ensemble noted."""
     notebook = folder.parent.name
     settings = json.loads((folder / "weights" / "experiment.json").read_text(encoding="utf-8"))
     made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
@@ -183,9 +174,8 @@ def _card(run: Run, folder: Path) -> str:
     origin, licence = f"trained by `{notebook}` on {data}, {settings['steps']} steps", "MIT"
     losses = ", losses in `metrics.csv`" if (folder / "metrics.csv").is_file() else ""
     if made.get("checkpoint"):
-        origin = (
-            f"converted by `{notebook}` from `{made['checkpoint']}`, which the original solution's author published"
-        )
+        whose = "which the original solution's author published"
+        origin = f"converted by `{notebook}` from `{made['checkpoint']}`, {whose}"
         licence, losses = "that of the checkpoint", ""
     lines = [
         f"# {settings['name']}",
@@ -193,7 +183,7 @@ def _card(run: Run, folder: Path) -> str:
         f"Commit {made['commit']}, torch {made['versions']['torch']}, {made['time']}. Licence: {licence}.",
         "F2 on held-out tomograms, by symmetry:",
         "\n".join(scores) or "- not validated",
-        f"Load it with `motors.networks.load(folder)`. Settings are in `experiment.json`{losses}.",
+        f"Load it with `motors.load(folder)`. Settings are in `experiment.json`{losses}.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -202,9 +192,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
     """Make sure that all inputs are there, note what is a packing's, and remove what an earlier one put there."""
     for path, source in contents.items():
         if not source.is_file():
-            raise FileNotFoundError(
-                f"{folder.name} needs {source} for {path}, which is missing: run the notebook again"
-            )
+            raise FileNotFoundError(f"{folder.name} needs {source} for {path}, which is missing: run its notebook")
     lists = [*folder.glob("package-*.json"), *folder.glob(UNFINISHED)]
     mine = {path for old in lists for path in [*json.loads(old.read_text(encoding="utf-8"))["files"], old.name]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -225,18 +213,13 @@ def _kept(folder: Path) -> list[str]:
 
 def _link(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`; where file systems differ, a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with renamed(target) as partial:  # renaming one link to another of the same file leaves both: it is removed
         try:
             os.link(source, partial)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             shutil.copy2(source, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)  # renaming one link to another of the same file leaves both
 
 
 def _seal(slug: str, folder: Path) -> Package:
@@ -256,7 +239,6 @@ def _seal(slug: str, folder: Path) -> Package:
 
 
 def _with_manifest(content: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
-    """The files of a manifest, and the manifest itself."""
     return content["files"] | {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}}
 
 

@@ -12,7 +12,7 @@ from motors.experiments.config import Experiment
 from motors.kaggle.client import KaggleError, ask
 from motors.kaggle.publishing import listing
 from motors.networks import checkpoints
-from motors.workspace.files import sha256, write_json
+from motors.workspace.files import noted, sha256, write_json
 from motors.workspace.paths import Run, Workspace
 
 DATASET = "dangnh0611/byu-final-dataset"
@@ -32,7 +32,6 @@ class Member:
 
     @property
     def experiment(self) -> Experiment:
-        """Its settings, at full size."""
         return catalogue.get(self.name)
 
     def run(self, home: Workspace) -> Run:
@@ -97,10 +96,7 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
 def choose(member: Member, files: dict[str, int]) -> str:
     """Return the file of an experiment: of several checkpoints, that whose step is nearest to the one he used.
 
-    Raises
-    ------
-    ValueError
-        If there is none; the message lists what there is.
+    Raises ValueError if there is none; the message lists what there is.
     """
     named = re.compile(rf"EXP0*{member.number}(?!\d)", re.IGNORECASE)
     mine = [name for name in files if named.search(name) and name.lower().endswith((".ckpt", ".pt", ".pth"))]
@@ -135,10 +131,9 @@ def _download(ref: str, name: str, size: int, folder: Path) -> Path:
 
 
 def _convert(member: Member, checkpoint: Path, home: Workspace, show: Show) -> None:
-    """Put a checkpoint into the run of its network, unless that has been done."""
     run = member.run(home)
     made, digest = run.folder / "provenance.json", sha256(checkpoint)
-    if made.is_file() and json.loads(made.read_text(encoding="utf-8")).get("checkpoint_sha256") == digest:
+    if noted(made).get("checkpoint_sha256") == digest:
         show(f"EXP{member.number} {member.name}: there already")
         return
     weights = checkpoints.convert(checkpoint, member.experiment, run.output / "weights")

@@ -64,14 +64,17 @@ def publish(
     there = listing(ref)
     if there is not None and not absent(package, there):
         return "unchanged"
-    _check_user(owner)
+    name = user()
+    if name and name.lower() != owner.lower():  # Kaggle itself would only say so once everything is uploaded
+        raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
     folder = _stage(package, owner, home)
     what = {"folder": str(folder), "dir_mode": "zip"}
     try:
         if there is None:
             ask("datasets create", lambda api: api.dataset_create_new(public=public, **what), show=show)
         else:
-            note = _note(home)
+            about = commit(home.root)
+            note = f"{about['commit'] or 'not in git'}{', changed' if about['changed'] else ''}"
             ask("datasets version", lambda api: api.dataset_create_version(version_notes=note, **what), show=show)
     except KaggleError as error:
         if error.status is None and not absent(package, listing(ref) or {}):
@@ -84,10 +87,7 @@ def publish(
 def listing(ref: str) -> dict[str, int] | None:
     """Return bytes by path of what Kaggle has in the newest version of a dataset; None if it has no such dataset.
 
-    Raises
-    ------
-    KaggleError
-        If Kaggle cannot be reached or knows no credentials.
+    Raises KaggleError if Kaggle cannot be reached or knows no credentials.
     """
     try:
         listed = list(pages("datasets files", lambda api, token: api.dataset_list_files(ref, token, PAGE)))
@@ -106,10 +106,7 @@ def absent(package: Package, there: Mapping[str, int]) -> list[str]:
 def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
     """Write the folder that `push` sends: the notebook with its parameters, and its metadata; return the folder.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the notebook or its metadata is missing or would be refused.
+    Raises FileNotFoundError or ValueError if the notebook or its metadata is missing or would be refused.
     """
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
@@ -157,10 +154,8 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
     """Hand in the output of a pushed notebook, once, and return what Kaggle says.
 
-    Raises
-    ------
-    KaggleError
-        If the notebook has not run through yet or failed, or if Kaggle does not list the submission afterwards.
+    Raises KaggleError if the notebook has not run through yet or failed, or if Kaggle does not list the submission
+    afterwards.
     """
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
@@ -192,19 +187,6 @@ def _exists(ref: str) -> bool:
             return False
         raise
     return True
-
-
-def _check_user(owner: str) -> None:
-    """Refuse to send in somebody else's name: Kaggle itself would only say so once everything is uploaded."""
-    name = user()
-    if name and name.lower() != owner.lower():
-        raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
-
-
-def _note(home: Workspace) -> str:
-    """The commit that a version is of."""
-    about = commit(home.root)
-    return f"{about['commit'] or 'not in git'}{', changed' if about['changed'] else ''}"
 
 
 def _stage(package: Package, owner: str, home: Workspace) -> Path:

@@ -42,11 +42,7 @@ def frame(answers: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 
 
 def validate(
-    table: pd.DataFrame,
-    ids: Iterable[str],
-    shapes: Mapping[str, Shape] | None = None,
-    *,
-    name: str = "the submission",
+    table: pd.DataFrame, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None, *, name: str = "the submission"
 ) -> pd.DataFrame:
     """Return `table` if the competition would accept it and its positions can be right.
 
@@ -104,10 +100,7 @@ def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Map
 def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> pd.DataFrame:
     """Return the submission in a file that passes `validate`.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, or as `validate`.
+    Raises FileNotFoundError or ValueError if the file is missing, or as `validate`.
     """
     path = Path(path)
     return validate(read_table(path), ids, shapes, name=path.name)
@@ -133,9 +126,8 @@ def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float =
     """
     if len(faults) > most * len(ids):
         usual = faults["reason"].mode()[0] if len(faults) else ""
-        raise RuntimeError(
-            f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}: see faults.csv, such as: {usual}"
-        )
+        failed = f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}"
+        raise RuntimeError(f"{failed}: see faults.csv, such as: {usual}")
 
 
 def hand_in(run: Run, path: Path) -> Path:

@@ -10,6 +10,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from motors.workspace import files
 from motors.workspace.files import write_text
 
@@ -43,12 +45,8 @@ EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes
 def build(source: Path, output: Path) -> Path:
     """Build the wheel of the package in the folder `source` and return it, in `output`; needs no network.
 
-    The same source gives the same bytes. The parts of `motors` in `HOME` are left out.
-
-    Raises
-    ------
-    RuntimeError
-        If setuptools cannot build it.
+    The same source gives the same bytes. The parts of `motors` in `HOME` are left out. Raises RuntimeError if
+    setuptools cannot build it.
     """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as folder:
@@ -123,12 +121,11 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
         options = ["--dry-run", "--ignore-installed", "--report", str(report), "--target", folder, "-c", str(fixed)]
         _pip("install", f"versions for {wheel.name}", *options, "--find-links", folder, str(wheel))
         found = [each["metadata"] for each in json.loads(report.read_text(encoding="utf-8"))["install"]]
-        wanted = {_plain(each["name"]): each["version"] for each in found}
+        wanted = {canonicalize_name(each["name"]): each["version"] for each in found}
         wanted = {name: wanted[name] for name in sorted(set(wanted) - set(have) - {wheel.name.partition("-")[0]})}
         if never := sorted(set(wanted) & set(NEVER)):
-            raise ValueError(
-                f"{wheel.name} needs {never[0]}, which is never packed: list the image's own in {image.name}"
-            )
+            advice = f"list the image's own in {image.name}"
+            raise ValueError(f"{wheel.name} needs {never[0]}, which is never packed: {advice}")
         lines = []
         for name, version in wanted.items():
             got = _pip_download(Path(folder) / name, "--no-deps", f"{name}=={version}")
@@ -139,7 +136,8 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
 def versions(image: Path) -> dict[str, str]:
     """Return the versions listed in a file, by package; what follows # is a remark."""
     lines = [line.split("#")[0].split() for line in image.read_text(encoding="utf-8").splitlines()]
-    return {_plain(name): version for name, _, version in (line[0].partition("==") for line in lines if line)}
+    pairs = (line[0].partition("==") for line in lines if line)
+    return {canonicalize_name(name): version for name, _, version in pairs}
 
 
 def _stand_in(folder: Path, name: str, version: str) -> None:
@@ -153,7 +151,6 @@ def _stand_in(folder: Path, name: str, version: str) -> None:
 
 
 def _pip_download(output: Path, *wanted: str) -> Path:
-    """Let pip download wheels, and return the newest of the folder."""
     output.mkdir(parents=True, exist_ok=True)
     _pip("download", wanted[-1], "--dest", str(output), *wanted)
     return max(output.glob("*.whl"), key=lambda path: path.stat().st_mtime)
@@ -169,8 +166,3 @@ def _pip(command: str, what: str, *options: str) -> None:
         telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", answer.stdout)  # of a conflict
         reason = telling or re.findall(r"ERROR: (.*)", answer.stderr) or [answer.stderr]
         raise RuntimeError(f"pip finds no {what}: {', '.join(map(str.strip, reason))[:300]}")
-
-
-def _plain(name: str) -> str:
-    """A package's name as indices write it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

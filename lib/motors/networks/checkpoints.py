@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -13,7 +12,7 @@ from motors.experiments.config import Experiment
 from motors.networks import key_mapping
 from motors.networks.factory import build
 from motors.networks.weights import distinct, fill, read
-from motors.workspace.files import write_text
+from motors.workspace.files import renamed, write_text
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "experiment.json"
@@ -32,14 +31,9 @@ def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
     folder : made if it is not there; gets weights.safetensors and experiment.json
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in distinct(network).items()}
-    temporary = folder / f".{WEIGHTS}.{os.getpid()}"
-    try:
-        safetensors.torch.save_file(tensors, temporary, metadata={"experiment": experiment.name})
-        temporary.replace(folder / WEIGHTS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with renamed(folder / WEIGHTS) as partial:
+        safetensors.torch.save_file(tensors, partial, metadata={"experiment": experiment.name})
     write_text(folder / SETTINGS, experiment.to_json())
     return folder
 

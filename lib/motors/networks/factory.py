@@ -40,9 +40,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
         experiment asks for cells of another size.
     """
     if experiment.stride not in (8, TARGET):
-        raise ValueError(
-            f"experiment {experiment.name} asks for stride {experiment.stride}: its network can have 8 or {TARGET}"
-        )
+        wanted = f"stride {experiment.stride}: its network can have 8 or {TARGET}"
+        raise ValueError(f"experiment {experiment.name} asks for {wanted}")
     held = None if weights is None else pretrained(weights)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(experiment.seed)
@@ -74,7 +73,6 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Module:
-    """The encoder an experiment names."""
     kind, _, name = experiment.encoder.partition("/")
     if kind == "smp":
         return InflatedEncoder(name, weights, **experiment.encoder_options)
@@ -89,10 +87,8 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
         if weights is not None:
             fill(encoder, key_mapping.slowfast(weights))
         return encoder
-    raise ValueError(
-        f"experiment {experiment.name} asks for the encoder {experiment.encoder!r}:"
-        " it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"
-    )
+    wanted = "it must be smp/<name>, x3d/<size>, slices/<name> or timm/<name>"
+    raise ValueError(f"experiment {experiment.name} asks for the encoder {experiment.encoder!r}: {wanted}")
 
 
 @torch.no_grad()
@@ -109,7 +105,6 @@ def _try_out(network: nn.Module, experiment: Experiment) -> None:
 
 
 def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
-    """The neck an experiment names."""
     levels = (encoder.channels, encoder.strides)
     place = {"axes": 2 if experiment.is_2d else 3, "stride": experiment.stride}
     if experiment.neck == "pan":

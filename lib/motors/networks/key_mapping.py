@@ -64,10 +64,7 @@ NAMES_X3D = (
 def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return SlowFast's weights of X3D under the names of our encoder, without those of the classifier.
 
-    Raises
-    ------
-    ValueError
-        If a name is none of X3D's.
+    Raises ValueError if a name is none of X3D's.
     """
     return {_rename(key, NAMES_X3D): tensor for key, tensor in weights.items() if not key.startswith(CLASSIFIER)}
 
@@ -102,10 +99,8 @@ def original(path: Path, experiment: Experiment) -> dict[str, Tensor]:
 def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[str, Tensor]:
     """Return weights of a network of the original solution under our names and in our layout.
 
-    Raises
-    ------
-    ValueError
-        If a name is not one of that network's, or it scales grey levels otherwise than the experiment says.
+    Raises ValueError if a name is not one of that network's, or it scales grey levels otherwise than the experiment
+    says.
     """
     x3d = experiment.encoder.startswith("x3d/")
     converted = {}
@@ -123,7 +118,6 @@ def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[st
 
 
 def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
-    """The key under our names."""
     for theirs, ours in names:
         renamed, fits = re.subn(theirs, ours, key)
         if fits:

@@ -30,11 +30,7 @@ def fetch(folder: Path, urls: dict[str, str], *, show: Callable[[str], None] = l
 
     A file whose name ends with a part of its hash, as torchvision's do, is checked against it. All have to open: a
     server that stops in the middle would go unnoticed otherwise. `show` is given a line on each file that is fetched.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be fetched, or arrives damaged.
+    Raises OSError if a file cannot be fetched, or arrives damaged.
     """
     for name, url in urls.items():
         if (folder / name).is_file():

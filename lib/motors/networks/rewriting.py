@@ -25,28 +25,23 @@ def rewritten(network: nn.Module) -> nn.Module:
     """
     copy = deepcopy(network).eval()
     example = torch.zeros(1, 3, *copy.shape) if hasattr(copy, "shape") else torch.zeros(1, 1, SIDE, SIDE, SIDE)
-    places = _places(copy)
     for first, second in _followers(copy, example.to(next(copy.parameters()).device)):
         if isinstance(second, _BatchNorm):
             rest = nn.Sequential(second.drop, second.act) if hasattr(second, "act") else nn.Identity()
-            _put(copy, places[first], fuse_conv_bn_eval(first, second))
-            _put(copy, places[second], rest)
+            _put(copy, first, fuse_conv_bn_eval(first, second))
+            _put(copy, second, rest)
     for first, second in _followers(copy, example.to(next(copy.parameters()).device)):
         if first is copy.scaling and type(second) is nn.Conv3d and second.in_channels == 3:
-            _put(copy, _places(copy)[second], GreyStem(second, copy.scaling))
+            _put(copy, second, GreyStem(second, copy.scaling))
             copy.scaling = nn.Identity()
     return copy
 
 
-def _places(network: nn.Module) -> dict[nn.Module, str]:
-    """The name of every module."""
-    return {module: name for name, module in network.named_modules()}
-
-
-def _put(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module in the place of the one called `name`."""
+def _put(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a module in the place of another one."""
+    name = next(name for name, module in network.named_modules() if module is old)
     parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, module)
+    setattr(network.get_submodule(parent), own, new)
 
 
 def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module]]:

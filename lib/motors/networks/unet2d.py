@@ -27,13 +27,7 @@ class Unet2d(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        neck: nn.Module,
-        shape: tuple[int, int],
-        *,
-        decoder_channels: int,
-        normalisation: str,
+        self, encoder: nn.Module, neck: nn.Module, shape: tuple[int, int], *, decoder_channels: int, normalisation: str
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -67,10 +61,8 @@ class Unet2d(nn.Module):
             If the shape is another.
         """
         if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
-            raise ValueError(
-                f"this 2D network takes (batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came:"
-                " cut or pad the slices to its patch"
-            )
+            wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came"
+            raise ValueError(f"this 2D network takes {wanted}: cut or pad the slices to its patch")
         return self.head(self.decoder(*self.neck(self.encoder(self.scaling(slices)))))
 
 
@@ -98,15 +90,10 @@ class Decoder(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
             nn.GELU(),
         )
-        _equal_neighbours(self.grow[0], finer**2)
+        nn.init.kaiming_normal_(self.grow[0].weight)
+        with torch.no_grad():  # what is shuffled side by side begins equal: no chequerboard (Aitken et al. 2017)
+            self.grow[0].weight.copy_(self.grow[0].weight[:: finer**2].repeat_interleave(finer**2, dim=0))
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, y, x)` on the grid of `fused`."""
         return self.convolutions(torch.cat([self.grow(deepest), self.norm(fused)], dim=1))
-
-
-def _equal_neighbours(convolution: nn.Conv2d, count: int) -> None:
-    """Let the `count` outputs that are shuffled side by side begin equal: no chequerboard (Aitken et al. 2017)."""
-    nn.init.kaiming_normal_(convolution.weight)
-    with torch.no_grad():
-        convolution.weight.copy_(convolution.weight[::count].repeat_interleave(count, dim=0))

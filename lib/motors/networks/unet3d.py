@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from motors.networks.encoders.x3d import SqueezeExcitation
 from motors.networks.scaling import Scaling
 
 PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
@@ -49,10 +50,8 @@ class Unet3d(nn.Module):
             If the shape is another.
         """
         if volume.ndim != 5 or volume.shape[1] != 1 or any(side % 32 for side in volume.shape[2:]):
-            raise ValueError(
-                f"a 3D network takes (batch, 1, z, y, x) with sides that divide by 32, but {tuple(volume.shape)} came:"
-                " pad the volume first"
-            )
+            wanted = "(batch, 1, z, y, x) with sides that divide by 32"
+            raise ValueError(f"a 3D network takes {wanted}, but {tuple(volume.shape)} came: pad the volume first")
         return self.head(self.decoder(*self.neck(self.encoder(self.scaling(volume)))))
 
 
@@ -67,10 +66,10 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.attention1 = SqueezeExcitation(channels)
+        self.attention1 = ChannelsAndPlaces(channels)
         self.conv1 = _convolution(channels, out_channels)
         self.conv2 = _convolution(out_channels, out_channels)
-        self.attention2 = SqueezeExcitation(out_channels)
+        self.attention2 = ChannelsAndPlaces(out_channels)
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, z, y, x)` on the grid of `fused`."""
@@ -78,28 +77,20 @@ class Decoder(nn.Module):
         return self.attention2(self.conv2(self.conv1(self.attention1(together))))
 
 
-class SqueezeExcitation(nn.Module):
+class ChannelsAndPlaces(nn.Module):
     """Weighs channels by what the whole volume holds, places by what they hold, and adds the two (Roy et al. 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = channels // REDUCTION
-        self.channel = nn.Sequential(
-            nn.AdaptiveAvgPool3d(1),
-            nn.Conv3d(channels, squeezed, 1),
-            nn.ReLU(),
-            nn.Conv3d(squeezed, channels, 1),
-            nn.Sigmoid(),
-        )
+        self.channel = SqueezeExcitation(channels, channels // REDUCTION)
         self.place = nn.Sequential(nn.Conv3d(channels, 1, 1), nn.Sigmoid())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `(b, c, z, y, x)` from `(b, c, z, y, x)`."""
-        return features * self.channel(features) + features * self.place(features)
+        return self.channel(features) + features * self.place(features)
 
 
 def _convolution(channels: int, out_channels: int) -> nn.Sequential:
-    """A convolution with its normalisation and activation."""
     return nn.Sequential(
         nn.Conv3d(channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm3d(out_channels), nn.ReLU()
     )

@@ -98,10 +98,8 @@ def read(path: Path) -> dict:
 def pretrained(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file of torchvision, timm or SlowFast, under the names they have there.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read`; or if there are no weights in it, or something else lies among them.
+    Raises FileNotFoundError or ValueError as `read`; or if there are no weights in it, or something else lies among
+    them.
     """
     held = read(path)
     for wrapper in WRAPPERS:

@@ -61,9 +61,8 @@ class Blocks(Samples):
     def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, *, threads: int = 1) -> None:
         turned = experiment.augment and any(symmetry.quarter_turn for symmetry in SYMMETRIES[: experiment.repeats])
         if turned and experiment.patch[1] != experiment.patch[2]:
-            raise ValueError(
-                f"experiment {experiment.name}: patch {experiment.patch} cannot make quarter turns: use equal y and x"
-            )
+            what = f"experiment {experiment.name}: patch {experiment.patch}"
+            raise ValueError(f"{what} cannot make quarter turns: use equal y and x")
         super().__init__(experiment, labels, folder, experiment.spacing)
         self.threads = threads
         self.epoch = Epoch(

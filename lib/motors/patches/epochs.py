@@ -203,10 +203,7 @@ class SliceEpoch:
 def shuffled(k: int, length: int, seed: int) -> int:
     """Return which of `length` items sample `k` is: each once per epoch, in an order that changes with the epoch.
 
-    Raises
-    ------
-    ValueError
-        If `k` is negative.
+    Raises ValueError if `k` is negative.
     """
     if k < 0:
         raise ValueError(f"sample {k} does not exist: samples are counted from 0")

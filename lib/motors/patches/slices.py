@@ -120,7 +120,10 @@ class Slices(Samples):
         unsure, reach = unsure[reach > 0], reach[reach > 0]
         squares = np.concatenate([np.full(len(motors), experiment.sigma**2), reach]) / wide**2
         patch, count = experiment.patch[1:], len(motors)
-        seen = whole[heights] if self.thick == 1 else self._means(whole, heights)
+        seen = whole[heights]
+        if self.thick > 1:  # slices as thick as the experiment's, of which these are the first
+            seen = whole[np.minimum(heights[:, None] + np.arange(self.thick), len(whole) - 1)]
+            seen = seen.mean(axis=1).astype(np.uint8)
         both = np.concatenate([motors, unsure])[:, 1:]
         blobs = squares[:, None, None] * np.eye(2)
         voxels, both, blobs = slices.augmented(seen, patch, both, blobs, augmentation, spacing=wide, keep=count)
@@ -137,8 +140,3 @@ class Slices(Samples):
         heatmap[heatmaps.inside(both[count:], blobs[count:], patch, experiment.stride)] = np.nan
         inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
         return Triplet(tomo_id, tuple(heights.tolist()), augmentation, voxels, points[inside], heatmap)
-
-    def _means(self, whole: np.ndarray, heights: np.ndarray) -> np.ndarray:
-        """Return slices that are as thick as the experiment's, of which the stored ones at `heights` are the first."""
-        those = np.minimum(heights[:, None] + np.arange(self.thick), len(whole) - 1)
-        return whole[those].mean(axis=1).astype(np.uint8)

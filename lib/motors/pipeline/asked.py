@@ -74,10 +74,7 @@ class Asked:
     def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[Training]:
         """The trainings, each checked: a name or a setting that is wrong is one sentence.
 
-        Raises
-        ------
-        ValueError
-            If there is no such experiment, setting, network or sweep, or a sweep has nothing to compare.
+        Raises ValueError if there is no such experiment, setting, network or sweep, or a sweep has nothing to compare.
         """
         if self.sweep:
             return list(self._sweep(plan, profile))
@@ -108,7 +105,6 @@ class Asked:
 
 
 def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:
-    """A training that the catalogue knows."""
     experiment = catalogue.of(name, profile)
     changed = catalogue.change(experiment, settings) if settings else experiment
     notebook, volumes = catalogue.training_notebook(experiment), catalogue.volumes_of(changed, profile)[1]

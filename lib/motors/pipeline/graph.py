@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from motors.pipeline.asked import Asked, Training
 from motors.workspace.code_hash import notebook_hash
+from motors.workspace.files import noted
 from motors.workspace.paths import PROFILES, Run, Workspace
 
 PLAN = "experiments.yaml"
@@ -36,7 +36,6 @@ class Step:
 
     @property
     def source(self) -> Path:
-        """The notebook itself."""
         return self.run.workspace.root / "notebooks" / f"{self.run.notebook}.ipynb"
 
     @property
@@ -72,13 +71,8 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None
 
     A notebook that the profile leaves out is skipped over: who waits for it waits for those it would have waited for.
     If trainings are `asked` for, it is they, what they read, and the notebooks that judge them; one that is not the
-    profile's own is called notebook/run.
-
-    Raises
-    ------
-    ValueError
-        If `experiments.yaml` is broken, the profile is not in it, a notebook is named there that does not exist, or
-        what is asked for makes no sense.
+    profile's own is called notebook/run. Raises ValueError if `experiments.yaml` is broken, the profile is not in it, a
+    notebook is named there that does not exist, or what is asked for makes no sense.
     """
     plan = read_plan(workspace)
     if profile not in plan["profiles"]:
@@ -131,25 +125,20 @@ class _Maker:
         judged = [step for step in self.trained if across or step.run.seed == seed]
         names = " ".join(f"{step.run.notebook}/{step.run.name}" for step in dict.fromkeys(judged))
         wanted = {"SEED": seed, "NETWORKS": names, "SET": asked.label, "FOLD": asked.fold}
-        known = self.declared(notebook)
+        known = declared(self.workspace, notebook)
         earlier = [step for step in self.found.values() if step.run.notebook in self.plan["graph"][notebook]]
         after = [*judged, *(step for step in earlier if across or step.run.seed == seed)]
         return self.step(notebook, {name: value for name, value in wanted.items() if name in known}, after)
 
-    def declared(self, notebook: str) -> dict[str, Any]:
-        """The parameters of a notebook."""
-        return declared(self.workspace.root / "notebooks" / f"{notebook}.ipynb")
-
     def step(self, notebook: str, parameters: dict[str, Any], after: list[Step], *, own: bool = False) -> Step:
         """The step of a notebook with these parameters and those of the profile, whose own it may be."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
-        known = self.declared(notebook)  # its own values name the run too, as in the runner
+        known = declared(self.workspace, notebook)  # its own values name the run too, as in the runner
         run = self.workspace.run_of(notebook, known | parameters)
         usual = own or run == self.workspace.run_of(notebook, known | {n: parameters[n] for n in ("PROFILE", "SEED")})
         usual = usual and notebook not in self.found
         key = notebook if usual else f"{notebook}/{run.name}"
-        same = next((step for step in self.found.values() if step.run == run), None)
-        if same:
+        if same := next((step for step in self.found.values() if step.run == run), None):
             return same
         alone = notebook in self.plan["alone"].get(self.profile, ())
         expected = self.plan.get("expect", {}).get(self.profile, {}).get(notebook, {})
@@ -159,11 +148,9 @@ class _Maker:
         return self.found[key]
 
 
-def declared(notebook: Path) -> dict[str, Any]:
+def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:
     """Return the parameters of a notebook, with their defaults where those are plain; none if it is not there."""
-    if not notebook.is_file():
-        return {}
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = noted(workspace.root / "notebooks" / f"{notebook}.ipynb").get("cells", ())
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     found: dict[str, Any] = {}
     for node in ast.parse("\n".join(tagged)).body:
@@ -187,7 +174,6 @@ def read_plan(workspace: Workspace) -> dict[str, Any]:
 
 
 def _check(plan: Any) -> None:
-    """Refuse an `experiments.yaml` that does not hang together."""
     for table, kind in {"graph": list, "alone": list, "profiles": dict}.items():
         if not isinstance(plan, dict) or not isinstance(plan.get(table), dict):
             raise ValueError(f"{PLAN} has no table {table}: write one")

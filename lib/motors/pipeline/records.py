@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.pipeline.graph import PLAN, read_plan
-from motors.workspace.files import locked, sha256, write_json, write_text
+from motors.workspace.files import locked, noted, sha256, write_json, write_text
 from motors.workspace.paths import IDENTITY, MARK, Run
 
 RECORD = "record.json"
@@ -24,7 +24,7 @@ def attempt(named: Run) -> Iterator[Path]:
     changed products, they are marked as stale. A record that cannot be finished, as on a full disk, goes.
     """
     (named.folder / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
-    good = _record(named.folder)
+    good = noted(named.folder / RECORD)
     place = named.folder / ATTEMPT if good.get("status") == "succeeded" else named.folder
     place.mkdir(exist_ok=True)
     try:
@@ -33,15 +33,16 @@ def attempt(named: Run) -> Iterator[Path]:
         (place / RECORD).unlink(missing_ok=True)
         raise
     files = [RECORD, f"{named.notebook}.ipynb"]
-    if _record(place)["status"] == "succeeded":
+    status = noted(place / RECORD)["status"]
+    if status == "succeeded":
         for name in files:
             (place / name).replace(named.folder / name)
-        for name in files if (named.folder / ATTEMPT).is_dir() else []:
-            (named.folder / ATTEMPT / name).unlink(missing_ok=True)
-        if (named.folder / ATTEMPT).is_dir():
-            (named.folder / ATTEMPT).rmdir()
+        if (failed := named.folder / ATTEMPT).is_dir():
+            for name in files:
+                (failed / name).unlink(missing_ok=True)
+            failed.rmdir()
     elif place != named.folder:
-        _outdate(named.folder, good, _record(place)["status"])
+        _outdate(named.folder, good, status)
 
 
 def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
@@ -53,8 +54,8 @@ def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
 
 def settle(folder: Path) -> None:
     """Note that an execution was killed, as it could not: its record says running, but nobody holds the folder."""
-    file, good = newest(folder), _record(folder)
-    record = _record(file.parent)
+    file, good = newest(folder), noted(folder / RECORD)
+    record = noted(file)
     if record.get("status") == "running":
         with suppress(BlockingIOError), locked(folder / ".lock"):
             write_json(file, record | {"status": "interrupted", "error": "killed before it had ended"})
@@ -71,10 +72,7 @@ def newest(folder: Path) -> Path:
 def declared_products(named: Run) -> list[str] | None:
     """Return the patterns of files that a notebook has to write, those in brackets if it likes; None if not declared.
 
-    Raises
-    ------
-    ValueError
-        If `experiments.yaml` is broken.
+    Raises ValueError if `experiments.yaml` is broken.
     """
     if not (named.workspace.root / "notebooks" / PLAN).is_file():
         return None
@@ -119,12 +117,6 @@ def tell_the_truth(executed: Path, status: str) -> None:
         if cell["cell_type"] == "code" and cell["execution_count"] is None and mark:
             mark["status"] = "pending"
     write_text(executed, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """The record in a folder; empty where there is none."""
-    file = folder / RECORD
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _about(path: Path) -> dict[str, Any] | None:

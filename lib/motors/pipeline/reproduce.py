@@ -18,7 +18,7 @@ from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.pipeline.records import newest, settle
 from motors.pipeline.tidy import tidied, written
-from motors.workspace.files import locked, write_text
+from motors.workspace.files import locked, noted, write_text
 from motors.workspace.paths import Workspace, find
 
 
@@ -99,22 +99,17 @@ def _executor(name: str, cores: int | None) -> list[str]:
 def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = None) -> list[Path]:
     """Put the executed notebooks of a profile in the place of the notebooks themselves and return their paths.
 
-    Only outputs and execution counts are taken over, and no metadata that changes from run to run.
-
-    Raises
-    ------
-    ValueError
-        If a notebook has not succeeded as it is now, or ran with injected parameters.
+    Only outputs and execution counts are taken over, and no metadata that changes from run to run. Raises ValueError if
+    a notebook has not succeeded as it is now, or ran with injected parameters.
     """
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
         source = json.loads(step.source.read_text(encoding="utf-8"))
-        executed = json.loads(step.executed.read_text(encoding="utf-8")) if step.executed.is_file() else {"cells": []}
+        executed = noted(step.executed) or {"cells": []}
         succeeded = (step.run.workspace.root / step.flag).is_file()
         if not succeeded or _sources(source) != _sources(executed):
-            raise ValueError(
-                f"{notebook} has not been run as it is now, with its own values: reproduce {profile} first"
-            )
+            what = f"{notebook} has not been run as it is now, with its own values"
+            raise ValueError(f"{what}: reproduce {profile} first")
         for cell, done in zip(source["cells"], executed["cells"], strict=True):
             if cell["cell_type"] == "code":
                 cell |= {"outputs": done["outputs"], "execution_count": done["execution_count"]}
@@ -123,7 +118,6 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
 
 
 def _sources(notebook: dict[str, Any]) -> list[str]:
-    """The text of every cell."""
     return ["".join(cell["source"]) for cell in notebook["cells"]]
 
 
@@ -140,7 +134,6 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
 
 
 def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
-    """Flags of the steps that Snakemake wants to run."""
     answer = subprocess.run([*snakemake, "--summary"], cwd=workspace.root, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise ValueError(f"the Snakefile cannot be used: {' '.join(answer.stderr.split())[-300:]}")
@@ -167,9 +160,8 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
     """Lines on what was reached and where it lies."""
     last = list(plan.values())[-1].run
-    score, submission = last.folder / "score.json", last.folder / "submission.csv"
-    if score.is_file():
-        score = json.loads(score.read_text(encoding="utf-8"))
+    score, submission = noted(last.folder / "score.json"), last.folder / "submission.csv"
+    if score:
         yield (
             f"F2 {score['f2']:.3f} on the hidden test (95 % interval {score['low']:.3f} to {score['high']:.3f};"
             f" {score['f2_original_quantile']:.3f} at the original solution's quantile 0.55)"
@@ -181,14 +173,11 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
 
 
 def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:
-    """Lines on the steps that were run and did not succeed."""
     for notebook, step in plan.items():
         settle(step.run.folder)
         file = newest(step.run.folder)
-        record = (
-            json.loads(file.read_text(encoding="utf-8")) if file.is_file() and file.stat().st_mtime >= began else {}
-        )
-        if record.get("status") in ("failed", "interrupted"):
+        record = noted(file)
+        if record.get("status") in ("failed", "interrupted") and file.stat().st_mtime >= began:
             executed = os.path.relpath(file.with_name(step.source.name))
             yield f"{notebook} {record['status']}: {record['error']} (see {executed})"
     yield "run the same command again to go on: finished steps are skipped"

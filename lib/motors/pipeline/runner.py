@@ -28,10 +28,7 @@ class Refused(ValueError):
 
 
 def run(
-    notebook: Path | str,
-    parameters: Mapping[str, Any] | None = None,
-    *,
-    show: Callable[[str], None] | None = None,
+    notebook: Path | str, parameters: Mapping[str, Any] | None = None, *, show: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
     """Run a notebook in a fresh kernel and return the record of what happened.
 
@@ -89,10 +86,7 @@ def run(
 def visible_parameters(notebook: Path) -> dict[str, Any]:
     """Return the parameters that papermill sees in `notebook`, with their defaults.
 
-    Raises
-    ------
-    Refused
-        If there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
+    Raises Refused if there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
     """
     from nbformat import ValidationError
     from papermill import inspect_notebook
@@ -176,6 +170,7 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
 
     with tempfile.TemporaryDirectory() as folder:
         line = Path(folder) / "progress"
+        environment = {PROGRESS_FILE: str(line), STRICT: f"{named.notebook}/{named.name}"}
         with _forwarded(line, show):
             papermill.execute_notebook(
                 notebook,
@@ -183,9 +178,7 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
                 parameters,
                 kernel_name="python3",
                 language="python",
-                kernel_manager_class=kernel_of_this_environment(
-                    {PROGRESS_FILE: str(line), STRICT: f"{named.notebook}/{named.name}"}
-                ),
+                kernel_manager_class=kernel_of_this_environment(environment),
                 cwd=notebook.parent,
                 progress_bar=False,
             )

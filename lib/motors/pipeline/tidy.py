@@ -85,10 +85,7 @@ def written(notebook: dict[str, Any]) -> str:
 def install(root: Path) -> str:
     """Let git tidy the notebooks of a clone as they are added or compared, and return the command that it runs.
 
-    Raises
-    ------
-    ValueError
-        If there is no clone.
+    Raises ValueError if there is no clone.
     """
     command = f'"{sys.executable}" -m motors.pipeline.tidy %f'
     setting = ["git", "-C", str(root), "config", "filter.notebooks.clean", command]

@@ -86,9 +86,8 @@ def _files(
         return {each.id: each for each in client.patience(find, client, kind, *questions)}
 
     truth = ask(Annotation, Annotation.object_id == object_id, Annotation.ground_truth_status == True)  # noqa: E712
-    shapes = ask(
-        AnnotationShape, AnnotationShape.annotation_id._in(list(truth)), AnnotationShape.shape_type._in(SHAPES)
-    )
+    of_truth = AnnotationShape.annotation_id._in(list(truth))
+    shapes = ask(AnnotationShape, of_truth, AnnotationShape.shape_type._in(SHAPES))
     files = ask(AnnotationFile, AnnotationFile.annotation_shape_id._in(list(shapes)), AnnotationFile.format == "ndjson")
     runs = ask(Run, Run.id._in(sorted({each.run_id for each in truth.values()})))
     found = defaultdict(list)
@@ -103,7 +102,6 @@ def _files(
 def _text(client: PatientClient, file: AnnotationFile, folder: Path) -> str:
     """Return the lines of one file, the last one ended."""
     size = None if file.file_size is None else int(file.file_size)
-    path = client.patience(
-        lambda: fetch(file.https_path, folder / f".{file.id}", timeout=client.patience.timeout, size=size)
-    )
+    how = {"timeout": client.patience.timeout, "size": size}
+    path = client.patience(lambda: fetch(file.https_path, folder / f".{file.id}", **how))
     return path.read_text(encoding="utf-8").rstrip("\n") + "\n"

@@ -91,10 +91,8 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
     remarks = [f"dataset {dataset} states a wrong spacing"] * (dataset in WRONG_SPACING)
     for found, what in ((runs, "runs of this name"), (tomograms, "tomograms")):
         remarks += [f"first of {len(found)} {what}, number {found[0].id}"] * (len(found) > 1)
-    files = {
-        "zarr": (first.https_omezarr_dir, first.file_size_omezarr),
-        "mrc": (first.https_mrc_file, first.file_size_mrc),
-    }
+    files = {"zarr": (first.https_omezarr_dir, first.file_size_omezarr)}
+    files |= {"mrc": (first.https_mrc_file, first.file_size_mrc)}
     form = next((kind for kind in (form, "zarr", "mrc") if files[kind][0]), None)
     if form is None:
         raise FileNotFoundError(f"the tomogram of run {name} has no file on the portal: leave its labels out")
@@ -113,14 +111,7 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
     )
 
 
-def survey(
-    names: Iterable[str],
-    *,
-    url: str | None = None,
-    form: str = "zarr",
-    workers: int = 8,
-    patience: Patience | None = None,
-) -> pd.DataFrame:
+def survey(names: Iterable[str], *, url: str | None = None, patience: Patience | None = None) -> pd.DataFrame:
     """Return what the portal has for each run name: tomo_id, dataset_id, sizes, spacing, form, bytes, remarks.
 
     A run without a tomogram has its reason in `remarks`, and no sizes.
@@ -129,7 +120,7 @@ def survey(
 
     def row(name: str) -> dict[str, Any]:
         try:
-            source = look_up(client, name, form)
+            source = look_up(client, name)
         except FileNotFoundError as error:
             return {"tomo_id": name, "remarks": str(error)}
         about = dict(zip(SIZE, source.shape, strict=True)) | {"spacing": source.spacing, "form": source.form}
@@ -138,7 +129,7 @@ def survey(
 
     names = sorted(set(names))
     columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(8) as pool:
         rows = list(progress(pool.map(row, names), total=len(names), title="asking the portal"))
     return pd.DataFrame(rows, columns=columns)
 
@@ -167,10 +158,7 @@ def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
 def find(client: PatientClient, kind: type, *questions: Any) -> list[Any]:
     """Return what of a kind all `questions` are true of in the catalogue, in the order of its numbers.
 
-    Raises
-    ------
-    ConnectionError, ValueError
-        If the portal does not answer, or does not understand.
+    Raises ConnectionError or ValueError if the portal does not answer, or does not understand.
     """
     try:
         return sorted(kind.find(client, questions), key=lambda found: found.id)

@@ -122,7 +122,6 @@ def verify(folder: str | Path) -> pd.DataFrame:
 
 
 def _names(folder: str | Path) -> list[str]:
-    """Return the tomograms of a folder that have a record."""
     return sorted(path.parent.name for path in Path(folder).glob(f"[!.]*/{METADATA}"))
 
 
@@ -170,7 +169,6 @@ def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, S
 
 
 def _check_shape(source: Source, shape: Shape) -> None:
-    """Raise a ValueError if a file has another shape than its catalogue says."""
     if tuple(shape) != source.shape:
         raise ValueError(f"{source.url} has the shape {shape}, its catalogue says {source.shape}: report it")
 

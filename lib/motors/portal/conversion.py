@@ -1,7 +1,5 @@
 """One downloaded volume made a stack of JPEG slices, plane by plane: grey levels, repair, spacing, and its record."""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import math
@@ -24,10 +22,7 @@ from motors.workspace.files import renamed, write_json
 SPACING = 16.0  # ångström per voxel of what is stored, as in the original solution; what is coarser stays so
 METADATA = "metadata.json"  # beside the slices of a tomogram
 RIM = 12  # grey levels that stand for one side of a seam
-
-WRAPPED = (
-    0.15  # seam above which bytes were taken for signed ones: at most 0.11 in the 633 healthy tomograms of training
-)
+WRAPPED = 0.15  # seam above which bytes were taken for signed ones: at most 0.11 in training's 633 healthy tomograms
 
 # The tomograms mba2011-02-16-<number> that the original solution mended, found by their histograms and by eye.
 MENDED = """
@@ -71,7 +66,6 @@ class Planes:
         return without_sign(plane) if self.wrapped else plane
 
     def floats(self, k: int) -> np.ndarray:
-        """Return plane `k` as float32."""
         return self[k].astype(np.float32, copy=False)
 
 

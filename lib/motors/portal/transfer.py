@@ -192,10 +192,7 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
 def flatten(array: zarr.Array, path: Path, patience: Patience | None = None) -> Path:
     """Write a Zarr array as one `.npy` file, a few chunks at a time, and return its path; kept if it is there.
 
-    Raises
-    ------
-    ConnectionError, FileNotFoundError, ValueError
-        If chunks do not come, are not there, or are damaged.
+    Raises ConnectionError, FileNotFoundError or ValueError if chunks do not come, are not there, or are damaged.
     """
     if path.exists():
         return path
@@ -217,7 +214,6 @@ def flatten(array: zarr.Array, path: Path, patience: Patience | None = None) -> 
 
 
 def _chunk(array: zarr.Array, index: tuple[int, ...], where: tuple[slice, ...]) -> np.ndarray:
-    """Return one chunk of an array."""
     try:
         return array[where]
     except (RuntimeError, TypeError, ValueError, zlib.error) as error:  # what the decompressors raise

@@ -1,7 +1,5 @@
 """Corrections: what a review changes in the labels, kept as a table that can be replayed."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -101,10 +99,8 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 def read_corrections(path: str | Path) -> pd.DataFrame:
     """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing or lacks columns. Whether corrections suit the labels is seen when they are applied.
+    Raises FileNotFoundError or ValueError if the file is missing or lacks columns. Whether corrections suit the labels
+    is seen when they are applied.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     return table.assign(**dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True)))
@@ -165,9 +161,8 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
         lost = rows & ~np.isfinite(points).all(axis=1)
         outside = rows & ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
         refuse(corrections, lost, NAME, "has a correction without a position", "write three numbers")
-        refuse(
-            corrections, outside, NAME, "has a correction outside its shape", "check the frame and the order z, y, x"
-        )
+        advice = "check the frame and the order z, y, x"
+        refuse(corrections, outside, NAME, "has a correction outside its shape", advice)
     changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
     twice = changes.duplicated(["tomo_id", "action", *POINT])
     refuse(changes, twice, NAME, "has the same correction twice", "keep one row")
@@ -175,11 +170,8 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     refuse(changes, changes["action"].eq("move") & (not move), NAME, "has a label that would move", advice)
     text = changes[["tomo_id", "action"]].agg(" ".join, axis=1) if len(changes) else changes["tomo_id"]
     points = map(str, numbers(changes, [*POINT, *GOAL]).tolist())
-    keys = [
-        "c" + hashlib.sha256(f"{one} {other}".encode()).hexdigest()[:11]
-        for one, other in zip(text, points, strict=True)
-    ]
-    return changes.assign(hash=keys)
+    keys = [hashlib.sha256(f"{one} {other}".encode()).hexdigest() for one, other in zip(text, points, strict=True)]
+    return changes.assign(hash=[f"c{key[:11]}" for key in keys])
 
 
 def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:
@@ -223,7 +215,6 @@ def _is_crowded(own: pd.DataFrame, row, spacings: pd.Series) -> bool:
 
 
 def _reason(row: dict) -> str:
-    """Say why, in the words of the sheet."""
     if row["entry"] == "new":
         return "seen by eye"
     if row["partner"]:

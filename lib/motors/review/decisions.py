@@ -1,7 +1,5 @@
 """What somebody decided about a disagreement sheet, read from a CSV file or from CVAT's tags."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from motors.tables import POINT, numbers, read_table, refuse
-from motors.workspace.files import write_table
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
@@ -38,21 +35,17 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     """
     path = Path(path)
     table = read_table(path, [column for column in DECISIONS if column != "why"])
-    texts = {
-        name: table.get(name, pd.Series("", table.index)).astype(object).fillna("") for name in ("decision", "why")
-    }
-    table = table.assign(**texts)
+    for name in ("decision", "why"):
+        table[name] = table.get(name, pd.Series("", table.index)).astype(object).fillna("")
     new = table["entry"] == "new"
     refuse(table, ~table["decision"].isin([*ANSWERS, ""]), path.name, "has another decision", "write accept or reject")
-    refuse(
-        table, new & (table["decision"] == "reject"), path.name, "has a new motor that is rejected", "remove the row"
-    )
+    gone = new & (table["decision"] == "reject")
+    refuse(table, gone, path.name, "has a new motor that is rejected", "remove the row")
     lost = new & ~np.isfinite(numbers(table, POINT)).all(axis=1)
     refuse(table, lost, path.name, "has a new motor without a position", "write z, y and x")
     new_ones = table[new & (table["decision"] == "accept")]
-    refuse(
-        new_ones, new_ones.duplicated(["tomo_id", *POINT]), path.name, "has the same new motor twice", "keep one row"
-    )
+    twice = new_ones.duplicated(["tomo_id", *POINT])
+    refuse(new_ones, twice, path.name, "has the same new motor twice", "keep one row")
     unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])
     refuse(new_ones, unknown, path.name, "is not on the sheet", OF_ANOTHER)
     return _joined(sheet, table[~new], new_ones, path.name)
@@ -62,13 +55,9 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     """Return the sheet with what was decided, from the `annotations.xml` that CVAT exports ("CVAT for images").
 
     The pictures of the sheet are tagged as in the original solution: `0` keeps the labels as they are, a number k adds
-    candidate k, and, which the original did not need, -k removes label k. Tags may be combined. Everything else in
-    a tagged picture stays as it is; in a picture without tags nothing is decided.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
+    candidate k, and, which the original did not need, -k removes label k. Tags may be combined. Everything else in a
+    tagged picture stays as it is; in a picture without tags nothing is decided. Raises FileNotFoundError or ValueError
+    if the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
     """
     path = Path(path)
     if not path.is_file():
@@ -94,13 +83,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     return _joined(sheet, pd.DataFrame(decided, columns=DECISIONS), sheet[:0], path.name)
 
 
-def write_decisions(path: str | Path, decided: pd.DataFrame) -> Path:
-    """Write a sheet with decisions, so that `read_decisions` reads it, and return the path."""
-    return write_table(path, decided)
-
-
 def _tagged(rows: pd.DataFrame, tags: set[str], name: str) -> list[list]:
-    """Return the decisions that the tags of one picture stand for."""
     changes = {str(number): ("candidate", number) for number in rows.loc[rows["entry"] == "candidate", "number"]}
     changes |= {f"-{number}": ("label", number) for number in rows.loc[rows["entry"] == "label", "number"]}
     if unknown := sorted(tags - set(changes) - {"0"}):

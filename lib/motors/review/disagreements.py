@@ -1,7 +1,5 @@
 """Labels and candidates side by side: which of them mean the same motor, and which stand alone."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 
@@ -73,9 +71,8 @@ def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
     points = table[POINT].to_numpy()
     lost = ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
     outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-    refuse(
-        table, np.isnan(sizes).any(axis=1), NAME, "is not among the labelled ones", "give labels of what was predicted"
-    )
+    unknown = np.isnan(sizes).any(axis=1)
+    refuse(table, unknown, NAME, "is not among the labelled ones", "give labels of what was predicted")
     refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
     refuse(table, outside, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
     return table

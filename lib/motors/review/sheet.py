@@ -51,10 +51,8 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
 def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a sheet as CSV and return the path.
 
-    Raises
-    ------
-    ValueError
-        If the file is there and somebody has added the column `decision` to it: the decisions would be lost.
+    Raises ValueError if the file is there and somebody has added the column `decision` to it: the decisions would be
+    lost.
     """
     path = Path(path)
     if path.is_file() and "decision" in path.read_text(encoding="utf-8-sig").partition("\n")[0]:
@@ -128,7 +126,6 @@ def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None =
 
 
 def _caption(row: dict) -> str:
-    """Say what one row of a sheet is."""
     if row["partner"]:
         other = "candidate" if row["entry"] == "label" else "label"
         return f"{row['entry']} {row['number']}: {other} {row['partner']} is {row['distance']:.0f} Å off"

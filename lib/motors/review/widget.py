@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from motors.review.corrections import SAME
-from motors.review.decisions import read_decisions, write_decisions
+from motors.review.decisions import read_decisions
 from motors.tables import POINT
 from motors.visualization.events import listen
 from motors.visualization.viewer import Viewer
 from motors.volumes.tomogram import Tomogram
+from motors.workspace.files import write_table
 
 KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip", "u": "undo", "m": "mark"}
 
@@ -80,11 +81,9 @@ class Reviewer:
         return self.decided.loc[self.questions[self.position]].to_dict()
 
     def accept(self) -> None:
-        """Decide that the label or candidate is a motor."""
         self._decide("accept")
 
     def reject(self) -> None:
-        """Decide that it is none."""
         self._decide("reject")
 
     def skip(self) -> None:
@@ -101,8 +100,7 @@ class Reviewer:
         """Take the last decision or the last added motor back, and return to where that was."""
         if self._history:
             self.decided, self.position = self._history.pop()
-            write_decisions(self.path, self.decided)
-            self._show()
+            self._keep()
 
     def mark(self) -> None:
         """Add a motor where the planes meet; see `add`."""
@@ -111,10 +109,8 @@ class Reviewer:
     def add(self, z: float, y: float, x: float) -> None:
         """Add a motor, in voxels of the tomogram that is shown.
 
-        Raises
-        ------
-        ValueError
-            If no tomogram is shown, the position is not finite or outside the tomogram, or the motor was added before.
+        Raises ValueError if no tomogram is shown, the position is not finite or outside the tomogram, or the motor was
+        added before.
         """
         if self.question is None:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
@@ -149,7 +145,7 @@ class Reviewer:
             self._go_to_open(self.position + 1)
 
     def _keep(self) -> None:
-        write_decisions(self.path, self.decided)
+        write_table(self.path, self.decided)
         self._show()
 
     def _go_to_open(self, start: int) -> None:

@@ -89,13 +89,8 @@ class Crowd:
             points = np.concatenate([points, centre + rng.normal(0, rng.uniform(90, 180), (rng.integers(6, 14), 3))])
         points = points[((points >= 0) & (points < self.grid.size)).all(axis=1)]
         deep = self.envelope.inner.at(points) < -140
-        cells = tuple(
-            np.clip(
-                np.round(points / self.grid.spacing / self.grid.stride).astype(int).T,
-                0,
-                np.reshape(self.solid.shape, (3, 1)) - 1,
-            )
-        )
+        cells = np.round(points / self.grid.spacing / self.grid.stride).astype(int)
+        cells = tuple(np.clip(cells, 0, np.subtract(self.solid.shape, 1)).T)
         bare = rng.random(len(points)) > 1.5 * self.nucleoid[cells]
         return self._clear(points[deep & bare & (self.solid[cells] < 0.3)])
 
@@ -146,7 +141,6 @@ class Crowd:
         self.receptors[cut] = np.maximum(self.receptors[cut], near)
 
     def _clear(self, points: np.ndarray) -> np.ndarray:
-        """Return the points that are clear of machines."""
         for place in self.machines:
             points = points[((points - place) ** 2).sum(axis=1) > FREE**2]
         return points

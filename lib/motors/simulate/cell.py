@@ -141,6 +141,5 @@ def _last_crossing(steps: np.ndarray, values: np.ndarray) -> float | None:
 
 
 def _unit(rng: np.random.Generator) -> np.ndarray:
-    """Return a random direction."""
     vector = rng.standard_normal(3)
     return vector / np.linalg.norm(vector)

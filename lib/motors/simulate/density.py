@@ -118,9 +118,8 @@ def _ribosomes(scene: Scene, rng: np.random.Generator, out: np.ndarray) -> None:
         for _ in range(12)
     ]
     sides = np.array(out.shape)
-    for centre, shape in zip(
-        np.round(scene.ribosomes / spacing).astype(int), rng.integers(12, size=len(scene.ribosomes)), strict=True
-    ):
+    centres = np.round(scene.ribosomes / spacing).astype(int)
+    for centre, shape in zip(centres, rng.integers(12, size=len(centres)), strict=True):
         low, high = np.maximum(centre - half, 0), np.minimum(centre + half + 1, sides)
         part = tuple(slice(*ends) for ends in zip(low - centre + half, high - centre + half, strict=True))
         out[tuple(slice(*ends) for ends in zip(low, high, strict=True))] += shapes[shape][part]
@@ -160,7 +159,6 @@ def _thread(scene: Scene, thread: Thread, out: np.ndarray) -> None:
 
 
 def _vesicles(scene: Scene, out: np.ndarray) -> None:
-    """Add bubbles of membrane."""
     for vesicle in scene.vesicles:
         cut, (z, y, x) = box(scene.grid.voxels, vesicle.centre, vesicle.reach)
         dz, dy, dx = (vesicle.centre - vesicle.middle).astype(np.float32)

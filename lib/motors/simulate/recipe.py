@@ -30,13 +30,7 @@ class Recipe:
     cells: int = 1  # at most so many in a tomogram
     spacings: Shares = REAL_SPACINGS  # ångström per voxel of training tomograms
     test_spacings: Shares = ((13.1, 1),)  # of hidden ones, which do not tell; more than one makes them unknown
-    motors: Shares = (
-        (0, 0.5),
-        (1, 0.43),
-        (2, 0.04),
-        (3, 0.01),
-        (4, 0.02),
-    )  # per tomogram; a hidden one has at most one
+    motors: Shares = ((0, 0.5), (1, 0.43), (2, 0.04), (3, 0.01), (4, 0.02))  # a hidden tomogram has at most one
     noise: float = 1.0  # standard deviation of the noise, relative to that of the real tomograms
     contrast: float = 1.0  # density of motors, relative to that of the real ones; their neighbours keep theirs
 

@@ -55,7 +55,6 @@ class Scene:
 
     @property
     def motors(self) -> list[Machine]:
-        """The motors among the machines."""
         return [machine for machine in self.machines if machine.kind == "motor"]
 
     @property
@@ -68,19 +67,14 @@ class Scene:
 def arrange(recipe: Recipe, plan: Plan, seed: int) -> Scene:
     """Return what lies where in the tomogram of `plan`: a function of the recipe, the seed and the plan only.
 
-    Raises
-    ------
-    ValueError
-        If the recipe's field of view has no room for a motor.
+    Raises ValueError if the recipe's field of view has no room for a motor.
     """
     rng = np.random.default_rng([seed, plan.k])
     grid = Grid(_shape(rng, recipe, plan.spacing), plan.spacing)
     for _ in range(100):
         envelope = cell.grow(rng, grid, recipe.radius, recipe.length, recipe.cells)
-        seats = _seats(
-            rng, envelope, max(plan.motors, 1)
-        )  # room for one even if it stays empty: the cell tells nothing
-        if seats:
+        # Room for one motor even if it stays empty: the cell tells nothing.
+        if seats := _seats(rng, envelope, max(plan.motors, 1)):
             break
     else:
         raise ValueError(f"recipe {recipe.name}: no motor fits into the field of view; make it or the cells larger")

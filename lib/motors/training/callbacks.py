@@ -60,11 +60,9 @@ class WeightAverage(Callback):
         self.average.update_parameters(module.network)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
         return self.average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the average that a checkpoint kept."""
         self.average.load_state_dict(state)
 
 
@@ -190,7 +188,6 @@ class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint under another name in the same folder, then renames it: Lightning's own way may copy."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
-        """Write `checkpoint` to `path`, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -201,10 +198,7 @@ class WholeFiles(TorchCheckpointIO):
 def newest(folder: Path) -> Path | None:
     """Return the newest undamaged checkpoint in `folder`, or None if there has been no checkpoint yet.
 
-    Raises
-    ------
-    ValueError
-        If there are checkpoints and all of them are damaged.
+    Raises ValueError if there are checkpoints and all of them are damaged.
     """
     paths = _listed(folder)
     for path in reversed(paths):
@@ -217,7 +211,6 @@ def newest(folder: Path) -> Path | None:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
     return sorted(folder.glob("step_*.ckpt"))
 
 

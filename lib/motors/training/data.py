@@ -24,10 +24,7 @@ from motors.workspace.files import sha256, write_json
 from motors.workspace.paths import Run
 
 PLAIN = {"augment": False, "mixup": 0.0, "background": 1.0, "repeats": 1}  # half of what is watched is background
-OF_THE_NETWORK = (
-    *("encoder", "encoder_options", "neck", "neck_channels", "neck_hidden", "decoder_channels"),
-    *("normalisation", "stride"),
-)
+OF_THE_NETWORK = "encoder encoder_options neck neck_channels neck_hidden decoder_channels normalisation stride".split()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +109,8 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
         return build(experiment, Path(weights))
     folder = Path(weights)
     other = Experiment.read(folder / checkpoints.SETTINGS)
-    apart = [name for name in OF_THE_NETWORK if getattr(experiment, name) != getattr(other, name)]
-    if apart:
-        name = apart[0]
+    name = next((name for name in OF_THE_NETWORK if getattr(experiment, name) != getattr(other, name)), None)
+    if name is not None:
         raise ValueError(
             f"{weights} holds another network than {experiment.name}'s: its {name} is {getattr(other, name)!r}, not"
             f" {getattr(experiment, name)!r}"
@@ -127,10 +123,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
 def first_weights(run: Run, experiment: Experiment) -> Path | str:
     """Return the trained weights that an experiment starts from, in the same profile, fold and seed; "" if from none.
 
-    Raises
-    ------
-    FileNotFoundError
-        If that experiment was not trained.
+    Raises FileNotFoundError if that experiment was not trained.
     """
     if not experiment.starts_from:
         return ""

@@ -38,11 +38,8 @@ def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversk
     if not tversky:
         return entropy
     probability = logits.sigmoid() * known
-    hits, alarms, misses = (
-        (probability * target).sum(),
-        (probability * (1 - target)).sum(),
-        ((known - probability) * target).sum(),
-    )
+    hits, alarms = (probability * target).sum(), (probability * (1 - target)).sum()
+    misses = ((known - probability) * target).sum()
     index = (hits + 1) / (hits + ALARMS * alarms + (1 - ALARMS) * misses + 1)  # of nothing in nothing it is 1
     return (1 - tversky) * entropy + tversky * (1 - index)
 
@@ -164,12 +161,10 @@ class Training(LightningModule):
         noise = np.random.SeedSequence([self.experiment.seed, index, self.global_rank]).generate_state(1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(noise[0]))
-            logits, weights = self.network(batch["image"].float()), self.experiment
-            wanted = {"positive_weight": weights.positive_weight, "tversky": weights.tversky}
-            return loss(logits, batch["target"], **wanted)
+            logits, how = self.network(batch["image"].float()), self.experiment
+            return loss(logits, batch["target"], positive_weight=how.positive_weight, tversky=how.tversky)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return the optimiser of the experiment, its rate moved every step."""
         optimiser, whole = _optimiser(self.experiment, self.network), self.experiment.learning_rate
         share = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(self.experiment, step) / whole)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": share, "interval": "step"}}
@@ -187,5 +182,4 @@ class Training(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write into a checkpoint whose it is."""
         checkpoint["experiment"] = self.experiment.to_json()

@@ -93,8 +93,12 @@ def train(
     _admit(output, _inputs(experiment, dataset, network))
     if checkpoints.is_whole(weights):
         _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
-        return _say_before(experiment, weights, progress)
-    accelerator = _accelerator(accelerator)
+        log.info("%s was trained before: %s", experiment.name, weights)
+        with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
+            line.advance(experiment.optimiser_steps)
+        return weights
+    if accelerator == "auto":  # counting leaves the GPUs untouched, for the fork
+        accelerator = "gpu" if torch.cuda.device_count() else "cpu"
     if accelerator == "cpu":
         channels_last(network)
     if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
@@ -112,25 +116,12 @@ def train(
     return weights
 
 
-def _say_before(experiment: Experiment, weights: Path, progress: Callable[..., Progress]) -> Path:
-    """Say that a network was trained before, and return its weights."""
-    log.info("%s was trained before: %s", experiment.name, weights)
-    with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
-        line.advance(experiment.optimiser_steps)
-    return weights
-
-
 def _say_whose_norms(experiment: Experiment, devices: int, accelerator: str) -> None:
     """Log which patches the batch norms of several devices see."""
     if accelerator == "cpu":
         log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
     else:
         log.info("the batch norms of %s see the patches of all %d GPUs", experiment.name, devices)
-
-
-def _accelerator(wanted: str) -> str:
-    """What "auto" means here; counting leaves the GPUs untouched, for the fork."""
-    return wanted if wanted != "auto" else "gpu" if torch.cuda.device_count() else "cpu"
 
 
 def _trainer(
@@ -176,7 +167,6 @@ def _steps(checkpoint: Path | None, experiment: Experiment) -> int:
 def _refuse_another(
     experiment: Experiment, other: Experiment, what: Path | str, ask: str = "train into another folder"
 ) -> None:
-    """Raise if something was made with other settings."""
     here, there = (json.loads(each.to_json()) for each in (experiment, other))
     changed = [f"{name} is {there[name]!r} there, {here[name]!r} here" for name in here if here[name] != there[name]]
     if changed:
@@ -204,17 +194,12 @@ def _admit(output: Path, inputs: Inputs) -> None:
 
 
 def _write_weights(
-    average: WeightAverage,
-    experiment: Experiment,
-    checkpoint: Path,
-    weights: Path,
-    tomo_ids: Iterable[str] | None,
+    average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path, tomo_ids: Iterable[str] | None
 ) -> None:
     """Write the averaged weights of the last checkpoint and what they have seen, the whole folder or nothing."""
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
-    part.mkdir(exist_ok=True)
     checkpoints.save(average.average.module.cpu(), experiment, part)
     if tomo_ids is not None:
         write_json(part / checkpoints.TRAINED_ON, sorted(tomo_ids))

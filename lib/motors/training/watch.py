@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, precision_recall_curve
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
+from motors.evaluation.curves import average_precision, precision_recall
 from motors.experiments.config import Experiment
 from motors.training.module import loss
 
@@ -27,7 +27,7 @@ class Watch:
     """Loss, F2 and average precision of the EMA of weights on patches that are held out; nothing random is drawn.
 
     A patch is judged by the highest value in its prediction: does it show a motor? F2 is that of the best threshold,
-    average precision is scikit-learn's. Patches are as many as `SHARE` of the time allows: these are curves to see
+    both are those of `evaluation.curves`. Patches are as many as `SHARE` of the time allows: these are curves to see
     overfitting by, the score of a network is what `30_validate` says about whole tomograms.
 
     Parameters
@@ -80,6 +80,5 @@ def _curve(truths: list[bool], scores: list[float]) -> tuple[float, float]:
     """Best F2 and average precision, where there are patches with and without motors."""
     if len(set(truths)) < 2:
         return math.nan, math.nan
-    precision, recall, _ = precision_recall_curve(truths, scores)
-    f2 = 5 * precision * recall / np.maximum(4 * precision + recall, 1e-9)
-    return float(f2.max()), float(average_precision_score(truths, scores))
+    points = precision_recall(np.array(truths), np.array(scores))
+    return float(points["f2"].max()), average_precision(points)

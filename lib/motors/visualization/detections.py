@@ -1,7 +1,5 @@
 """One picture of all that was found in a tomogram."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -50,7 +48,6 @@ def _peak(heatmap: np.ndarray, point_zyx: np.ndarray, shape: tuple[int, ...]) ->
 
 
 def _drawn(figure: Figure, dots: int) -> np.ndarray:
-    """Return the pixels of a figure, and close it."""
     figure.set_dpi(dots)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

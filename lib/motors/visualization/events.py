@@ -4,8 +4,6 @@ A line of JavaScript inside the widget writes what happened into a hidden text f
 is installed in the browser. Where a front end runs no such line, buttons and sliders do all the same.
 """
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """A training drawn while it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The three planes through a point of a tomogram as JPEG, fast enough to be dragged through."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -75,7 +73,9 @@ class Planes:
     def picture(self, plane: int, point: Sequence[int], look: Look) -> np.ndarray:
         """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels): `(height, width, 3)`, blue first."""
         down, right = AXES[plane]
-        grey = self._stretched(self._grey(plane, point[plane], look.slab), look)
+        low, high = look.levels
+        steps = ((np.arange(256) - low) * (255 / max(high - low, 1))).clip(0, 255)
+        grey = cv2.LUT(self._grey(plane, point[plane], look.slab), steps.astype(np.uint8))
         image = self._tinted(grey, plane, point[plane], look.opacity)
         if look.crosshair:
             _crosshair(image, (point[down] + 0.5) * self.zoom, (point[right] + 0.5) * self.zoom)
@@ -119,11 +119,6 @@ class Planes:
             how = cv2.INTER_AREA if self.zoom < 1 else cv2.INTER_LINEAR
             self._greys[plane] = (index, reach), cv2.resize(grey, sides, interpolation=how)
         return self._greys[plane][1]
-
-    def _stretched(self, grey: np.ndarray, look: Look) -> np.ndarray:
-        low, high = look.levels
-        steps = (np.arange(256) - low) * (255 / max(high - low, 1))
-        return cv2.LUT(grey, np.clip(steps, 0, 255).astype(np.uint8))
 
     def _tinted(self, grey: np.ndarray, plane: int, index: int, opacity: float) -> np.ndarray:
         """Return grey as blue, green, red, tinted where the heatmap is high; all in bytes, which is what is fast."""
@@ -175,7 +170,6 @@ def _write(image: np.ndarray, corner: Sequence[int], words: str, colour: str) ->
 def _crosshair(image: np.ndarray, y: float, x: float) -> None:
     """Draw two thin lines that meet at a point, and leave it free."""
     y, x, gap = round(y), round(x), 14
-    for part in (image[y : y + 1, : max(x - gap, 0)], image[y : y + 1, x + gap :]):
-        part[:] = (np.array(part, np.uint16) + 255) // 2
-    for part in (image[: max(y - gap, 0), x : x + 1], image[y + gap :, x : x + 1]):
+    row, column = image[y : y + 1], image[:, x : x + 1]
+    for part in (row[:, : max(x - gap, 0)], row[:, x + gap :], column[: max(y - gap, 0)], column[y + gap :]):
         part[:] = (np.array(part, np.uint16) + 255) // 2

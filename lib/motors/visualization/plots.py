@@ -5,8 +5,6 @@ Motors are amber corners and candidates blue cross-hairs, verdicts blue, grey an
 slices carry a scale bar.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motors.visualization.marks import CORNERS, CROSS, bar_length, contours, scale_bar, strokes, text
+from motors.visualization.marks import CORNERS, CROSS, contours, scale_bar, strokes, text
 from motors.volumes.cuts import around, slab
 from motors.volumes.tomogram import Tomogram
 
@@ -99,18 +97,37 @@ def panels(count: int, *, columns: int = 4, size: float = 2.6) -> tuple[Figure, 
     """Return a figure and `count` empty axes in rows of `columns`, `size` inches each."""
     columns = max(1, min(columns, count))
     rows = max(1, -(-count // columns))
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(columns * size, rows * size), squeeze=False, layout="constrained"
-    )
+    size = (columns * size, rows * size)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axes in grid.ravel()[count:]:
         axes.set_visible(False)
     return figure, list(grid.ravel()[:count])
 
 
-def near(points_zyx: np.ndarray, z: float, spacing: float, reach: float = MOTOR_WIDTH / 2) -> np.ndarray:
-    """Return the `(n, 2)` y and x of the points whose z lies within `reach` ångström of the slice `z`."""
+def near(
+    points_zyx: np.ndarray, place: float, spacing: float, reach: float = MOTOR_WIDTH / 2, *, axis: int = 0
+) -> np.ndarray:
+    """Return the `(n, 2)` other coordinates of the points within `reach` ångström of the plane at `place` on `axis`."""
     points_zyx = np.asarray(points_zyx, dtype=float).reshape(-1, 3)
-    return points_zyx[np.abs(points_zyx[:, 0] - z) * spacing <= reach, 1:]
+    return np.delete(points_zyx[np.abs(points_zyx[:, axis] - place) * spacing <= reach], axis, axis=1)
+
+
+def slices(
+    voxels: np.ndarray,
+    spacing: float,
+    points_zyx: np.ndarray = (),
+    *,
+    count: int = 4,
+    title: str = "",
+    size: float = 2.6,
+) -> Figure:
+    """Draw `count` slabs spread over the depth of a tomogram `(z, y, x)`, with the motors that lie near each."""
+    figure, grid = panels(count, columns=count, size=size)
+    for axes, z in zip(grid, np.linspace(0, len(voxels) - 1, count + 2)[1:-1].round().astype(int), strict=True):
+        marks = near(points_zyx, z, spacing)
+        slice_image(axes, slab(voxels, z), spacing, motors_yx=marks, title=f"z = {z}", levels=None)
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def planes(
@@ -140,28 +157,15 @@ def planes(
     low = np.asarray(point_zyx, float) - centre
     for axes, (k, name) in zip(grid, enumerate(("XY", "XZ", "YZ")), strict=True):
         rest = [axis for axis in range(3) if axis != k]
-        marks = [_near_plane(points, point_zyx, k, spacing) - low[rest] for points in (motors, candidates)]
-        slice_image(
-            axes,
-            slab(block, centre[k], axis=k),
-            spacing,
-            motors_yx=marks[0],
-            candidates_yx=marks[1],
-            title=f"{title} {name}".strip(),
-            levels=None,
-        )
+        marks = [near(points, point_zyx[k], spacing, axis=k) - low[rest] for points in (motors, candidates)]
+        how = {"motors_yx": marks[0], "candidates_yx": marks[1], "title": f"{title} {name}".strip(), "levels": None}
+        slice_image(axes, slab(block, centre[k], axis=k), spacing, **how)
         if heatmap is not None:
             sides = np.array(tomogram.voxels.shape)
             cell = int(np.clip((point_zyx[k] + 0.5) / sides[k] * heatmap.shape[k], 0, heatmap.shape[k] - 1))
             contours(axes, np.take(heatmap, cell, axis=k), sides[rest], low[rest], CANDIDATE)
         axes.set(xlabel=f"{name[0].lower()} ({block.shape[2] * spacing / 10:.0f} nm)", ylabel=name[1].lower())
     return figure
-
-
-def _near_plane(points: np.ndarray, point: Sequence[float], axis: int, spacing: float) -> np.ndarray:
-    """Return the two other coordinates of the points that lie within half a motor's width of a plane."""
-    points = np.asarray(points, dtype=float).reshape(-1, 3)
-    return np.delete(points[np.abs(points[:, axis] - point[axis]) * spacing <= MOTOR_WIDTH / 2], axis, axis=1)
 
 
 def projection(
@@ -242,26 +246,23 @@ def training(metrics: pd.DataFrame) -> Figure:
     if len(judged):
         curve(left, judged.step, judged.validation_loss, **named, label="validation", color=LINES[1][0], marker="s")
         for name, label, marker in (("validation_f2", "F2", "s"), ("validation_ap", "average precision", "o")):
-            shown = {"ylabel": "held-out patches", "label": label, "marker": marker}
-            curve(right, judged.step, judged[name], xlabel="optimiser step", **shown)
-        right.set_ylim(0, 1.02)
+            curve(right, judged.step, judged[name], xlabel="optimiser step", ylabel="held-out patches", label=label)
+            right.lines[-1].set_marker(marker)
     else:
         curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
     return figure
 
 
 def predictions(previews: Sequence[Any]) -> Figure:
-    """Draw slabs through motors, all at one scale, with contours of what a network predicts there; titles say its best.
+    """Draw slabs through motors with contours of what a network predicts there, its highest value in the title.
 
     Parameters
     ----------
     previews : of `motors.detection.preview.previews`
     """
     figure, grid = panels(len(previews), columns=4, size=2.8)
-    side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström
     for axes, each in zip(grid, previews, strict=False):
-        how = {"motors_yx": near(each.points_zyx, each.z, each.spacing[0]), "levels": None, "bar": bar_length(side)}
-        heatmap(axes, each.image, each.cells, each.spacing[1], title=f"{each.tomo_id}: {each.cells.max():.2f}", **how)
-        last = side / each.spacing[1] - 0.5
-        axes.set(xlim=(-0.5, last), ylim=(last, -0.5))
+        marks = near(each.points_zyx, each.z, each.spacing[0])
+        title = f"{each.tomo_id}: {each.cells.max():.2f}"
+        heatmap(axes, each.image, each.cells, each.spacing[1], motors_yx=marks, title=title, levels=None)
     return figure

@@ -1,9 +1,6 @@
 """A report of a whole run: pages that open from disk, without a server, a network or anything beside them."""
 
-from __future__ import annotations
-
 import html
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +9,7 @@ from typing import Any
 
 from motors.pipeline.graph import Step, steps
 from motors.tables import read_table
-from motors.workspace.files import write_text
+from motors.workspace.files import noted, write_text
 from motors.workspace.paths import find
 
 PICTURES = {"90_submit": "Found in the test set", "30_validate": "Validation: misses and false alarms first"}
@@ -43,17 +40,20 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     ValueError
         If there is no such profile, or none of its notebooks has been run.
     """
+    from nbconvert import HTMLExporter
+
     workspace = find(start)
     profile, _, seed = run.partition("-seed")
     if seed and not seed.isdigit():
         raise ValueError(f"run {run!r}: {seed!r} is no seed: write <profile> or <profile>-seed<N>")
     plan = steps(workspace, profile, int(seed or 0))
-    records = {name: record for name, step in plan.items() if (record := _json(step.run.folder / "record.json"))}
+    records = {name: record for name, step in plan.items() if (record := noted(step.run.folder / "record.json"))}
     if not records:
         raise ValueError(f"nothing of {run!r} has been run: motors reproduce --profile {profile} first")
     folder, plan = workspace.outputs / run, {name: plan[name] for name in records}
     shown = [name for name in records if plan[name].executed.is_file()]
-    export = _exporter()
+    plain = {"exclude_anchor_links": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
+    export = HTMLExporter(template_name="basic", **plain)
     for name in shown:
         body = _rendered(plan[name].executed, export)
         links = f'<p><a href="index.html">report of {run}</a> · {_neighbours(shown, name)}</p>'
@@ -63,12 +63,7 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     return write_text(folder / "index.html", _page(f"Report of {run}", "\n".join(parts)))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def _page(title: str, body: str, *, code: bool = False) -> str:
-    """Return a whole page around its body."""
     style = STYLE
     if code:
         from pygments.formatters import HtmlFormatter
@@ -99,16 +94,7 @@ def _neighbours(names: list[str], name: str) -> str:
     return " · ".join(f'{word}: <a href="{other}.html">{other}</a>' for word, other in near)
 
 
-def _exporter() -> Any:
-    """Return what makes bodies of pages from notebooks."""
-    from nbconvert import HTMLExporter
-
-    plain = {"exclude_anchor_links": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
-    return HTMLExporter(template_name="basic", **plain)
-
-
 def _rendered(executed: Path, export: Any) -> str:
-    """Return an executed notebook as the body of a page."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
@@ -127,7 +113,7 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
     """Return the largest photograph of some notebooks."""
     parts = []
     for name, title in PICTURES.items():
-        notebook = _json(plan[name].executed) if name in plan else {}
+        notebook = noted(plan[name].executed) if name in plan else {}
         outputs = [output.get("data", {}) for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
         found = ["".join(data["image/jpeg"]).replace("\n", "") for data in outputs if "image/jpeg" in data]
         if found:
@@ -138,7 +124,7 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
 
 
 def _scores(plan: dict[str, Step]) -> list[str]:
-    score = _json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
+    score = noted(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
     if not score:
         return ["<p>The answers of the test set are not known here: no score.</p>"]
     interval = f"95 % interval {score['low']:.3f} to {score['high']:.3f}"
@@ -148,7 +134,7 @@ def _scores(plan: dict[str, Step]) -> list[str]:
 
 def _networks(plan: dict[str, Step], records: dict[str, dict]) -> list[str]:
     """Return a table of trained networks: alone on the test set, average precision, and what training took."""
-    score = _json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
+    score = noted(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
     parts = {name.partition("/")[0]: values for name, values in score.get("parts", {}).items()}
     trained = sorted(name for name in records if re.match(r"2\d_train_", name))
     rows = []

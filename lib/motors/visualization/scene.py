@@ -1,7 +1,5 @@
 """A whole tomogram in three dimensions, as one picture: surfaces of what is dense, with motors and candidates in it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 
@@ -16,6 +14,7 @@ from motors.volumes.tomogram import Tomogram
 GRID = 24.0  # ångström per voxel of what is drawn
 MOST = 220  # voxels of the longest side of what is drawn; larger tomograms get a coarser grid
 BLUR = 40.0  # ångström, standard deviation: noise goes, membranes stay
+DENSE = 0.08  # share of the volume
 LARGE = 1e7  # cubic ångström: smaller pieces are noise, ribosomes or gold
 
 
@@ -25,7 +24,6 @@ def scene(
     candidates: np.ndarray = (),
     scores: Sequence[float] = (),
     *,
-    dense: float = 0.08,
     turn: float = 25.0,
     tilt: float = 40.0,
     title: str = "",
@@ -36,12 +34,11 @@ def scene(
     ----------
     motors, candidates : `(n, 3)` zyx in voxels; never hidden
     scores : of the candidates
-    dense : share of the volume that counts as dense
     turn, tilt : of the line of sight, in degrees: about z, and away from z
     title : of the picture
     """
     grid = max(GRID, max(tomogram.voxels.shape) * tomogram.spacing / MOST)
-    solid = _surfaces(tomogram, grid, dense)
+    solid = _surfaces(tomogram, grid)
     step, middle, side = grid / tomogram.spacing, np.array(solid.shape) / 2, int(np.linalg.norm(solid.shape)) + 1
     frame = _frame(turn, tilt)  # its rows are the line of sight, down and right
     corner = middle - 0.5 - frame.T @ np.full(3, side / 2 - 0.5)
@@ -67,7 +64,7 @@ def scene(
     return axes
 
 
-def _surfaces(tomogram: Tomogram, grid: float, dense: float) -> np.ndarray:
+def _surfaces(tomogram: Tomogram, grid: float) -> np.ndarray:
     """Return `(z, y, x)` on the coarser grid, above one half where there is something dense and large."""
     every = max(1, int(grid / tomogram.spacing))  # noise is blurred away afterwards
     small = tomogram.voxels[::every, ::every, ::every].astype(np.float32)
@@ -77,7 +74,7 @@ def _surfaces(tomogram: Tomogram, grid: float, dense: float) -> np.ndarray:
     rough = ndimage.gaussian_filter(np.abs(small - ndimage.uniform_filter(small, 3)), 2 * BLUR / grid)
     recorded = rough > 0.7 * np.median(rough)  # beyond the border of the projections there is less noise
     recorded = ndimage.binary_erosion(recorded, iterations=3, border_value=1)
-    solid = recorded & (density > np.quantile(density[recorded], 1 - dense))
+    solid = recorded & (density > np.quantile(density[recorded], 1 - DENSE))
     pieces, _ = ndimage.label(solid)
     return ndimage.gaussian_filter((solid & (np.bincount(pieces.ravel()) > LARGE / grid**3)[pieces]).astype(float), 0.8)
 

@@ -119,7 +119,6 @@ class Viewer:
 
     @property
     def look(self) -> Look:
-        """How planes are shown now."""
         toggles = (self.toggles[key].value for key in "lcx")
         return Look(self.slab.value, self.levels.value, self.opacity.value, *toggles)
 
@@ -169,10 +168,8 @@ class Viewer:
         here = [find for find in self.finds if all(round(a) == b for a, b in zip(find[1], point, strict=True))]
         place = ", ".join(f"{axis} {value}" for axis, value in zip(POINT, point, strict=True))
         what = f" · <b>{here[0][0]}{here[0][2]}</b>" if here else ""
-        thick = (2 * look.slab + 1) * spacing / 10
-        self.about.value = (
-            f"{name} · {place}{what} · {len(self.finds)} finds · slabs of {thick:.0f} nm<br><small>{HELP}</small>"
-        )
+        thick = f"{len(self.finds)} finds · slabs of {(2 * look.slab + 1) * spacing / 10:.0f} nm"
+        self.about.value = f"{name} · {place}{what} · {thick}<br><small>{HELP}</small>"
 
     def still(self) -> str:
         """Return what is shown as one JPEG, in base64."""

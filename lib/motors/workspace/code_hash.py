@@ -32,10 +32,8 @@ def code_of(*modules: str) -> dict[str, str]:
     modules : full names; those that are not the library's are passed over
     """
     behind = library_behind("\n".join(f"import {name}" for name in modules if name.startswith(LIBRARY.name)))
-    names = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in behind}
-    return {
-        names[path]: hashlib.sha256(code.encode()).hexdigest()[:16] for path, code in sorted(behind.items()) if code
-    }
+    hashes = {path: hashlib.sha256(code.encode()).hexdigest()[:16] for path, code in sorted(behind.items()) if code}
+    return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): each for path, each in hashes.items()}
 
 
 def library_behind(code: str) -> dict[str, str]:
@@ -57,9 +55,8 @@ def bare(code: str) -> str:
     """Return Python `code` without comments, docstrings and what only checkers of types read, in one layout."""
     tree = _parsed(code)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node
-        ):
+        kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, kinds) and ast.get_docstring(node):
             del node.body[0]
     return ast.unparse(tree)
 

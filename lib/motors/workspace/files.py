@@ -26,12 +26,14 @@ LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of 
 def write_json(path: Path | str, content: Any) -> Path:
     """Write `content` as indented JSON under a temporary name, rename it to `path` and return that path.
 
-    Raises
-    ------
-    ValueError
-        If `content` holds NaN or an infinite number, which JSON has no word for.
+    Raises ValueError if `content` holds NaN or an infinite number, which JSON has no word for.
     """
     return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def noted(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; where there is no such file, nothing is noted: an empty one."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
@@ -41,15 +43,9 @@ def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
 
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with renamed(Path(path)) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+    return Path(path)
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:

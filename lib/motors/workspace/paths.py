@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import write_json
+from motors.workspace.files import noted, write_json
 from motors.workspace.provenance import commit, outdated, versions
 from motors.workspace.tags import canonical_tag
 
@@ -40,10 +40,8 @@ class Workspace:
     def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
         """Return the folder of the dataset called `slug`.
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is none; the sentence says where it was looked for and gives `hint`, what to do about it.
+        Raises FileNotFoundError if there is none; the sentence says where it was looked for and gives `hint`, what to
+        do about it.
         """
         for folder in self.inputs:
             if (folder / slug).is_dir():
@@ -67,8 +65,7 @@ class Workspace:
         notebook : its name, without .ipynb
         profile : smoke, demo or full
         seed : of everything random
-        experiment : of a training notebook: another one than its own. In the demo, "resnet50_demo" is
-            "resnet50"
+        experiment : of a training notebook: another one than its own. In the demo, "resnet50_demo" is "resnet50"
         fold : held out; None is 0
         tag : what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word
 
@@ -148,11 +145,10 @@ class Run:
     def _outdate(self) -> None:
         """Mark the record of an earlier strict execution: what writes here now leaves none."""
         (self.folder / MARK).unlink(missing_ok=True)
-        file = self.folder / "record.json"
-        record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"status": "stale"}
-        if record["status"] != "stale":
-            error = f"written to without the strict runner; before that, {record['status']}"
-            write_json(file, record | {"status": "stale", "error": error})
+        record = noted(self.folder / "record.json")
+        if (before := record.get("status", "stale")) != "stale":
+            record |= {"status": "stale", "error": f"written to without the strict runner; before that, {before}"}
+            write_json(self.folder / "record.json", record)
 
     def input(self, notebook: str, name: str | None = None) -> Path:
         """Return the output folder of another notebook.
@@ -190,38 +186,23 @@ class Run:
     def competition(self) -> Path:
         """Folder of the competition's data.
 
-        Raises
-        ------
-        FileNotFoundError
-            If it is missing. The notebook that simulates a competition asks
-            `new_dataset(run.competition_slug)` for its folder instead.
+        Raises FileNotFoundError if it is missing. What simulates a competition asks `new_dataset(run.competition_slug)`
+        for its folder.
         """
         hint = f"download the competition {COMPETITION}" if self.profile == "full" else "run 00_start_here first"
         return self.workspace.dataset(self.competition_slug, hint=hint)
 
     def stamp(self, **extra: Any) -> dict[str, Any]:
         """Return what made a file: the run, commit, versions and time, and what is given in `extra`."""
-        time = datetime.now(UTC).isoformat(timespec="seconds")
-        return {
-            **self.identity,
-            "run": self.name,
-            **commit(self.workspace.root),
-            "versions": versions(),
-            "time": time,
-            **extra,
-        }
+        about = {"run": self.name, **commit(self.workspace.root), "versions": versions()}
+        return self.identity | about | {"time": datetime.now(UTC).isoformat(timespec="seconds")} | extra
 
 
 def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace around the folder `start`, by default the current one.
 
     At home that is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, which has
-    `/kaggle/input`, there need not be one.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is neither.
+    `/kaggle/input`, there need not be one. Raises FileNotFoundError if there is neither.
     """
     start = Path(start or ".").resolve()
     kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
@@ -242,19 +223,13 @@ def open_run(
 ) -> Run:
     """Return the run that the notebook in the current folder is; called at the top of every notebook.
 
-    A notebook with a parameter EXPERIMENT, FOLD or SET hands it on, see `Workspace.run`.
-
-    Raises
-    ------
-    ValueError
-        As `Workspace.run`, or if the strict runner calls this run by another name: a parameter was not handed on.
+    A notebook with a parameter EXPERIMENT, FOLD or SET hands it on, see `Workspace.run`. Raises ValueError as
+    `Workspace.run`, or if the strict runner calls this run by another name: a parameter was not handed on.
     """
     run = replace(find().run(notebook, profile, seed, experiment, fold, tag), opened=True)
     strict = os.environ.get(STRICT, "")
     if strict.startswith(f"{notebook}/") and strict != f"{notebook}/{run.name}":
-        raise ValueError(
-            f"this is {strict}, not {run.name}: hand PROFILE, SEED, EXPERIMENT, FOLD and SET on to open_run"
-        )
+        raise ValueError(f"this is {strict}, not {run.name}: hand PROFILE, SEED, EXPERIMENT, FOLD, SET on to open_run")
     return run
 
 
@@ -264,13 +239,7 @@ def _own_experiment(notebook: str) -> str:
 
 
 def dataset(slug: str) -> Path:
-    """Return the folder of the dataset called `slug`, at home or on Kaggle.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """Return the folder of the dataset called `slug`, at home or on Kaggle; raises as `Workspace.dataset`."""
     return find().dataset(slug)
 
 

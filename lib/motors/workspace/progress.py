@@ -14,7 +14,18 @@ INTERVAL = 1.0  # seconds between two messages: a chatty cell loses output
 
 
 class Progress:
-    """How far a loop is; made by `progress`."""
+    """A progress line: iterate over it, or use it in a `with` and call `.advance(n, loss=0.1)`.
+
+    The line is sent at most once per second and once at the end: to the notebook, which keeps the last one only,
+    or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, from which the strict runner
+    forwards it.
+
+    Parameters
+    ----------
+    iterable : what to iterate over, if anything
+    total : number of steps; by default the length of `iterable`, if it has one
+    title : what is being done, shown at the start of the line
+    """
 
     def __init__(self, iterable: Iterable | None = None, *, total: int | None = None, title: str = "") -> None:
         self.iterable = iterable
@@ -83,24 +94,10 @@ class Progress:
             self._display.update(content, raw=True)
 
 
-def progress(iterable: Iterable | None = None, *, total: int | None = None, title: str = "") -> Progress:
-    """Return a progress line: iterate over it, or use it in a `with` and call `.advance(n, loss=0.1)`.
-
-    The line is sent at most once per second and once at the end: to the notebook, which keeps the last one only,
-    or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, from which the strict runner
-    forwards it.
-
-    Parameters
-    ----------
-    iterable : what to iterate over, if anything
-    total : number of steps; by default the length of `iterable`, if it has one
-    title : what is being done, shown at the start of the line
-    """
-    return Progress(iterable, total=total, title=title)
+progress = Progress  # as a loop calls it
 
 
 def _in_kernel() -> bool:
-    """True in the process of a Jupyter kernel."""
     if "ipykernel" not in sys.modules:
         return False
     from IPython import get_ipython

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import sha256, write_json
+from motors.workspace.files import noted, sha256, write_json
 
 INPUTS = "inputs.json"
 ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
@@ -78,10 +78,7 @@ def write_inputs(place: Path, inputs: Inputs) -> Path:
 def read_inputs(place: Path) -> Inputs | None:
     """Return what the artifact in a folder was made from; None if nothing says so.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged.
+    Raises ValueError if the file is damaged.
     """
     file = _file(place)
     if not file.is_file():
@@ -95,30 +92,20 @@ def read_inputs(place: Path) -> Inputs | None:
 def digest(place: Path) -> str:
     """Return a hash of what the artifact in a folder was made from, for what is made from that.
 
-    Raises
-    ------
-    FileNotFoundError
-        If nothing says so.
+    Raises FileNotFoundError if nothing says so.
     """
     inputs = read_inputs(place)
     if inputs is None:
-        raise FileNotFoundError(
-            f"there is no {INPUTS} in {place}, which is of an older version: run its notebook again"
-        )
+        raise FileNotFoundError(f"there is no {INPUTS} in {place}, of an older version: run its notebook again")
     return inputs.digest
 
 
 def state(folder: Path) -> str:
     """Return what tells the artifact in a folder from others: the hash of its weights, as noted, or else `digest`.
 
-    Raises
-    ------
-    FileNotFoundError
-        As `digest`.
+    Raises FileNotFoundError as `digest`.
     """
-    file = folder / "provenance.json"
-    noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return noted.get("weights") or digest(folder)
+    return noted(folder / "provenance.json").get("weights") or digest(folder)
 
 
 def outdated(folder: Path, outputs: Path) -> str | None:
@@ -130,11 +117,11 @@ def outdated(folder: Path, outputs: Path) -> str | None:
     outputs : where the runs are that upstream names, as <notebook>/<run>; other files lie beside this folder
     """
     inputs = read_inputs(folder)
-    for name, noted in inputs.upstream.items() if inputs else ():
+    for name, before in inputs.upstream.items() if inputs else ():
         place = next((root / name for root in (outputs, outputs.parent) if (root / name).exists()), None)
         if place is None:  # a voxel, a label: whoever reads those compares them
             continue
-        if noted != (sha256(place) if place.is_file() else state(place)):
+        if before != (sha256(place) if place.is_file() else state(place)):
             return f"{folder.parent.name} ({folder.name}) was made from another {name} than there is now"
         if place.is_dir() and (deeper := outdated(place, outputs)):
             return deeper
@@ -155,7 +142,8 @@ def differences(place: Path, inputs: Inputs) -> list[str]:
         return [] if accept else [f"it has no {INPUTS}"]
     here = Inputs(**json.loads(json.dumps(asdict(inputs))))  # tuples are lists there
     found = [f"{name} is {old!r} there, {new!r} here" for name, old, new in _changed(there.settings, here.settings)]
-    found += [_words(f"the {name}", old, new) for name, old, new in _changed(there.upstream, here.upstream)]
+    for name, old, new in _changed(there.upstream, here.upstream):
+        found.append(f"the {name}{' (new)' if old is None else ' (gone)' if new is None else ''}")
     code = [name for name, *_ in _changed(there.code, here.code)]
     if code and accept:
         accepted = [*there.noted.get("accepted code", []), there.code]
@@ -169,11 +157,6 @@ def _changed(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str,
     for name in dict.fromkeys([*there, *here]):
         if there.get(name) != here.get(name):
             yield name, there.get(name), here.get(name)
-
-
-def _words(name: str, old: str | None, new: str | None) -> str:
-    """Say what became of an input."""
-    return f"{name} (new)" if old is None else f"{name} (gone)" if new is None else name
 
 
 def _file(place: Path) -> Path:

@@ -14,11 +14,7 @@ def canonical_tag(text: str) -> str:
 
     Numbers of one value are written alike; a single word becomes "tag=word"; what is too long for a folder or has
     characters that not every file system takes is cut and ends in a hash. A tag that is such already stays as it is.
-
-    Raises
-    ------
-    ValueError
-        If quotes are not closed, or a name is given twice.
+    Raises ValueError if quotes are not closed, or a name is given twice.
     """
     words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in shlex.split(text)]
     settings = dict(word.split("=", 1) for word in words)

@@ -1,1 +1,1 @@
-"""Encoders: every one exposes `channels` and `strides`, finest level first."""
+"""Encoders: each has the `channels` and `strides` of the levels that its `forward` returns, finest first."""

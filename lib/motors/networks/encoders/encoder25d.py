@@ -24,10 +24,6 @@ class Encoder25d(nn.Module):
     lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
         LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
 
-    Attributes
-    ----------
-    channels, strides : of the levels that `forward` returns, finest first
-
     Raises
     ------
     ValueError

@@ -19,10 +19,6 @@ class Encoder2d(nn.Module):
     weights : timm's weights of the whole classifier; tables of relative positions are resized to `shape`
     options : passed to the network's constructor
 
-    Attributes
-    ----------
-    channels, strides : of the levels that `forward` returns, finest first
-
     Raises
     ------
     ValueError
@@ -60,10 +56,7 @@ class Encoder2d(nn.Module):
 def refuse_unknown_tag(name: str) -> None:
     """Refuse a network of timm whose weights, behind the dot of its name, are none that timm knows.
 
-    Raises
-    ------
-    ValueError
-        If they are not; the message lists those there are.
+    Raises ValueError if they are not; the message lists those there are.
     """
     kind, _, tag = name.partition(".")
     try:
@@ -97,9 +90,8 @@ def made(
     except UNFIT as error:
         said = complaint(error)
         if weights is None:
-            raise ValueError(
-                f"{name!r} cannot be built ({said}): choose another, or correct encoder_options"
-            ) from error
+            advice = "choose another, or correct encoder_options"
+            raise ValueError(f"{name!r} cannot be built ({said}): {advice}") from error
         made(make, name, None, whose)  # what is wrong without the weights is no fault of theirs
         raise ValueError(f"these are not {whose}: {said}") from None
 

@@ -9,30 +9,15 @@ from torch import Tensor, nn
 
 from motors.networks.encoders.encoder2d import made, refuse_unknown_tag
 from motors.networks.encoders.inflation import inflate, redraw
+from motors.networks.weights import UNFIT
 
 STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder hands on
 
 # Encoders whose inflation is tested. Others are tried out when they are built, on a volume turned on its side.
-ENCODERS = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnext50_32x4d",
-    "se_resnet50",
-    "densenet121",
-    "densenet169",
-    "dpn68",
-    "vgg16_bn",
-    "mobilenet_v2",
-    "tu-resnet18",
-    "tu-resnext50_32x4d",
-    "tu-seresnext50_32x4d",
-    "tu-regnetx_008",
-    "tu-regnety_008",
-    "tu-efficientnet_b0",
-    "tu-efficientnet_lite0",
-    "tu-tf_efficientnet_lite0",
-    "tu-tf_efficientnetv2_b0",
+ENCODERS = tuple(
+    "resnet18 resnet34 resnet50 resnext50_32x4d se_resnet50 densenet121 densenet169 dpn68 vgg16_bn mobilenet_v2"
+    " tu-resnet18 tu-resnext50_32x4d tu-seresnext50_32x4d tu-regnetx_008 tu-regnety_008 tu-efficientnet_b0"
+    " tu-efficientnet_lite0 tu-tf_efficientnet_lite0 tu-tf_efficientnetv2_b0".split()
 )
 
 
@@ -45,10 +30,6 @@ class InflatedEncoder(nn.Module):
     weights : of the whole 2D classifier, under the names of torchvision (for "tu-", of timm), which are inflated;
         None draws 3D kernels afresh
     options : passed to the constructor of a "tu-" encoder: layers, channels, ...
-
-    Attributes
-    ----------
-    channels, strides : of the levels that `forward` returns, finest first
 
     Raises
     ------
@@ -79,10 +60,8 @@ def _network_2d(name: str, weights: dict[str, Tensor] | None, options: dict[str,
     """The 2D encoder, all of whose weights come from `weights` if they are given."""
     of_timm = name.startswith("tu-")
     if not (timm.is_model(name[3:]) if of_timm else name in smp.encoders.encoders):
-        raise ValueError(
-            f"no encoder is called {name!r}: choose one of {', '.join(ENCODERS)},"
-            " or another one of segmentation_models_pytorch"
-        )
+        known = f"{', '.join(ENCODERS)}, or another one of segmentation_models_pytorch"
+        raise ValueError(f"no encoder is called {name!r}: choose one of {known}")
     if options and not of_timm:
         raise ValueError(f"encoder {name!r} takes no options, but {sorted(options)} came: use its tu- counterpart")
     refuse_unknown_tag(name.removeprefix("tu-"))
@@ -114,7 +93,7 @@ def _try_on_its_side(network: nn.Module, name: str) -> None:
         upright = network.eval()(volume)
         _turn(network)
         turned = network(volume.permute(0, 1, 3, 4, 2))
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except UNFIT as error:
         raise ValueError(f"encoder {name!r} cannot be made 3D: its code is written for images ({error})") from error
     for level, other in zip(upright[-len(STRIDES) :], turned[-len(STRIDES) :], strict=True):
         level = level.permute(0, 1, 3, 4, 2)

@@ -95,7 +95,6 @@ def _convolution(network_2d: nn.Conv2d, kind: type[nn.Conv3d] = nn.Conv3d) -> nn
 
 
 def _normalisation(network_2d: nn.BatchNorm2d) -> nn.BatchNorm3d:
-    """The 3D batch normalisation with the same scale, shift and statistics."""
     network_3d = nn.BatchNorm3d(
         network_2d.num_features, network_2d.eps, network_2d.momentum, network_2d.affine, network_2d.track_running_stats
     )
@@ -104,20 +103,13 @@ def _normalisation(network_2d: nn.BatchNorm2d) -> nn.BatchNorm3d:
 
 
 def _maximum(network_2d: nn.MaxPool2d, kind: type[nn.MaxPool3d] = nn.MaxPool3d) -> nn.MaxPool3d:
-    """The 3D maximum over a cube."""
     window, stride, padding = _cube(network_2d.kernel_size), _cube(network_2d.stride), _cube(network_2d.padding)
     return kind(window, stride, padding, _cube(network_2d.dilation), ceil_mode=network_2d.ceil_mode)
 
 
 def _mean(network_2d: nn.AvgPool2d, kind: type[nn.AvgPool3d] = nn.AvgPool3d) -> nn.AvgPool3d:
-    """The 3D mean over a cube."""
     window, stride, padding = _cube(network_2d.kernel_size), _cube(network_2d.stride), _cube(network_2d.padding)
     return kind(window, stride, padding, network_2d.ceil_mode, network_2d.count_include_pad)
-
-
-def _global_mean(network_2d: nn.AdaptiveAvgPool2d) -> nn.AdaptiveAvgPool3d:
-    """The 3D mean over everything."""
-    return nn.AdaptiveAvgPool3d(_cube(network_2d.output_size))
 
 
 class Unrolled(nn.Module):
@@ -164,12 +156,9 @@ COUNTERPARTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
     nn.BatchNorm2d: _normalisation,
     nn.MaxPool2d: _maximum,
     nn.AvgPool2d: _mean,
-    nn.AdaptiveAvgPool2d: _global_mean,
+    nn.AdaptiveAvgPool2d: lambda network_2d: nn.AdaptiveAvgPool3d(_cube(network_2d.output_size)),
     Conv2dSame: lambda network_2d: _convolution(network_2d, Conv3dSame),
     MaxPool2dSame: lambda network_2d: _maximum(network_2d, MaxPool3dSame),
     AvgPool2dSame: lambda network_2d: _mean(network_2d, AvgPool3dSame),
-    BatchNormAct2d: Unrolled,
-    SEModule: Unrolled,
-    EffectiveSEModule: Unrolled,
-    SqueezeExcite: Unrolled,
+    **dict.fromkeys((BatchNormAct2d, SEModule, EffectiveSEModule, SqueezeExcite), Unrolled),
 }

@@ -21,10 +21,6 @@ class X3D(nn.Module):
     size : "m" or "l"
     depths, channels : of the four stages, to shrink the network; None and the default are the published sizes
 
-    Attributes
-    ----------
-    channels, strides : of the levels that `forward` returns, finest first
-
     Raises
     ------
     ValueError
@@ -35,14 +31,13 @@ class X3D(nn.Module):
         super().__init__()
         if size not in DEPTHS:
             raise ValueError(f"no X3D is called {size!r}: choose one of {', '.join(DEPTHS)}")
-        self.channels = (channels[0], *channels)
+        first = channels[0]
+        self.channels = (first, *channels)
         self.strides = (2, 4, 8, 16, 32)
         self.stem = nn.Sequential(
-            nn.Conv3d(3, channels[0], (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False),
-            nn.Conv3d(
-                channels[0], channels[0], (5, 1, 1), stride=(2, 1, 1), padding=(2, 0, 0), groups=channels[0], bias=False
-            ),
-            nn.BatchNorm3d(channels[0]),
+            nn.Conv3d(3, first, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False),
+            nn.Conv3d(first, first, (5, 1, 1), stride=(2, 1, 1), padding=(2, 0, 0), groups=first, bias=False),
+            nn.BatchNorm3d(first),
             nn.ReLU(),
         )
         sizes = zip(depths or DEPTHS[size], self.channels, channels, strict=False)
@@ -76,7 +71,7 @@ class Block(nn.Module):
         self.filter = nn.Sequential(
             nn.Conv3d(inner, inner, 3, stride=stride, padding=1, groups=inner, bias=False), nn.BatchNorm3d(inner)
         )
-        self.squeeze = SqueezeExcitation(inner) if squeeze else nn.Identity()
+        self.squeeze = SqueezeExcitation(inner, _multiple_of_8(inner / SQUEEZE)) if squeeze else nn.Identity()
         self.narrow = nn.Sequential(nn.SiLU(), _pointwise(inner, out_channels), nn.BatchNorm3d(out_channels))
         self.activation = nn.ReLU()
 
@@ -87,10 +82,9 @@ class Block(nn.Module):
 
 
 class SqueezeExcitation(nn.Sequential):
-    """Weighs every channel by what the whole volume holds."""
+    """Weighs every channel by what the whole volume holds, through `squeezed` channels."""
 
-    def __init__(self, channels: int) -> None:
-        squeezed = _multiple_of_8(channels / SQUEEZE)
+    def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__(
             nn.AdaptiveAvgPool3d(1),
             nn.Conv3d(channels, squeezed, 1),
@@ -105,7 +99,6 @@ class SqueezeExcitation(nn.Sequential):
 
 
 def _pointwise(channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
-    """A convolution that mixes channels."""
     return nn.Conv3d(channels, out_channels, 1, stride=stride, bias=False)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motors import geometry
-from motors.patches.augment.intensity import Step, coarsen, drop_boxes, regrade
+from motors.patches.augment.intensity import Step, choose, coarsen, drop_boxes, regrade
 from motors.patches.augment.warp import warp
 
 Vector = tuple[float, float, float]  # along or about z, y, x
@@ -63,7 +63,7 @@ def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -
     found: dict[str, object] = {}
     if rng.random() < 0.4:
         found["zoom"] = _uniform(rng, 0.6, 1.2)
-    kind = _choose(rng, AFFINES)
+    kind = choose(rng, AFFINES)
     if kind != "none":
         tilt = np.radians(15) if kind == "heavy" else 0.0
         found["rotation"] = (rng.uniform(0, 2 * np.pi), rng.uniform(-tilt, tilt), rng.uniform(-tilt, tilt))
@@ -71,15 +71,14 @@ def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -
         found["scale"] = _uniform(rng, 0.7, 1.3)
     found["steps"] = _draw_steps(rng)
     if rng.random() < 0.2:
-        found["quality"] = (rng.uniform(0.6, 0.9), *_choose(rng, RESAMPLINGS))
+        found["quality"] = (rng.uniform(0.6, 0.9), *choose(rng, RESAMPLINGS))
     if rng.random() < 0.1:
         found["dropout"] = int(rng.integers(2**63))
     return Augmentation(**found)
 
 
 def _draw_steps(rng: np.random.Generator) -> tuple[Step, ...]:
-    """Return what is done to the grey levels."""
-    kind = _choose(rng, GREY)
+    kind = choose(rng, GREY)
     if kind == "shift and contrast":
         each = 1 - np.sqrt(0.5)  # so that half of these patches stay as they are
         shift = ("add", rng.uniform(-40, 80)) if rng.random() < 0.5 else ("add_deviations", rng.uniform(-0.7, 1.2))
@@ -97,13 +96,7 @@ def _draw_steps(rng: np.random.Generator) -> tuple[Step, ...]:
     return (("histogram", tuple(levels.tolist())),)
 
 
-def _choose(rng: np.random.Generator, chances: dict) -> object:
-    """Return one of the keys, each with its chance."""
-    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
-
-
 def _uniform(rng: np.random.Generator, low: float, high: float) -> Vector:
-    """Return three numbers between `low` and `high`."""
     return tuple(rng.uniform(low, high, 3).tolist())
 
 
@@ -195,7 +188,6 @@ def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Sh
 
 
 def _rotation(axis: int, angle: float) -> np.ndarray:
-    """Return the matrix of a turn about one of the axes z, y, x."""
     i, j = (other for other in range(3) if other != axis)
     matrix = np.eye(3)
     matrix[[i, j, i, j], [i, j, j, i]] = np.cos(angle), np.cos(angle), -np.sin(angle), np.sin(angle)

@@ -1,7 +1,5 @@
 """Augmentations of intensities, blocks and slices alike."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch
@@ -10,10 +8,16 @@ from torchvision.transforms.v2 import functional
 
 from motors import geometry
 
+Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels, and how much
 LEVELS = np.arange(256)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
 TILES = (16, 16)  # in which contrast is equalised
+
+
+def choose(rng: np.random.Generator, chances: dict) -> object:
+    """Return one of the keys, each with its chance."""
+    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
 
 
 def change(slices: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
@@ -100,7 +104,6 @@ def _gamma(slices: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Return values as grey levels."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -205,6 +208,3 @@ def drop_boxes(
         box = tuple(slice(a, a + n) for a, n in zip(start, sides, strict=True))
         voxels[box] = rng.integers(0, 255, sides, dtype=np.uint8)
         wanted, refused = wanted - 1, 0
-
-
-Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels, and how much

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from motors.geometry import MATCH_RADIUS, Symmetry
-from motors.patches.augment.intensity import Step, change
+from motors.patches.augment.intensity import Step, change, choose
 
 Pair = tuple[float, float]  # along y, x
 
@@ -73,22 +73,21 @@ def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -
         flips, crop = rng.random(2) < 0.5, rng.random(3)
         return Augmentation(flips=tuple(flips.tolist()), rotation=rng.uniform(0, 2 * np.pi), crop=tuple(crop.tolist()))
     flips = tuple((rng.random(2) < 0.5).tolist())
-    chosen = {group: _choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
+    chosen = {group: choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
     place = _place(rng, chosen.pop("geometry", None))
     steps = tuple(_step(rng, kind) for kind in chosen.values())
     return Augmentation(flips=flips, steps=steps, crop=tuple(rng.random(3).tolist()), **place)
 
 
 def _step(rng: np.random.Generator, kind: str) -> Step:
-    """Return a step on the grey levels with its amounts."""
     if kind == "gauss":
         return (kind, float(np.sqrt(rng.uniform(60, 120))), int(rng.integers(2**63)))
     if kind == "speckle":
         return (kind, 0.6, 1.4, int(rng.integers(2**63)))
     if kind == "downscale":
-        return (kind, rng.uniform(0.5, 0.9), *_choose(rng, RESIZINGS))
+        return (kind, rng.uniform(0.5, 0.9), *choose(rng, RESIZINGS))
     if kind == "brightness":
-        return (kind, *(rng.uniform(*span) for span in _choose(rng, BRIGHTNESS)))
+        return (kind, *(rng.uniform(*span) for span in choose(rng, BRIGHTNESS)))
     if kind == "tone":
         return (kind, *np.clip(rng.normal((0.25, 0.75), 0.3), 0, 1).tolist())
     if kind in ("jpeg", "posterise"):
@@ -98,7 +97,6 @@ def _step(rng: np.random.Generator, kind: str) -> Step:
 
 
 def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
-    """Return the settings of a map of some kind."""
     if kind is None:
         return {}
     if kind == "perspective":
@@ -110,11 +108,6 @@ def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
         "rotation": rng.uniform(0, 2 * np.pi),
         "shear": tuple(rng.uniform(-lean, lean, 2).tolist()),
     }
-
-
-def _choose(rng: np.random.Generator, chances: dict) -> object:
-    """Return one of the keys, each with its chance."""
-    return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
 
 
 Size = tuple[int, int]  # y, x
@@ -249,13 +242,11 @@ def _warp(slices: np.ndarray, matrix: np.ndarray, patch: Size) -> np.ndarray:
 
 
 def _apply(matrix: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
-    """Return `(n, 2)` points x, y moved by a map."""
     moved = np.column_stack([points_xy, np.ones(len(points_xy))]) @ matrix.T
     return moved[:, :2] / moved[:, 2:]
 
 
 def _shift(by_xy: np.ndarray) -> np.ndarray:
-    """Return the map that adds to x and y."""
     matrix = np.eye(3)
     matrix[:2, 2] = by_xy
     return matrix

@@ -1,6 +1,5 @@
 """A volume seen through an affine map: one trilinear interpolation, as fast as the map allows."""
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -58,7 +57,8 @@ def _warp_slices(
         plane = cv2.addWeighted(source[first], w, source[second], v, 0, dtype=cv2.CV_32F)
         result[z] = cv2.warpAffine(plane, in_plane, shape[:0:-1], flags=flags)
 
-    _run(render, range(shape[0]), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(render, range(shape[0])))  # passes on what a thread raises
     return result
 
 
@@ -93,7 +93,8 @@ def warp_blocks(
         block = one + weight * (two - one)
         result[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))] = block.reshape(size)
 
-    _run(render, product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True))), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(render, product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True)))))
     return result
 
 
@@ -101,10 +102,3 @@ def _reach(matrix: np.ndarray, offset: np.ndarray, shape: geometry.Shape) -> tup
     """Return the first voxel that interpolating needs, and the one after the last; they may lie outside."""
     corners = np.array(list(product(*((0, n - 1) for n in shape)))) @ matrix.T + offset
     return np.floor(corners.min(axis=0)).astype(int), np.floor(corners.max(axis=0)).astype(int) + 2
-
-
-def _run(work: Callable[..., None], over: Iterable, threads: int) -> None:
-    """Do `work` for every item, in so many threads."""
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, over):  # passes on what a thread raises
-            pass
