@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from motors.evaluation import metrics
-from motors.evaluation.cross_validation import held_out, judge, network_of, pool, table
+from motors.evaluation.cross_validation import held_out, judge, network_of, pool, sure, table
+from motors.labels.table import Labels
 from motors.matching import cut
-from motors.tables import POINT, SOLUTION
+from motors.tables import MOTORS, POINT, SOLUTION, TOMOGRAMS
 
 FOLDS = pd.DataFrame({"tomo_id": list("abcdefgh") + ["x"], "fold": [0, 0, 0, 0, 1, 1, 1, 1, -1]})
 RUNS = pd.DataFrame({"run": ["20_t/demo", "20_t/demo-fold1", "21_t/demo"], "fold": [0, 1, 0]})
@@ -32,6 +33,21 @@ def test_each_run_is_judged_by_the_fold_it_held_out():
     }
     assert held["network"].unique().tolist() == ["20_t/demo", "21_t/demo"] and not held["in_sample"].any()
     assert network_of("20_t/full-resnet50-fold-1-seed2-steps=200") == "20_t/full-resnet50-seed2-steps=200"
+
+
+def test_a_candidate_where_nobody_is_sure_is_not_judged():
+    """Within 1000 Å, 100 voxels of 10 Å, of such a point, unless it is as near to a motor; in that tomogram only."""
+    tomograms = pd.DataFrame([[name, 400, 500, 600, 10.0] for name in "ab"], columns=TOMOGRAMS)
+    motor, unsure = (
+        pd.DataFrame([["a", 150, 20, 30]], columns=MOTORS),
+        pd.DataFrame([["a", 10, 20, 30]], columns=MOTORS),
+    )
+    found = pd.DataFrame(
+        [["a", z, 20.0, 30.0] for z in (49, 50, 110, 111, 251)] + [["b", 10.0, 20.0, 30.0]], columns=MOTORS
+    )
+    left = sure(found.set_index(pd.Index([7] * 6)), Labels(tomograms, motor, unsure))
+    assert left[["tomo_id", "z"]].values.tolist() == [["a", 50], ["a", 110], ["a", 111], ["a", 251], ["b", 10]]
+    assert len(sure(found, Labels(tomograms, motor))) == 6
 
 
 def test_a_tomogram_that_was_trained_on_is_leakage():

@@ -173,7 +173,9 @@ def test_without_names_all_networks_of_the_ensemble_are_packed(run):
 
 def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     """A file that no packing put there stops it."""
+    (run.input("10_prepare_labels") / "unsure.csv").write_text("tomo_id,z,y,x\n")
     folder = packages.package("motors-labels", run).folder
+    assert (folder / "demo-unsure.csv").is_file()
     other = run.workspace.run("50_package_for_kaggle", "full")
     toys.outputs(run.workspace.root, "full")
     assert set(packages.package("motors-labels", other).files) >= {"full-folds.csv", "README.md"}

@@ -12,6 +12,7 @@ from test_networks_published import checkpoint, theirs
 from motors.experiments import catalogue
 from motors.pipeline.graph import steps
 from motors.review.corrections import CORRECTIONS
+from motors.tables import MOTORS
 from motors.workspace import files, paths
 
 pytestmark = pytest.mark.kernel
@@ -123,6 +124,21 @@ def test_external_tomograms_and_corrections_reach_the_prepared_volumes(own):
     assert hashes["13_external_data/smoke/motors.csv"] == files.sha256(made / "motors.csv")
     assert files.sha256(path) in hashes.values()
     assert "wrapped" in set(pd.read_csv(own / "outputs" / "11_prepare_volumes" / "smoke" / "volumes.csv").tomo_id)
+
+
+def test_picks_of_another_program_become_corrections_and_labels(own):
+    """A motor in a tomogram that had none; the others stay as they are."""
+    prepared = own / "outputs" / "10_prepare_labels" / "smoke" / "motors.csv"
+    before = pd.read_csv(prepared)[MOTORS]
+    name = min(set(pd.read_csv(prepared.with_name("tomograms.csv"))["tomo_id"]) - set(before["tomo_id"]))
+    (picked := own / f"{name}.ndjson").write_text('{"type": "point", "location": {"z": 5, "y": 6.5, "x": 7}}\n')
+    made = own / "outputs" / "31_review_labels" / "smoke" / "corrections.csv"
+    for notebook, value in (("31_review_labels", f"PICKS={picked}"), ("10_prepare_labels", f"CORRECTIONS={made}")):
+        answer = run(own, notebook, value)
+        assert answer.returncode == 0, answer.stderr
+    after = pd.read_csv(prepared)[MOTORS]
+    assert after[after["tomo_id"] == name].values.tolist() == [[name, 5.0, 6.5, 7.0]]
+    assert after[after["tomo_id"] != name].values.tolist() == before[before["tomo_id"] != name].values.tolist()
 
 
 def test_the_notebook_about_labels_says_what_is_known_of_the_real_tables(own, real):

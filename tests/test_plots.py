@@ -74,6 +74,7 @@ def test_answers_are_drawn_at_the_height_of_the_motor_with_the_motor_on_them(exp
         assert titles[name] > 0.9
         y, x = geometry.voxel_between(KNOWN.of(name)[0], 50.0, STORED)[1:]
         assert middles(axes, plots.MOTOR) == [pytest.approx((x, y))]
+    assert len({(axes.get_xlim(), axes.get_ylim(), axes.texts[0].get_text()) for axes in shown}) == 1, "two scales"
 
 
 def middles(axes, colour: str) -> list[tuple[float, float]]:
@@ -102,6 +103,9 @@ def test_a_training_is_drawn_as_loss_and_rate_over_its_steps():
             right.lines[0].get_xydata().tolist()
             == table.assign(rate=table.step / steps)[["step", "rate"]].values.tolist()
         )
+    judged = table.assign(validation_loss=1.0, validation_f2=0.9, validation_ap=0.95)
+    right = plots.training(judged).axes[1]
+    assert [line.get_marker() for line in right.get_legend().legend_handles] == ["s", "o"] and right.get_ylim()[0] == 0
 
 
 def test_a_picture_in_colours_is_drawn_as_it_is():

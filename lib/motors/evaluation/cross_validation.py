@@ -9,8 +9,9 @@ import pandas as pd
 
 from motors.evaluation.curves import average_precision, choose_quantile, curve, f2_by_quantile
 from motors.evaluation.metrics import best_of_each, bootstrap, f2, verdicts
-from motors.matching import cut
-from motors.tables import need
+from motors.labels.table import Labels
+from motors.matching import cut, within
+from motors.tables import MOTORS, POINT, need, numbers
 
 TOLERANCE = 0.05  # of F2, within which quantiles count as equally good: half the bootstrap's uncertainty of the demo
 RUNS = ["run", "fold"]
@@ -69,6 +70,18 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
 def pool(candidates: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
     """Return the candidates that runs have in the tomograms they are judged by, with `network`, `fold`, `in_sample`."""
     return candidates.merge(held, on=["run", "tomo_id"], validate="many_to_one")
+
+
+def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
+    """Return the candidates that can be judged: not those within 1000 Å of an unsure point, but not of a motor."""
+    spacing, near = known.tomograms.set_index("tomo_id")["spacing"], []
+    for points in (known.motors, known.unsure):
+        pairs = candidates.assign(row=range(len(candidates))).merge(
+            points[MOTORS], on="tomo_id", suffixes=("", "_true")
+        )
+        apart = np.linalg.norm(numbers(pairs, POINT) - numbers(pairs, [f"{axis}_true" for axis in POINT]), axis=1)
+        near.append(np.isin(range(len(candidates)), pairs["row"][within(apart, pairs["tomo_id"].map(spacing))]))
+    return candidates[near[0] | ~near[1]]
 
 
 def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame | None = None) -> dict[str, Any]:

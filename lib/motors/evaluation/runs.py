@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.evaluation.cross_validation import judge
+from motors.evaluation.cross_validation import judge, sure
 from motors.evaluation.metrics import verdicts
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
@@ -132,7 +132,7 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
     notebook, _, name = one.partition("/")
     run = next(each for each in workspace.runs(notebook) if each.name == name)
     labels = formats.read(workspace.run("10_prepare_labels", run.profile, run.seed).folder).select(shared["tomo_id"])
-    inside = (table[table["tomo_id"].isin(shared["tomo_id"])] for table in (first, second))
+    inside = (sure(table[table["tomo_id"].isin(shared["tomo_id"])], labels) for table in (first, second))
     return compare(solution(labels), *inside)
 
 

@@ -144,8 +144,10 @@ def _there(path: Path, notebook: str) -> Path:
 
 def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
     """Tables that may be passed on: all of a simulation, and of the real data the folds, which are ours."""
-    tables = ["folds.csv"] if run.profile == "full" else ["folds.csv", "tomograms.csv", "motors.csv"]
-    return {f"{run.name}-{table}": run.input("10_prepare_labels") / table for table in tables}
+    folder, tables = run.input("10_prepare_labels"), ["folds.csv"]
+    if run.profile != "full":
+        tables += ["tomograms.csv", "motors.csv", *(path.name for path in folder.glob("unsure.csv"))]
+    return {f"{run.name}-{table}": folder / table for table in tables}
 
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:

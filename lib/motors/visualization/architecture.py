@@ -20,7 +20,7 @@ def architecture(shapes: pd.DataFrame) -> Figure:
     finest = max(int(sides.split(" × ")[-1]) for sides in shapes.sides)
     for place, (part, channels, sides) in enumerate(shapes.itertuples(index=False)):
         tall = 0.25 + np.log2(int(sides.split(" × ")[-1])) / np.log2(finest)
-        wide = 0.15 + 0.06 * np.log2(channels + 1)
+        wide = 0.12 + 0.04 * np.log2(channels + 1)
         colour = COLOURS[part.split()[0]]
         axes.add_patch(Rectangle((place - wide / 2, -tall / 2), wide, tall, facecolor=colour, edgecolor="0.3"))
         axes.text(place, 0.72, part, ha="center", va="bottom", fontsize=9)

@@ -25,7 +25,8 @@ def strokes(axes: Axes, x: float, y: float, lines: np.ndarray, colour: str) -> N
 def text(axes: Axes, x: float, y: float, words: str, colour: str = "white") -> None:
     """Write words that are legible on any grey."""
     halo = [withStroke(linewidth=1.8, foreground="black")]
-    axes.text(x, y, words, fontsize=8, va="bottom", color=colour, path_effects=halo, clip_on=True)
+    look = {"fontsize": 8, "va": "bottom", "color": colour, "path_effects": halo}
+    axes.annotate(words, (x, y), (0, 3), textcoords="offset points", **look)
 
 
 def bar_length(width: float) -> float:
@@ -55,7 +56,7 @@ def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | Non
     halo = [withStroke(linewidth=4, foreground="black")]
     ends = [left, left + bar / spacing]
     axes.plot(ends, [below, below], linewidth=2.5, solid_capstyle="butt", color="white", path_effects=halo)
-    text(axes, left, below - 0.02 * height, f"{bar:g} Å")
+    text(axes, left, below, f"{bar:g} Å")
 
 
 def contours(

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motors.visualization.marks import CORNERS, CROSS, contours, scale_bar, strokes, text
+from motors.visualization.marks import CORNERS, CROSS, bar_length, contours, scale_bar, strokes, text
 from motors.volumes.cuts import around, slab
 from motors.volumes.tomogram import Tomogram
 
@@ -110,24 +110,6 @@ def near(
     """Return the `(n, 2)` other coordinates of the points within `reach` ångström of the plane at `place` on `axis`."""
     points_zyx = np.asarray(points_zyx, dtype=float).reshape(-1, 3)
     return np.delete(points_zyx[np.abs(points_zyx[:, axis] - place) * spacing <= reach], axis, axis=1)
-
-
-def slices(
-    voxels: np.ndarray,
-    spacing: float,
-    points_zyx: np.ndarray = (),
-    *,
-    count: int = 4,
-    title: str = "",
-    size: float = 2.6,
-) -> Figure:
-    """Draw `count` slabs spread over the depth of a tomogram `(z, y, x)`, with the motors that lie near each."""
-    figure, grid = panels(count, columns=count, size=size)
-    for axes, z in zip(grid, np.linspace(0, len(voxels) - 1, count + 2)[1:-1].round().astype(int), strict=True):
-        marks = near(points_zyx, z, spacing)
-        slice_image(axes, slab(voxels, z), spacing, motors_yx=marks, title=f"z = {z}", levels=None)
-    figure.suptitle(title, fontsize=10)
-    return figure
 
 
 def planes(
@@ -246,23 +228,26 @@ def training(metrics: pd.DataFrame) -> Figure:
     if len(judged):
         curve(left, judged.step, judged.validation_loss, **named, label="validation", color=LINES[1][0], marker="s")
         for name, label, marker in (("validation_f2", "F2", "s"), ("validation_ap", "average precision", "o")):
-            curve(right, judged.step, judged[name], xlabel="optimiser step", ylabel="held-out patches", label=label)
-            right.lines[-1].set_marker(marker)
+            shown = {"ylabel": "held-out patches", "label": label, "marker": marker}
+            curve(right, judged.step, judged[name], xlabel="optimiser step", **shown)
+        right.set_ylim(0, 1.02)
     else:
         curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
     return figure
 
 
 def predictions(previews: Sequence[Any]) -> Figure:
-    """Draw slabs through motors with contours of what a network predicts there, its highest value in the title.
+    """Draw slabs through motors, all at one scale, with contours of what a network predicts there; titles say its best.
 
     Parameters
     ----------
     previews : of `motors.detection.preview.previews`
     """
     figure, grid = panels(len(previews), columns=4, size=2.8)
+    side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström
     for axes, each in zip(grid, previews, strict=False):
-        marks = near(each.points_zyx, each.z, each.spacing[0])
-        title = f"{each.tomo_id}: {each.cells.max():.2f}"
-        heatmap(axes, each.image, each.cells, each.spacing[1], motors_yx=marks, title=title, levels=None)
+        how = {"motors_yx": near(each.points_zyx, each.z, each.spacing[0]), "levels": None, "bar": bar_length(side)}
+        heatmap(axes, each.image, each.cells, each.spacing[1], title=f"{each.tomo_id}: {each.cells.max():.2f}", **how)
+        last = side / each.spacing[1] - 0.5
+        axes.set(xlim=(-0.5, last), ylim=(last, -0.5))
     return figure
