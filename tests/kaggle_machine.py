@@ -12,6 +12,7 @@ from pathlib import Path
 
 import toys
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from motors.kaggle import wheels
 from motors.workspace.files import sha256
@@ -68,7 +69,9 @@ def repack(name: str, output: Path) -> Path:
 
 def link_torch(packages: Path) -> None:
     """Put this environment's PyTorch into a folder of packages; the image's own takes gigabytes."""
-    there = {wheels._plain(each.metadata["Name"]) for each in importlib.metadata.distributions(path=[str(packages)])}
+    there = {
+        canonicalize_name(each.metadata["Name"]) for each in importlib.metadata.distributions(path=[str(packages)])
+    }
     _link([name for name in _closure(["torch", "torchvision"]) if name not in there], packages)
 
 
@@ -109,7 +112,7 @@ def run(interpreter: Path, kaggle: Path, notebook: Path, **environment: str) -> 
 
 def _link_image(packages: Path) -> None:
     """Link what is listed and installed here."""
-    here = {wheels._plain(each.metadata["Name"]) for each in importlib.metadata.distributions()}
+    here = {canonicalize_name(each.metadata["Name"]) for each in importlib.metadata.distributions()}
     _link(_closure([name for name in wheels.versions(IMAGE) if name in here]), packages)
 
 
@@ -117,7 +120,7 @@ def _closure(names: list[str]) -> list[str]:
     """Packages, and those that they need, as far as they are installed here."""
     found, waiting = [], list(names)
     while waiting:
-        name = wheels._plain(waiting.pop())
+        name = canonicalize_name(waiting.pop())
         try:
             needs = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
