@@ -100,6 +100,15 @@ def test_all_members_vote(networks, weights, tomograms):
     assert not half.tomograms.motor.item()
 
 
+def test_a_threshold_of_nothing_is_the_lowest_score_that_there_is(networks, tmp_path, tomograms):
+    """What is said agrees with what is decided: a tomogram without any candidate has no motor."""
+    networks["20_train_a"].bias.data.fill_(-1000.0)
+    networks["21_train_b"].bias.data.fill_(-1000.0)
+    found = motors.detect(tomograms / "one.mrc", weights=packed(tmp_path / "zero", threshold=0.0))
+    assert (bool(found), found.threshold, found.precision) == (False, api.LOWEST, 0.875)
+    assert "scores 0.01 or more" in found.said
+
+
 def test_a_threshold_that_was_given_wins_but_nobody_knows_its_precision(networks, weights, tomograms):
     """At most so many of those that reach it are taken, the best."""
     low = motors.detect(tomograms / "two.mrc", weights=weights, threshold=0.125, max_detections=1)
@@ -284,7 +293,7 @@ def test_networks_are_found_where_they_lie(networks, tmp_path, monkeypatch):
         bundle.find()
 
 
-def test_paths_mean_the_tomograms_that_somebody_made(tmp_path):
+def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
     """Files, folders, patterns and stacks of slices; nothing hidden; names are distinct and come from the files."""
     for name in ("a/cell.mrc", "a/b.rec.gz", "a/._cell.mrc", "a/notes.txt", "a/deep/cell.mrc", "c.zarr/x/0", "odd"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -295,6 +304,16 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path):
     assert set(collect(tmp_path / "a", recursive=True)[0]) == {"b", "a_cell", "deep_cell"}
     assert set(collect([tmp_path / "stack", tmp_path / "c.zarr", tmp_path / "odd"])[0]) == {"stack", "c", "odd"}
     assert set(collect(str(tmp_path / "a" / "*.mrc"))[0]) == {"cell"}
+    found, notes = collect(str(tmp_path / "a" / "[!d]*"))
+    assert (set(found), len(notes)) == ({"cell", "b"}, 1)
+    (tmp_path / "a").rename(tmp_path / "a[1]")
+    assert set(collect(str(tmp_path / "a[1]" / "*.mrc"))[0]) == {"cell"}
+    (tmp_path / "a[1]").rename(tmp_path / "a")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert set(collect("~/a/cell.mrc")[0]) == {"cell"}
+    (tmp_path / "a" / os.fsdecode(b"\xfc.mrc")).touch()
+    assert set(collect(tmp_path / "a" / os.fsdecode(b"\xfc.mrc"))[0]) == {r"\udcfc"}, "which UTF-8 can say"
+    (tmp_path / "a" / os.fsdecode(b"\xfc.mrc")).unlink()
     assert len(collect([tmp_path / "a", tmp_path / "a" / "cell.mrc"])[0]) == 2
     for name in ("shown/cell.ome.tif", "shown/cell.png", "shown/no ending/.zattrs"):  # a picture beside a tomogram
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -326,7 +345,19 @@ def test_the_command_says_yes_or_no_and_where(networks, weights, tomograms, caps
 def test_the_command_speaks_to_machines(networks, weights, tomograms, capsys, tmp_path):
     """JSON alone on standard output; files in the formats that were asked for."""
     out = tmp_path / "new"
-    words = ["--weights", str(weights), "--json", "--out", str(out), "--format", "csv, star,cmm", "--spacing", "13.7"]
+    words = [
+        "--weights",
+        str(weights),
+        "--json",
+        "--out",
+        str(out),
+        "--format",
+        "csv, star",
+        "--format",
+        "cmm",
+        "--spacing",
+        "13.7",
+    ]
     assert cli.main(["detect", str(tomograms / "*.mrc"), *words]) == 0
     said = json.loads(capsys.readouterr().out)
     assert [each["motor"] for each in said["tomograms"]] == [False, True, True]

@@ -125,6 +125,13 @@ def test_one_tomogram_is_repaired_as_many_are_and_it_is_said():
         detect(brightness, SOLID, flat, repair=False)
 
 
+def test_a_spacing_that_would_fill_the_memory_is_refused_with_advice():
+    """It was meant in other units, or is a number of something else."""
+    detector = Detector(brightness, SOLID)
+    with pytest.raises(ValueError, match=r"cell: at a spacing of 1000 Å .*: give the true one as spacing="):
+        detector.prepare(Tomogram("cell", np.zeros((30, 40, 60), np.uint8), 13.1), spacing=1000.0)
+
+
 def test_out_of_memory_tiles_become_smaller_and_then_it_is_given_up():
     """The network looks no farther than a cell, so nothing else changes; another error is no lack of memory."""
     tomogram = Tomogram("ball", with_ball((48, 120, 160), (30, 40, 50), radius=14), spacing=16.0)
@@ -206,6 +213,8 @@ def test_the_key_of_a_tomogram_is_in_its_files(stack, tmp_path):
     """Another path, size or time is another tomogram; one in memory has no key."""
     first = source_key(stack)
     assert first == source_key(str(stack))
+    (stack / ".DS_Store").touch()
+    assert first == source_key(stack), "what nobody made is no part of it"
     (stack / "slice_0007.jpg").touch()
     second = source_key(stack)
     stack.rename(tmp_path / "moved")

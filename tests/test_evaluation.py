@@ -203,6 +203,18 @@ def test_a_solution_that_contradicts_itself_is_refused():
         metrics.f2(pd.concat([FOUR, FOUR[:1]]), answer)
     with pytest.raises(ValueError, match=r"the solution: tomogram a has a position or spacing that cannot be"):
         metrics.f2(FOUR.assign(spacing=0.0), answer)
+    with pytest.raises(ValueError, match="the solution: tomogram a has has_motor against its position"):
+        metrics.f2(FOUR.assign(has_motor=False), answer)
+
+
+@pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("True ", "FALSE"), ("1", "0.0"), (1, 0), (1.0, 0.0)])
+def test_whether_there_is_a_motor_is_understood_or_asked(yes, no):
+    """A text that says no is true to Python."""
+    answer, told = answers({"a": HERE, "b": HERE, "c": None, "d": None}), FOUR["has_motor"]
+    words = FOUR.assign(has_motor=told.astype(object).map({True: yes, False: no}))
+    assert metrics.f2(words, answer) == metrics.f2(FOUR, answer)
+    with pytest.raises(ValueError, match="the solution: tomogram a has another has_motor"):
+        metrics.f2(words.assign(has_motor="perhaps"), answer)
 
 
 @settings(max_examples=25, deadline=None)

@@ -318,7 +318,8 @@ def test_a_thin_axis_that_is_not_z_is_said_and_can_be_permuted(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*a motor alone")
-        assert np.array_equal(read(tmp_path / "a.npy", axes="yzx"), LEVELS)
+        for axes in ("yzx", "Y, Z, X"):
+            assert np.array_equal(read(tmp_path / "a.npy", axes=axes), LEVELS)
 
 
 # spacing
@@ -421,13 +422,102 @@ def test_planes_and_chunks_that_are_not_there_are_missed(tmp_path):
     for name, more in (("a.zarr", {}), ("b.zarr", {"chunks": (3, 8, 8), "shards": (9, 8, 40)})):
         path = zarr_image(tmp_path / name, LEVELS + 1, **more)
         assert read(path).shape == SHAPE
-        next(
-            each
-            for each in sorted(path.rglob("*"))
-            if each.is_file() and not each.name.endswith((".json", "s", "y", "p"))
-        ).unlink()
+        files = [
+            each for each in path.rglob("*") if each.is_file() and not each.name.endswith((".json", "s", "y", "p"))
+        ]
+        files[0].unlink()
+        with pytest.warns(TomogramWarning, match=r"1 of its \d+ chunks are not there, taken as 0: copy it again if"):
+            assert 0 < (read(path) == 0).mean() < 2 / len(files)
+        for each in files[1:]:
+            each.unlink()
         with pytest.raises(ValueError, match="chunks are missing"):
             read(path)
+
+
+def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_path):
+    """As the specification of Zarr says; an empty file is no chunk, and leftovers beside chunks are none."""
+    path = zarr_image(tmp_path / "a.zarr", LEVELS, fill_value=77)
+    (path / "0" / "@eaDir").mkdir()
+    for name in ("._0.0.0", "Thumbs.db", "@eaDir/0.0.0@SynoEAStream"):
+        (path / "0" / name).write_bytes(b"leftover")
+    (path / "0" / "0.1.2").unlink()
+    with pytest.warns(TomogramWarning, match="taken as 77"):
+        found = read(path)
+    assert (found[:8, 8:16, 16:24] == 77).all()
+    assert np.array_equal(found[8:], LEVELS[8:])
+    (path / "0" / "0.1.2").touch()
+    with pytest.raises(ValueError, match=r"chunk 0\.1\.2 is cut short"):
+        read(path)
+    (path / "0" / "0.1.2").unlink()
+    about = json.loads((path / "0" / ".zarray").read_text())
+    (path / "0" / ".zarray").write_text(json.dumps(about | {"fill_value": None}))
+    with pytest.raises(ValueError, match="1 of its 30 chunks are missing"):
+        read(path)
+
+
+def test_bytes_of_a_big_endian_file_are_no_giant(tmp_path):
+    """Where all sides are multiples of 256, both orders of bytes make sense; only one of them is of this world."""
+    voxels = np.random.default_rng(0).integers(0, 99, (256, 512, 768)).astype(np.int8)
+    header = bytearray(1024)
+    struct.pack_into(">10i", header, 0, 768, 512, 256, 0, 0, 0, 0, 768, 512, 256)
+    (tmp_path / "a.mrc").write_bytes(bytes(header) + voxels.tobytes())
+    assert np.array_equal(read(tmp_path / "a.mrc"), to_uint8(voxels))
+
+
+def test_contrast_of_png_does_not_depend_on_its_kind_either(tmp_path):
+    """Few grey levels in pictures are stretched as those of TIFF are."""
+    counts = np.random.default_rng(0).poisson(6, SHAPE).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", counts)
+    found = read(pictures(tmp_path / "a", "{:02d}.png", opencv(".png"), counts))
+    assert found.std() > 20
+    assert np.array_equal(found, read(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize(
+    "other", [{"photometric": "miniswhite"}, {"compression": "deflate"}, {"dtype": "u2"}, {"dtype": "i1"}, {"rows": 11}]
+)
+def test_a_page_of_another_kind_does_not_hide_among_the_rest(tmp_path, other):
+    """tifffile looks at the first, the last and one in the middle, and reads all in the way of the first."""
+    form, rows = np.dtype(other.pop("dtype", "u1")), other.pop("rows", 24)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for k, plane in enumerate(LEVELS):
+            options = {"photometric": "minisblack", "metadata": None} | (other if k == 5 else {})
+            file.write(plane[:rows].astype(form) if k == 5 else plane, **options)
+    with pytest.raises(ValueError, match="its page 5 is of another kind than the first"):
+        read(tmp_path / "a.tif")
+
+
+def test_a_picture_says_that_it_is_to_be_turned_wherever_it_says_so(tmp_path):
+    """A profile of colours may come first."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    def encode(plane):
+        file = io.BytesIO()
+        Image.fromarray(plane).save(file, "JPEG", icc_profile=bytes(9000))
+        head, about = file.getvalue(), exif.tobytes()
+        end = head.index(b"\xff\xdb")
+        return head[:end] + b"\xff\xe1" + struct.pack(">H", len(about) + 2) + about + head[end:]
+
+    with pytest.raises(ValueError, match="to be turned"):
+        read(pictures(tmp_path / "a", "slice_{:04d}.jpg", encode))
+
+
+@pytest.mark.parametrize(
+    ("unit", "others", "spacing"),
+    [
+        ("nm", {"spacing": 0.00131, "zunit": "micron"}, 13.1),
+        ("nm", {"spacing": -1.31}, 13.1),
+        ("nanometers", {"spacing": 1.31}, 13.1),
+        ("angstroms", {"spacing": 1.31}, 1.31),
+        ("pixel", {"spacing": 1.31}, None),
+    ],
+)
+def test_imagej_has_units_for_each_axis_and_depths_below_zero(tmp_path, unit, others, spacing):
+    """Its z may count downwards; units come in the plural."""
+    about = {"axes": "ZYX", "unit": unit, **others}
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, imagej=True, resolution=(1 / 1.31, 1 / 1.31), metadata=about)
+    assert formats.read(tmp_path / "a.tif").spacing == pytest.approx(spacing, abs=1e-3)
 
 
 def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused(tmp_path):
@@ -581,7 +671,8 @@ def test_png_slices_of_16_bits_are_stretched(tmp_path):
 def test_leftovers_of_systems_and_editors_are_no_slices(tmp_path):
     """None of them counts, and none of them hides a slice that is missing."""
     write_slices(tmp_path / "a", LEVELS)
-    for name in ("._slice_0000.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "slice_0001.jpg~", "notes.txt"):
+    names = "._slice_0000.jpg .DS_Store Thumbs.db desktop.ini slice_0001.jpg~ notes.txt ~$a_0000.jpg #a_0000.jpg"
+    for name in names.split():
         (tmp_path / "a" / name).write_bytes(b"\0\5\x16\7")
     (tmp_path / "a" / ".ipynb_checkpoints").mkdir()
     assert read(tmp_path / "a").shape == SHAPE

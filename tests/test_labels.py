@@ -163,6 +163,11 @@ def test_a_wide_row_whose_number_of_motors_is_not_that_of_its_list_is_refused(th
         ([EMPTY, ONE.replace("13.1", "0.0")], "tomogram tomo_b has no true shape or spacing: give voxels and ångström"),
         ([EMPTY, ONE.replace("13.1", "")], "tomogram tomo_b has no true shape or spacing"),
         ([EMPTY, ONE.replace("13.1", "fine")], "tomogram tomo_b has no true shape or spacing"),
+        ([EMPTY, ONE.replace("10.0", "1o.0")], "tomogram tomo_b has a motor without a position"),
+        (
+            [TWO.replace("48,13.1,2", "48,13.10,2", 1), ONE.replace("13.1", "13.1A")],
+            "tomogram tomo_b has no true shape",
+        ),
         ([EMPTY, ONE, EMPTY.replace("tomo_a", "tomo_b")], "tomogram tomo_b has rows that disagree on its shape"),
         ([EMPTY, EMPTY, ONE], r"tomogram tomo_a has a row -1 -1 -1 among others \(2 such rows\): remove that row"),
         ([ONE, ONE.replace("10.0,20.5,30.0", "-1,-1,-1")], "tomogram tomo_b has a row -1 -1 -1 among others"),
@@ -601,3 +606,27 @@ def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
     path.write_text("\n\ntomo_id,z\na,18.5\nb\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 5: 1 values for 2 columns"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tomo_id\tz\ty\tx\na\t1,5\t-2,5\t3,5e0\nb\t4\t5\t6\n",
+        "tomo_id;z;y;x\na;+1,5;-2,5;3,5\nb;4;5;6\n",
+        'tomo_id, why, z, y, x\na, "near, but", 1.5, -2.5, 3.5\nb, , 4, 5, 6\n',
+    ],
+)
+def test_decimal_commas_and_blanks_before_quotes_are_understood(tmp_path, text):
+    """Whatever the separator is, as spreadsheets in other languages save them."""
+    (tmp_path / "a.csv").write_text(text)
+    assert read_table(tmp_path / "a.csv")[["z", "y", "x"]].to_numpy().tolist() == [[1.5, -2.5, 3.5], [4, 5, 6]]
+
+
+def test_a_word_among_counts_is_blamed_alone(tmp_path):
+    """Numbers in the same column stay numbers."""
+    (tmp_path / "labels.csv").write_text(table(EMPTY, TWO, ONE.removesuffix("1") + "one"))
+    assert wrong_counts(tmp_path / "labels.csv")["tomo_id"].tolist() == ["tomo_b"]
+    rows = 'good,48,64,96,13.1,0,[]\nbad,48,64,96,13.1,one,"[[1, 2, 3]]"\n'
+    (tmp_path / "wide.csv").write_text(f"tomo_id,Z,Y,X,voxel_spacing,num_motors,motor_zyx\n{rows}")
+    with pytest.raises(ValueError, match="line 3: tomogram bad has another num_motors"):
+        read_wide(tmp_path / "wide.csv")

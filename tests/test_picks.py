@@ -157,6 +157,82 @@ def test_a_file_that_is_none_is_refused(tmp_path, file, text, word):
         formats.read(tmp_path / file, TOMOGRAM)
 
 
+@pytest.mark.parametrize("tomo_id", ["ts1.rec", "my cell", "x.mrc", "007"])
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_a_name_that_looks_like_that_of_a_file_stays_a_name(tmp_path, name, tomo_id):
+    """Endings are taken off only where that makes a known tomogram."""
+    (path,) = formats.write(tmp_path, PICK.assign(tomo_id=tomo_id), TOMOGRAM.assign(tomo_id=tomo_id), name)
+    assert formats.read(path, TOMOGRAM.assign(tomo_id=tomo_id)).tomo_id.tolist() == [tomo_id]
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "mod"])
+def test_picks_of_a_binned_tomogram_are_none_of_this_one(tmp_path, name):
+    """Where a file states the spacing that it was made at, that has to be the tomogram's."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, name)
+    with pytest.raises(ValueError, match="tomogram tomo_1 was picked at another spacing"):
+        formats.read(path, TOMOGRAM.assign(spacing=SPACING / 2))
+
+
+def test_a_model_that_was_saved_with_y_and_z_flipped_is_turned_back(tmp_path):
+    """IMOD: "data is stored with y,z coords flipped"; its slices then are those along y."""
+    (path,) = formats.write(tmp_path, PICK.assign(z=50.5, y=7.25), TOMOGRAM.assign(size_z=64, size_y=41), "mod")
+    model = imodmodel.ImodModel.from_file(path)
+    model.header.flags.model_last_viewed_onYZ_flipped_or_rotated = True
+    model.to_file(path)
+    np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [list(AT.values())], atol=2e-5)
+
+
+def test_shifts_of_relion_are_subtracted_if_their_axes_are_those_of_the_tomogram(tmp_path):
+    """rlnOriginXAngst says by how much the particle lies before its coordinate."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "star")
+    shifted = starfile.read(path).assign(rlnOriginXAngst=26.34, rlnOriginYAngst=0.0, rlnOriginZAngst=-13.17)
+    starfile.write(shifted, path, overwrite=True)
+    np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [[8.25, 50.5, 88.0]], atol=1e-4)
+    with pytest.raises(ValueError, match="shifts in ångström"):
+        formats.read(path)
+    starfile.write(shifted.assign(rlnTomoSubtomogramTilt=90.0), path, overwrite=True)
+    with pytest.raises(ValueError, match="shifts in ångström"):
+        formats.read(path, TOMOGRAM)
+
+
+def test_a_star_file_that_was_damaged_is_read_anew_when_it_is_mended(tmp_path):
+    """And a block of one particle needs no loop."""
+    path, head = (
+        tmp_path / "a.star",
+        "data_\n\nloop_\n_rlnTomoName\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n",
+    )
+    path.write_text(f"{head}tomo_1 90.0 50.5\n")
+    with pytest.raises(ValueError, match="a.star is no STAR file"):
+        formats.read(path)
+    path.write_text(f"{head}tomo_1 90.0 50.5 7.25\n")
+    assert formats.read(path)[["z", "y", "x"]].to_numpy().tolist() == [list(AT.values())]
+    path.write_text("data_\n\n_rlnTomoName tomo_1\n_rlnCoordinateX 90.0\n_rlnCoordinateY 50.5\n_rlnCoordinateZ 7.25\n")
+    assert formats.read(path)[["z", "y", "x"]].to_numpy().tolist() == [list(AT.values())]
+
+
+@pytest.mark.parametrize("column", ["axis-3", "shape-type"])
+def test_times_and_outlines_of_napari_are_no_motors(tmp_path, column):
+    """The first three of four axes are not z, y, x; corners of a polygon are not points."""
+    (tmp_path / "a.csv").write_text(f"index,{column},axis-0,axis-1,axis-2\n0,3,7.25,50.5,40.0\n")
+    with pytest.raises(ValueError, match=f"a.csv has the column {column}"):
+        formats.read(tmp_path / "a.csv", TOMOGRAM)
+
+
+def test_what_is_optional_in_a_file_may_be_null(tmp_path):
+    """copick has a null for no points and for no score; a line of JSON ends where the line does."""
+    about = {"run_name": "tomo_1", "voxel_spacing": SPACING, "unit": "angstrom"}
+    (tmp_path / "a.json").write_text(json.dumps(about | {"points": None}))
+    assert formats.read(tmp_path / "a.json", TOMOGRAM).empty
+    point = {"location": {axis: AT[axis] * SPACING for axis in AT}, "score": None}
+    (tmp_path / "a.json").write_text(json.dumps(about | {"points": [point]}))
+    assert formats.read(tmp_path / "a.json", TOMOGRAM, name="tomo_1").score.tolist() == [1.0]
+    line = {"type": "point", "location": AT, "note": "above\u2028below"}
+    (tmp_path / "tomo_1.ndjson").write_text(json.dumps(line, ensure_ascii=False) + "\n")
+    assert formats.read(tmp_path / "tomo_1.ndjson", TOMOGRAM)[["z", "y", "x"]].to_numpy().tolist() == [
+        list(AT.values())
+    ]
+
+
 def test_angstrom_without_a_spacing_is_refused_and_an_unknown_format_named(tmp_path):
     """Nobody guesses."""
     (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "cmm")

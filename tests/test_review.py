@@ -260,6 +260,16 @@ def test_corrections_may_come_in_any_order_again_and_in_parts(given_round, rando
     pd.testing.assert_frame_equal(known.motors, before)
 
 
+def test_a_motor_is_added_whoever_did_not_say_in_which_round(tmp_path):
+    """What put it there is part of its source, as far as somebody knows."""
+    about = pd.DataFrame([["b", 10, 20, 30, 13.1]], columns=["tomo_id", "size_z", "size_y", "size_x", "spacing"])
+    head = "tomo_id,action,z,y,x,to_z,to_y,to_x,why,run,round,frame"
+    (tmp_path / "c.csv").write_text(f"{head}\nb,add,1,2,3,,,,seen,,,\n")
+    known = Labels(about, pd.DataFrame(columns=["tomo_id", "z", "y", "x"]))
+    found = corrections.apply(known, corrections.read_corrections(tmp_path / "c.csv"))
+    assert found.motors["source"].tolist() == ["added, , "]
+
+
 def test_corrected_labels_remember_after_they_were_files(tmp_path):
     """Read again, they still know what was applied."""
     table = corrected(("add", "a", 10, 10, 10.123456789), ("remove", "b", 20, 20, 20))

@@ -102,6 +102,21 @@ def test_a_slice_that_is_cut_short_is_refused(stack: Path, lost: int, monkeypatc
         formats.read(stack)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_a_slice_that_ends_early_is_refused_and_a_plain_one_is_not(tmp_path, share):
+    """The end mark of a JPEG says nothing about the picture: what is lacking is made up in grey."""
+    voxels = np.random.default_rng(0).integers(0, 256, (4, 61, 83)).astype(np.uint8)
+    voxels[3] = 128
+    write_slices(tmp_path / "a", voxels)
+    assert slices.read_slices(tmp_path / "a").shape == voxels.shape
+    path = tmp_path / "a" / "slice_0002.jpg"
+    content = path.read_bytes()
+    begin = content.index(b"\xff\xda")
+    path.write_bytes(content[: begin + int((len(content) - begin) * share)] + b"\xff\xd9")
+    with pytest.raises(ValueError, match=r"slice_0002\.jpg ends before its picture does"):
+        slices.read_slices(tmp_path / "a")
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x00\x01\xff\xd9"])
 def test_a_slice_that_is_no_jpeg_is_refused(stack: Path, content: bytes):
     """Whatever the file holds instead, its name is said."""

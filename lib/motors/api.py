@@ -133,7 +133,7 @@ def detect(
     sources, notes = collect(paths, recursive=recursive)
     networks = bundle.find(weights)
     chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
-    level = next(float(value) for value in chosen if value is not None)
+    level = max(LOWEST, next(float(value) for value in chosen if value is not None))
     reading = {name: options.pop(name, None) for name in READING}
     reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     if out:
@@ -198,14 +198,9 @@ def _predicted(
         for k, (run, folder) in enumerate(networks.networks.items(), start=1):
             network, experiment = checkpoints.load(folder)
             mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
-            settings = {
-                "run": run,
-                "symmetries": mine,
-                "threshold": LOWEST,
-                "save_heatmaps": True,
-                "policy": "carry on",
-            }
-            settings |= {"title": f"{k}/{len(networks.networks)} {experiment.name}", "devices": devices}
+            settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True}
+            settings |= {"policy": "carry on", "devices": devices}
+            settings |= {"title": f"{k}/{len(networks.networks)} {experiment.name}"}
             if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
                 settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
             tables.append(detect_all(network, experiment, left, work, **settings, **options))
@@ -262,18 +257,15 @@ def _decided(
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
-        row = dict.fromkeys(ABOUT) | {
-            "tomo_id": name,
-            "path": str(path),
-            "fault": faults.get(name, ""),
-            "detections": 0,
-        }
+        row = dict.fromkeys(ABOUT) | {"tomo_id": name, "path": str(path), "detections": 0}
+        row["fault"] = faults.get(name, "")
         if name in grids:
             shape, count = dict(zip(SIZE, map(int, _any(grids[name]).shape), strict=True)), int(counts.get(name, 0))
             row |= shape | {"spacing": float(_any(grids[name]).spacing), "motor": count > 0, "detections": count}
             row["score"] = float(best.get(name, 0.0))
         rows.append(row)
-    quality = (networks.precision, networks.recall) if level == networks.threshold else (None, None)
+    measured = networks.threshold is not None and level == max(LOWEST, networks.threshold)
+    quality = (networks.precision, networks.recall) if measured else (None, None)
     tomograms, notes = pd.DataFrame(rows, columns=ABOUT), list(dict.fromkeys(notes))
     return Detections(tomograms, table.reset_index(drop=True), fused, level, *quality, notes, networks)
 

@@ -49,7 +49,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         text = re.sub(r"\Asep=.(?=\r?\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
         between, names, lines = _layout(text, path.name)
-        decimal = "," if between == ";" and re.search(r"(?m)(^|;)\s*-?\d+,\d+\s*(;|$)", text) else "."
+        decimal = "," if between != "," and re.search(r"(?m)(^|[;\t])\s*[+-]?\d+,\d+(e\S+)?\s*([;\t]|$)", text) else "."
         missing = {name: _NOTHING for name in names if name not in TEXT}
         kinds = {name: str for name in names if name in TEXT}
         table = pd.read_csv(
@@ -97,15 +97,14 @@ class _Origin:
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
     """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
-    rows, lines, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True), [], 1
+    form = {"delimiter": between, "strict": True, "skipinitialspace": True}
+    rows, lines, begin = csv.reader(io.StringIO(text, newline=""), **form), [], 1
     names = [value.strip() for value in next((row for row in rows if row), [])]
     columns = len(names)
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
         names.pop()
     if not names:
-        raise ValueError(
-            f"{name} is no table (its first line has no columns): correct it, or make the file again as CSV"
-        )
+        raise ValueError(f"{name} is no table (its first line has no columns): correct it, or make it again as CSV")
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
     begin = rows.line_num + 1
@@ -128,9 +127,7 @@ def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
     """Raise a ValueError if `table`, which messages call `name`, lacks one of `columns`."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise ValueError(
-            f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table.columns))}: add it"
-        )
+        raise ValueError(f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table))}: add it")
 
 
 def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
@@ -168,7 +165,5 @@ def members(about: Mapping[str, Any]) -> pd.DataFrame:
         If it is one of version 0.1, which named sources.
     """
     if "members" not in about:
-        raise ValueError(
-            "ensemble.json names sources, not runs and symmetries: it is an old one, run 40_ensemble again"
-        )
+        raise ValueError("ensemble.json names sources, not runs and symmetries: it is old, run 40_ensemble again")
     return pd.DataFrame(about["members"], columns=[*MEMBER, "weight"])

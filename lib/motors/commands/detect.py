@@ -17,15 +17,15 @@ FORMATS = "csv, json, star, mod, tbl, copick, ndjson, cmm, napari"
 
 
 def detect(
-    paths: Annotated[
-        list[str], Argument(metavar="PATH", help="MRC, TIFF, OME-Zarr, npy, folders of these or of slices")
-    ],
+    paths: Annotated[list[str], Argument(metavar="PATH", help="MRC, TIFF, OME-Zarr, npy, folders of these or slices")],
     spacing: Annotated[str, Option(help="Å per voxel; goes before the file's own")] = "",
     weights: Annotated[str, Option(help="folder of networks, by default the workspace's")] = "",
     out: Annotated[str, Option(help="folder for the result; without it nothing is written")] = "",
     threshold: Annotated[float | None, Option(help="lowest score of a motor")] = None,
     max_detections: Annotated[int | None, Option(help="at most so many in a tomogram")] = None,
-    formats: Annotated[str, Option("--format", metavar="NAME,...", help=f"of the detections: {FORMATS}")] = "csv",
+    formats: Annotated[
+        list[str] | None, Option("--format", metavar="NAME,...", help=f"of the detections: {FORMATS}; by default csv")
+    ] = None,
     device: Annotated[str, Option(help="such as cpu or cuda:0,cuda:1")] = "",
     memory: Annotated[str, Option(help="for activations, such as 8GiB")] = "",
     plot: Annotated[bool, Option("--plot", help="a picture of each tomogram and its finds")] = False,
@@ -45,12 +45,13 @@ def detect(
     """
     from motors import api
 
-    if not out and (plot or force or formats != "csv"):
+    if not out and (plot or force or formats):
         raise ValueError("--plot, --format and --force need --out, a folder for what is written")
     reading = {"axes": axes or None, "channel": channel, "time": time, "image": image, "invert": invert}
     limits = {"threshold": threshold, "max_detections": max_detections}
     where = {"weights": weights or None, "out": out or None, "device": device or None, "memory": memory or None}
-    how = {"plot": plot, "force": force, "recursive": recursive, "formats": formats.replace(" ", "").split(",")}
+    how = {"plot": plot, "force": force, "recursive": recursive}
+    how["formats"] = ",".join(formats or ["csv"]).replace(" ", "").split(",")
     found = api.detect(paths, spacing=_number(spacing), **limits, **where, **how, **reading)
     typer.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False) if as_json else _summary(found))
     for note in found.notes:

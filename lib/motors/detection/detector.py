@@ -27,9 +27,9 @@ from motors.tables import join
 from motors.volumes import formats, quality_control, resampling, slices
 from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.quality_control import Finding
-from motors.volumes.tomogram import Tomogram, TomogramWarning
+from motors.volumes.tomogram import Tomogram, TomogramWarning, doubts
 from motors.workspace import code_hash
-from motors.workspace.files import write_json
+from motors.workspace.files import visible, write_json
 
 Source = Tomogram | str | Path
 
@@ -60,9 +60,9 @@ def detect(
     average : True averages the orientations to one heatmap, which gives one list of candidates
     threshold : the lowest score of a candidate
     most : at most so many candidates in a list
-    repair : True repairs wrapped intensities first, see `quality_control.repair`; False takes them as they are
-    options : further parameters of `heatmap`, and `backend`, what computes the network, see `detection.backends`: by
-        default "rewritten", which gives the same bytes every time, while "auto" takes what is fastest here
+    repair : True repairs wrapped intensities first, see `quality_control.repair`
+    options : of `heatmap`, and `backend`, see `detection.backends`: "rewritten" gives the same bytes every time, "auto"
+        takes what is fastest here
 
     Returns
     -------
@@ -82,8 +82,8 @@ def detect(
     return detector.candidates(ready.name, detector.grids(ready))
 
 
-# Options of `heatmap` that decide the tiles, as `plan` calls them.
-PLANNED = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original", "batch": "batch"}
+PLANNED = {"voxels_at_once": "voxels"} | {name: name for name in ("tile", "overlap", "original", "batch")}  # by `plan`
+MOST_ENLARGED = 4  # times, where a spacing cannot be true
 SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
 MANY = 100  # tomograms of this size that a choice of a backend is made for
 
@@ -127,12 +127,14 @@ class Detector:
         Raises
         ------
         FileNotFoundError, ValueError
-            If it cannot be read or its spacing is not known.
+            If it cannot be read, or its spacing is not known or cannot be true.
         """
         stack = not isinstance(source, Tomogram) and Path(source).is_dir() and Path(source).suffix != ".zarr"
         tomogram, findings = self._open(source, name, spacing, stack)
         spacing = _agreed(tomogram, spacing)
-        voxels = tomogram.voxels
+        voxels, enlarged = tomogram.voxels, spacing > MOST_ENLARGED * min(self.experiment.spacing)
+        for doubt in doubts(voxels.shape, spacing, chosen=True) if enlarged else ():
+            raise ValueError(f"{tomogram.name}: {doubt}")
         if self.repair:
             voxels, found = quality_control.repair(voxels, compressed=stack)
             findings += found
@@ -246,9 +248,7 @@ class Detector:
             **settings,
         }
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        folder = output / f"{self.experiment.name}-{key}"
-        write_json(folder / "settings.json", settings)
-        return folder
+        return write_json(output / f"{self.experiment.name}-{key}" / "settings.json", settings).parent
 
 
 def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
@@ -269,11 +269,12 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def source_key(source: Source) -> str | None:
-    """Return a hash of where the files of a tomogram are, how large, of when, and how some begin; None if in memory."""
+    """Return a hash of place, size and time of a tomogram's files, and how some begin; None if in memory."""
     if isinstance(source, Tomogram):
         return None
     path = Path(source).resolve()
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    inside = path.rglob("*") if formats.is_zarr(path) else visible(path.glob("*"))
+    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
     about = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in ((file, file.stat()) for file in files)]
     starts = []
     for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time

@@ -73,7 +73,7 @@ def _points(project: Path, row: dict) -> list[list[float]]:
     text = path.read_text(encoding="utf-8")
     try:
         if path.suffix == ".ndjson":
-            points, scale = [json.loads(line) for line in text.splitlines() if line.strip()], float(row["voxel_size"])
+            points, scale = [json.loads(line) for line in text.split("\n") if line.strip()], float(row["voxel_size"])
         else:
             points, scale = json.loads(text)["points"], 1.0
         return [[float(point["location"][axis]) * scale for axis in POINT] for point in points]

@@ -66,8 +66,7 @@ def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
 def average_precision(points: pd.DataFrame) -> float:
     """Return the average precision (AP) of a `curve`: each step of recall times the precision where it ends.
 
-    What scikit-learn's `average_precision_score` says, and what "AP" means everywhere here. Motors that are never
-    answered lower it.
+    What scikit-learn's `average_precision_score` says, and what "AP" means here. Motors never answered lower it.
     """
     precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
     return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))

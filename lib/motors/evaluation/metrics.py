@@ -11,6 +11,7 @@ from motors.matching import NAME, best, within
 from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, need, numbers, refuse
 
 VERDICTS = ("TP", "FP", "FN", "TN")
+WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 
 
 def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> float:
@@ -29,8 +30,8 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RA
     Raises
     ------
     ValueError
-        If a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite (the public copy of the
-        competition's metric takes NaN for a hit); if no tomogram has a motor and none is answered: F2 is 0/0.
+        If a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no tomogram has a
+        motor and none is answered: F2 is 0/0.
     """
     score = float(f2_of(*counts(judge(solution, _whole(solution, answer)), radius)))
     if np.isnan(score):
@@ -71,8 +72,7 @@ def bootstrap(
 
     F2 only depends on how many tomograms have each verdict, so these numbers are what is drawn. Draws without any
     motor or answer have no F2 and are left out. With an `other` answer it is by how much `answer` is better, both
-    scored on the same draws: two answers that fail at the same tomograms differ by less than their own intervals
-    suggest. Raises as `f2`.
+    scored on the same draws. Raises as `f2`.
     """
     answers = [each.drop(columns="score", errors="ignore") for each in (answer, other) if each is not None]
     for each in answers:
@@ -81,10 +81,8 @@ def bootstrap(
     found = Counter(zip(*(verdicts(solution, each)["verdict"] for each in answers), strict=True))
     shares = np.array([found[kind] for kind in kinds]) / found.total()
     draws = np.random.default_rng(seed).multinomial(found.total(), shares, size=n)
-    scores = [
-        f2_of(*(draws[:, [kind[k] == name for kind in kinds]].sum(axis=1) for name in VERDICTS[:3]))
-        for k in range(len(answers))
-    ]
+    wanted = [[[kind[k] == name for kind in kinds] for name in VERDICTS[:3]] for k in range(len(answers))]
+    scores = [f2_of(*(draws[:, columns].sum(axis=1) for columns in each)) for each in wanted]
     low, high = np.nanquantile(scores[0] if other is None else scores[0] - scores[1], [0.025, 0.975])
     return float(low), float(high)
 
@@ -124,10 +122,14 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     """Return has_motor, spacing, answered, score, distance_voxels to the nearest motor by tomogram, sorted by id."""
     name = "the solution"
     need(solution, SOLUTION, name)
-    solution = solution[SOLUTION].astype({"has_motor": bool})
+    told = solution["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
+    refuse(solution, told.isna(), name, "has another has_motor", "write True or False")
+    solution = solution[SOLUTION].assign(has_motor=told.astype(bool))
     finite = np.isfinite(numbers(solution, [*POINT, "spacing"])).all(axis=1) & solution["spacing"].gt(0)
     refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
     empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)
+    placed = (numbers(solution, POINT) != NO_MOTOR).any(axis=1)
+    refuse(solution, placed != solution["has_motor"], name, "has has_motor against its position", "correct one of them")
     refuse(solution, empty, name, "has a row without a motor among others", "remove that row")
     refuse(solution, solution.duplicated(["tomo_id", *POINT]), name, "has the same motor twice", "keep one row")
     table = solution.merge(answer, on="tomo_id", suffixes=("", "_answer"))

@@ -130,7 +130,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     found = {}
     for path in paths:
         points = []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
             try:
                 if line.strip():
                     record = json.loads(line)
@@ -138,9 +138,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
                     if record["type"] not in POINTS:
                         raise ValueError(f"type {record['type']!r}")
             except (LookupError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{path.name}, line {number}: no point with a location ({error}): correct it"
-                ) from error
+                raise ValueError(f"{path.name}, line {number}: no point with location ({error}): correct it") from error
         found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
     return _from_native(found, tomograms, folder.name)
 

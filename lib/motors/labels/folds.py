@@ -37,9 +37,8 @@ def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels |
     counts = labels.validate().counts().sort_index()
     most = int(counts.value_counts().max()) if len(counts) else 0
     if most < splits:
-        raise ValueError(
-            f"{splits} folds need {splits} tomograms with equally many motors, here are {most}: split less"
-        )
+        what = f"{splits} folds need {splits} tomograms with equally many motors, here are {most}"
+        raise ValueError(f"{what}: split less")
     fold = pd.Series(-1, counts.index, name="fold")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few tomograms have ten motors, and those always train

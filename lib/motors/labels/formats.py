@@ -31,6 +31,7 @@ def read_competition(path: str | Path) -> Labels:
         If the file is missing, lacks columns, contradicts itself, or is no valid table of labels.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
+    table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(pd.to_numeric, errors="coerce")
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
     missing = table[POINT].eq(NO_MOTOR)
@@ -51,7 +52,8 @@ def wrong_counts(path: str | Path) -> pd.DataFrame:
     One row each: tomo_id, said (the column), counted (the rows)
     """
     rows = read_table(path, ["tomo_id", "Number of motors"]).groupby("tomo_id", sort=False)
-    both = pd.DataFrame({"said": rows["Number of motors"].max(), "counted": read_competition(path).counts()})
+    said = rows["Number of motors"].max().pipe(pd.to_numeric, errors="coerce")
+    both = pd.DataFrame({"said": said, "counted": read_competition(path).counts()})
     return both[both["said"] != both["counted"]].reset_index()
 
 
@@ -92,7 +94,7 @@ def read_wide(path: str | Path) -> Labels:
     unknown = [each is None for each in points]
     shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
     refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
-    wrong = table["num_motors"] != [len(found) for found in points]
+    wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
     refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
     motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
     motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())

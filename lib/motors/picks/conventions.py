@@ -18,9 +18,12 @@ PICKS = ["tomo_id", *POINT, "score"]
 ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|npy|zarr)(\.gz|\.bz2)?$")  # of tomograms
 
 
-def named(name: object) -> str:
-    """Return the name of a tomogram that a program knows by its file."""
-    return ENDING.sub("", normalize("NFC", str(name)).replace("\\", "/").rpartition("/")[2])
+def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
+    """Return the names of tomograms that a program knows by their files; those in the table are names already."""
+    known = () if tomograms is None else set(tomograms["tomo_id"])
+    files = (normalize("NFC", str(name)).replace("\\", "/").rpartition("/")[2] for name in names)
+    found = [name if name in known else ENDING.sub("", file) for name, file in zip(names, files, strict=True)]
+    return pd.Series(found, names.index, dtype=object)
 
 
 def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:
@@ -44,9 +47,10 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
     Raises
     ------
     ValueError
-        If a pick has no tomogram or no position, or lies outside its tomogram.
+        If a pick has no tomogram or no position, lies outside its tomogram, or was made at another spacing.
     """
-    picks = picks.assign(score=picks.get("score", pd.Series(1.0, picks.index)), tomo_id=picks["tomo_id"].map(named))
+    score = picks.get("score", pd.Series(1.0, picks.index))
+    picks = picks.assign(score=score, tomo_id=named(picks["tomo_id"], tomograms))
     picks[[*POINT, "score"]] = numbers(picks, [*POINT, "score"])
     lost = ~np.isfinite(picks[[*POINT, "score"]]).all(axis=1)
     refuse(picks, lost, name, "has a pick without a position or a score", "write numbers, or remove the row")
@@ -54,5 +58,9 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
         points, sizes = picks[POINT].to_numpy(), of_each(picks, tomograms, SIZE)
         outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
         refuse(picks, outside, name, "has a pick outside", "check the order of the axes, the unit and the binning")
+        if "spacing" in picks and "spacing" in tomograms:
+            own, true = numbers(picks, ["spacing"]), of_each(picks, tomograms, ["spacing"])
+            moved = (np.abs(own / true - 1) > 0.01).any(axis=1)
+            refuse(picks, moved, name, "was picked at another spacing", "give the table of the tomograms picked in")
     order = ["tomo_id", "score", *POINT]
     return picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]

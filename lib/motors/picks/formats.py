@@ -128,6 +128,8 @@ def _write_csv(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     table = read_table(path)
     if {*AXES} <= {*table}:
+        if strange := [each for each in ("axis-3", "shape-type") if each in table]:
+            raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
         return table.rename(columns=AXES).assign(tomo_id=name)
     need(table, MOTORS, path.name)
     return table
@@ -149,9 +151,9 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
     if isinstance(content, dict):
         if content.get("unit", "angstrom") != "angstrom":
             raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
-        return _voxels(_frame(content["points"], name), tomograms, path, content.get("voxel_spacing"))
-    rows = [{"tomo_id": each["tomo_id"], **point} for each in content for point in each["detections"]]
-    return pd.DataFrame(rows, columns=PICKS)
+        return _voxels(_frame(content["points"] or [], name), tomograms, path, content.get("voxel_spacing"))
+    rows = [each | point for each in content for point in each["detections"]]
+    return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
 
 
 def _write_copick(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
@@ -170,7 +172,7 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
 
 
 def _read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
     return _frame([json.loads(line) for line in lines if line.strip()], name)
 
 
@@ -198,8 +200,8 @@ def _by_name(picks: pd.DataFrame, scale: float = 1.0) -> list[dict[str, float]]:
 
 def _frame(points: list[dict], name: str) -> pd.DataFrame:
     """Return points of one tomogram that have a location with x, y, z, and perhaps a score."""
-    rows = [[name, *(point["location"][axis] for axis in POINT), point.get("score", 1.0)] for point in points]
-    return pd.DataFrame(rows, columns=PICKS)
+    rows = [[name, *(point["location"][axis] for axis in POINT), point.get("score")] for point in points]
+    return pd.DataFrame(rows, columns=PICKS).fillna({"score": 1.0})
 
 
 def _voxels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from motors.workspace.files import renamed
 
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
 CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
+SHIFTS = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]  # to be subtracted
+TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # of the axes of the shifts
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
 NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
@@ -44,27 +47,32 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
     """Return the particles of a STAR file; the centred coordinates count, if the tomograms are known."""
-    blocks = library("starfile").read(path, always_dict=True, parse_as_string=list(NAMES))
+    starfile = library("starfile")
+    linecache.checkcache(str(path))  # by which starfile reads: of a file that was damaged it keeps the lines
+    try:
+        blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
     table = next((block for block in blocks.values() if {*COORDINATES} <= {*block} or {*CENTRED} <= {*block}), None)
     if table is None:
         raise ValueError(f"{path.name} has no block with {COORDINATES[-1]} or {CENTRED[-1]}: export particles")
-    table = pd.DataFrame(table)
+    table = pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
     name = next((name for name in NAMES if name in table), None)
     need(table, [name or NAMES[0]], path.name)
-    picks = pd.DataFrame({"tomo_id": table[name].map(named), "score": table.get(MERIT, 1.0)})
+    picks = pd.DataFrame({"tomo_id": named(table[name], tomograms), "score": table.get(MERIT, 1.0)})
     whole = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
     if {*CENTRED} <= {*table} and (tomograms is not None or whole is None):
         if tomograms is None:
-            raise ValueError(
-                f"{path.name} counts ångström from the centre: give the table of tomograms, for their sizes"
-            )
+            raise ValueError(f"{path.name} counts ångström from the centre: give the table of tomograms, for sizes")
         about = of_each(picks, tomograms, [*SIZE, "spacing"])
         centred = numbers(table, CENTRED) / about[:, 3:] + about[:, :3] / 2
         if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
-            raise ValueError(
-                f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one kind"
-            )
+            raise ValueError(f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
         whole = centred
+    if {*SHIFTS} <= {*table} and np.any(shifts := numbers(table, SHIFTS)):
+        if tomograms is None or np.any(numbers(table, [each for each in TURNED if each in table])):
+            raise ValueError(f"{path.name} has shifts in ångström: give the table of tomograms, or apply {SHIFTS[-1]}")
+        whole = whole - shifts / of_each(picks, tomograms, ["spacing"])
     return picks.assign(**dict(zip(POINT, whole.T, strict=True)))
 
 
@@ -80,10 +88,13 @@ def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
 
 
 def read_mod(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """Return the points of all contours of an IMOD model."""
+    """Return the points of all contours of an IMOD model, y and z in their places; its spacing, if it has a unit."""
     model = library("imodmodel").ImodModel.from_file(path)
     found = [contour.points for each in model.objects for contour in each.contours]
-    return pd.DataFrame(np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, columns=POINT).assign(tomo_id=name)
+    points, header = np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, model.header
+    points = points[:, [1, 0, 2]] if header.flags.model_last_viewed_onYZ_flipped_or_rotated else points
+    spacing = header.pixelsize * 10.0 ** (10 + header.units) if -13 < header.units < 0 else np.nan
+    return pd.DataFrame(points, columns=POINT).assign(tomo_id=name, spacing=spacing)
 
 
 def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
@@ -105,8 +116,9 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
         return pd.DataFrame(columns=MOTORS)
     table = dynamotable.read(str(path))
     if doc.is_file():
-        known = pd.read_csv(doc, sep=r"\s+", header=None, dtype={1: str}, keep_default_na=False)
-        names = dict(zip(known[0], known[1].map(named), strict=True))
+        lines = [line.split(None, 1) for line in doc.read_text(encoding="utf-8").splitlines() if line.strip()]
+        known = named(pd.Series([line[-1].strip().strip('"') for line in lines], dtype=object), tomograms)
+        names = dict(zip((int(line[0]) for line in lines), known, strict=True))
     elif tomograms is not None and len(tomograms) == 1 and table["tomo"].nunique() <= 1:
         names = dict.fromkeys(table["tomo"], tomograms["tomo_id"].iloc[0])
     else:

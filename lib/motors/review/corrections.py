@@ -177,7 +177,7 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
 def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:
     """Return the motors after all additions, then all moves and removals."""
     added = changes[changes["action"] == "add"]
-    source = "added, " + added["run"].astype(str) + ", " + added["round"].astype(str)
+    source = "added, " + added["run"].fillna("").astype(str) + ", " + added["round"].fillna("").astype(str)
     motors = pd.concat([motors, added[["tomo_id", *POINT]].assign(source=source)] if len(added) else [motors])
     motors = motors.reset_index(drop=True)
     others = changes[changes["action"] != "add"].to_dict("records")

@@ -43,7 +43,7 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
     ValueError
         If there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
     """
-    voxels, names = stored.voxels, (axes or stored.axes).lower()
+    voxels, names = stored.voxels, "".join(filter(str.isalpha, axes or "")).lower() or stored.axes.lower()
     if axes:
         while voxels.ndim > len(names) and voxels.shape[0] == 1:
             voxels = voxels[0]

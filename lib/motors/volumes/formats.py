@@ -16,7 +16,6 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.slices import PICTURES, read_slices, slice_paths
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
-from motors.volumes.units import parsing
 
 ROUNDING = 0.01  # relative difference between spacings that means nothing
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
@@ -40,7 +39,7 @@ def read(
 
     Parameters
     ----------
-    path : folder with `slice_0000.jpg`, `slice_0001.jpg`, ... or PNG pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
+    path : folder with `slice_0000.jpg`, ... or PNG pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
         `.mrcs`, also with `.gz` or `.bz2`; `.tif` or `.tiff`; `.npy`; or OME-Zarr, whose finest level is taken
     spacing : ångström per voxel; goes before what the file states
     name : what to call the tomogram; by default the name of the file without its ending
@@ -66,7 +65,7 @@ def read(
     TomogramWarning
         If the file states another spacing than the caller, the spacing is implausible, or z is not the thin axis.
     """
-    path = Path(os.path.abspath(path))  # so that "." has a name
+    path = Path(os.path.abspath(Path(path).expanduser()))  # so that "." has a name
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
     if spacing is not None:
@@ -96,7 +95,7 @@ def read(
 def name_of(path: Path) -> str:
     """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
     kinds = ("", path.stem) if path.is_file() and not path.name.lower().endswith(ENDINGS) else _kind(path)
-    return normalize("NFC", kinds[1]).strip()
+    return normalize("NFC", kinds[1]).encode(errors="backslashreplace").decode().strip()  # it may be no Unicode
 
 
 def is_zarr(path: Path) -> bool:
@@ -166,6 +165,8 @@ def _say(path: Path, sentence: str) -> None:
 
 def _read_npy(path: Path, image: int | None) -> Stored:
     """Return the voxels, on disk; the format states neither axes nor spacing."""
+    from motors.volumes.units import parsing
+
     with parsing():
         voxels = np.lib.format.open_memmap(path, "r")
     if path.stat().st_size != voxels.offset + voxels.nbytes:

@@ -18,7 +18,7 @@ def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) 
     """Return voxels of any real type as grey levels, stretched between two percentiles and truncated.
 
     Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already and stay. All other
-    integers are stretched, small ones too: contrast must not depend on what counts were multiplied with.
+    integers are stretched, small ones too.
 
     Parameters
     ----------
@@ -77,8 +77,7 @@ def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = 
     """Return float32 percentiles of all voxels, which are read plane by plane.
 
     Of more than `most` voxels every n-th is taken, n having no divisor in common with the sides of a plane, so that
-    they come from all rows and columns. Of 67 million that gives percentiles 1 and 99 to 0.004 percentage points, three
-    standard deviations, which is a hundredth of a grey level.
+    they come from all rows and columns. Of 67 million that gives percentiles 1 and 99 to 0.004 percentage points.
 
     Raises
     ------

@@ -75,14 +75,17 @@ def open_mrc(path: Path) -> Stored:
 
 
 def _header(start: bytes) -> tuple[np.void, str]:
-    """Return the header of a file and its byte order; read the wrong way around, small numbers are huge."""
+    """Return the header of a file and its byte order: read the wrong way around, small numbers are huge."""
+    found = []
     for order in "<>":
         if len(start) == HEADER:
             header = np.frombuffer(start, HEADER_DTYPE.newbyteorder(order))[0]
             sides, mode = [int(header[name]) for name in ("nx", "ny", "nz")], int(header["mode"])
             if all(0 < side < 1 << 20 for side in sides) and 0 <= mode < 1 << 10 and header["nsymbt"] >= 0:
-                return header, order
-    raise ValueError("it is no MRC file, or damaged: copy it again")
+                found.append((header, order))
+    if not found:
+        raise ValueError("it is no MRC file, or damaged: copy it again")
+    return min(found, key=lambda each: int(each[0]["nx"]))
 
 
 def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tuple[int, ...]]:
@@ -123,10 +126,7 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     if voxels.dtype == np.int8 and stamp == IMOD_STAMP:
         unsigned = not flags & 1
         if told and (low < 0 if unsigned else high > largest):
-            _say(
-                path,
-                f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about the sign of bytes",
-            )
+            _say(path, f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about signs")
         return unsigned
     if told and (low < 0 or high > largest):
         return low >= 0
@@ -139,10 +139,9 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
         return False
     if max(signed, without) < ALIKE * min(signed, without):
         raise ValueError("its header does not say whether its numbers have a sign: write it as 16 bits, mode 1 or 6")
-    _say(
-        path, f"its header does not say whether its numbers have a sign: taken as {'un' * bool(without < signed)}signed"
-    )
-    return bool(without < signed)
+    unsigned = bool(without < signed)
+    _say(path, f"its header does not say whether its numbers have a sign: taken as {'un' * unsigned}signed")
+    return unsigned
 
 
 def _say(path: Path, sentence: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,8 @@ import numpy as np
 
 from motors.geometry import Spacing
 from motors.volumes.axes import Stored
-from motors.volumes.tomogram import check_memory
+from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
-from motors.workspace.files import visible
 
 
 def open_zarr(store: Any, image: int | None = None) -> Stored:
@@ -68,34 +69,41 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
-    """Return an OME-Zarr image of this disk in memory.
+    """Return an OME-Zarr image of this disk in memory; chunks that are not there have the array's fill value.
 
     Raises
     ------
     ValueError
-        As `open_zarr`; or if chunks are missing, or it is larger than memory.
+        As `open_zarr`; or if all chunks are missing, one is cut short, or it is larger than memory.
+
+    Warns
+    -----
+    TomogramWarning
+        If chunks are not there: nobody can tell those that were left empty from those that were lost.
     """
     array, axes, spacing, _ = open_zarr(path, image)
     whole = array.shards or array.chunks  # what a file holds
     files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
     missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
+    if missing == files or (missing and array.metadata.fill_value is None):
+        raise ValueError(f"{missing} of its {files} chunks are missing: copy it again, with all its files")
     if missing:
-        what = f"{missing} of its {files} chunks are missing: copy it again, with all its files"
-        raise ValueError(f"{what}, or write empty chunks too (write_empty_chunks) if they were left out")
-    _check_blosc(path / array.path, array)
+        what = f"{missing} of its {files} chunks are not there, taken as {array.metadata.fill_value}"
+        warnings.warn(f"{path.name}: {what}: copy it again if they were not left empty", TomogramWarning, stacklevel=4)
+    _check_chunks(path / array.path, array)
     check_memory(array.nbytes)
     with parsing():
         return Stored(array[...], axes, spacing)
 
 
-def _check_blosc(folder: Path, array: Any) -> None:
-    """Raise a ValueError if a chunk that Blosc packed is shorter than it says: what follows in memory would be read."""
+def _check_chunks(folder: Path, array: Any) -> None:
+    """Raise a ValueError if a chunk is empty, or shorter than Blosc says: what follows in memory would be read."""
     packed = any("blosc" in type(each).__name__.lower() for each in array.compressors) and not array.shards
-    for path in visible(folder.rglob("*")) if packed else ():
-        if path.is_file() and path.name != "zarr.json":
+    for path in folder.rglob("*"):
+        if re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name) and path.is_file():
             with path.open("rb") as file:
                 start = file.read(16)
-            if len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size:
+            if not start or packed and (len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size):
                 raise ValueError(f"its chunk {path.relative_to(folder)} is cut short: copy it again")
 
 

@@ -32,9 +32,8 @@ def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spaci
     for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
         found = open_prepared(folder, tomo_id).shape
         if found != tuple(shape):
-            raise ValueError(
-                f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å: prepare it again"
-            )
+            what = f"{tomo_id}.npy has shape {found}, its labels mean {tuple(shape)} at {spacing} Å"
+            raise ValueError(f"{what}: prepare it again")
 
 
 def write_prepared(folder: str | Path, name: str, voxels: np.ndarray, inputs: Inputs | None = None) -> Path:
@@ -76,13 +75,9 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
 def is_current(folder: str | Path, name: str, inputs: Inputs) -> bool:
     """Return whether a prepared volume is there, was made from `inputs` and has not been touched since."""
     path = Path(folder) / f"{name}.npy"
-    there = read_inputs(path.with_suffix(".json"))
-    return (
-        path.is_file()
-        and there is not None
-        and there.noted["file"] == _stat(path)
-        and not differences(path.with_suffix(".json"), inputs)
-    )
+    note = path.with_suffix(".json")
+    there = read_inputs(note) if path.is_file() else None
+    return there is not None and there.noted["file"] == _stat(path) and not differences(note, inputs)
 
 
 def volume_digest(folder: str | Path, name: str) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 from motors.tables import read_table
 from motors.volumes.levels import WRAPPED, unwrap
 from motors.volumes.tomogram import check_voxels, for_each
-from motors.workspace.files import write_table
+from motors.workspace.files import visible, write_table
 
 DARK = 25  # the darkest levels
 PLANES = 32  # of a tomogram, enough to count neighbours in
@@ -139,8 +139,8 @@ def repair(
     ----------
     voxels : `(z, y, x)` uint8
     compressed : True for JPEG slices: voxels that compression pushed over the seam are recognised by their neighbours
-    shift_dark : True adds 127 to dark-shifted tomograms, as the original solution did, for networks that it trained.
-        That brightens most of the tomogram, and turns black what was brighter than 128
+    shift_dark : True adds 127 to dark-shifted tomograms, as the original solution did, for networks that it trained;
+        what was brighter than 128 turns black
     """
     found = examine(voxels)
     names = {finding.name: finding for finding in found}
@@ -167,7 +167,7 @@ def findings(folder: str | Path) -> pd.DataFrame:
 
     The columns are tomo_id, finding, statistic, limit, repaired, and about, what it means.
     """
-    notes = [read_table(path, FOUND) for path in sorted(Path(folder).glob("*.csv"))]
+    notes = [read_table(path, FOUND) for path in sorted(visible(Path(folder).glob("*.csv")))]
     return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 
 

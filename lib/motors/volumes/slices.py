@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from motors.geometry import Shape
-from motors.volumes.levels import to_uint8
+from motors.volumes.levels import spread, to_uint8
 from motors.volumes.tomogram import check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
@@ -54,10 +54,10 @@ def slice_paths(folder: str | Path) -> list[Path]:
     names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
     lost = next((name for k, name in enumerate(names, begin) if k not in known or known[k].stem != name), None)
     if lost:
-        raise FileNotFoundError(
-            f"{folder / lost}{ending} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files,"
-            f" which are {names[0]}{ending}, {(names * 2)[1]}{ending} and so on without gaps: copy the folder again"
+        what = (
+            f"{folder / lost}{ending} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files"
         )
+        raise FileNotFoundError(f"{what}, which are {names[0]}{ending}, {(names * 2)[1]}{ending}, ...: copy it again")
     return [known[k] for k in sorted(known)]
 
 
@@ -97,7 +97,9 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 voxels of a folder of slices; those of 16 bits are stretched by `to_uint8`.
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG is stretched as `to_uint8` and `spread` do.
+
+    Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one.
 
     Raises
     ------
@@ -120,13 +122,13 @@ def read_slices(folder: str | Path) -> np.ndarray:
         voxels[k] = picture
 
     for_each(decode, len(paths))
-    return to_uint8(voxels)
+    return spread(voxels) if paths[0].suffix.lower() == ".png" and first.dtype == np.uint8 else to_uint8(voxels)
 
 
 def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
     """Return a stack of which a few slices are missing or damaged, and what is wrong with those, by z.
 
-    They are interpolated between the nearest whole ones. Files that are no slices by their names are passed over.
+    They are interpolated between the nearest whole ones.
 
     Parameters
     ----------
@@ -155,13 +157,9 @@ def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tu
             wrong[k] = str(error)
 
     for_each(decode, len(pictures))
-    shapes = Counter(picture.shape for picture in pictures if picture is not None)
-    usual = shapes.most_common(1)[0][0] if shapes else ()
-    wrong |= {
-        k: f"{paths[k]} is {p.shape}, others {usual}"
-        for k, p in enumerate(pictures)
-        if p is not None and p.shape != usual
-    }
+    sizes = {k: picture.shape for k, picture in enumerate(pictures) if picture is not None}
+    usual = Counter(sizes.values()).most_common(1)[0][0] if sizes else ()
+    wrong |= {k: f"{paths[k]} is {size}, others {usual}" for k, size in sizes.items() if size != usual}
     whole = np.setdiff1d(np.arange(len(pictures)), list(wrong))
     longest = np.diff(whole, prepend=-1, append=len(pictures)).max() - 1
     if len(wrong) > most * len(pictures) or longest > gap:
@@ -175,11 +173,9 @@ def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -
     after = int(np.searchsorted(whole, k))
     above, below = whole[max(after - 1, 0)], whole[min(after, len(whole) - 1)]
     share = (k - above) / (below - above) if below > above else 0.0
-    return (
-        pictures[k]
-        if whole[after : after + 1] == k
-        else cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
-    )
+    if below == k:
+        return pictures[k]
+    return cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
 
 
 def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
@@ -219,7 +215,7 @@ def _has_end(path: Path, length: int = 64) -> bool:
 
 
 def _read_slice(path: Path) -> np.ndarray:
-    """Return one `(y, x)` slice; OpenCV before 4.13 fills up a JPEG that is cut short and says nothing."""
+    """Return one `(y, x)` slice; OpenCV may fill up a JPEG that is cut short and say nothing."""
     data, kind = path.read_bytes(), path.suffix.lower()
     if kind == ".png":
         return _read_png(path, data)
@@ -231,10 +227,22 @@ def _read_slice(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is cut short or no JPEG file: {what}")
     if picture.ndim != 2:
         raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
-    if b"Exif\0\0" in data[:4096]:
+    if np.ptp(picture[-1, (picture.shape[1] - 1) // 8 * 8 :]) == 0 and _ends_early(data):
+        raise ValueError(f"{path} ends before its picture does: copy it again")
+    if b"Exif\0\0" in data:
         with Image.open(io.BytesIO(data)) as file:
             _check_upright(path, file)
     return picture
+
+
+def _ends_early(data: bytes) -> bool:
+    """Return whether a JPEG ends too early: blocks that it lacks are grey, and Pillow waits for them."""
+    with Image.open(io.BytesIO(data[: data.rindex(END_OF_JPEG)] + bytes(8))) as file:
+        try:
+            file.load()
+        except OSError:
+            return "progressive" not in file.info
+    return False
 
 
 def _check_upright(path: Path, file: Image.Image) -> None:

@@ -43,15 +43,13 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     names = {path: f"{path.parent.name}_{name}" if counts[name] > 1 else name for path, name in names.items()}
     counts = Counter(names.values())
     if alike := next((path for path, name in names.items() if counts[name] > 1), None):
-        raise ValueError(
-            f"several tomograms would be called {names[alike]}, one is {alike}: rename them, or take them alone"
-        )
+        raise ValueError(f"several tomograms would be called {names[alike]}, one is {alike}: rename or take them alone")
     return {name: path for path, name in names.items()}, notes
 
 
 def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
     """Yield the tomograms that one path means."""
-    place = Path(path)
+    place = Path(path).expanduser()
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():
@@ -63,10 +61,14 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
             notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
         yield from found
     else:
-        matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(str(path)) else []
-        if not matches:
+        above = glob.escape(str(place.parent)) if place.parent.is_dir() else place.parent  # it may have brackets
+        matches = sorted(visible(map(Path, glob.glob(f"{above}/{place.name}", recursive=True))))
+        if not matches or not glob.has_magic(str(path)):
             raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
-        for match in visible(map(Path, matches)):
+        meant = [match for match in matches if match.is_dir() or _is_tomogram(match)] or matches
+        if len(meant) < len(matches):
+            notes.append(f"{len(matches) - len(meant)} other files of {path} left alone")
+        for match in meant:
             yield from _meant(match, recursive, notes)
 
 

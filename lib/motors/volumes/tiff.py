@@ -102,8 +102,10 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
     if imagej.get("images", here) != here:
         raise ValueError(f"it says that it has {imagej['images']} planes, {here} are there: copy it again")
-    pages = [page.aspage() for page in planes] if series.keyframe.photometric == PALETTE else []
-    if any(not np.array_equal(page.colormap, series.keyframe.colormap) for page in pages):
+    pages, first = [page.aspage() for page in planes], series.keyframe
+    if strange := next((page.index for page in pages if page.hash != first.hash), None):
+        raise ValueError(f"its page {strange} is of another kind than the first: save all in one way")
+    if first.photometric == PALETTE and any(not np.array_equal(page.colormap, first.colormap) for page in pages):
         raise ValueError("its pages have palettes of their own: save it in grey levels")
     if series.dataoffset is not None:
         ends, sizes = [series.dataoffset + series.nbytes], [1]
@@ -190,4 +192,5 @@ def _sizes(file: tifffile.TiffFile, imagej: dict[str, Any]) -> list[tuple[Any, s
     tags = file.pages[0].tags
     per_unit = [tags[axis].value for axis in ("YResolution", "XResolution") if axis in tags]  # fractions
     sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in per_unit)]
-    return [(size, imagej.get("unit")) for size in sizes]
+    units = [imagej.get(name, imagej.get("unit")) for name in ("zunit", "yunit", "unit")]
+    return [(abs(size) if size else None, unit) for size, unit in zip(sizes, units, strict=False)]  # its z may be < 0

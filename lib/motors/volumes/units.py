@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unicodedata import normalize
 from xml.etree import ElementTree
 
 from motors.geometry import Spacing
 
 ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "\\u00c5": 1, "pm": 0.01, "picometer": 0.01}
 ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
-ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"), 10_000)
+ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "micrometer", "micrometre"), 10_000)
 ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "inch": 2.54e8}
 ANGSTROM |= dict.fromkeys(("m", "meter", "metre"), 10**10)
 
@@ -34,6 +35,8 @@ def parsing(*more: type[Exception]) -> Iterator[None]:
 
 def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     """Return sizes along z, y, x, each with its unit, as a spacing; None unless all are known."""
-    if len(sizes) != 3 or any(size is None or (unit or "").strip().casefold() not in ANGSTROM for size, unit in sizes):
+    units = [normalize("NFC", unit or "").strip().casefold() for _, unit in sizes]
+    factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
+    if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
         return None
-    return tuple(float(size) * ANGSTROM[unit.strip().casefold()] for size, unit in sizes)
+    return tuple(float(size) * factor for (size, _), factor in zip(sizes, factors, strict=True))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of Windows, macOS, NAS and Linux
+MARKS = (".", "~$", "#", "$")  # hidden, open in Office or Emacs, thrown away
 
 
 def write_json(path: Path | str, content: Any) -> Path:
@@ -44,13 +45,15 @@ def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
     with renamed(Path(path)) as partial:
-        partial.write_text(text, encoding="utf-8", newline="")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     return Path(path)
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
-    return [path for path in paths if not (path.name.startswith(".") or path.name.endswith("~") or path.name in LITTER)]
+    return [
+        each for each in paths if not (each.name.startswith(MARKS) or each.name.endswith("~") or each.name in LITTER)
+    ]
 
 
 def sha256(path: Path | str) -> str:
