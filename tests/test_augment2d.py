@@ -422,3 +422,31 @@ def test_an_unknown_step_is_refused():
     """With those there are."""
     with pytest.raises(ValueError, match="no step on slices is called 'blur': choose one of gauss, speckle"):
         changed(LEVEL, "blur", 3)
+
+
+def test_a_shear_along_an_axis_moves_along_it():
+    """By a quarter of the distance along the other one: 40 voxels apart along x, 10 along y; and vice versa."""
+    lean = np.arctan(0.25)
+    for shear, apart, moved in (((lean, 0.0), (0, 40), (10, 40)), ((0.0, lean), (40, 0), (40, 10))):
+        settings = Augmentation(shear=shear)
+        matrix, _ = canvas(settings, (64, 96))
+        points = np.array([[5.0, 7.0], [5.0 + apart[0], 7.0 + apart[1]]])
+        one, other = move(points, np.zeros((2, 2, 2)), matrix, settings)[0]
+        assert np.allclose(other - one, moved)
+
+
+def test_a_magnified_motor_keeps_as_much_more_room():
+    """By hand: at 100 Å, zoomed by 1.5 about the middle (50, 100), a motor is at 75, 150 with 15 voxels of room.
+
+    The first patch of 64 x 96 that holds them begins at 27, 70: the motor is at 48, 80.
+    """
+    settings = Augmentation(zoom=(1.5, 1.5), crop=(0, 0, 0))
+    slices, point = np.zeros((1, 101, 201), np.uint8), np.array([[50.0, 100.0]])
+    _, points, _ = augmented(slices, (64, 96), point, np.eye(2)[None], settings, spacing=100.0)
+    assert np.allclose(points, [[48, 80]])
+
+
+def test_the_only_place_that_keeps_a_motor_is_taken_and_none_where_a_side_is_too_short():
+    """20 voxels to each side of 50 are 41, from 30; on a canvas of 50 rows a patch of 64 goes anywhere."""
+    assert crop((100, 120), (41, 51), np.array([[50.0, 60.0]]), 20.0, (0, 0, 0)).tolist() == [30, 30]
+    assert crop((50, 300), (64, 96), np.array([[25.0, 150.0]]), 20.0, (0, 0, 0)).tolist() == [0, 0]

@@ -492,3 +492,67 @@ def test_dropout_depends_on_its_seed_only():
     """An augmentation with dropout gives the same patch again."""
     one, two, other = (look(noise(), Augmentation(dropout=seed))[0] for seed in (3, 3, 4))
     assert np.array_equal(one, two) and not np.array_equal(one, other)
+
+
+def test_a_motor_in_view_is_one_between_the_first_and_the_last_voxel_that_there_is():
+    """Half a voxel from the first is in view; zoomed to 26.5 of 20 slices it is not, though the patch has 32."""
+    voxels, patch, blobs = np.zeros((20, 64, 96), np.uint8), (32, 64, 96), np.eye(3)[None]
+    for zoom, z, seen in ((1.0, 0.5, [[12.5, 10.0, 30.0]]), (2.0, 18.0, [])):
+        points = np.array([[z, 10.0, 30.0]])
+        settings = Augmentation(zoom=(zoom, 1.0, 1.0))
+        found = blocks.augmented(voxels, (-12, 0, 0), patch, points, blobs, settings, spacing=16.0)[1]
+        np.testing.assert_allclose(found, np.reshape(seen, (-1, 3)))
+
+
+def test_a_heavy_affine_tilts_about_both_axes_in_the_plane():
+    """Evenly up to 15 degrees."""
+    drawn = [blocks.random_augmentation(np.random.default_rng(seed)) for seed in range(2000)]
+    tilts = np.degrees([each.rotation[1:] for each in drawn if any(each.shear)])
+    assert (np.abs(tilts).max(axis=0) > 14).all() and np.abs(tilts).max() <= 15
+
+
+def test_knots_of_histograms_move_to_either_side():
+    """Between their neighbours, up as often as down, about."""
+    drawn = [blocks.random_augmentation(np.random.default_rng(seed)).steps for seed in range(3000)]
+    levels = [np.array(steps[0][1]) for steps in drawn if steps and steps[0][0] == "histogram"]
+    up = np.mean([(each > np.linspace(0, 1, len(each)) + 1e-9).mean() for each in levels])
+    assert len(levels) > 20 and 0.2 < up < 0.8
+
+
+def test_boxes_are_given_up_after_ten_in_a_row_that_touch_a_motor():
+    """Nine refused and one filled, three times over, are three boxes; the tenth refusal would have been the last."""
+
+    class Scripted:
+        """Starts of boxes of 2 x 3 x 4 voxels at the motor, but for every tenth."""
+
+        def __init__(self):
+            self.tries = 0
+
+        def integers(self, low, high, size=None, dtype=None, *, endpoint=False):
+            if size is not None:
+                return np.full(size, 7, dtype)
+            if np.ndim(low):
+                return np.array([2, 3, 4])
+            if np.ndim(high):
+                self.tries += 1
+                return np.array([0, 0, 0]) if self.tries % 10 else np.array([10, 20, 3 * self.tries])
+            return 3
+
+    voxels = np.zeros((20, 40, 100), np.uint8)
+    drop_boxes(voxels, np.array([[1.0, 1.0, 1.0]]), np.eye(3)[None] / 4, 16.0, Scripted())
+    assert np.argwhere(voxels).min(axis=0).tolist() == [10, 20, 30] and (voxels == 7).sum() == 3 * 2 * 3 * 4
+
+
+def test_half_a_voxel_along_z_is_between_two_slices():
+    """Of 10 and 21 there is 15.5, truncated, though the map moves by whole voxels along y and x."""
+    voxels = np.repeat(np.array([10, 21, 30], np.uint8), 4 * 5).reshape(3, 4, 5)
+    assert np.unique(warp(voxels, np.eye(3), np.array([0.5, 1.0, 2.0]), (1, 3, 3))).tolist() == [15]
+
+
+def test_a_map_may_move_each_slice_by_its_height():
+    """x grows by z: slice 2 begins two voxels further to the right."""
+    voxels = np.random.default_rng(0).integers(0, 256, (3, 4, 9), dtype=np.uint8)
+    found = warp(voxels, np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 1]]), np.zeros(3), (3, 4, 6))
+    assert all(np.array_equal(found[z], voxels[z, :, z : z + 6]) for z in range(3))
+    half = warp(voxels, np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 1]]), np.array([-0.5, 0, 0]), (1, 4, 6))
+    assert np.array_equal(half[0], voxels[0, :, :6] // 2)  # between the first slice and nothing

@@ -100,6 +100,23 @@ def test_a_patch_is_zero_outside_the_volume():
     assert not geometry.cut(volume, (5, 0, 0), (2, 3, 4)).any()
 
 
+def test_a_patch_beside_the_volume_along_one_axis_is_zero():
+    """Inside along the other two, it shows nothing: 8 voxels from the 10th of a side of 5."""
+    voxels = np.ones((5, 12, 20), np.uint8)
+    assert not geometry.cut(voxels, (10, 2, 3), (8, 4, 6)).any()
+    assert not geometry.cut(voxels, (1, 2, -9), (3, 4, 8)).any()
+
+
+def test_a_volume_thinner_than_a_voxel_keeps_one():
+    """By hand: one slice of 13.1 Å is not a whole one of 32."""
+    assert geometry.resampled_shape((1, 64, 96), 13.1, (32.0, 16.0, 24.0)) == (1, 52, 52)
+
+
+def test_aligned_tiles_begin_at_the_multiple_before_the_first_voxel_to_cover():
+    """Voxel 10 lies behind 0, not before 16."""
+    assert geometry.tiles((64, 64, 96), (32, 64, 96), start=(10, 0, 0), align=16)[:, 0].tolist() == [0, 32]
+
+
 def test_a_patch_is_a_copy():
     """Painting on a patch leaves the tomogram alone."""
     volume = np.ones(SHAPE, dtype=np.uint8)

@@ -157,6 +157,28 @@ def test_the_order_is_a_permutation_of_every_epoch():
     assert len(set(map(tuple, epochs))) == 4
 
 
+def test_the_order_of_an_epoch_has_randomness_of_its_own():
+    """That of a sample is drawn from the seed and its number alone."""
+    for epoch in range(3):
+        order = [shuffled(k, 50, 9) for k in range(50 * epoch, 50 * epoch + 50)]
+        assert order != np.random.default_rng([9, epoch]).permutation(50).tolist()
+
+
+def test_a_motor_on_the_first_and_the_last_voxel_of_a_window_is_in_it():
+    """Of 48 x 64 x 96 voxels two windows along z, from 0 and 16: z = 31 is in both, 15.5 and 31.5 in one."""
+    points = {"a": [[0.0, 63.0, 0.0], [31.0, 0.0, 95.0], [15.5, 1, 1], [31.5, 2, 2]]}
+    found = patches_epochs.windows(*prepared(table({"a": (48, 64, 96)}, points), (16.0,) * 3), (32, 64, 96))
+    assert dict(zip(found["start_z"], found["motors"], strict=True)) == {0: 3, 16: 2}
+
+
+def test_one_window_of_background_is_enough_and_its_share_is_rounded():
+    """Three windows with a motor, nine tenths as much background: 2.7 are three."""
+    rows = [("p", 0, 0, 32 * k, 1, True) for k in range(3)] + [("n", 0, 0, 0, 0, False)]
+    windows = pd.DataFrame(rows, columns=["tomo_id", *START, "motors", "positive"])
+    epoch = Epoch(windows, background=0.9, background_from_positive=0.25, repeats=1, seed=1)
+    assert Counter(epoch.pick(k)[0]["tomo_id"] for k in range(len(epoch))) == {"p": 3, "n": 3}
+
+
 # samples
 
 
@@ -243,6 +265,46 @@ def test_a_target_is_drawn_with_the_shortest_axis_of_the_moved_blob(blocks: Bloc
     points = block.symmetry.inverse.move_points(block.points_zyx, PATCH)
     wanted = heatmaps.target_3d(points, PATCH, 16.0, std_voxels=np.array([10.0]))
     assert np.allclose(block.heatmap, block.symmetry.apply(wanted))
+
+
+def test_flat_voxels_have_flat_blobs_and_balls(folder: Path):
+    """At 32 Å along z a blob of 200 Å is 6.25 voxels high: zoomed by two there, 12.5, as it is long.
+
+    Around the centre of the first cell 15 of 16 lie within 1000 Å in its layer (768 Å twice is too far), and 13 in the
+    next one, 512 Å below.
+    """
+    flat = replace(SMALL, spacing=(32.0, 16.0, 16.0), background=0.0)
+    write_prepared(folder, "d", np.zeros((32, 64, 64), np.uint8))
+    tomograms = pd.DataFrame([["d", 64, 64, 64, 16.0]], columns=TOMOGRAMS)
+    motors = pd.DataFrame([["d", 32.5, 40.0, 30.0]], columns=MOTORS)  # z = 16 of 32
+    unsure = pd.DataFrame([["d", 15.5, 7.5, 7.5]], columns=MOTORS)  # z = 7.5 of 32
+    samples = Blocks(flat, Labels(tomograms, motors), folder)
+    block = samples._make("d", (0, 0, 0), SYMMETRIES[0], Augmentation(zoom=(2.0, 1.0, 1.0)))
+    wanted = heatmaps.target_3d(block.points_zyx, PATCH, flat.spacing, std_voxels=np.array([12.5]))
+    assert np.allclose(block.heatmap, wanted) and len(block.points_zyx) == 1
+    samples = Blocks(flat, replace(Labels(tomograms, motors), unsure=unsure), folder)
+    block = samples._make("d", (0, 0, 0), SYMMETRIES[0], Augmentation())
+    assert np.isnan(block.heatmap).sum(axis=(1, 2)).tolist() == [15, 13]
+
+
+def test_an_open_ball_lies_where_its_point_is_in_a_patch_that_begins_before_the_tomogram(folder: Path):
+    """24 of its voxels along y are before: y = 7.5 is its 31.5, in the middle of its cells, which are all near.
+
+    Were it at 7.5, of the last row, 768 Å away, a quarter of the cells and more would be too far.
+    """
+    write_prepared(folder, "d", np.zeros((32, 40, 64), np.uint8))
+    known = table({"a": SHAPES["a"], "d": (32, 40, 64)}, {"a": POINTS["a"]})
+    unsure = pd.DataFrame([["d", 7.5, 7.5, 7.5]], columns=MOTORS)
+    samples = Blocks(SMALL, replace(known, unsure=unsure), folder)
+    block = samples._make("d", (0, -24, 0), SYMMETRIES[0], Augmentation())
+    assert np.isnan(block.heatmap).sum(axis=(0, 2)).tolist() == [8, 8, 8, 8]
+
+
+def test_patches_that_are_only_turned_are_as_many_as_the_experiment_says(folder: Path):
+    """All of them: no zoom, no shear, nothing else."""
+    samples = Blocks(replace(SMALL, unaugmented=1.0), table(SHAPES, POINTS), folder)
+    found = [samples.block(k).augmentation for k in range(10)]
+    assert found == [Augmentation(rotation=each.rotation) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -392,3 +454,15 @@ def test_a_mixture_is_a_weighted_mean_of_two_samples_and_of_their_targets():
     few = [mixed(sample, k, 200, replace(small, mixup=1.0, mixup_motors=1)) for k in range(200)]
     assert max(each["motors"] for each in few) == 1 and min(each["motors"] for each in few) == 0
     assert sum(float(each["target"][0, 0, 0, 0]) != k / 200 for k, each in enumerate(few)) > 100
+
+
+def test_a_mixture_shows_the_motors_of_both_and_as_many_as_it_may():
+    """One and one are two; an epoch of a single sample is mixed with itself."""
+
+    def sample(k):
+        return {"image": torch.full((1, 2, 3, 4), 9, dtype=torch.uint8), "target": torch.ones(1, 1, 1, 2), "motors": 1}
+
+    counts = [
+        mixed(sample, k, 1, replace(SMALL, mixup=1.0, mixup_motors=most))["motors"] for k, most in ((0, 2), (1, 1))
+    ]
+    assert counts == [2, 1]

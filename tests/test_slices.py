@@ -101,6 +101,18 @@ def test_a_slice_counts_once_however_many_motors_it_holds():
     assert found.to_numpy().tolist() == [["a", 40.5], ["a", 48.5], ["b", 60.5]]
 
 
+def test_a_slice_is_the_nearest_whole_one():
+    """20.6 and 21.2 are slice 21, 21.6 is slice 22."""
+    found = motor_slices(table(SHAPES, {"a": [[20.6, 3, 4], [21.2, 30, 50], [21.6, 9, 9]]}), STORED)
+    assert found.to_numpy().tolist() == [["a", 20.6], ["a", 21.6]]
+
+
+def test_slices_come_at_least_once():
+    """Whoever asks for none at all is told so."""
+    with pytest.raises(ValueError, match="repeats 0 is less than 1"):
+        SliceEpoch(pd.DataFrame({"tomo_id": ["p"], "z": [3.0]}), ("p",), 0.0, 0, 1)
+
+
 def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: Slices):
     """Six times each, in every epoch in another order, and half as much background of all tomograms."""
     orders = []
@@ -181,6 +193,46 @@ def test_slices_with_motors_are_within_one_standard_deviation(slices: Slices):
     assert set(away) == set(range(-4, 5))
     for each, chance in share.items():
         assert abs(np.mean(away == each) - chance) < 4 * np.sqrt(chance * (1 - chance) / len(away))
+
+
+def test_a_standard_deviation_is_counted_in_stored_slices(folder: Path):
+    """At 25 Å a slice 200 Å are eight of them; of two that make one, the middle is half a slice above the first."""
+    for name, (z, y, x) in SHAPES.items():
+        write_prepared(folder, name, np.zeros((2 * z, y, x), np.uint8))
+    fine = Slices(
+        replace(SMALL, spacing=(50.0,) * 3, resampling="mean"), table(SHAPES, POINTS), folder, spacing=(25, 50, 50)
+    )
+    rng = np.random.default_rng(3)
+    away = np.array([fine._height("b", 120, 60.5, rng) + 0.5 - 60.5 for _ in range(4000)])
+    assert (away.min(), away.max()) == (-8.5 + 0.5, 8.5 - 0.5) and abs(away.mean()) < 0.25
+    free = {fine._height("b", 120, None, rng) for _ in range(4000)}  # the motor is at 60.5: 1000 Å are 40 slices
+    assert free == {*range(20), *range(100, 120)}
+
+
+def test_heights_are_counted_in_stored_slices(folder: Path):
+    """From the middle of two slices of 25 Å that make one: a motor 112.5 Å, an unsure point 512.5 Å away."""
+    write_prepared(folder, "d", np.zeros((120, *PATCH), np.uint8))
+    known = table({"d": (60, *PATCH)}, {"d": [[34.25, 30.0, 40.0]]})  # z = 69 of 120
+    unsure = pd.DataFrame([["d", 42.25, 30.0, 40.0]], columns=MOTORS)  # z = 85, 500 Å away
+    experiment = replace(SMALL, spacing=(50.0,) * 3, resampling="mean")
+    samples, whole = Slices(experiment, known, folder, spacing=(25, 50, 50)), np.load(folder / "d.npy")
+    found = samples._make("d", whole, 64, Augmentation())
+    wanted = heatmaps.target_2d(np.array([[30.0, 40.0]]), PATCH, 50.0, distances=np.array([4.5 * 25]))
+    assert np.allclose(found.heatmap, wanted)
+    samples = Slices(experiment, replace(known, unsure=unsure), folder, spacing=(25, 50, 50))
+    open_cells = np.isnan(samples._make("d", whole, 64, Augmentation()).heatmap)
+    reach = np.sqrt(
+        1000**2 - (20.5 * 25) ** 2
+    )  # 859 Å in the slice: cells of 800 Å, their centres at 7.5 + 16 k voxels
+    near = [[np.hypot(7.5 + 16 * y - 30, 7.5 + 16 * x - 40) * 50 <= reach for x in range(6)] for y in range(4)]
+    assert np.array_equal(open_cells, near)
+
+
+def test_no_slice_is_beyond_the_ends(slices: Slices):
+    """A motor on the last slice, or the first."""
+    rng = np.random.default_rng(0)
+    assert {slices._height("b", 60, 59.0, rng) for _ in range(300)} == set(range(55, 60))
+    assert {slices._height("b", 60, 0.0, rng) for _ in range(300)} == set(range(5))
 
 
 def test_background_is_far_from_every_motor_or_in_the_middle(slices: Slices):
@@ -293,6 +345,26 @@ def test_a_target_is_as_bright_as_the_slice_is_near_and_as_wide_as_the_motor_is_
     assert len(seen) > 2
 
 
+def test_a_sample_counts_its_motors(slices: Slices):
+    """Up to three of a's."""
+    counts = [slices[k]["motors"] for k in range(len(slices))]
+    assert counts == [len(slices.triplet(k).points_yx) for k in range(len(slices))] and max(counts) > 1
+
+
+def test_a_motor_in_view_is_one_within_the_borders_of_the_outer_voxels(slices: Slices):
+    """Of a patch of 64 x 96 that begins at 0, 0: y from -0.5 to 63.5."""
+    slices.motors["d"] = np.array([[5.0, 0.2, 40.0], [5.0, 63.4, 50.0], [5.0, 63.8, 60.0]])
+    found = slices._make("d", np.zeros((20, 68, 96), np.uint8), 5, Augmentation(crop=(0, 0, 0)))
+    assert found.points_yx.tolist() == [[0.2, 40.0], [63.4, 50.0]]
+
+
+def test_a_patch_keeps_a_motor_not_a_point_that_is_unsure(slices: Slices):
+    """The last of all is 210 voxels to the right of the only motor; half-way of the places from 0 to 20 is 10."""
+    slices.motors["d"], slices.unsure["d"] = np.array([[5.0, 30, 40]]), np.array([[5.0, 30, 250]])
+    found = slices._make("d", np.zeros((20, 64, 300), np.uint8), 5, Augmentation(crop=(1, 0.5, 0.5)))
+    assert found.points_yx.tolist() == [[30.0, 30.0]]
+
+
 def test_motors_just_above_or_below_count(slices: Slices):
     """Up to one slice more than a standard deviation, five voxels: at 24 both of a's heights are seen, at 19 one is."""
     seen = {}
@@ -371,7 +443,7 @@ def test_a_missing_volume_and_one_at_another_spacing_are_refused(folder: Path):
         Slices(SMALL, table(SHAPES, POINTS), folder)
 
 
-@pytest.mark.parametrize("stored", [(50.0, 25.0, 50.0), (150.0, 50.0, 50.0)])
+@pytest.mark.parametrize("stored", [(50.0, 25.0, 50.0), (50.0, 50.0, 25.0), (150.0, 50.0, 50.0)])
 def test_volumes_that_do_not_serve_the_experiment_are_refused(folder: Path, stored: tuple):
     """Other voxels in the plane, or slices too far apart."""
     with pytest.raises(ValueError, match=r"do not serve small, which wants \(100.0, 50.0, 50.0\)"):
