@@ -73,12 +73,13 @@ def parse(text: str) -> int:
     Raises
     ------
     ValueError
-        If it is no size.
+        If it is no size, or less than a MiB: the unit is missing.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].upper() not in UNITS or float(match[1]) <= 0:
+    size = int(float(match[1]) * UNITS.get(match[2].upper(), 0)) if match else 0
+    if size < 2**20:
         raise ValueError(f"a memory of {text!r} came: write a number and a unit, such as 8GiB")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+    return size
 
 
 def free(device: torch.device) -> int:
