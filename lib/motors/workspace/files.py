@@ -44,9 +44,15 @@ def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
 
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
-    with renamed(Path(path)) as partial:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")  # no pattern for results, such as *.json, finds it
+    try:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-    return Path(path)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
