@@ -304,6 +304,13 @@ def test_the_competition_arrives_whole_over_a_cut_connection_and_only_once(home,
         check(folder)
 
 
+def test_whoever_downloads_the_competition_sees_how_far_it_is(home, server, tmp_path, capfd):
+    """What the client says of its progress is passed on as it comes."""
+    server.archives[SLUG] = competition(tmp_path)
+    assert main(["download", "competition"]) == 0
+    assert "100%" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive_with_a_changed_byte_is_said_to_be_damaged(home, server, tmp_path, capsys, compression):
     """Nothing half unpacked is left, the exit code is 2, and without that archive the data arrive."""

@@ -32,7 +32,9 @@ def test_a_2d_network_is_counted_for_its_three_slices():
     assert memory.bytes_per_voxel(network, experiment) == 4 + 6 * 4 / 3
 
 
-@pytest.mark.parametrize(("text", "size"), [("8GiB", 8 * GIB), ("1.5 GiB", 1.5 * GIB), ("500 MB", 5e8), ("4194304", 2**22)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("8GiB", 8 * GIB), ("1.5 GiB", 1.5 * GIB), ("500 MB", 5e8), ("4194304", 2**22)]
+)
 def test_sizes_are_read_with_their_units(text, size):
     """Binary units and decimal ones."""
     assert memory.parse(text) == size

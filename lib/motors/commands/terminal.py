@@ -46,6 +46,12 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
+def passed_on(text: str) -> None:
+    """Write a piece of a line to the terminal, also while the client of Kaggle has its standard error taken away."""
+    sys.__stderr__.write(text)
+    sys.__stderr__.flush()
+
+
 def run_notebook(notebook: str, parameters: dict[str, str]) -> int:
     """Run one notebook strictly, with its progress on the terminal, and return the exit code."""
     from pathlib import Path
