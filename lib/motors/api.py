@@ -198,9 +198,9 @@ def _predicted(
         for k, (run, folder) in enumerate(networks.networks.items(), start=1):
             network, experiment = checkpoints.load(folder)
             mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
-            settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True}
+            title = f"{k}/{len(networks.networks)} {experiment.name}"
+            settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True, "title": title}
             settings |= {"policy": "carry on", "devices": devices}
-            settings |= {"title": f"{k}/{len(networks.networks)} {experiment.name}"}
             if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
                 settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
             tables.append(detect_all(network, experiment, left, work, **settings, **options))
@@ -257,8 +257,8 @@ def _decided(
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
-        row = dict.fromkeys(ABOUT) | {"tomo_id": name, "path": str(path), "detections": 0}
-        row["fault"] = faults.get(name, "")
+        about = {"tomo_id": name, "path": str(path), "fault": faults.get(name, ""), "detections": 0}
+        row = dict.fromkeys(ABOUT) | about
         if name in grids:
             shape, count = dict(zip(SIZE, map(int, _any(grids[name]).shape), strict=True)), int(counts.get(name, 0))
             row |= shape | {"spacing": float(_any(grids[name]).spacing), "motor": count > 0, "detections": count}

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from motors.commands.terminal import passed_on, run_notebook, say
+from motors.commands.terminal import pass_on, run_notebook, say
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The competition's data, and weights.")
 
@@ -19,7 +19,7 @@ def competition() -> None:
     from motors.kaggle.competition import download
     from motors.workspace.paths import find
 
-    say(f"{download(find(), show=passed_on)} is complete")
+    say(f"{download(find(), show=pass_on)} is complete")
 
 
 @app.command()

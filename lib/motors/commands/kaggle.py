@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from motors.commands.terminal import passed_on, say
+from motors.commands.terminal import pass_on, say
 
 if TYPE_CHECKING:
     from motors.workspace.paths import Run
@@ -64,7 +64,7 @@ def publish(
         if dry_run:
             say(f"would run: {publishing.plan(each, owner)}")
         else:
-            sent = publishing.publish(each, owner, run.workspace, public=public, show=passed_on)
+            sent = publishing.publish(each, owner, run.workspace, public=public, show=pass_on)
             say(f"{owner}/{each.slug}: {sent}")
 
 

@@ -46,7 +46,7 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def passed_on(text: str) -> None:
+def pass_on(text: str) -> None:
     """Write a piece of a line to the terminal, also while the client of Kaggle has its standard error taken away."""
     sys.__stderr__.write(text)
     sys.__stderr__.flush()

@@ -20,7 +20,7 @@ import torch
 from motors.detection import backends
 from motors.detection.engine import Network, heatmap
 from motors.detection.heatmap import Grid
-from motors.detection.tiling import MULTIPLE, cell_strides, plan
+from motors.detection.tiling import MULTIPLE, cell_strides, planned
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 from motors.tables import join
@@ -74,16 +74,15 @@ def detect(
     ValueError
         If the spacing is not known, or as `heatmap`.
     """
-    settings = {"symmetries": tuple(symmetries), "average": average, "threshold": threshold, "most": most}
-    detector = Detector(network, experiment, run=run, **settings, repair=repair, options=options)
+    how = (run, tuple(symmetries), average, threshold, most, repair)
+    detector = Detector(network, experiment, *how, options=options)
     ready = detector.prepare(tomogram, spacing=spacing)
     for finding in ready.findings:
         warnings.warn(f"{ready.name} is {finding.name}: {finding.about}", TomogramWarning, stacklevel=2)
     return detector.candidates(ready.name, detector.grids(ready))
 
 
-PLANNED = {"voxels_at_once": "voxels"} | {name: name for name in ("tile", "overlap", "original", "batch")}  # by `plan`
-MOST_ENLARGED = 4  # times, where a spacing cannot be true
+MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
 SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
 MANY = 100  # tomograms of this size that a choice of a backend is made for
 
@@ -132,9 +131,9 @@ class Detector:
         stack = not isinstance(source, Tomogram) and Path(source).is_dir() and Path(source).suffix != ".zarr"
         tomogram, findings = self._open(source, name, spacing, stack)
         spacing = _agreed(tomogram, spacing)
-        voxels, enlarged = tomogram.voxels, spacing > MOST_ENLARGED * min(self.experiment.spacing)
-        for doubt in doubts(voxels.shape, spacing, chosen=True) if enlarged else ():
-            raise ValueError(f"{tomogram.name}: {doubt}")
+        voxels, doubt = tomogram.voxels, doubts(tomogram.voxels.shape, spacing, chosen=True)
+        if doubt and spacing > MOST_ENLARGED * min(self.experiment.spacing):
+            raise ValueError(f"{tomogram.name}: {doubt[0]}")
         if self.repair:
             voxels, found = quality_control.repair(voxels, compressed=stack)
             findings += found
@@ -187,7 +186,7 @@ class Detector:
         """Yield options that need less and less memory, each with its name."""
         options = dict(self.options)
         yield "", options
-        tile = plan(shape, self.experiment, **{PLANNED[key]: options[key] for key in PLANNED if key in options}).tile
+        tile = planned(shape, self.experiment, options).tile
         for _ in range(2):
             smaller = tuple(max(MULTIPLE, side // 2 // MULTIPLE * MULTIPLE) for side in tile)
             tile = (tile[0], *smaller[1:]) if self.experiment.is_2d else smaller
@@ -211,7 +210,7 @@ class Detector:
         if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
             return self.network
         device = torch.device(options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
-        tiles = plan(shape, self.experiment, **{PLANNED[key]: options[key] for key in PLANNED if key in options})
+        tiles = planned(shape, self.experiment, options)
         key = (name, str(device)) if name == "rewritten" else (name, str(device), tiles.tile, tiles.batch)
         if key not in self.made:
             network = self.network.to(device)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +68,7 @@ def plan(
     overlap : what neighbours share, at most half of a tile: voxels, or a share of the experiment's patch; by default
         as the experiment says. Tiles of a 2D network share nothing along z
     voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in,
-        and never more where a network pools over its whole tile
+        and never more where an encoder pools over its whole tile
     batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
     original : True gives the windows of the original solution: its patch, the last one flush with the end
 
@@ -80,7 +82,7 @@ def plan(
     shared = [round(overlap * side) if overlap < 1 else int(overlap) for side in experiment.patch]
     if tile is None and not (is_2d or original):
         usual = math.prod(experiment.patch)
-        most = min(voxels or usual, usual) if experiment.pools_tile else voxels or usual
+        most = min(voxels or usual, usual) if experiment.encoder_pools else voxels or usual
         tile = _least_waste(shape, experiment, shared, most)
     tile = tuple(tile or experiment.patch)
     wrong = tile[0] != experiment.patch[0] if is_2d else tile[0] % MULTIPLE
@@ -92,6 +94,12 @@ def plan(
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
     batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
     return Plan(tuple(shape), tile, starts, min(len(starts), batch))
+
+
+def planned(shape: Shape, experiment: Experiment, options: Mapping[str, Any]) -> Plan:
+    """Return the `plan` that options of `motors.detection.engine.heatmap` mean, most of which decide something else."""
+    names = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original", "batch": "batch"}
+    return plan(shape, experiment, **{names[name]: value for name, value in options.items() if name in names})
 
 
 def _least_waste(shape: Shape, experiment: Experiment, overlap: list[int], voxels: int) -> Shape:

@@ -48,6 +48,7 @@ class Bundle:
 
     @property
     def votes(self) -> dict[tuple[str, str], float]:
+        """The weight of each member, by run and symmetry."""
         return self.members.set_index(MEMBER)["weight"].to_dict()
 
 

@@ -14,7 +14,7 @@ from motors.experiments.config import Experiment
 from motors.labels import formats
 from motors.labels.table import solution
 from motors.tables import CANDIDATE, TOMOGRAMS, read_table
-from motors.workspace.files import noted
+from motors.workspace.files import read_json
 from motors.workspace.paths import Run, Workspace
 from motors.workspace.provenance import read_inputs, state
 
@@ -71,7 +71,10 @@ def table(workspace: Workspace, profile: str | None = None, seed: int | None = N
 
 
 def _row(run: Run) -> dict[str, Any]:
-    experiment, record = Experiment.read(run.folder / "weights" / "experiment.json"), noted(run.folder / "record.json")
+    experiment, record = (
+        Experiment.read(run.folder / "weights" / "experiment.json"),
+        read_json(run.folder / "record.json"),
+    )
     executed = run.folder / f"{run.notebook}.ipynb"
     place = executed.relative_to(run.workspace.root).as_posix() if executed.is_file() else ""
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
@@ -107,7 +110,7 @@ def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.D
     rows = {}
     for run in workspace.runs("90_submit", profile, seed):
         file = run.folder / "score.json"
-        for name, row in noted(file).get("parts", {}).items():
+        for name, row in read_json(file).get("parts", {}).items():
             if _is_of(workspace, file, name):
                 rows[name] = {f"hidden_{figure}": value for figure, value in row.items()}
     hidden = [name for name in SCORES if name.startswith("hidden_")]

@@ -108,8 +108,8 @@ class Experiment:
         return self.encoder.startswith("timm/")
 
     @property
-    def pools_tile(self) -> bool:
-        """True for encoders that pool over their tile (squeeze-and-excitation): answers depend on its size."""
+    def encoder_pools(self) -> bool:
+        """True for encoders that pool over their whole tile (squeeze-and-excitation): answers depend on its size."""
         return re.search("x3d|se_?res|senet|efficientnet_b", self.encoder) is not None
 
     @property
@@ -124,9 +124,11 @@ class Experiment:
 
     @property
     def optimiser_steps(self) -> int:
+        """Optimiser steps that are actually taken."""
         return self.steps if self.stop_at is None else self.stop_at
 
     def to_json(self) -> str:
+        """Return the settings as JSON text."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod

@@ -12,7 +12,7 @@ from motors.experiments.config import Experiment
 from motors.kaggle.client import KaggleError, ask
 from motors.kaggle.publishing import listing
 from motors.networks import checkpoints
-from motors.workspace.files import noted, sha256, write_json
+from motors.workspace.files import read_json, sha256, write_json
 from motors.workspace.paths import Run, Workspace
 
 DATASET = "dangnh0611/byu-final-dataset"
@@ -32,6 +32,7 @@ class Member:
 
     @property
     def experiment(self) -> Experiment:
+        """Its settings, at full size."""
         return catalogue.get(self.name)
 
     def run(self, home: Workspace) -> Run:
@@ -133,7 +134,7 @@ def _download(ref: str, name: str, size: int, folder: Path) -> Path:
 def _convert(member: Member, checkpoint: Path, home: Workspace, show: Show) -> None:
     run = member.run(home)
     made, digest = run.folder / "provenance.json", sha256(checkpoint)
-    if noted(made).get("checkpoint_sha256") == digest:
+    if read_json(made).get("checkpoint_sha256") == digest:
         show(f"EXP{member.number} {member.name}: there already")
         return
     weights = checkpoints.convert(checkpoint, member.experiment, run.output / "weights")

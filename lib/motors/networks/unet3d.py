@@ -66,10 +66,10 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.attention1 = ChannelsAndPlaces(channels)
+        self.attention1 = ScSE(channels)
         self.conv1 = _convolution(channels, out_channels)
         self.conv2 = _convolution(out_channels, out_channels)
-        self.attention2 = ChannelsAndPlaces(out_channels)
+        self.attention2 = ScSE(out_channels)
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:
         """Return `(b, out_channels, z, y, x)` on the grid of `fused`."""
@@ -77,8 +77,8 @@ class Decoder(nn.Module):
         return self.attention2(self.conv2(self.conv1(self.attention1(together))))
 
 
-class ChannelsAndPlaces(nn.Module):
-    """Weighs channels by what the whole volume holds, places by what they hold, and adds the two (Roy et al. 2018)."""
+class ScSE(nn.Module):
+    """Concurrent spatial and channel squeeze and excitation (Roy et al. 2018): both weightings, added."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

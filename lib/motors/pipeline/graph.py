@@ -12,7 +12,7 @@ from typing import Any
 
 from motors.pipeline.asked import Asked, Training
 from motors.workspace.code_hash import notebook_hash
-from motors.workspace.files import noted
+from motors.workspace.files import read_json
 from motors.workspace.paths import PROFILES, Run, Workspace
 
 PLAN = "experiments.yaml"
@@ -36,6 +36,7 @@ class Step:
 
     @property
     def source(self) -> Path:
+        """The notebook itself."""
         return self.run.workspace.root / "notebooks" / f"{self.run.notebook}.ipynb"
 
     @property
@@ -150,7 +151,7 @@ class _Maker:
 
 def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:
     """Return the parameters of a notebook, with their defaults where those are plain; none if it is not there."""
-    cells = noted(workspace.root / "notebooks" / f"{notebook}.ipynb").get("cells", ())
+    cells = read_json(workspace.root / "notebooks" / f"{notebook}.ipynb").get("cells", ())
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     found: dict[str, Any] = {}
     for node in ast.parse("\n".join(tagged)).body:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.pipeline.graph import PLAN, read_plan
-from motors.workspace.files import locked, noted, sha256, write_json, write_text
+from motors.workspace.files import locked, read_json, sha256, write_json, write_text
 from motors.workspace.paths import IDENTITY, MARK, Run
 
 RECORD = "record.json"
@@ -24,7 +24,7 @@ def attempt(named: Run) -> Iterator[Path]:
     changed products, they are marked as stale. A record that cannot be finished, as on a full disk, goes.
     """
     (named.folder / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
-    good = noted(named.folder / RECORD)
+    good = read_json(named.folder / RECORD)
     place = named.folder / ATTEMPT if good.get("status") == "succeeded" else named.folder
     place.mkdir(exist_ok=True)
     try:
@@ -33,7 +33,7 @@ def attempt(named: Run) -> Iterator[Path]:
         (place / RECORD).unlink(missing_ok=True)
         raise
     files = [RECORD, f"{named.notebook}.ipynb"]
-    status = noted(place / RECORD)["status"]
+    status = read_json(place / RECORD)["status"]
     if status == "succeeded":
         for name in files:
             (place / name).replace(named.folder / name)
@@ -54,8 +54,8 @@ def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
 
 def settle(folder: Path) -> None:
     """Note that an execution was killed, as it could not: its record says running, but nobody holds the folder."""
-    file, good = newest(folder), noted(folder / RECORD)
-    record = noted(file)
+    file, good = newest(folder), read_json(folder / RECORD)
+    record = read_json(file)
     if record.get("status") == "running":
         with suppress(BlockingIOError), locked(folder / ".lock"):
             write_json(file, record | {"status": "interrupted", "error": "killed before it had ended"})

@@ -18,7 +18,7 @@ from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.pipeline.records import newest, settle
 from motors.pipeline.tidy import tidied, written
-from motors.workspace.files import locked, noted, write_text
+from motors.workspace.files import locked, read_json, write_text
 from motors.workspace.paths import Workspace, find
 
 
@@ -105,7 +105,7 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
         source = json.loads(step.source.read_text(encoding="utf-8"))
-        executed = noted(step.executed) or {"cells": []}
+        executed = read_json(step.executed) or {"cells": []}
         succeeded = (step.run.workspace.root / step.flag).is_file()
         if not succeeded or _sources(source) != _sources(executed):
             what = f"{notebook} has not been run as it is now, with its own values"
@@ -160,7 +160,7 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
     """Lines on what was reached and where it lies."""
     last = list(plan.values())[-1].run
-    score, submission = noted(last.folder / "score.json"), last.folder / "submission.csv"
+    score, submission = read_json(last.folder / "score.json"), last.folder / "submission.csv"
     if score:
         yield (
             f"F2 {score['f2']:.3f} on the hidden test (95 % interval {score['low']:.3f} to {score['high']:.3f};"
@@ -176,7 +176,7 @@ def _failures(plan: dict[str, Step], began: float) -> Iterator[str]:
     for notebook, step in plan.items():
         settle(step.run.folder)
         file = newest(step.run.folder)
-        record = noted(file)
+        record = read_json(file)
         if record.get("status") in ("failed", "interrupted") and file.stat().st_mtime >= began:
             executed = os.path.relpath(file.with_name(step.source.name))
             yield f"{notebook} {record['status']}: {record['error']} (see {executed})"

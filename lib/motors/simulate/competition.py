@@ -1,7 +1,6 @@
 """A simulated competition on disk, in the format of the real one."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -72,10 +71,10 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
     missing = [plan for plan in todo if not (folder / plan.split / plan.name).is_dir()]
     for leftover in folder.glob("t*/.*-tomo_*"):  # of a process that was killed while it wrote a tomogram
         shutil.rmtree(leftover)
-    processes = os.cpu_count() if len(missing) > FEW else 1
-    done = Parallel(processes, return_as="generator")(delayed(_write)(folder, recipe, seed, plan) for plan in missing)
-    for _ in progress(done, total=len(missing), title=f"simulating {recipe.name}, seed {seed}") if missing else ():
-        pass
+    if missing:
+        together = Parallel(-1 if len(missing) > FEW else 1, return_as="generator")  # -1: one process for each core
+        done = together(delayed(_write)(folder, recipe, seed, plan) for plan in missing)
+        list(progress(done, total=len(missing), title=f"simulating {recipe.name}, seed {seed}"))
     if missing or not all((folder / table).is_file() for table in TABLES):
         _write_tables(folder, recipe, seed)
     return folder

@@ -55,6 +55,7 @@ class Scene:
 
     @property
     def motors(self) -> list[Machine]:
+        """The motors among the machines."""
         return [machine for machine in self.machines if machine.kind == "motor"]
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from motors.pipeline.graph import Step, steps
 from motors.tables import read_table
-from motors.workspace.files import noted, write_text
+from motors.workspace.files import read_json, write_text
 from motors.workspace.paths import find
 
 PICTURES = {"90_submit": "Found in the test set", "30_validate": "Validation: misses and false alarms first"}
@@ -47,7 +47,7 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     if seed and not seed.isdigit():
         raise ValueError(f"run {run!r}: {seed!r} is no seed: write <profile> or <profile>-seed<N>")
     plan = steps(workspace, profile, int(seed or 0))
-    records = {name: record for name, step in plan.items() if (record := noted(step.run.folder / "record.json"))}
+    records = {name: record for name, step in plan.items() if (record := read_json(step.run.folder / "record.json"))}
     if not records:
         raise ValueError(f"nothing of {run!r} has been run: motors reproduce --profile {profile} first")
     folder, plan = workspace.outputs / run, {name: plan[name] for name in records}
@@ -113,7 +113,7 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
     """Return the largest photograph of some notebooks."""
     parts = []
     for name, title in PICTURES.items():
-        notebook = noted(plan[name].executed) if name in plan else {}
+        notebook = read_json(plan[name].executed) if name in plan else {}
         outputs = [output.get("data", {}) for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
         found = ["".join(data["image/jpeg"]).replace("\n", "") for data in outputs if "image/jpeg" in data]
         if found:
@@ -124,7 +124,7 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
 
 
 def _scores(plan: dict[str, Step]) -> list[str]:
-    score = noted(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
+    score = read_json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
     if not score:
         return ["<p>The answers of the test set are not known here: no score.</p>"]
     interval = f"95 % interval {score['low']:.3f} to {score['high']:.3f}"
@@ -134,7 +134,7 @@ def _scores(plan: dict[str, Step]) -> list[str]:
 
 def _networks(plan: dict[str, Step], records: dict[str, dict]) -> list[str]:
     """Return a table of trained networks: alone on the test set, average precision, and what training took."""
-    score = noted(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
+    score = read_json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
     parts = {name.partition("/")[0]: values for name, values in score.get("parts", {}).items()}
     trained = sorted(name for name in records if re.match(r"2\d_train_", name))
     rows = []

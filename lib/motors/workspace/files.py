@@ -32,8 +32,8 @@ def write_json(path: Path | str, content: Any) -> Path:
     return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def noted(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; where there is no such file, nothing is noted: an empty one."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, an empty one where there is no such file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

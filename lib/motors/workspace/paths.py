@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import noted, write_json
+from motors.workspace.files import read_json, write_json
 from motors.workspace.provenance import commit, outdated, versions
 from motors.workspace.tags import canonical_tag
 
@@ -145,7 +145,7 @@ class Run:
     def _outdate(self) -> None:
         """Mark the record of an earlier strict execution: what writes here now leaves none."""
         (self.folder / MARK).unlink(missing_ok=True)
-        record = noted(self.folder / "record.json")
+        record = read_json(self.folder / "record.json")
         if (before := record.get("status", "stale")) != "stale":
             record |= {"status": "stale", "error": f"written to without the strict runner; before that, {before}"}
             write_json(self.folder / "record.json", record)

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import noted, sha256, write_json
+from motors.workspace.files import read_json, sha256, write_json
 
 INPUTS = "inputs.json"
 ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
@@ -105,7 +105,7 @@ def state(folder: Path) -> str:
 
     Raises FileNotFoundError as `digest`.
     """
-    return noted(folder / "provenance.json").get("weights") or digest(folder)
+    return read_json(folder / "provenance.json").get("weights") or digest(folder)
 
 
 def outdated(folder: Path, outputs: Path) -> str | None:
