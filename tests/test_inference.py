@@ -305,6 +305,6 @@ def test_what_a_tile_says_near_its_edge_counts_for_little(original, middle):
     def index(tiles: torch.Tensor) -> torch.Tensor:
         return torch.arange(float(len(tiles))).reshape(-1, 1, 1, 1, 1).expand(-1, 1, 2, 4, 6)
 
-    options = {"tile": (32, 64, 96), "overlap": 48, "batch": 2, "cell_stride": 16}
+    options = {"tile": (32, 64, 96), "overlap": 0.5, "batch": 2, "cell_stride": 16}
     found = engine.logits(index, SOLID, np.zeros((32, 64, 144), np.uint8), original=original, **options)
     np.testing.assert_allclose(found[1, 2], [0, 0, 0, *middle, 1, 1, 1], atol=1e-4)

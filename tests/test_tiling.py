@@ -33,6 +33,10 @@ def test_small_tiles_are_as_long_as_training_patches_and_share_as_many_voxels():
     assert tight.tile == (32, 64, 64) and len(tight.starts) == 3 * 4 * 3
     twice = plan((60, 300, 140), experiment, tile=(64, 128, 128))  # shares 22 voxels along y, not 44
     assert np.unique(twice.starts[:, 1]).tolist() == [0, 104, 176]
+    more = plan((60, 300, 140), experiment, overlap=0.75)  # as was asked: 48 of 64
+    assert np.unique(more.starts[:, 1]).tolist() == [*range(0, 225, 16), 240]
+    whole = plan((60, 300, 140), experiment, overlap=0.75, original=True)
+    assert np.unique(whole.starts[:, 1]).tolist() == [*range(0, 225, 16), 236]
     half = plan((60, 150, 140), experiment, tile=(32, 32, 32))  # shares half of it, not 22
     assert np.unique(half.starts[:, 2]).tolist() == [0, 16, 32, 48, 64, 80, 96, 112]
 
@@ -57,8 +61,8 @@ def test_tiles_cover_every_voxel_within_the_budget(shape, overlap, budget):
     assert np.prod(found.tile) <= 2**budget and not (found.starts % 16).any() and not np.mod(found.tile, 32).any()
     for axis, side in enumerate(shape):
         first = np.unique(found.starts[:, axis])
-        wanted = round(overlap * experiment.patch[axis]) if overlap < 1 else overlap
-        shared = min(wanted, found.tile[axis] // 2)
+        wanted = min(round(overlap * experiment.patch[axis]), found.tile[axis] // 2)
+        shared = wanted if overlap < 1 else overlap
         assert first[0] <= 0 and first[-1] + found.tile[axis] >= side and (first < side).all()
         assert (np.diff(first) <= found.tile[axis] - shared).all()
 

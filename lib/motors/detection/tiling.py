@@ -65,8 +65,8 @@ def plan(
     shape : `(z, y, x)` of the volume, in voxels
     experiment : of the network. A 2D network sees tiles of its own patch: what it says depends on their size
     tile : `(z, y, x)` of a tile in voxels, multiples of 32, instead of the one that wastes least
-    overlap : what neighbours share, at most half of a tile: voxels, or a share of the experiment's patch; by default
-        as the experiment says. Tiles of a 2D network share nothing along z
+    overlap : what neighbours share: voxels, or a share of the experiment's patch, but no more of a smaller tile than
+        half of it or that share; by default as the experiment says. Tiles of a 2D network share nothing along z
     voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in,
         and never more where an encoder pools over its whole tile
     batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
@@ -79,18 +79,18 @@ def plan(
     """
     is_2d = experiment.is_2d
     overlap = experiment.overlap if overlap is None else overlap
-    shared = [round(overlap * side) if overlap < 1 else int(overlap) for side in experiment.patch]
     if tile is None and not (is_2d or original):
         usual = math.prod(experiment.patch)
         most = min(voxels or usual, usual) if experiment.encoder_pools else voxels or usual
-        tile = _least_waste(shape, experiment, shared, most)
+        tile = _least_waste(shape, experiment, overlap, most)
     tile = tuple(tile or experiment.patch)
     wrong = tile[0] != experiment.patch[0] if is_2d else tile[0] % MULTIPLE
     if wrong or tile[1] % MULTIPLE or tile[2] % MULTIPLE or min(tile) <= 0:
         first = experiment.patch[0] if is_2d else f"a multiple of {MULTIPLE}"
         raise ValueError(f"a tile of {tile} voxels does not fit {experiment.name}: z must be {first}, y and x of 32")
     step = (1 if is_2d else experiment.stride, experiment.stride, experiment.stride)
-    shared = [0 if is_2d else min(shared[0], tile[0] // 2), min(shared[1], tile[1] // 2), min(shared[2], tile[2] // 2)]
+    shared = [_shared(overlap, *sides) for sides in zip(experiment.patch, tile, strict=True)]
+    shared = [0, *shared[1:]] if is_2d else shared
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
     batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
     return Plan(tuple(shape), tile, starts, min(len(starts), batch))
@@ -102,16 +102,16 @@ def planned(shape: Shape, experiment: Experiment, options: Mapping[str, Any]) ->
     return plan(shape, experiment, **{names[name]: value for name, value in options.items() if name in names})
 
 
-def _least_waste(shape: Shape, experiment: Experiment, overlap: list[int], voxels: int) -> Shape:
+def _least_waste(shape: Shape, experiment: Experiment, overlap: float, voxels: int) -> Shape:
     """Return the largest tile of at most `voxels` among those with which hardly more is computed than at least must be.
 
     No side is shorter than half of that of the training patch, than `CONTEXT`, or than the volume: a network needs its
     context. Along each axis only the smallest side for each number of tiles can be part of the answer.
     """
-    least = [
-        max(side / 2, min(side, CONTEXT / a)) for side, a in zip(experiment.patch, experiment.spacing, strict=True)
+    axes = [
+        _sides(length, patch, max(patch / 2, min(patch, CONTEXT / spacing)), overlap, experiment.stride, voxels)
+        for length, patch, spacing in zip(shape, experiment.patch, experiment.spacing, strict=True)
     ]
-    axes = [_sides(*axis, experiment.stride, voxels) for axis in zip(shape, least, overlap, strict=True)]
     fitting = [sides for sides in product(*axes) if math.prod(side for _, side in sides) <= voxels]
     if not fitting:
         raise ValueError(f"{voxels} voxels are too few for a tile with an overlap of {overlap}: allow more memory")
@@ -120,12 +120,17 @@ def _least_waste(shape: Shape, experiment: Experiment, overlap: list[int], voxel
     return max((tuple(side for _, side in sides) for sides in cheap), key=math.prod)
 
 
-def _sides(length: int, least: float, overlap: int, stride: int, most: int) -> list[tuple[int, int]]:
+def _shared(overlap: float, patch: int, side: int) -> int:
+    """Return the voxels that neighbours share along an axis, see `plan`."""
+    return int(overlap) if overlap >= 1 else min(round(overlap * patch), max(side // 2, round(overlap * side)))
+
+
+def _sides(length: int, patch: int, least: float, overlap: float, stride: int, most: int) -> list[tuple[int, int]]:
     """Return `(number of tiles, side)` along an axis for every side that no smaller one with as many tiles beats."""
     found: dict[int, int] = {}
     whole = MULTIPLE * math.ceil(length / MULTIPLE)
     for side in range(min(whole, MULTIPLE * math.ceil(least / MULTIPLE)), whole + 1, MULTIPLE):
-        shared = min(overlap, side // 2)
+        shared = _shared(overlap, patch, side)
         if side <= most and (side - shared) // stride > 0:
             tiles = geometry.tiles((length, 1, 1), (side, 1, 1), overlap=(shared, 0, 0), align=(stride, 1, 1))
             found.setdefault(len(tiles), side)
