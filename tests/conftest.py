@@ -10,6 +10,9 @@ from hypothesis import settings
 # Kaggle's package reads both when it is imported: no test may reach the real servers, nor anybody's credentials.
 os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
 os.environ["KAGGLE_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kaggle-")
+# Tests run beside each other, a process per core, and so does what they start.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 settings.register_profile("motors", deadline=None)  # a busy machine is no failure
 settings.load_profile("motors")

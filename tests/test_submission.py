@@ -49,9 +49,9 @@ def test_no_answer_at_all_is_a_submission_too():
 
 def test_an_answer_to_an_unknown_tomogram_and_a_second_answer_are_refused():
     """Candidates of other tomograms are a mistake, and of two answers one is wrong."""
-    with pytest.raises(ValueError, match="the answers: tomogram tomo_z is not asked for"):
+    with pytest.raises(ValueError, match="the detections: tomogram tomo_z is not asked for"):
         submission.frame(answers([["tomo_z", 1, 2, 3]]), IDS)
-    with pytest.raises(ValueError, match="the answers: tomogram tomo_a is there twice: keep one row"):
+    with pytest.raises(ValueError, match="the detections: tomogram tomo_a is there twice: keep one row"):
         submission.frame(answers([["tomo_a", 1, 2, 3], ["tomo_a", *NONE]]), IDS)
 
 

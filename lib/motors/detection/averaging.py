@@ -18,15 +18,15 @@ SIGMA = 1 / 4  # of a tile's side: of its Gaussian weights; nnU-Net's 1/8 (Isens
 class Mean:
     """The weighted mean of what overlapping tiles say, on a grid over the whole volume.
 
-    At its edge a network sees half of what it judges, so an answer counts by a Gaussian of its distance from the middle
-    of its tile. Where `align` is False all answers count alike, as in the original solution.
+    At its edge a network sees half of what it judges, so an output counts by a Gaussian of its distance from the middle
+    of its tile. Where `align` is False all outputs count alike, as in the original solution.
     """
 
     def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
         self.shape, self.patch, self.cells, self.is_2d, self.align = shape, patch, cells, experiment.is_2d, align
         self.goal = tuple(max(1, round(side / cell)) for side, cell in zip(shape, cells, strict=True))
         stride = experiment.stride
-        self.answer = (1 if self.is_2d else patch[0] // stride, patch[1] // stride, patch[2] // stride)
+        self.output = (1 if self.is_2d else patch[0] // stride, patch[1] // stride, patch[2] // stride)
         self.steps = (cells[0] if self.is_2d else stride, stride, stride)  # voxels per cell before interpolation
         if align and any(step % cell for step, cell in zip(self.steps, cells, strict=True)):
             raise ValueError(f"cells of {cells} voxels do not divide the stride {stride}: choose 1, 2, 4, 8 or 16")
@@ -35,22 +35,22 @@ class Mean:
         self.sums = torch.zeros(grid if align else self.goal, device=device)
         self.weights = torch.zeros_like(self.sums)
 
-    def add(self, answers: torch.Tensor, starts: Sequence[Shape]) -> None:
+    def add(self, outputs: torch.Tensor, starts: Sequence[Shape]) -> None:
         """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
-        answers = answers[:, :, None] if self.is_2d else answers
-        if answers.shape[1:] != (1, *self.answer):
+        outputs = outputs[:, :, None] if self.is_2d else outputs
+        if outputs.shape[1:] != (1, *self.output):
             raise ValueError(
-                f"the network answers {tuple(answers.shape[1:])} to a tile of {self.patch} voxels, wanted"
-                f" {(1, *self.answer)}: one channel, a cell per stride of its experiment"
+                f"the network gives {tuple(outputs.shape[1:])} to a tile of {self.patch} voxels, wanted"
+                f" {(1, *self.output)}: one channel, a cell per stride of its experiment"
             )
         if not self.align:
             size = [max(1, round(p * n / s)) for p, n, s in zip(self.patch, self.goal, self.shape, strict=True)]
-            answers = functional.interpolate(answers, size, mode="trilinear", align_corners=False)
+            outputs = functional.interpolate(outputs, size, mode="trilinear", align_corners=False)
         place = self._exact if self.align else self._nearest
-        weight = importance(answers.shape[2:], answers.device) if self.align else torch.ones_like(answers[0, 0])
-        for answer, start in zip(answers[:, 0], starts, strict=True):
-            into, part = zip(*map(place, range(3), start, answer.shape), strict=True)
-            self.sums[into] += answer[part] * weight[part]
+        weight = importance(outputs.shape[2:], outputs.device) if self.align else torch.ones_like(outputs[0, 0])
+        for output, start in zip(outputs[:, 0], starts, strict=True):
+            into, part = zip(*map(place, range(3), start, output.shape), strict=True)
+            self.sums[into] += output[part] * weight[part]
             self.weights[into] += weight[part]
 
     def _exact(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
@@ -76,7 +76,7 @@ class Mean:
             raise ValueError(f"{int((self.weights == 0).sum())} cells are covered by no tile: choose larger cells")
         mean = self.sums / self.weights
         if not torch.isfinite(mean).all():
-            raise ValueError("the network answers NaN or infinity: check its weights, or its precision if on a GPU")
+            raise ValueError("the network gives NaN or infinity: check its weights, or its precision if on a GPU")
         if self.align:
             size = [n * s // c for n, s, c in zip(mean.shape, self.steps, self.cells, strict=True)]
             mean = functional.interpolate(mean[None, None], size, mode="trilinear", align_corners=False)[0, 0]
@@ -85,7 +85,7 @@ class Mean:
 
 
 def importance(shape: Shape, device: torch.device | None = None) -> torch.Tensor:
-    """Return how much each cell of a tile's answer counts, float32 of `shape`: a Gaussian about its middle."""
+    """Return how much each cell of a tile's output counts, float32 of `shape`: a Gaussian about its middle."""
     weight = torch.ones(shape, device=device)
     for axis, cells in enumerate(shape):
         away = (torch.arange(cells, device=device) + 0.5) / cells - 0.5

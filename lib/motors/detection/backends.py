@@ -101,7 +101,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
 def choose(
     network: nn.Module, experiment: Experiment, tile: Shape, *, device: torch.device, tiles: int, batch: int = 1
 ) -> Backend:
-    """Return the fastest way to compute a network here whose answers are those of the network.
+    """Return the fastest way to compute a network here whose output is that of the network.
 
     Parameters
     ----------

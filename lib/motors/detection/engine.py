@@ -44,11 +44,11 @@ def logits(
     batch: int | None = None,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
-    """Return the mean answer of a network to all tiles of a tomogram, seen in several orientations.
+    """Return the mean output of a network to all tiles of a tomogram, seen in several orientations.
 
-    Tiles begin at multiples of the network's stride, so that every answer has one place. They are averaged on the
+    Tiles begin at multiples of the network's stride, so that every output has one place. They are averaged on the
     network's own grid, which is then interpolated to `cell_stride`. A 2D network sees three slices at a time, in
-    ascending z, and its answer goes to the cell that holds the middle one.
+    ascending z, and its output goes to the cell that holds the middle one.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def logits(
     Raises
     ------
     ValueError
-        If the volume is not uint8, the network still trains, does not answer a cell per stride, or answers NaN, or if a
+        If the volume is not uint8, the network still trains, does not give a cell per stride, or gives NaN, or if a
         symmetry or a size does not fit.
     """
     if voxels.ndim != 3 or voxels.dtype != np.uint8:

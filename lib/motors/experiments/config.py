@@ -109,7 +109,7 @@ class Experiment:
 
     @property
     def encoder_pools(self) -> bool:
-        """True for encoders that pool over their whole tile (squeeze-and-excitation): answers depend on its size."""
+        """True for encoders that pool over their whole tile (squeeze-and-excitation), whose output depends on it."""
         return re.search("x3d|se_?res|senet|efficientnet_b", self.encoder) is not None
 
     @property

@@ -58,31 +58,31 @@ def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], 
     Raises
     ------
     KaggleError
-        If Kaggle refuses, cannot be reached, or says in its answer that it did not do it.
+        If Kaggle refuses, cannot be reached, or says in its response that it did not do it.
     ModuleNotFoundError
         If the package `kaggle` is not installed.
     """
     heard = _Heard(show)
     with redirect_stdout(heard), redirect_stderr(heard):
         try:
-            answer = question(logged_in())
+            response = question(logged_in())
         except SystemExit:  # of a client without credentials
             raise KaggleError(LOGIN, 401) from None
         except (OSError, ValueError) as error:  # those of requests are OSErrors, those of the client itself ValueErrors
             raise _error(what, error) from None
-    if complaint := getattr(answer, "error", None) or getattr(answer, "error_message", None):  # beside a status of 200
+    if complaint := getattr(response, "error", None) or getattr(response, "error_message", None):  # with status 200
         advice = ": choose another in its metadata" if "already in use" in complaint else ""
         raise KaggleError(f"{what}: {complaint.rstrip('.')}{advice}")
-    return answer
+    return response
 
 
 def pages(what: str, question: Callable[[KaggleApi, str | None], Any]) -> Iterator[Any]:
-    """Yield the answers to a question whose answer comes page by page, each with a `next_page_token`."""
+    """Yield the responses to a question whose response comes page by page, each with a `next_page_token`."""
     token = None
     while True:
-        answer = ask(what, lambda api, token=token: question(api, token))
-        yield answer
-        token = answer.next_page_token
+        response = ask(what, lambda api, token=token: question(api, token))
+        yield response
+        token = response.next_page_token
         if not token:
             return
 
@@ -106,11 +106,11 @@ def _error(what: str, error: Exception) -> KaggleError:
     """Put what the client raised into one sentence."""
     import requests
 
-    answer = getattr(error, "response", None)
-    status = None if answer is None else answer.status_code
+    response = getattr(error, "response", None)
+    status = None if response is None else response.status_code
     if status == 401:
         return KaggleError(LOGIN, 401)
-    if status == 403 and "rules" in answer.text:
+    if status == 403 and "rules" in response.text:
         return KaggleError("Kaggle wants the competition's rules accepted first: do that on its page, tab Rules", 403)
     if status:
         return KaggleError(f"{what}: Kaggle answered {status}, it {ADVICE.get(status, BUSY)}", status)

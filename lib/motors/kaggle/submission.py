@@ -16,13 +16,13 @@ from motors.workspace.paths import Run
 COLUMNS = ["tomo_id", *MOTOR_AXES]
 
 
-def frame(answers: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
-    """Return the submission that these answers make.
+def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    """Return the submission that these detections make.
 
     Parameters
     ----------
-    answers : tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left out
-    ids : all tomograms to be answered; those without a row get -1 -1 -1
+    detections : tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left out
+    ids : all tomograms; those without a row get -1 -1 -1
 
     Returns
     -------
@@ -31,14 +31,14 @@ def frame(answers: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        As `validate`; also if an answer belongs to none of `ids`.
+        As `validate`; also if a detection belongs to none of `ids`.
     """
     ids = list(ids)
-    need(answers, ["tomo_id", *POINT], "the answers")
-    answers = answers[["tomo_id", *POINT]].set_axis(COLUMNS, axis=1)
-    _belong(answers, ids, "the answers")
-    whole = answers.set_index("tomo_id").reindex(ids, fill_value=NO_MOTOR).rename_axis("tomo_id").reset_index()
-    return validate(whole, ids, name="the answers").astype(dict.fromkeys(MOTOR_AXES, float))
+    need(detections, ["tomo_id", *POINT], "the detections")
+    detections = detections[["tomo_id", *POINT]].set_axis(COLUMNS, axis=1)
+    _belong(detections, ids, "the detections")
+    whole = detections.set_index("tomo_id").reindex(ids, fill_value=NO_MOTOR).rename_axis("tomo_id").reset_index()
+    return validate(whole, ids, name="the detections").astype(dict.fromkeys(MOTOR_AXES, float))
 
 
 def validate(
@@ -72,8 +72,8 @@ def validate(
     refuse(table, ~empty & (points < 0).any(axis=1), name, "has a coordinate below 0", advice)
     sizes = np.array([(shapes or {}).get(each, (np.inf,) * 3) for each in table["tomo_id"]], float).reshape(-1, 3)
     outside = ~empty & (points > sizes - 0.5).any(axis=1)
-    advice = "answer in voxels of the original tomogram, z y x"
-    refuse(table, outside, name, "is answered outside its shape", advice)
+    advice = "give voxels of the original tomogram, z y x"
+    refuse(table, outside, name, "has its motor outside its shape", advice)
     return table
 
 

@@ -60,9 +60,9 @@ def build(source: Path, output: Path) -> Path:
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         line = [sys.executable, "-c", code, str(folder)]
         environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
-        answer = subprocess.run(line, cwd=clean, env=environment, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise RuntimeError(f"the wheel of {source} cannot be built: {answer.stderr.strip().splitlines()[-1]}")
+        finished = subprocess.run(line, cwd=clean, env=environment, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise RuntimeError(f"the wheel of {source} cannot be built: {finished.stderr.strip().splitlines()[-1]}")
         (built,) = Path(folder).glob("*.whl")
         packed = built.with_suffix(".packed")
         with zipfile.ZipFile(built) as loose, zipfile.ZipFile(packed, "w") as tight:
@@ -161,8 +161,9 @@ def _pip(command: str, what: str, *options: str) -> None:
     there = [word for name in PLATFORMS for word in ("--platform", name)]
     there += ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
     line = [sys.executable, "-m", "pip", command, "--disable-pip-version-check", *there, *options]
-    answer = subprocess.run(line, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", answer.stdout)  # of a conflict
-        reason = telling or re.findall(r"ERROR: (.*)", answer.stderr) or [answer.stderr]
+    finished = subprocess.run(line, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        # what a conflict is between
+        telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", finished.stdout)
+        reason = telling or re.findall(r"ERROR: (.*)", finished.stderr) or [finished.stderr]
         raise RuntimeError(f"pip finds no {what}: {', '.join(map(str.strip, reason))[:300]}")

@@ -18,7 +18,7 @@ def checkpointed(network: nn.Module) -> nn.Module:
 
     Parameters
     ----------
-    network : changed in place, and returned; its keys and its answers stay the same
+    network : changed in place, and returned; its keys and its outputs stay the same
     """
     for block in _blocks(network):
         block.forward = partial(_forward, block, block.forward)

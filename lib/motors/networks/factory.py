@@ -20,7 +20,7 @@ from motors.networks.weights import UNFIT, complaint, fill, pretrained
 
 
 def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
-    """Return the network of an experiment, in training mode; it takes grey levels 0..255 and answers logits.
+    """Return the network of an experiment, in training mode; it takes grey levels 0..255 and gives logits.
 
     A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to
     `(b, 1, y / s, x / s)`. First weights follow from the experiment's seed; the global generator is left as it was.
@@ -63,7 +63,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
 def channels_last(network: nn.Module) -> nn.Module:
     """Return the same network with its 3D kernels stored channels last, in place.
 
-    CPUs convolve volumes 1.4 times as fast that way (a training step of the demo's network on two cores); the answers
+    CPUs convolve volumes 1.4 times as fast that way (a training step of the demo's network on two cores); the outputs
     stay the same up to rounding.
     """
     for weights in network.parameters():

@@ -14,7 +14,7 @@ SIDE = 32  # voxels of the volume that is looked at to see what follows what
 
 @torch.no_grad()
 def rewritten(network: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode that answers the same with less work.
+    """Return a copy of a network in evaluation mode that computes the same with less work.
 
     Batch norms that follow a convolution become part of it. The first convolution of a 3D network, which sees three
     scaled copies of one grey channel, becomes one of that channel: a third of its work.

@@ -97,7 +97,7 @@ def _convolution(channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _initialise(decoder: nn.Module, head: nn.Conv3d) -> None:
-    """First weights as the original solution's; an untrained network then answers `PRIOR` everywhere, about."""
+    """First weights as the original solution's; an untrained network then predicts `PRIOR` everywhere, about."""
     for module in decoder.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")

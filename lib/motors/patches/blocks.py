@@ -27,7 +27,7 @@ class Block:
     symmetry, augmentation : what was done to it, the augmentation first
     voxels : `(z, y, x)` uint8 grey levels
     points_zyx : `(n, 3)` motors in view, in voxels of the patch
-    heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should answer; NaN where nobody is sure
+    heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should predict; NaN where nobody is sure
     """
 
     tomo_id: str

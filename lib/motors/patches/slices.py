@@ -25,11 +25,11 @@ class Triplet:
     ----------
     tomo_id : the tomogram
     heights : of the slices in the prepared volume, in voxels, ascending, the first of each where several make one; the
-        network answers for the middle one
+        network predicts for the middle one
     augmentation : what was done to them
     voxels : `(3, y, x)` uint8 grey levels
     points_yx : `(n, 2)` motors in view, in voxels of the patch
-    heatmap : `(y / stride, x / stride)` float32, what the network should answer; NaN where nobody is sure
+    heatmap : `(y / stride, x / stride)` float32, what the network should predict; NaN where nobody is sure
     """
 
     tomo_id: str

@@ -134,10 +134,11 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
 
 
 def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
-    answer = subprocess.run([*snakemake, "--summary"], cwd=workspace.root, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise ValueError(f"the Snakefile cannot be used: {' '.join(answer.stderr.split())[-300:]}")
-    rows = csv.DictReader(answer.stdout.splitlines(), delimiter="\t")
+    line = [*snakemake, "--summary"]
+    finished = subprocess.run(line, cwd=workspace.root, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise ValueError(f"the Snakefile cannot be used: {' '.join(finished.stderr.split())[-300:]}")
+    rows = csv.DictReader(finished.stdout.splitlines(), delimiter="\t")
     return {row["output_file"] for row in rows if row["plan"] != "no update"}
 
 

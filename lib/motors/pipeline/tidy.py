@@ -89,9 +89,9 @@ def install(root: Path) -> str:
     """
     command = f'"{sys.executable}" -m motors.pipeline.tidy %f'
     setting = ["git", "-C", str(root), "config", "filter.notebooks.clean", command]
-    answer = subprocess.run(setting, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise ValueError(f"git has no clone in {root.name}: {answer.stderr.strip()}")
+    finished = subprocess.run(setting, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise ValueError(f"git has no clone in {root.name}: {finished.stderr.strip()}")
     return command
 
 

@@ -87,13 +87,13 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
     begin = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", "Range": f"bytes={begin}-"}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
-            begin, length = _announced(answer, part, begin)
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+            begin, length = _announced(response, part, begin)
             if size is not None and size != length:
                 raise ValueError(f"{url} has {length} bytes, its catalogue says {size}: report it to the portal")
             with part.open("r+b" if begin else "wb") as file:
                 file.seek(begin)
-                for block in answer.iter_content(BLOCK) if begin < length else ():
+                for block in response.iter_content(BLOCK) if begin < length else ():
                     file.write(block)
     except requests.RequestException as error:
         what = f"was silent for {timeout:g} s" if "timed out" in str(error) else "broke off"
@@ -106,12 +106,12 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
     return part.replace(path)
 
 
-def _announced(answer: requests.Response, part: Path, begin: int) -> tuple[int, int]:
-    """Return at which byte this answer begins and how long the whole file is."""
-    status, url = answer.status_code, answer.url
+def _announced(response: requests.Response, part: Path, begin: int) -> tuple[int, int]:
+    """Return at which byte this response begins and how long the whole file is."""
+    status, url = response.status_code, response.url
     if status >= 500 or status == BUSY:
-        raise ConnectionError(f"{url} answers {status} {answer.reason}: run this again, later")
-    ranged = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", answer.headers.get("Content-Range", ""))
+        raise ConnectionError(f"{url} answers {status} {response.reason}: run this again, later")
+    ranged = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
     if status == 416 and ranged and int(ranged[2]) == begin:  # nothing is left to send
         part.touch()
         return begin, begin
@@ -121,10 +121,10 @@ def _announced(answer: requests.Response, part: Path, begin: int) -> tuple[int, 
     if status == 206 and ranged and ranged[1] == str(begin):
         return begin, int(ranged[2])
     if status != 200:
-        raise FileNotFoundError(f"{url} answers {status} {answer.reason}: look the run up on the portal's page")
-    if "Content-Length" not in answer.headers:
+        raise FileNotFoundError(f"{url} answers {status} {response.reason}: look the run up on the portal's page")
+    if "Content-Length" not in response.headers:
         raise ConnectionError(f"{url} does not say how long it is, so nobody can tell whether all came: run this again")
-    return 0, int(answer.headers["Content-Length"])
+    return 0, int(response.headers["Content-Length"])
 
 
 class Remote(WrapperStore):

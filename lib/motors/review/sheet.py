@@ -74,7 +74,7 @@ def write_images(
     table : see `sheet`
     read : returns the tomogram with an id, with its spacing
     folder : made if necessary; for CVAT, upload what is in it
-    heatmap : returns what the networks answered for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    heatmap : returns what the networks predicted for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
     """
     import matplotlib.pyplot as plt
 

@@ -176,7 +176,7 @@ class SharedNorms(LayerSync):
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Return the model with its batch norms shared; in evaluation it answers as before."""
+        """Return the model with its batch norms shared; in evaluation it computes what it did."""
         return convert_sync_batchnorm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:

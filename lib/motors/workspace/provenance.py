@@ -27,10 +27,10 @@ def commit(root: Path) -> dict[str, Any]:
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(root), *arguments]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError:  # a machine without git, as Kaggle's
             return None
-        return answer.stdout.strip() if answer.returncode == 0 else None
+        return finished.stdout.strip() if finished.returncode == 0 else None
 
     head, changes = git("rev-parse", "--verify", "HEAD"), git("status", "--porcelain", "--", "lib", "notebooks")
     return {"commit": head, "changed": None if head is None or changes is None else changes != ""}

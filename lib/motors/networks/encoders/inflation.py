@@ -1,4 +1,4 @@
-"""Inflation: a 2D network made 3D, its weights included, so that a volume constant along z gets the 2D answer."""
+"""Inflation: a 2D network made 3D, its weights included, so that a volume constant along z gives the 2D output."""
 
 from collections.abc import Callable
 from copy import deepcopy
