@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import toys
-from test_networks_published import checkpoint, theirs
+from published_checkpoint import checkpoint, theirs
 
 from motors.experiments import catalogue
 from motors.pipeline.graph import steps

@@ -83,7 +83,7 @@ def test_what_is_written_is_read_back(point, order, tmp_path_factory):
         ("here", "has a coordinate that is no finite number"),
         (-0.25, "has a coordinate below 0: write a position, or -1 -1 -1"),
         (-1.0, "has a coordinate below 0"),
-        (63.75, "is answered outside its shape: answer in voxels of the original tomogram"),
+        (63.75, "has its motor outside its shape: give voxels of the original tomogram"),
     ],
 )
 def test_a_position_that_cannot_be_is_refused_and_nothing_is_written(good, tmp_path, value, message):
