@@ -171,7 +171,7 @@ def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimi
 def run(function, *arguments, **options):
     """Call a function of this file in a process of its own and return the exit code."""
     context = multiprocessing.get_context("forkserver")  # a clean process, which has done the slow imports only
-    context.set_forkserver_preload(["motors.training", "pytest", "hypothesis"])
+    context.set_forkserver_preload(["motors.training.run", "motors.training.watch", "pytest", "hypothesis"])
     process = context.Process(target=function, args=arguments, kwargs=options)
     process.start()
     process.join(300)  # a busy machine is no failure
