@@ -13,7 +13,7 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 
 BIN := $(VENV)/bin
 RUFF := $(BIN)/ruff --quiet --config lib/pyproject.toml
-PYTEST := $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadscope
+PYTEST := $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 HOW := $(if $(DRY),--dry-run) $(if $(CORES),--cores $(CORES)) $(if $(EXECUTOR),--executor $(EXECUTOR)) $(if $(SHARDS),--shards $(SHARDS))
 REPRODUCE := $(BIN)/motors reproduce $(HOW)
 

@@ -18,6 +18,11 @@ settings.register_profile("motors", deadline=None)  # a busy machine is no failu
 settings.load_profile("motors")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts kernels takes longest and comes first, or one process would wait for the other at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("kernel") is None)
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder with real tomograms and label tables, which are not part of this repository."""

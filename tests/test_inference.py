@@ -236,7 +236,7 @@ class Silent(nn.Module):
             lambda tiles: avg_pool3d(tiles, 8),
             SOLID,
             {"tile": (32, 64, 96)},
-            r"answers \(1, 4, 8, 12\) .* wanted \(1, 2, 4, 6\)",
+            r"gives \(1, 4, 8, 12\) .* wanted \(1, 2, 4, 6\)",
         ),
         (brightness, SOLID, {"tile": (32, 64, 90)}, "multiple of 32"),
         (planar_brightness, PLANAR, {"tile": (5, 64, 96)}, "z must be 3"),
