@@ -88,6 +88,16 @@ def test_two_runs_are_compared_tomogram_by_tomogram(home):
     assert back["difference"] == -figures["difference"] and back["low"] == pytest.approx(-figures["high"], abs=0.15)
 
 
+def test_the_symmetries_of_a_run_are_fused_before_it_is_compared(home):
+    """Half of what one saw and the other did not: the figure is the one that `30_validate` gives the run."""
+    file = home.run("30_validate", "demo").folder / "candidates.csv"
+    found = pd.read_csv(file)
+    extra = found[found.run == NETS[0]].assign(symmetry="zxy", score=0.1)
+    write_table(file, pd.concat([found, extra]))
+    table, _ = runs.compared(home, *NETS)
+    assert table.set_index("tomo_id").one_score["a"] == pytest.approx((0.9 + 0.1) / 2)
+
+
 def test_a_run_that_was_not_validated_cannot_be_compared(home):
     """It says which can; two runs without a tomogram in common neither."""
     with pytest.raises(ValueError, match="not validated.*20_train_resnext50/demo"):

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from motors.ensemble.wbf import fuse
 from motors.evaluation.cross_validation import judge, sure
 from motors.evaluation.metrics import verdicts
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
+from motors.geometry import MATCH_RADIUS
 from motors.labels import formats
 from motors.labels.table import solution
 from motors.tables import CANDIDATE, TOMOGRAMS, read_table
@@ -140,7 +142,7 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
 
 
 def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The candidates of a run from the newest `30_validate` with it, and the tomograms that it held out."""
+    """What the symmetries of a run say together in the newest `30_validate` with it, and the tomograms it held out."""
     files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
     known: set[str] = set()
     for file in files:
@@ -150,7 +152,11 @@ def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             found = read_table(file.with_name("candidates.csv")).astype(CANDIDATE)
             tomograms = read_table(file.with_name("held_out.csv"))
             mine = tomograms[tomograms["tomo_id"].isin(judged.loc[judged["run"] == run, "tomo_id"])]
-            return found[found["run"] == run], mine[TOMOGRAMS]
+            radii = (MATCH_RADIUS / mine.set_index("tomo_id")["spacing"]).to_dict()
+            found = found[(found["run"] == run) & found["tomo_id"].isin(radii)]
+            inputs = read_inputs(file.parent)
+            skip = inputs.settings["skip"] if inputs else 0.0
+            return fuse(found, radius_voxels=radii, skip=skip), mine[TOMOGRAMS]
     some = ", ".join(sorted(known)[:3]) or "none so far"
     raise ValueError(f"{run} was not validated: run 30_validate, or choose one that was, such as {some}")
 
