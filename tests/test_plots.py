@@ -206,3 +206,18 @@ def test_lines_without_a_colour_differ_in_colour_and_style():
     plots.curve(axes, [0, 1], [0, 3], xlabel="x", ylabel="y", color="black")
     looks = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
     assert len(set(looks)) == 4 and len({style for _, style in looks[:3]}) == 3 and looks[3] == ("black", "-")
+
+
+def test_a_row_of_a_table_is_a_mark_on_its_interval_the_first_on_top():
+    """Also one without an interval, and one that has nothing."""
+    table = pd.DataFrame(
+        {"F2": [0.5, 0.7, np.nan], "low": [0.4, np.nan, np.nan], "high": [0.8, np.nan, np.nan]}, index=list("abc")
+    )
+    axes = plots.intervals(table, value="F2", low="low", high="high", xlabel="F2")
+    drawn = [(line.get_xdata(), line.get_ydata()) for line in axes.lines]
+    assert np.allclose(np.concatenate([np.ravel(x) for x, _ in drawn[:2]]), [0.4, 0.8, 0.5])
+    assert np.allclose([y for _, y in drawn[2:4]][1], 1)
+    assert np.isfinite(np.concatenate([np.ravel(x) for x, _ in drawn[2:]])).sum() == 1
+    assert axes.get_ylim() == (2.5, -0.5)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    plt.close(axes.figure)

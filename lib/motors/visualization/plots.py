@@ -22,6 +22,7 @@ MOTOR = "#ffb000"
 CANDIDATE = "#35a2ff"
 SCORE = "#b5dcff"
 VERDICTS = {"TP": "#0072b2", "TN": "#7a8594", "FP": "#e69f00", "FN": "#b34700"}
+DOT = ("o", VERDICTS["TP"])
 SHAPES = {"TP": "o", "TN": "s", "FP": "^", "FN": "X"}  # markers: the second code of a verdict
 LINES = (("#0072b2", "-"), ("#e69f00", "--"), ("#333333", ":"), ("#56b4e9", "-."), ("#b34700", (0, (5, 1))))
 MOTOR_WIDTH = 450.0  # ångström, the width of the C ring with its surroundings
@@ -208,6 +209,26 @@ def curve(
     axes.spines[["top", "right"]].set_visible(False)
     if label:
         axes.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def intervals(
+    table: pd.DataFrame, *, value: str, low: str, high: str, xlabel: str, marks: Sequence[tuple[str, str]] = ()
+) -> Axes:
+    """Draw each row of a table as a mark at its value on a line from its lower to its upper end, the first on top.
+
+    Parameters
+    ----------
+    table : its index names the rows
+    value, low, high : columns; where they are NaN, nothing is drawn
+    marks : shape and colour of each row; by default blue dots
+    """
+    height = 0.8 + 0.3 * len(table)
+    axes = plt.subplots(figsize=(6.5, height), layout="constrained")[1]
+    for k, (row, mark) in enumerate(zip(table.to_dict("records"), marks or [DOT] * len(table), strict=True)):
+        axes.plot([row[low], row[high]], [k, k], color=mark[1])
+        axes.plot(row[value], k, mark[0], color=mark[1])
+    axes.set(yticks=range(len(table)), yticklabels=table.index, ylim=(len(table) - 0.5, -0.5), xlabel=xlabel)
     return axes
 
 
