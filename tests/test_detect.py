@@ -332,6 +332,70 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
             collect(tmp_path / wrong)
 
 
+@pytest.mark.parametrize(
+    ("files", "links", "meant", "names"),
+    [
+        (["x/a.mrc", "y/b.mrc"], {"x/l": "y", "y/l": "x"}, "", {"a", "b"}),
+        (["x/a.mrc"], {"z": "x"}, "", {"a"}),
+        (["a.mrc"], {}, "../{0}/a.mrc;a.mrc;{1}/a.mrc", {"a"}),
+        (["a.mrc"], {"b.mrc": "a.mrc"}, "", {"a", "b"}),
+        (["run[1]/p/a.mrc", "run[1]/q/b.mrc"], {}, "run[1]/*/*.mrc", {"a", "b"}),
+        (["p/a.mrc", "__MACOSX/p/a.mrc", ".trash/a.mrc", "$RECYCLE.BIN/a.mrc"], {}, "**/*.mrc", {"a"}),
+        (
+            ["a.mrc", "System Volume Information/b.mrc", "~snapshot/c.mrc", "@Recycle/d.mrc", "RECYCLER/e.mrc"],
+            {},
+            "",
+            "a",
+        ),
+        (["a.mrc", "found/call.json", "found/pictures/a.png", "found/work/a.csv"], {}, "", "a"),
+        ([".mrc"], {}, ".mrc", {".mrc"}),
+    ],
+    ids="round,twice,given twice,alias,brackets,hidden below,of systems,our own,no name".split(","),
+)
+def test_folders_are_searched_once_and_what_is_no_tomogram_is_left_alone(
+    tmp_path, monkeypatch, files, links, meant, names
+):
+    """Whatever links, leftovers and results of before lie there."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name, goal in links.items():
+        (tmp_path / name).symlink_to(tmp_path / goal)
+    monkeypatch.chdir(tmp_path)
+    paths = meant.format(tmp_path.name, tmp_path).split(";") if meant else tmp_path
+    assert set(collect(paths, recursive=True)[0]) == set(names)
+
+
+def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, tmp_path):
+    """Another set of tomograms needs a place of its own; of the same ones, all formats say the same."""
+    out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}
+    api.detect(tomograms, formats=("csv", "ndjson", "json"), plot=True, **call)
+    with pytest.raises(FileExistsError, match="the result for none, which this call leaves out"):
+        api.detect(tomograms / "one.mrc", **call)
+    picture = (out / "pictures" / "one.png").read_bytes()
+    write_mrc(tomograms / "one.mrc", with_ball(SHAPE, BALL, 0.1), SPACING)
+    next((out / "work").glob("*/two.csv")).write_bytes(b"")  # as after a power failure
+    found = api.detect(tomograms, **call)
+    assert found.tomograms.set_index("tomo_id")["detections"].to_dict() == {"none": 0, "one": 0, "two": 2}
+    assert len(picks.read(out / "detections.json")) == len(picks.read(out / "detections.csv")) == 2
+    assert ((out / "one.ndjson").read_text(), len((out / "two.ndjson").read_text().splitlines())) == ("", 2)
+    assert (out / "pictures" / "one.png").read_bytes() != picture
+    (out / "call.json").write_text("{")
+    with pytest.raises(ValueError, match=r"call\.json is damaged"):
+        api.detect(tomograms, **call)
+    (tmp_path / "away").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="leads nowhere"):
+        api.detect(tomograms, weights=weights, out=tmp_path / "away")
+
+
+def test_a_file_whose_name_is_no_unicode_is_decided_like_any_other(networks, weights, tomograms, tmp_path):
+    """UTF-8 says its bytes in another way."""
+    (tomograms / "one.mrc").rename(tomograms / os.fsdecode(b"\xfc.mrc"))
+    found = api.detect(tomograms / os.fsdecode(b"\xfc.mrc"), weights=weights, out=tmp_path / "found", plot=True)
+    assert found.tomograms["detections"].tolist() == [1]
+    assert pd.read_csv(tmp_path / "found" / "tomograms.csv")["tomo_id"].tolist() == [r"\udcfc"]
+
+
 def test_the_command_says_yes_or_no_and_where(networks, weights, tomograms, capsys):
     """A line for each tomogram and each further motor; what is for the eye alone is beside it."""
     assert cli.main(["detect", str(tomograms), "--weights", str(weights)]) == 0

@@ -18,11 +18,13 @@ import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+from toys import in_files
 
 from motors.volumes import formats, tiff, tomogram
 from motors.volumes.levels import percentiles, to_uint8
 from motors.volumes.mrc import write_mrc
 from motors.volumes.slices import write_slices
+from motors.volumes.sources import collect
 from motors.volumes.tomogram import TomogramWarning, check_memory, doubts
 
 SHAPE = (9, 24, 40)
@@ -573,7 +575,7 @@ def test_the_finest_level_must_be_there(tmp_path):
         formats.read(path)
     (path / ".zattrs").write_text(json.dumps(about))
     shutil.rmtree(path / "0")
-    with pytest.raises(ValueError, match="describe no OME-Zarr image"):
+    with pytest.raises(ValueError, match="level '0' is missing"):
         formats.read(path)
 
 
@@ -605,12 +607,76 @@ def test_images_in_one_file_are_chosen(tmp_path):
         read(tmp_path / "a.zarr")
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
-    """Half of it may be of before."""
+@pytest.mark.parametrize("kind", ["mrc", "zarr", "ome.tif"])
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, kind: str):
+    """Half of it may be of before; a chunk and the file of another plane count too."""
     path = write_mrc(tmp_path / "a.mrc", LEVELS, 13.1)
-    monkeypatch.setattr(formats, "as_zyx", lambda stored, *_, **__: os.utime(path, (1, 1)) or stored.voxels)
+    writes = path
+    if kind == "zarr":
+        path = zarr_image(tmp_path / "a.zarr", LEVELS)
+        writes = path / "0" / "1.0.0"
+    elif kind == "ome.tif":
+        path, _, writes = in_files(tmp_path / "set", LEVELS[:3])
+        assert np.array_equal(read(path), LEVELS[:3])
+    monkeypatch.setattr(formats, "as_zyx", lambda stored, *_, **__: os.utime(writes, (1, 1)) or stored.voxels)
     with pytest.raises(ValueError, match="changed while it was read"):
         read(path)
+
+
+def test_planes_in_several_files_are_one_tomogram(tmp_path):
+    """Each of the files would be read as all of them."""
+    in_files(tmp_path / "set", LEVELS[:3])
+    tifffile.imwrite(tmp_path / "set" / "other.ome.tif", LEVELS, metadata={"axes": "ZYX"})
+    for paths in (tmp_path / "set", str(tmp_path / "set" / "*.tif"), sorted((tmp_path / "set").iterdir())):
+        assert set(collect(paths)[0]) == {"cell_0", "other"}
+
+
+@pytest.mark.parametrize("stated", ["1,31", "13.1 A"])
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+def test_a_size_that_is_no_number_hinders_only_who_needs_it(tmp_path, kind: str, stated: str):
+    """The spacing of the caller wins over whatever is there."""
+    sizes = {f"PhysicalSize{axis}": 1.5 for axis in "XYZ"} | {f"PhysicalSize{axis}Unit": "nm" for axis in "XYZ"}
+    own = sizes if kind == "ome" else {"spacing": 1.5, "unit": "nm"}
+    options = {kind: True, "metadata": {"axes": "ZYX"} | own, "resolution": (1 / 1.5, 1 / 1.5)}
+    path = tmp_path / ("a.ome.tif" if kind == "ome" else "a.tif")
+    tifffile.imwrite(path, LEVELS, **options)
+    with tifffile.TiffFile(path) as file:
+        text = file.pages[0].description.replace('"1.5"', f'"{stated}"').replace("=1.5", f"={stated}")
+    options = {"resolution": (1 / 1.5, 1 / 1.5), "metadata": None}
+    tifffile.imwrite(path, LEVELS, description=text, **options)
+    assert np.array_equal(read(path), LEVELS)
+    with pytest.raises(ValueError, match="give the true one as spacing="):
+        formats.read(path)
+
+
+@pytest.mark.parametrize("ending", [".tf2", ".TF8", ".btf", ".ome.btf"])
+def test_big_tiff_files_have_endings_of_their_own(tmp_path, ending: str):
+    """By which OME-TIFF calls them."""
+    with (tmp_path / f"cell{ending}").open("wb") as file:
+        tifffile.imwrite(file, LEVELS, bigtiff=True, metadata={"axes": "ZYX"})
+    tomogram = formats.read(tmp_path / f"cell{ending}", spacing=13.1)
+    assert (tomogram.name, set(collect(tmp_path)[0])) == ("cell", {"cell"})
+    assert np.array_equal(tomogram.voxels, LEVELS)
+
+
+def test_metadata_of_zarr_that_are_old_or_gone(tmp_path):
+    """What is summed up beside may be of before; first versions had five axes and did not name them."""
+    zarr = pytest.importorskip("zarr")
+    path = zarr_image(tmp_path / "a.zarr", LEVELS[:8].copy())
+    zarr.consolidate_metadata(path, zarr_format=2)
+    summed = (path / ".zmetadata").read_bytes()
+    (zarr_image(path, LEVELS) / ".zmetadata").write_bytes(summed)
+    assert np.array_equal(read(path), LEVELS), "the last plane is there"
+    path = zarr_image(tmp_path / "b.zarr", LEVELS[None, None], axes="tczyx")
+    (path / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": "0"}]}]}))
+    assert np.array_equal(read(path), LEVELS)
+    (path / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]}))
+    with pytest.raises(ValueError, match="level '1' is missing"):
+        read(path)
+    shutil.make_archive(str(tmp_path / "c"), "zip", path)
+    (tmp_path / "c.zip").rename(tmp_path / "c.zarr")
+    with pytest.raises(ValueError, match="an OME-Zarr is a folder, unpack it"):
+        read(tmp_path / "c.zarr")
 
 
 def test_a_tomogram_larger_than_memory_is_refused_with_the_figure(tmp_path, monkeypatch):

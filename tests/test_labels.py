@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from motors.labels import formats, joining
 from motors.labels.consensus import consensus
-from motors.labels.external import read_external, read_native, read_points
+from motors.labels.external import gather, read_external, read_native, read_points
 from motors.labels.folds import folds
 from motors.labels.formats import read_competition, read_wide, to_wide, write_competition, wrong_counts
 from motors.labels.table import Labels
@@ -549,8 +549,9 @@ def test_what_is_unsure_stays_with_its_tomogram_wherever_labels_go(tmp_path):
         ("tomo_id,z,y,x\nze\u0301,64,5,7\n", ["z\u00e9", 64, 5, 7]),
         ("tomo_id,z,y,x,,\nrun1,64,5,7,, \n   \n", ["run1", 64, 5, 7]),
         ("sep=;\r\ntomo_id;z;y;x\r\nrun1;64;5,5;7\r\n", ["run1", 64, 5.5, 7]),
+        ('"tomo_id";"z";"y";"x"\n"001";"64";"5,5";"7,0"\n', ["001", 64, 5.5, 7]),
     ],
-    ids="mark,Windows,Mac,semicolons,tabs,blanks,NA,007,1e5,nan,two words,macOS,empty columns,Excel".split(","),
+    ids="mark,Windows,Mac,semicolons,tabs,blanks,NA,007,1e5,nan,two words,macOS,empty columns,Excel,quoted".split(","),
 )
 def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
     """Ids are text whatever they look like."""
@@ -558,6 +559,7 @@ def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
     assert read_table(tmp_path / "a.csv", MOTORS).to_numpy().tolist() == [row]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -566,6 +568,7 @@ def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
         ("tomo_id,z,y,x\na,64,100\n", "line 2: 3 values"),
         ("tomo_id,z,y,x,\na,64,100,120,\n0,b,65,101,121\n", "line 3: 5 values"),
         ("tomo_id,z,y,x\na,1,2,3\n,1,2,4\n", "line 3: tomogram has no id"),
+        ('tomo_id,z,y,x\n"",1,2,3\n', "line 2: tomogram has no id"),
         ("tomo_id,z,y,x\na,64,100,5,7\n", "line 2: 5 values"),
         ("tomo_id,z,y,x,z\na,1,2,3,4\n", "the column 'z' twice"),
         ('tomo_id,z,y,x\n"a,1,2,3\nb,1,2,3\n', "is no table"),
@@ -630,3 +633,13 @@ def test_a_word_among_counts_is_blamed_alone(tmp_path):
     (tmp_path / "wide.csv").write_text(f"tomo_id,Z,Y,X,voxel_spacing,num_motors,motor_zyx\n{rows}")
     with pytest.raises(ValueError, match="line 3: tomogram bad has another num_motors"):
         read_wide(tmp_path / "wide.csv")
+
+
+def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
+    """Labels in them would be lost without a word."""
+    write_competition(tmp_path / "A.CSV", three)
+    (tmp_path / "C_COORDINATES.JSON").write_text("{}")
+    (tmp_path / "._b.csv").touch()
+    assert set(gather(tmp_path)) == {"A", "C_COORDINATES", "three"}
+    (tmp_path / "RUN.NDJSON").write_text('{"type": "point", "location": {"z": 1, "y": 2, "x": 3}}')
+    assert len(read_points(tmp_path, STORED[:1].assign(tomo_id="RUN")).motors) == 1

@@ -13,8 +13,9 @@ import starfile
 from motors.labels.external import read_picked
 from motors.labels.table import Labels
 from motors.picks import formats
+from motors.picks.conventions import named
 from motors.review.corrections import apply, corrections_of
-from motors.tables import TOMOGRAMS
+from motors.tables import TOMOGRAMS, TableWarning
 
 SIZES, SPACING = (41, 64, 97), 13.17  # three different sides, odd and even, a spacing that is not round
 AT = {"z": 7.25, "y": 50.5, "x": 90.0}
@@ -142,6 +143,7 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
         ("a.json", '[{"tomo": 1}]', "damaged"),
         ("a.json", '{"unit": "nanometre", "points": []}', "nanometre"),
         ("tomo_1.cmm", "<marker_set", "damaged"),
+        ("tomo_1.cmm", "<html></html>", "holds <html>"),
         ("tomo_1.ndjson", '{"type": "point"}\n', "damaged"),
         ("a.star", "data_\n\nloop_\n_rlnA #1\n1\n", "rlnCoordinateX"),
         ("a.star", "no star at all", "a.star"),
@@ -190,6 +192,11 @@ def test_shifts_of_relion_are_subtracted_if_their_axes_are_those_of_the_tomogram
     np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [[8.25, 50.5, 88.0]], atol=1e-4)
     with pytest.raises(ValueError, match="shifts in ångström"):
         formats.read(path)
+    older = starfile.read(path).rename(columns=lambda name: name.replace("Angst", "") if "Origin" in name else name)
+    starfile.write(older, tmp_path / "older.star")
+    np.testing.assert_allclose(
+        formats.read(tmp_path / "older.star", TOMOGRAM)[["z", "y", "x"]], [[20.42, 50.5, 63.66]], atol=1e-4
+    )
     starfile.write(shifted.assign(rlnTomoSubtomogramTilt=90.0), path, overwrite=True)
     with pytest.raises(ValueError, match="shifts in ångström"):
         formats.read(path, TOMOGRAM)
@@ -273,3 +280,32 @@ def test_picks_become_corrections_that_make_labels_as_picked(move):
     assert after.of("other").tolist() == [[1, 2, 3]]
     with pytest.raises(ValueError, match="other"):
         corrections_of(picked, labels, run="IMOD", round="by hand")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("1 a\n1 tomo_1\n", "each once"), ("one tomo_1\n", "each once"), ("tomo_1\n", "each once")],
+)
+def test_the_map_of_dynamo_names_each_number_once(tmp_path, text, word):
+    """A mark and ends of lines of Windows mean nothing."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "tbl")
+    (tmp_path / "detections.doc").write_text("\ufeff1 /data/tomo_1.mrc\r\n", encoding="utf-8", newline="")
+    assert formats.read(path, TOMOGRAM)["tomo_id"].tolist() == ["tomo_1"]
+    (tmp_path / "detections.doc").write_text(text)
+    with pytest.raises(ValueError, match=f"detections.doc.*{word}"):
+        formats.read(path, TOMOGRAM)
+
+
+def test_picks_of_copick_say_whose_they_are(tmp_path):
+    """Where neither their project nor the caller does; if these contradict them, that is said."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "copick")
+    other = TOMOGRAM.assign(tomo_id="tomo_2")
+    with pytest.warns(TableWarning, match="says that it is of tomo_1, taken as of tomo_2"):
+        assert formats.read(path, other, name="tomo_2")["tomo_id"].tolist() == ["tomo_2"]
+    alone = path.rename(tmp_path / "motors_0_flagellar-motor.json")
+    assert formats.read(alone, TOMOGRAM)["tomo_id"].tolist() == ["tomo_1"]
+
+
+def test_a_zarr_is_named_with_or_without_a_stroke():
+    """As shells complete the names of folders."""
+    assert named(pd.Series(["x/tomo_1.ome.zarr/", "tomo_1.zarr"])).tolist() == ["tomo_1", "tomo_1"]

@@ -161,6 +161,12 @@ def test_only_what_is_certainly_the_same_is_taken_from_before(tomograms, tmp_pat
     assert [calls({"slices": folder}), calls({"slices": folder})] == [1, 0]
     os.utime(folder / "slice_0003.jpg", (1e9, 1e9))
     assert calls({"slices": folder}) == 1
+    (folder / "notes.txt").write_text("no slice")
+    assert calls({"slices": folder}) == 0
+    pages = toys.in_files(tmp_path / "set", voxels[:3])
+    assert [calls({"set": pages[0]}), calls({"set": pages[0]})] == [1, 0]
+    os.utime(pages[2], (1e9, 1e9))
+    assert calls({"set": pages[0]}) == 1, "a plane in another file"
     assert [calls(tomograms), calls(tomograms)] == [3, 0]
     for path in tomograms.values():
         os.utime(path, (1e9, 1e9))

@@ -1,10 +1,13 @@
-"""Toy workspaces: a few notebooks of a few lines, in a folder laid out like the repository."""
+"""Toy workspaces: a few notebooks of a few lines, in a folder laid out like the repository; a toy image."""
 
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+import tifffile
 
 REPOSITORY = Path(__file__).parents[1]
 PARAMETERS = (
@@ -101,3 +104,21 @@ def outputs(root: Path, run: str = "demo") -> None:
         target = root / "outputs" / notebook / run / rest
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
+
+
+def in_files(folder: Path, planes: np.ndarray) -> list[Path]:
+    """Write each plane of an OME-TIFF image in a file of its own, which names all files."""
+    folder.mkdir(parents=True)
+    paths = [folder / f"cell_{k}.ome.tif" for k in range(len(planes))]
+    places = "".join(
+        f'<TiffData FirstZ="{k}" IFD="0"><UUID FileName="{path.name}">urn:uuid:{k}</UUID></TiffData>'
+        for k, path in enumerate(paths)
+    )
+    size = 'DimensionOrder="XYZCT" Type="uint8" SizeC="1" SizeT="1"'
+    size += "".join(f' Size{axis}="{side}"' for axis, side in zip("ZYX", planes.shape, strict=True))
+    for k, path in enumerate(paths):
+        image = f'<Image ID="Image:0"><Pixels ID="Pixels:0" {size}>{places}</Pixels></Image>'
+        space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+        about = f'<?xml version="1.0"?><OME xmlns="{space}" UUID="urn:uuid:{k}">{image}</OME>'
+        tifffile.imwrite(path, planes[k], description=about, metadata=None)
+    return paths

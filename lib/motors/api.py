@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
@@ -26,15 +25,15 @@ from motors.picks import formats as picks
 from motors.picks.conventions import PICKS
 from motors.tables import CANDIDATE, POINT, SIZE, join, read_table
 from motors.volumes import quality_control
-from motors.volumes.formats import read
-from motors.volumes.sources import collect
+from motors.volumes.formats import plain, read
+from motors.volumes.sources import CALL, DRAWN, collect
 from motors.volumes.tomogram import check_spacing
-from motors.workspace.files import renamed, write_json, write_table
+from motors.workspace.files import read_json, renamed, write_json, write_table
 from motors.workspace.progress import progress
 
 LOWEST = 0.01  # score of a candidate of one network; what lies below never becomes a motor
+TABLE = "tomograms.csv"  # in the output: what was found in each
 WORK = "work"  # folder in the output: candidates and heatmaps of each network, as they were found
-CALL = "call.json"  # in the output: what it was asked for
 READING = ("axes", "channel", "time", "image", "invert")  # parameters of `formats.read`
 Grids = dict[tuple[str, str], Grid]  # of one tomogram, by run and symmetry
 ABOUT = ["tomo_id", "motor", "detections", "score", *SIZE, "spacing", "path", "fault"]
@@ -138,7 +137,7 @@ def detect(
     reading = {name: value for name, value in reading.items() if value is not None and value is not False}
     if out:
         settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
-        _claim(Path(out), settings | {"max_detections": max_detections} | reading | options, force)
+        _claim(Path(out), settings | {"max_detections": max_detections} | reading | options, sources, force)
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
         where = {"device": device, "memory": memory, "reading": reading}
@@ -150,19 +149,22 @@ def detect(
         fused = _fused(networks, found, grids, work)
         detections = _decided(networks, sources, fused, grids, faults, level, max_detections, notes)
         if out:
-            _write(detections, Path(out), formats, grids if plot else {}, reading)
+            _write(detections, sources, Path(out), formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
     return detections
 
 
-def _claim(out: Path, settings: dict[str, Any], force: bool) -> None:
+def _claim(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> None:
     """Write down what a call is about to put into a folder, unless something else is there."""
     path = out / CALL
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file: give a folder for what is found")
-    there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if (out.exists() or out.is_symlink()) and not out.is_dir():
+        raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
+    there = read_json(path)
     differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
-    if differing and out.is_dir() and any(out.iterdir()) and not force:
-        what = f"the result of a call with another {differing[0]}" if there else "other files"
+    done = read_table(out / TABLE, ABOUT).query("fault.isna()")["tomo_id"] if (out / TABLE).is_file() and there else []
+    lost = next((name for name in done if name not in sources), None)
+    if (differing or lost) and out.is_dir() and any(out.iterdir()) and not force:
+        kinds = [f"the result of a call with another {name}" if there else "other files" for name in differing]
+        what = [*kinds, f"the result for {lost}, which this call leaves out"][0]
         raise FileExistsError(f"{out} holds {what}: give a new folder, or write over it with force (--force)")
     write_json(path, settings)
 
@@ -257,7 +259,7 @@ def _decided(
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
-        about = {"tomo_id": name, "path": str(path), "fault": faults.get(name, ""), "detections": 0}
+        about = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "detections": 0}
         row = dict.fromkeys(ABOUT) | about
         if name in grids:
             shape, count = dict(zip(SIZE, map(int, _any(grids[name]).shape), strict=True)), int(counts.get(name, 0))
@@ -271,7 +273,12 @@ def _decided(
 
 
 def _write(
-    found: Detections, out: Path, formats: Sequence[str], grids: dict[str, Grids], reading: dict[str, Any]
+    found: Detections,
+    sources: dict[str, Path],
+    out: Path,
+    formats: Sequence[str],
+    grids: dict[str, Grids],
+    reading: dict[str, Any],
 ) -> None:
     """Write the tables, and the pictures of the tomograms that have heatmaps here."""
     if grids:
@@ -279,12 +286,14 @@ def _write(
 
         from motors.visualization.detections import picture
     known = found.tomograms[found.tomograms["spacing"].notna()]
-    picks.write(out, found.table, known, formats)
+    before = {name: "*" if kind.each else "detections" for name, kind in picks.FORMATS.items()}
+    before = [name for name, start in before.items() if any(out.glob(f"{start}{picks.FORMATS[name].ending}"))]
+    picks.write(out, found.table, known, dict.fromkeys([*formats, *before]))  # none is left with an old answer
     for row in progress(known.to_dict("records"), title="pictures") if grids else ():
-        tomogram = read(row["path"], spacing=row["spacing"], name=row["tomo_id"], **reading)
+        tomogram = read(sources[row["tomo_id"]], spacing=row["spacing"], name=row["tomo_id"], **reading)
         mine = found.table[found.table["tomo_id"] == row["tomo_id"]]
         cells = fuse_grids(grids[row["tomo_id"]], found.networks.votes).cells
         image = picture(tomogram, mine[POINT].to_numpy(), mine["score"].to_numpy(), cells)
-        with renamed(out / "pictures" / f"{row['tomo_id']}.png") as partial:
+        with renamed(out / DRAWN / f"{row['tomo_id']}.png") as partial:
             imsave(partial, image)
-    write_table(out / "tomograms.csv", found.tomograms)
+    write_table(out / TABLE, found.tomograms)

@@ -25,6 +25,7 @@ MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # 
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 TEXT = ("tomo_id", "run", "round", "frame", "image", "name", "decision", "entry", "action", "why", "source", "symmetry")
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"]
+_COMMA = re.compile(r'(?m)(^|[;\t])\s*"?[+-]?\d+,\d+(e\S+)?"?\s*([;\t]|$)')  # a number with a decimal comma
 
 
 class TableWarning(UserWarning):
@@ -49,7 +50,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         text = re.sub(r"\Asep=.(?=\r?\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
         between, names, lines = _layout(text, path.name)
-        decimal = "," if between != "," and re.search(r"(?m)(^|[;\t])\s*[+-]?\d+,\d+(e\S+)?\s*([;\t]|$)", text) else "."
+        decimal = "," if between != "," and _COMMA.search(text) else "."
         missing = {name: _NOTHING for name in names if name not in TEXT}
         kinds = {name: str for name in names if name in TEXT}
         table = pd.read_csv(
@@ -63,7 +64,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
     if "tomo_id" in names:
-        table["tomo_id"] = table["tomo_id"].map(lambda name: unicodedata.normalize("NFC", name), na_action="ignore")
+        ids = table["tomo_id"].map(lambda name: unicodedata.normalize("NFC", name), na_action="ignore")
+        table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even where there is none
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:

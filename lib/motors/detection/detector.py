@@ -29,7 +29,7 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.quality_control import Finding
 from motors.volumes.tomogram import Tomogram, TomogramWarning, doubts
 from motors.workspace import code_hash
-from motors.workspace.files import visible, write_json
+from motors.workspace.files import write_json
 
 Source = Tomogram | str | Path
 
@@ -271,9 +271,7 @@ def source_key(source: Source) -> str | None:
     """Return a hash of place, size and time of a tomogram's files, and how some begin; None if in memory."""
     if isinstance(source, Tomogram):
         return None
-    path = Path(source).resolve()
-    inside = path.rglob("*") if formats.is_zarr(path) else visible(path.glob("*"))
-    files = sorted(file for file in inside if file.is_file()) if path.is_dir() else [path]
+    files = [file.resolve() for file in formats.parts(Path(source))]
     about = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in ((file, file.stat()) for file in files)]
     starts = []
     for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time

@@ -139,7 +139,9 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
     """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
     files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * save_heatmaps)]
-    if isinstance(source, Tomogram) or not Path(source).exists() or not all(file.is_file() for file in files):
+    if isinstance(source, Tomogram) or not Path(source).exists():
+        return None
+    if not all(file.is_file() and file.stat().st_size for file in files):  # a power failure leaves empty ones
         return None
     if files[0].read_text(encoding="utf-8") != source_key(source):
         return None

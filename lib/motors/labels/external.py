@@ -17,7 +17,7 @@ from motors.labels.formats import ARRAY_SHAPE, read_competition, read_wide
 from motors.labels.table import Labels
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
-from motors.workspace.files import visible
+from motors.workspace.files import ending_in
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -123,7 +123,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
         If there are no such files, a line is no such record, or a motor is outside its shape.
     """
     folder = Path(folder)
-    paths = sorted(visible(folder.glob("*.ndjson")))
+    paths = ending_in(folder, ".ndjson") if folder.is_dir() else []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
@@ -179,7 +179,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
-    columns = {path: set(read_table(path).columns) for path in sorted(visible(folder.glob("*.csv")))}
+    columns = {path: set(read_table(path).columns) for path in ending_in(folder, ".csv")}
     found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
     found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
     known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
@@ -187,7 +187,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
     frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
     found |= {path.stem: read_external(path, came) for path in frames}
-    return found | {path.stem: read_native(path, came) for path in sorted(visible(folder.glob("*coordinates.json")))}
+    return found | {path.stem: read_native(path, came) for path in ending_in(folder, "coordinates.json")}
 
 
 def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:

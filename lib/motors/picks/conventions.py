@@ -15,13 +15,15 @@ import pandas as pd
 from motors.tables import POINT, SIZE, numbers, refuse
 
 PICKS = ["tomo_id", *POINT, "score"]
-ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|npy|zarr)(\.gz|\.bz2)?$")  # of tomograms
+ENDING = re.compile(
+    r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$"
+)  # of tomograms
 
 
 def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     """Return the names of tomograms that a program knows by their files; those in the table are names already."""
     known = () if tomograms is None else set(tomograms["tomo_id"])
-    files = (normalize("NFC", str(name)).replace("\\", "/").rpartition("/")[2] for name in names)
+    files = (normalize("NFC", str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] for name in names)
     found = [name if name in known else ENDING.sub("", file) for name, file in zip(names, files, strict=True)]
     return pd.Series(found, names.index, dtype=object)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTORS, POINT, TOMOGRAMS, need, numbers, read_table
+from motors.tables import MOTORS, POINT, TOMOGRAMS, TableWarning, need, numbers, read_table
 from motors.workspace.files import write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
@@ -151,6 +152,11 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
     if isinstance(content, dict):
         if content.get("unit", "angstrom") != "angstrom":
             raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
+        run = content.get("run_name") or name
+        if run != name and path.name.startswith(f"{name}."):  # neither the caller nor a project names the tomogram
+            name = run
+        elif run != name:
+            warnings.warn(f"{path.name} says that it is of {run}, taken as of {name}", TableWarning, stacklevel=4)
         return _voxels(_frame(content["points"] or [], name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
@@ -188,8 +194,10 @@ def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 
 def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    markers = ElementTree.parse(path).getroot().iter("marker")
-    return _voxels(_frame([{"location": marker.attrib} for marker in markers], name), tomograms, path)
+    root = ElementTree.parse(path).getroot()
+    if root.tag not in ("marker_set", "marker_sets"):
+        raise ValueError(f"{path.name} holds <{root.tag}>, not <marker_set>: export it again")
+    return _voxels(_frame([{"location": marker.attrib} for marker in root.iter("marker")], name), tomograms, path)
 
 
 def _by_name(picks: pd.DataFrame, scale: float = 1.0) -> list[dict[str, float]]:

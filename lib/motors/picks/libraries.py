@@ -17,6 +17,7 @@ from motors.workspace.files import renamed
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
 CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
 SHIFTS = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]  # to be subtracted
+VOXELS = ["rlnOriginZ", "rlnOriginY", "rlnOriginX"]  # the same, before RELION 3.1
 TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # of the axes of the shifts
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
@@ -69,10 +70,13 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
         if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
             raise ValueError(f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
         whole = centred
-    if {*SHIFTS} <= {*table} and np.any(shifts := numbers(table, SHIFTS)):
-        if tomograms is None or np.any(numbers(table, [each for each in TURNED if each in table])):
-            raise ValueError(f"{path.name} has shifts in ångström: give the table of tomograms, or apply {SHIFTS[-1]}")
-        whole = whole - shifts / of_each(picks, tomograms, ["spacing"])
+    names = next((names for names in (SHIFTS, VOXELS) if {*names} <= {*table}), [])
+    if np.any(shifts := numbers(table, names)):
+        turned, unit = np.any(numbers(table, [each for each in TURNED if each in table])), names == SHIFTS
+        if turned or (unit and tomograms is None):
+            what = f"shifts{' in ångström' * unit}: give the table of tomograms, or apply {names[-1]}"
+            raise ValueError(f"{path.name} has {what}")
+        whole = whole - shifts / (of_each(picks, tomograms, ["spacing"]) if unit else 1)
     return picks.assign(**dict(zip(POINT, whole.T, strict=True)))
 
 
@@ -116,7 +120,9 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
         return pd.DataFrame(columns=MOTORS)
     table = dynamotable.read(str(path))
     if doc.is_file():
-        lines = [line.split(None, 1) for line in doc.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.split(None, 1) for line in doc.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        if len({int(line[0]) for line in lines if len(line) == 2 and line[0].isdecimal()}) < len(lines):
+            raise ValueError(f"{doc.name} is no list of numbers, each once, and names: write a line '1 name' for each")
         known = named(pd.Series([line[-1].strip().strip('"') for line in lines], dtype=object), tomograms)
         names = dict(zip((int(line[0]) for line in lines), known, strict=True))
     elif tomograms is not None and len(tomograms) == 1 and table["tomo"].nunique() <= 1:

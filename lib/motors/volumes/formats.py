@@ -14,12 +14,14 @@ import numpy as np
 from motors.geometry import Spacing
 from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
-from motors.volumes.slices import PICTURES, read_slices, slice_paths
+from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
+from motors.workspace.files import visible
 
 ROUNDING = 0.01  # relative difference between spacings that means nothing
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
-CHOOSING = (".tif", ".tiff", ".zarr")  # whose readers choose an image themselves
+TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
+CHOOSING = (*TIFF, ".zarr")  # whose readers choose an image themselves
 ENDINGS = (*(ending + packed for ending in MRC for packed in ("", ".gz", ".bz2")), ".npy", *CHOOSING)  # of tomograms
 ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
@@ -40,7 +42,8 @@ def read(
     Parameters
     ----------
     path : folder with `slice_0000.jpg`, ... or PNG pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
-        `.mrcs`, also with `.gz` or `.bz2`; `.tif` or `.tiff`; `.npy`; or OME-Zarr, whose finest level is taken
+        `.mrcs`, also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, whose finest
+        level is taken
     spacing : ångström per voxel; goes before what the file states
     name : what to call the tomogram; by default the name of the file without its ending
     axes : names of the axes as they lie in the file, such as "yzx" where slices are planes of z and x; go before those
@@ -95,7 +98,26 @@ def read(
 def name_of(path: Path) -> str:
     """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
     kinds = ("", path.stem) if path.is_file() and not path.name.lower().endswith(ENDINGS) else _kind(path)
-    return normalize("NFC", kinds[1]).encode(errors="backslashreplace").decode().strip()  # it may be no Unicode
+    name = kinds[1] if kinds[1].strip(" .") else path.name  # such as .mrc
+    return plain(normalize("NFC", name)).strip()
+
+
+def plain(path: str | Path) -> str:
+    """Return a path in words that UTF-8 can say: names of files may be no Unicode."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def parts(path: Path) -> list[Path]:
+    """Return the files that a tomogram is read from: chunks, slices, or a file and those that it names."""
+    if is_zarr(path):
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if path.is_dir():
+        return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES)
+    if path.suffix.lower() not in TIFF:
+        return [path]
+    from motors.volumes.tiff import companions
+
+    return [path, *companions(path)]
 
 
 def is_zarr(path: Path) -> bool:
@@ -113,6 +135,7 @@ def _kind(path: Path) -> tuple[str, str]:
     kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
     if kind in ("", ".zarr"):
         what = "give the folder of the slices" if path.suffix.lower() in PICTURES else "give a folder of slices"
+        what = "an OME-Zarr is a folder, unpack it" if ".zarr" in path.name.lower() else what
         raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
     return kind, _without(path.name, (f".ome{kind}", kind))
 
@@ -123,12 +146,8 @@ def _without(name: str, endings: tuple[str, ...]) -> str:
 
 
 def _state(path: Path) -> list[tuple]:
-    """Return what changes when somebody writes to a file, or to the slices in a folder."""
-    if path.is_dir():
-        paths = [path] if _kind(path)[0] == ".zarr" else slice_paths(path)
-    else:
-        paths = [path]
-    return [(each.stat().st_size, each.stat().st_mtime_ns) for each in paths]
+    """Return what changes when somebody writes to a tomogram."""
+    return [(each, each.stat().st_size, each.stat().st_mtime_ns) for each in parts(path)]
 
 
 def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
@@ -186,7 +205,7 @@ def _reader(kind: str) -> Callable[[Path, int | None], Stored]:
         from motors.volumes.ome_zarr import read_zarr
 
         return read_zarr
-    if kind in (".tif", ".tiff"):
+    if kind in TIFF:
         from motors.volumes.tiff import read_tiff
 
         return read_tiff

@@ -39,7 +39,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
     with parsing(json.JSONDecodeError):
         try:
-            group = zarr.open(store, mode="r")
+            group = zarr.open(store, mode="r", use_consolidated=False)  # which may be out of date
         except zarr.errors.GroupNotFoundError as error:
             raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
     if isinstance(group, zarr.Array):
@@ -129,15 +129,20 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
         scales = [step["scale"] for step in steps if step["type"] == "scale"]
         levels[level["path"]] = np.prod(scales, axis=0) if scales else None
-    axes = image["axes"] if str(image.get("version")) not in ("0.1", "0.2") else list("tczyx")  # there were no others
+    old = str(image.get("version")) in ("0.1", "0.2") or "axes" not in image
+    axes = list("tczyx") if old else image["axes"]  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
-    if len(levels) > 1 and all(scale is not None for scale in levels.values()):
+    sizes = {each: group[each].size for each in levels if each in group}
+    lost = [each for each in levels if each not in sizes]
+    if all(scale is not None for scale in levels.values()):
         path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
     else:
-        path = max(levels, key=lambda each: group[each].size) if len(levels) > 1 else [*levels][0]
-    if len(levels) > 1 and any(group[each].size > group[path].size for each in levels if each in group):
+        path = lost[0] if lost else max(sizes, key=sizes.get)
+    if path in lost:
+        raise ValueError(f"its level {path!r} is missing: copy it again, with all its files")
+    if max(sizes.values()) > sizes[path]:
         raise ValueError(f"its level {path!r} has the finest scale but not the most voxels: correct its metadata")
     scale = levels[path]
     spacing = None if scale is None else in_angstrom([(scale[place], axes[place].get("unit")) for place in places])

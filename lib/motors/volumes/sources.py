@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from motors.volumes.formats import ENDINGS, is_zarr, name_of
+from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts
 from motors.workspace.files import visible
 
+CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
 
 
@@ -37,8 +39,12 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     if not paths or "" in paths:
         raise ValueError("the path of a tomogram is empty: give a file, a folder or a pattern")
     notes: list[str] = []
-    found = dict.fromkeys(path.absolute() for each in paths for path in _meant(each, recursive, notes))
-    names = {path: name_of(path) for path in found}
+    found: dict[tuple[str, str], Path] = {}
+    known: set[Path] = set()
+    for path in (Path(os.path.abspath(path)) for each in paths for path in _meant(each, recursive, notes)):
+        if path not in known and found.setdefault((os.path.realpath(path), name_of(path)), path) == path:
+            known |= {*parts(path)} if path.is_file() else {path}  # so that no second plane of OME-TIFF is one more
+    names = {path: name for (_, name), path in found.items()}
     counts = Counter(names.values())
     names = {path: f"{path.parent.name}_{name}" if counts[name] > 1 else name for path, name in names.items()}
     counts = Counter(names.values())
@@ -53,7 +59,8 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():
-        found, others = _inside(place, recursive)
+        real = Path(os.path.realpath(place))
+        found, others = _inside(place, {real, *real.parents} if recursive else None)
         if not found:
             below = "" if recursive else ", or look below it with recursive (--recursive)"
             raise FileNotFoundError(f"{place} holds no tomogram: give files ending in {' '.join(ENDINGS)}{below}")
@@ -61,8 +68,11 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
             notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
         yield from found
     else:
-        above = glob.escape(str(place.parent)) if place.parent.is_dir() else place.parent  # it may have brackets
-        matches = sorted(visible(map(Path, glob.glob(f"{above}/{place.name}", recursive=True))))
+        above = next(each for each in place.parents if each.is_dir())  # it may have brackets
+        below = place.relative_to(above)
+        inside = map(Path, glob.glob(str(below), root_dir=above, recursive=True))
+        found = [each for each in inside if len(visible(map(Path, each.parts))) == len(each.parts)]
+        matches = sorted(above / each for each in found)
         if not matches or not glob.has_magic(str(path)):
             raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
         meant = [match for match in matches if match.is_dir() or _is_tomogram(match)] or matches
@@ -72,14 +82,15 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
             yield from _meant(match, recursive, notes)
 
 
-def _inside(folder: Path, recursive: bool) -> tuple[list[Path], int]:
-    """Return the tomograms in a folder, and how many other files there are."""
+def _inside(folder: Path, seen: set[Path] | None) -> tuple[list[Path], int]:
+    """Return the tomograms in a folder, and how many other files there are; below it, if given which was `seen`."""
     found, others = [], 0
     for path in sorted(visible(folder.iterdir())):
         if _is_tomogram(path):
             found.append(path)
-        elif path.is_dir() and recursive and not folder.resolve().is_relative_to(path.resolve()):  # a link upwards
-            more, left = _inside(path, recursive)
+        elif path.is_dir() and seen is not None:
+            real = Path(os.path.realpath(path))
+            more, left = _inside(path, seen) if real not in seen and not seen.add(real) else ([], 0)
             found, others = found + more, others + left
         else:
             others += path.is_file()
@@ -89,6 +100,8 @@ def _inside(folder: Path, recursive: bool) -> tuple[list[Path], int]:
 def _is_tomogram(path: Path) -> bool:
     """Return whether a file is called as tomograms are, or a folder is one."""
     if path.is_dir():
+        if path.name == DRAWN and (path.parent / CALL).is_file():
+            return False
         inside = [file.name.lower() for file in visible(path.iterdir())]
         stack = any(name.endswith(PICTURES) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
         return stack or is_zarr(path)

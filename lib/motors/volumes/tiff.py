@@ -69,6 +69,17 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         return Stored(voxels, axes.lower(), in_angstrom(sizes if ome else _sizes(file, imagej)))
 
 
+def companions(path: Path) -> list[Path]:
+    """Return the other files that OME metadata of a TIFF file name for some of its planes, as far as they are there."""
+    try:
+        with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
+            planes = ElementTree.fromstring(file.ome_metadata or "<OME/>").findall(".//{*}UUID")
+    except (ValueError, OSError):  # which whoever reads it is told
+        return []
+    found = {path.parent / name for each in planes if (name := each.get("FileName"))}
+    return sorted(each for each in found if each != path and each.is_file())
+
+
 def _check_chain(path: Path) -> None:
     """Raise a ValueError if a file is no TIFF, or its chain of pages leads out of it: the rest would go unnoticed."""
     size = path.stat().st_size
@@ -193,4 +204,5 @@ def _sizes(file: tifffile.TiffFile, imagej: dict[str, Any]) -> list[tuple[Any, s
     per_unit = [tags[axis].value for axis in ("YResolution", "XResolution") if axis in tags]  # fractions
     sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in per_unit)]
     units = [imagej.get(name, imagej.get("unit")) for name in ("zunit", "yunit", "unit")]
-    return [(abs(size) if size else None, unit) for size, unit in zip(sizes, units, strict=False)]  # its z may be < 0
+    sizes = [abs(size) if isinstance(size, int | float) else size for size in sizes]  # its z may be below zero
+    return [(size or None, unit) for size, unit in zip(sizes, units, strict=False)]

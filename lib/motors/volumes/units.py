@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import tokenize
 import zlib
@@ -39,4 +40,12 @@ def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
     if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
         return None
-    return tuple(float(size) * factor for (size, _), factor in zip(sizes, factors, strict=True))
+    return tuple(_number(size) * factor for (size, _), factor in zip(sizes, factors, strict=True))
+
+
+def _number(size: Any) -> float:
+    """Return a size as a number, NaN where it is none, such as 1,31."""
+    try:
+        return float(size)
+    except ValueError:
+        return math.nan

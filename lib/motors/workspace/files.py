@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pandas
 
 log = logging.getLogger(__name__)
-LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found")  # of Windows, macOS, NAS and Linux
-MARKS = (".", "~$", "#", "$")  # hidden, open in Office or Emacs, thrown away
+LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
+LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
+MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
 
 
 def write_json(path: Path | str, content: Any) -> Path:
@@ -34,7 +35,10 @@ def write_json(path: Path | str, content: Any) -> Path:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, an empty one where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it") from error
 
 
 def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
@@ -57,9 +61,13 @@ def write_text(path: Path | str, text: str) -> Path:
 
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
-    return [
-        each for each in paths if not (each.name.startswith(MARKS) or each.name.endswith("~") or each.name in LITTER)
-    ]
+    named = [(each, each.name.lower()) for each in paths]
+    return [each for each, name in named if not (name.startswith(MARKS) or name.endswith("~") or name in LITTER)]
+
+
+def ending_in(folder: Path, ending: str) -> list[Path]:
+    """Return the visible files in a folder whose names end so, in capitals or not, in their order."""
+    return sorted(path for path in visible(folder.iterdir()) if path.name.lower().endswith(ending))
 
 
 def sha256(path: Path | str) -> str:
