@@ -50,6 +50,9 @@ def whole(outputs: Path, scores: dict[str, dict]) -> list[str]:
         interval, commit = f"{score['low']:.2f} – {score['high']:.2f}", (score.get("commit") or "unknown")[:8]
         row = [f"`{run}`", f"{score['f2']:.3f}", interval, two(score["f2_original_quantile"])]
         lines += [f"| {' | '.join([*row, f'{minutes(outputs, run):.0f}', commit])} |"]
+    if len(scores) > 1:
+        means = (pd.Series([score[key] for score in scores.values()]).mean() for key in ("f2", "f2_original_quantile"))
+        lines += ["| mean | {:.3f} | | {:.2f} | | |".format(*means)]
     return lines
 
 
