@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from motors.detection.tiling import plan
+from motors.detection.tiling import cell_strides, plan
 from motors.experiments import catalogue
 from motors.experiments.original import RESNEXT50
 
@@ -71,3 +71,10 @@ def test_large_tiles_go_one_by_one():
     """A full-size volume fills a GPU alone; triplets of slices and the demo's small patches go eight at a time."""
     shapes = {"resnext50": (327, 1146, 859), "maxvit_tiny": (163, 1146, 859), "resnext50_demo": (70, 180, 170)}
     assert [plan(shape, catalogue.get(name)).batch for name, shape in shapes.items()] == [1, 8, 8]
+
+
+def test_cells_of_thick_slices_are_as_near_to_cubes_as_whole_voxels_allow():
+    """8 voxels of 16 Å are 128 Å: 5.8 slices of 22 Å, so 6; of slices thicker than a cell each is one."""
+    thick = replace(catalogue.get("maxvit_tiny"), spacing=(22.0, 16.0, 16.0))
+    assert cell_strides(thick) == (6, 8, 8)
+    assert cell_strides(replace(thick, spacing=(48.0, 16.0, 16.0)), 1) == (1, 1, 1)
