@@ -204,6 +204,12 @@ def test_every_cell_is_covered(depth, side, planar, original):
     assert np.isfinite(found).all()
 
 
+def test_with_the_tiles_of_the_original_cells_may_have_any_size():
+    """It put predictions at the nearest cell; aligned ones have to divide the stride."""
+    found = engine.logits(brightness, SOLID, np.full((40, 50, 60), 128, np.uint8), cell_stride=5, original=True)
+    assert found.shape == (8, 10, 12)
+
+
 @pytest.mark.parametrize("experiment", [SOLID, PLANAR], ids=lambda experiment: experiment.name)
 def test_cells_are_cubes_of_128_angstrom(experiment):
     """In 3D and in 2D, whose slices are twice as thick as their pixels."""

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from motors.detection.tiling import cell_strides, plan
+from motors.detection.tiling import cell_strides, plan, planned
 from motors.experiments import catalogue
-from motors.experiments.original import RESNEXT50
+from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 
 
 def test_a_volume_of_the_hidden_test_needs_at_most_a_quarter_more_voxels_than_it_has():
@@ -78,3 +78,79 @@ def test_cells_of_thick_slices_are_as_near_to_cubes_as_whole_voxels_allow():
     thick = replace(catalogue.get("maxvit_tiny"), spacing=(22.0, 16.0, 16.0))
     assert cell_strides(thick) == (6, 8, 8)
     assert cell_strides(replace(thick, spacing=(48.0, 16.0, 16.0)), 1) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "tile"),
+    [
+        *[("resnext50", tile) for tile in ((40, 64, 96), (32, 72, 96), (32, 64, 100), (0, 64, 96), (-32, 64, 96))],
+        *[("maxvit_tiny", tile) for tile in ((5, 64, 96), (3, 72, 96), (3, 64, 100), (3, 0, 96))],
+    ],
+)
+def test_a_tile_that_a_network_cannot_see_is_refused(name, tile):
+    with pytest.raises(ValueError, match=rf"a tile of \({', '.join(map(str, tile))}\) voxels does not fit {name}"):
+        plan((50, 100, 150), catalogue.get(name), tile=tile)
+
+
+def test_a_tomogram_smaller_than_a_patch_is_one_tile_as_small():
+    assert plan((20, 90, 130), RESNEXT50).tile == (32, 96, 160)
+
+
+def test_hardly_more_work_buys_a_larger_tile():
+    """Three of 64 x 96 x 224 would be 1.6 % fewer voxels than two of 64 x 256 x 128; a seventh more would be too much."""
+    experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.25)
+    few, dear = (plan(shape, experiment, voxels=2**21) for shape in ((60, 247, 196), (60, 264, 213)))
+    assert (few.tile, len(few.starts)) == ((64, 256, 128), 2)
+    cheapest = plan((60, 264, 213), experiment, tile=(64, 128, 160))
+    assert dear.waste <= 1.05 * cheapest.waste
+
+
+def test_an_overlap_of_one_is_a_voxel_and_none_is_none():
+    experiment = replace(RESNEXT50, patch=(32, 64, 64), overlap=0.34)
+    first = [plan((32, 300, 64), experiment, tile=(32, 64, 64), overlap=share).starts[:, 1] for share in (0, 1, 0.34)]
+    assert [np.unique(each).tolist() for each in first] == [
+        [0, 64, 128, 192, 240],
+        [0, 48, 96, 144, 192, 240],
+        [0, 32, 64, 96, 128, 160, 192, 224, 240],
+    ]
+
+
+def test_sides_that_could_not_advance_by_a_stride_are_passed_over():
+    """Sides of 64 that share 56 would advance by 8, less than the stride of 16; sides of 128 advance by 64."""
+    experiment = replace(RESNEXT50, patch=(64, 64, 64))
+    found = plan((200, 250, 300), experiment, overlap=56, voxels=128**3)
+    assert min(found.tile) > 64
+
+
+def test_triplets_of_slices_share_nothing_along_z_and_all_of_their_overlap_along_y_and_x():
+    found = plan((10, 150, 64), replace(MAXVIT_TINY, patch=(3, 64, 64), overlap=0.5))
+    assert [np.unique(found.starts[:, axis]).tolist() for axis in (0, 1)] == [[0, 3, 6, 7], [0, 32, 64, 96]]
+
+
+def test_a_smaller_budget_counts_where_an_encoder_pools_too():
+    experiment = catalogue.get("x3d_m")
+    assert math.prod(plan((400, 1400, 1050), experiment, voxels=2**23).tile) <= 2**23 < math.prod(experiment.patch)
+
+
+def test_as_many_tiles_at_once_as_hold_32_mi_voxels_and_no_more_than_there_are():
+    sides = ((64, 128, 128), (64, 256, 256), (128, 256, 512), (256, 512, 512))
+    assert [plan((999, 999, 999), RESNEXT50, tile=tile).batch for tile in sides] == [8, 8, 2, 1]
+    assert plan((64, 128, 200), RESNEXT50, tile=(64, 128, 128), overlap=0, batch=8).batch == 2
+
+
+def test_of_the_options_of_a_heatmap_those_of_its_tiles_are_taken():
+    options = {"voxels_at_once": 2**23, "overlap": 0.25, "batch": 3, "symmetries": ["zyx"], "device": "cpu"}
+    expected = plan((100, 400, 500), RESNEXT50, voxels=2**23, overlap=0.25, batch=3)
+    found = planned((100, 400, 500), RESNEXT50, options)
+    assert (found.tile, found.batch, found.starts.tolist()) == (expected.tile, 3, expected.starts.tolist())
+    original = planned((100, 500, 700), RESNEXT50, {"original": True, "tile": (96, 448, 448)})
+    assert original.starts[-1].tolist() == [4, 52, 252]  # flush with the end
+
+
+@given(st.tuples(*[st.integers(40, 400)] * 3), st.tuples(*[st.sampled_from([64, 96, 128, 160])] * 3))
+@settings(max_examples=40)
+def test_no_tile_of_the_same_budget_covers_a_volume_with_less_work(shape, tile):
+    """But for the twentieth that is allowed, and tiles narrower than a network needs."""
+    experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.25)
+    budget = 160**3
+    assert plan(shape, experiment, voxels=budget).waste <= 1.05 * plan(shape, experiment, tile=tile).waste + 1e-9
