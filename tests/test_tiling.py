@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from motors.detection.tiling import cell_strides, plan, planned
 from motors.experiments import catalogue
@@ -97,7 +97,7 @@ def test_a_tomogram_smaller_than_a_patch_is_one_tile_as_small():
 
 
 def test_hardly_more_work_buys_a_larger_tile():
-    """Three of 64 x 96 x 224 would be 1.6 % fewer voxels than two of 64 x 256 x 128; a seventh more would be too much."""
+    """Three of 64 x 96 x 224 would be 1.6 % fewer voxels than two of 64 x 256 x 128; 5 % is the most."""
     experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.25)
     few, dear = (plan(shape, experiment, voxels=2**21) for shape in ((60, 247, 196), (60, 264, 213)))
     assert (few.tile, len(few.starts)) == ((64, 256, 128), 2)
@@ -148,9 +148,9 @@ def test_of_the_options_of_a_heatmap_those_of_its_tiles_are_taken():
 
 
 @given(st.tuples(*[st.integers(40, 400)] * 3), st.tuples(*[st.sampled_from([64, 96, 128, 160])] * 3))
+@example((98, 391, 162), (128, 160, 192))  # counted without regard to the stride, three of 64 x 416 x 96 seem to do
 @settings(max_examples=40)
 def test_no_tile_of_the_same_budget_covers_a_volume_with_less_work(shape, tile):
     """But for the twentieth that is allowed, and tiles narrower than a network needs."""
-    experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.25)
-    budget = 160**3
-    assert plan(shape, experiment, voxels=budget).waste <= 1.05 * plan(shape, experiment, tile=tile).waste + 1e-9
+    experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.4)
+    assert plan(shape, experiment, voxels=160**3).waste <= 1.05 * plan(shape, experiment, tile=tile).waste + 1e-9
