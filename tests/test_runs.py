@@ -65,6 +65,14 @@ def test_the_table_of_all_runs_says_what_records_say(home):
     assert runs.table(home, "demo", 7).empty and list(runs.table(home, "smoke")) == list(runs.table(home))
 
 
+def test_a_cost_that_a_record_does_not_know_stays_empty(home):
+    """A run that still goes on has no seconds, and the kernel of some has no memory of its own."""
+    write_json(home.outputs / NETS[1] / "record.json", {"seconds": None, "peak_memory_mib": None, "commit": None})
+    found = runs.table(home, "demo", 0).set_index("run")
+    assert found.loc[NETS[1], ["hours", "GiB"]].isna().all() and found.loc[NETS[1], "commit"] == ""
+    assert found.loc[NETS[0], "hours"] == 1.5
+
+
 def test_figures_of_weights_that_are_gone_are_not_shown(home):
     """A network was trained anew after it was validated: its figures are those of another."""
     weights = dict(zip(NETS, ("w0", "w1"), strict=True))

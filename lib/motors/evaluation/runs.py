@@ -73,16 +73,14 @@ def table(workspace: Workspace, profile: str | None = None, seed: int | None = N
 
 
 def _row(run: Run) -> dict[str, Any]:
-    experiment, record = (
-        Experiment.read(run.folder / "weights" / "experiment.json"),
-        read_json(run.folder / "record.json"),
-    )
+    experiment = Experiment.read(run.folder / "weights" / "experiment.json")
+    record = read_json(run.folder / "record.json")
     executed = run.folder / f"{run.notebook}.ipynb"
     place = executed.relative_to(run.workspace.root).as_posix() if executed.is_file() else ""
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
     about |= {"fold": experiment.fold, "seed": run.seed, "profile": run.profile, "notebook": place}
-    costs = {"hours": record.get("seconds", np.nan) / 3600, "GiB": record.get("peak_memory_mib", np.nan) / 1024}
-    return about | costs | {"commit": (record.get("commit") or "")[:8]}
+    seconds, memory = (record.get(name) or np.nan for name in ("seconds", "peak_memory_mib"))  # None: not known
+    return about | {"hours": seconds / 3600, "GiB": memory / 1024, "commit": (record.get("commit") or "")[:8]}
 
 
 def _changed(experiment: Experiment) -> str:
