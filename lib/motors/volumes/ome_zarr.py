@@ -129,12 +129,16 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
         scales = [step["scale"] for step in steps if step["type"] == "scale"]
         levels[level["path"]] = np.prod(scales, axis=0) if scales else None
-    old = str(image.get("version")) in ("0.1", "0.2") or "axes" not in image
+    if not levels:
+        raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
+    found = {each: group[each] for each in levels if each in group}
+    five = all(getattr(each, "ndim", None) == 5 for each in found.values())
+    old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and five)
     axes = list("tczyx") if old else image["axes"]  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
-    sizes = {each: group[each].size for each in levels if each in group}
+    sizes = {name: getattr(each, "size", 0) for name, each in found.items()}  # a group has none
     lost = [each for each in levels if each not in sizes]
     if all(scale is not None for scale in levels.values()):
         path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
