@@ -7,6 +7,8 @@ SEED ?= 0
 FOLD ?= 0
 FOLDS ?= 4
 WORKERS ?= 2
+# Containers often have no other user; Jupyter refuses root unless told.
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Threads that wait leave the core to others.
 export OMP_WAIT_POLICY ?= PASSIVE
 TORCH := torch==2.14.1 torchvision==0.29.1
@@ -81,7 +83,7 @@ lab: $(VENV)/installed
 	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
 	  > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@git rev-parse --git-dir >/dev/null 2>&1 && $(BIN)/motors keep --filter || true
-	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	@$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ROOT) $(ARGS)
 
 rehearsal: $(VENV)/installed
 	@$(BIN)/python tests/rehearsal.py --tomograms $(or $(TOMOGRAMS),900)
