@@ -345,9 +345,9 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
             ["a.mrc", "System Volume Information/b.mrc", "~snapshot/c.mrc", "@Recycle/d.mrc", "RECYCLER/e.mrc"],
             {},
             "",
-            "a",
+            {"a"},
         ),
-        (["a.mrc", "found/call.json", "found/pictures/a.png", "found/work/a.csv"], {}, "", "a"),
+        (["a.mrc", "found/call.json", "found/pictures/a.png", "found/work/a.csv"], {}, "", {"a"}),
         ([".mrc"], {}, ".mrc", {".mrc"}),
     ],
     ids="round,twice,given twice,alias,brackets,hidden below,of systems,our own,no name".split(","),
@@ -363,7 +363,7 @@ def test_folders_are_searched_once_and_what_is_no_tomogram_is_left_alone(
         (tmp_path / name).symlink_to(tmp_path / goal)
     monkeypatch.chdir(tmp_path)
     paths = meant.format(tmp_path.name, tmp_path).split(";") if meant else tmp_path
-    assert set(collect(paths, recursive=True)[0]) == set(names)
+    assert set(collect(paths, recursive=True)[0]) == names
 
 
 def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, tmp_path):

@@ -153,7 +153,7 @@ def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
             radii = (MATCH_RADIUS / mine.set_index("tomo_id")["spacing"]).to_dict()
             found = found[(found["run"] == run) & found["tomo_id"].isin(radii)]
             inputs = read_inputs(file.parent)
-            skip = inputs.settings["skip"] if inputs else 0.0
+            skip = inputs.settings.get("skip", 0.0) if inputs else 0.0
             return fuse(found, radius_voxels=radii, skip=skip), mine[TOMOGRAMS]
     some = ", ".join(sorted(known)[:3]) or "none so far"
     raise ValueError(f"{run} was not validated: run 30_validate, or choose one that was, such as {some}")

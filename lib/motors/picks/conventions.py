@@ -15,9 +15,8 @@ import pandas as pd
 from motors.tables import POINT, SIZE, numbers, refuse
 
 PICKS = ["tomo_id", *POINT, "score"]
-ENDING = re.compile(
-    r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$"
-)  # of tomograms
+# Of tomograms, as programs call their files.
+ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$")
 
 
 def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:

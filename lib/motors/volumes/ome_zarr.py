@@ -131,20 +131,19 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         levels[level["path"]] = np.prod(scales, axis=0) if scales else None
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
-    found = {each: group[each] for each in levels if each in group}
-    five = all(getattr(each, "ndim", None) == 5 for each in found.values())
+    there = {path: group[path] for path in levels if path in group}
+    five = all(getattr(each, "ndim", None) == 5 for each in there.values())
     old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and five)
     axes = list("tczyx") if old else image["axes"]  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
-    sizes = {name: getattr(each, "size", 0) for name, each in found.items()}  # a group has none
-    lost = [each for each in levels if each not in sizes]
+    sizes = {path: getattr(each, "size", 0) for path, each in there.items()}  # a group has none
     if all(scale is not None for scale in levels.values()):
         path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
     else:
-        path = lost[0] if lost else max(sizes, key=sizes.get)
-    if path in lost:
+        path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a lost one may be the finest
+    if path not in sizes:
         raise ValueError(f"its level {path!r} is missing: copy it again, with all its files")
     if max(sizes.values()) > sizes[path]:
         raise ValueError(f"its level {path!r} has the finest scale but not the most voxels: correct its metadata")
