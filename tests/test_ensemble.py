@@ -365,3 +365,37 @@ def test_an_ensemble_of_before_is_read_by_the_names_of_today(tmp_path):
         "methods": {"mean": {"F2": 0.5}},
         "skip": 0.05,
     }
+
+
+@pytest.mark.parametrize(
+    ("cut", "voters", "expected"),
+    [
+        ({"cut": "threshold"}, [("a", "zyx"), ("b", "yx")], {"threshold": 0.31}),
+        ({"cut": "threshold"}, [("a", "zyx")], {"quantile": 0.55}),  # b is missing: the threshold is of both
+        ({"cut": "quantile"}, [("a", "zyx"), ("b", "yx")], {"quantile": 0.55}),
+        ({}, [("a", "zyx"), ("b", "yx")], {"quantile": 0.55}),  # the author's settings, and those of before
+    ],
+)
+def test_a_threshold_is_for_the_whole_ensemble_a_quantile_for_any_part(cut, voters, expected):
+    """A member without a weight is not waited for."""
+    rows = [("a", "zyx", 2.0), ("b", "yx", 0.5), ("c", "yx", 0)]
+    members = [dict(zip(("run", "symmetry", "weight"), row, strict=True)) for row in rows]
+    settings = {"members": members, "quantile": 0.55, "threshold": 0.31} | cut
+    assert select.cut_of(settings, voters) == expected
+
+
+def test_an_unknown_cut_is_refused():
+    """By name."""
+    with pytest.raises(ValueError, match="'median'.*threshold, quantile"):
+        select.cut_of({"cut": "median", "members": []}, [])
+
+
+def test_a_threshold_does_not_mind_how_many_tomograms_have_a_motor():
+    """Scores of 0.9 are motors, of 0.2 none: at 0.5 all are right, at the median only if half are."""
+    for motors in (1, 2, 3):
+        scores = [0.9 + k / 100 for k in range(motors)] + [0.2 + k / 100 for k in range(4 - motors)]
+        table = pd.DataFrame({"tomo_id": list("abcd"), "z": 1.0, "y": 2.0, "x": 3.0, "score": scores})
+        answered = [
+            (select.detections(table, "abcd", **cut).z >= 0).sum() for cut in ({"threshold": 0.5}, {"quantile": 0.5})
+        ]
+        assert answered == [motors, 2]

@@ -1,11 +1,14 @@
 """Which tomograms have a motor: one row for each."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from motors.matching import best, cut
-from motors.tables import NO_MOTOR, POINT
+from motors.tables import MEMBER, NO_MOTOR, POINT
+
+CUTS = ("threshold", "quantile")
 
 
 def detections(
@@ -41,3 +44,27 @@ def detections(
     table = best(candidates).set_index("tomo_id")[[*POINT, "score"]].reindex(ids)
     table = table.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
     return cut(table, quantile=quantile, threshold=threshold)
+
+
+def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> dict[str, float]:
+    """Return where `detections` cuts what an ensemble says: its threshold or its quantile, by name.
+
+    A threshold does not mind how many tomograms have a motor, but belongs to the scores of the whole ensemble: while
+    members are missing it is the quantile, which any scores have.
+
+    Parameters
+    ----------
+    settings : what `tables.read_ensemble` returns; "cut", if given, names one of `CUTS`, else it is the quantile
+    voters : run and symmetry of each member that voted
+
+    Raises
+    ------
+    ValueError
+        If `settings` name another cut.
+    """
+    cut = settings.get("cut", "quantile")
+    if cut not in CUTS:
+        raise ValueError(f"the ensemble is to be cut at its {cut!r}: choose one of {', '.join(CUTS)}")
+    all_of_them = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
+    cut = cut if set(voters) >= all_of_them else "quantile"
+    return {cut: settings[cut]}
