@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -95,3 +96,24 @@ def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing
     passes = json.loads((output / "provenance.json").read_text())["backends"]
     assert len(passes) == 4 and not any(passes.values())  # the gathering run computed nothing itself
     assert len(pd.read_csv(output / "submission.csv")) == TOMOGRAMS
+
+
+def test_folds_are_trained_as_jobs_and_judged_together(tmp_path):
+    """Two folds of one network: each step a job of the cluster, and one table over both folds in the end."""
+    root = toys.workspace(tmp_path / "home")
+    shutil.rmtree(root / "notebooks")
+    shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks")
+    (tmp_path / "profile").mkdir()
+    (tmp_path / "profile" / "config.yaml").write_text(PROFILE)
+    (tmp_path / "slurm").mkdir()
+    with cluster.cluster(tmp_path / "slurm") as environment:
+        library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
+        environment |= library | {"SNAKEMAKE_PROFILE": str(tmp_path / "profile")}
+        line = [sys.executable, "-m", "motors", "reproduce", "--profile", "smoke", "--executor", "slurm"]
+        line += ["--folds", "2", "--networks", "x3d_m"]
+        done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        jobs = scheduler(environment, "squeue", "-h", "-t", "all", "-o", "%i %T").splitlines()
+    assert len(jobs) >= 7 and all(job.endswith("COMPLETED") for job in jobs)  # 00, 10, 11, two folds, 30, 33, 40
+    (table,) = (root / "outputs" / "30_validate").glob("*/networks.csv")
+    assert {"fold 0", "fold 1"} <= set(pd.read_csv(table).columns)

@@ -128,7 +128,7 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
 
     Raises ValueError if a run was not validated, or they held out no tomogram in common.
     """
-    (first, mine), (second, theirs) = (_kept(workspace, name) for name in (one, other))
+    (first, mine), (second, theirs) = (kept(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:
         raise ValueError(f"{one} and {other} held out other tomograms: compare runs of one seed and one fold")
@@ -139,8 +139,11 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
     return compare(solution(labels), *inside)
 
 
-def _kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the symmetries of a run say together in the newest `30_validate` with it, and the tomograms it held out."""
+def kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what the symmetries of a run say together in the newest `30_validate` with it, and what it held out.
+
+    Raises ValueError if no `30_validate` has the run.
+    """
     files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
     known: set[str] = set()
     for file in files:
