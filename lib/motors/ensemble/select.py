@@ -49,18 +49,15 @@ def detections(
 def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> dict[str, float]:
     """Return where `detections` cuts what an ensemble says: its threshold or its quantile, by name.
 
-    A threshold does not mind how many tomograms have a motor, but belongs to the scores of the whole ensemble: while
-    members are missing it is the quantile, which any scores have.
+    A threshold does not mind how many tomograms have a motor, but is one of scores of the whole ensemble. While voters
+    are missing it is the quantile.
 
     Parameters
     ----------
-    settings : what `tables.read_ensemble` returns; "cut", if given, names one of `CUTS`, else it is the quantile
+    settings : what `tables.read_ensemble` returns; "cut", if given, names one of `CUTS`, by default the quantile
     voters : run and symmetry of each member that voted
 
-    Raises
-    ------
-    ValueError
-        If `settings` name another cut.
+    Raises ValueError if `settings` name another cut.
     """
     cut = settings.get("cut", "quantile")
     if cut not in CUTS:
