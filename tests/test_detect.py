@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import unicodedata
@@ -14,8 +15,10 @@ from fake_networks import SOLID, Silent, with_ball
 
 import motors
 from motors import api, cli
+from motors.detection import queue
 from motors.ensemble import bundle
 from motors.picks import formats as picks
+from motors.volumes import formats
 from motors.volumes.mrc import write_mrc
 from motors.volumes.slices import write_slices
 from motors.volumes.sources import collect
@@ -386,6 +389,75 @@ def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weig
     (tmp_path / "away").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError, match="leads nowhere"):
         api.detect(tomograms, weights=weights, out=tmp_path / "away")
+
+
+def test_what_is_left_of_a_tomogram_that_is_gone_goes_and_what_is_damaged_is_made_again(
+    networks, weights, tomograms, tmp_path
+):
+    """Its picks, picture and heatmaps, of this call's formats or another's; a heatmap cut short is computed anew."""
+    out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}
+    api.detect(tomograms, formats=("csv", "copick", "ndjson"), plot=True, **call)
+    heatmaps = next((out / "work").glob("*/one.npz"))
+    heatmaps.write_bytes(heatmaps.read_bytes()[:700])
+    assert api.detect(tomograms, **call).tomograms.set_index("tomo_id")["detections"]["one"] == 1
+    (out / "tomograms.csv").rename(tmp_path / "tomograms.csv")
+    (out / "tomograms.csv").write_text("tomo_id\none,two\n")
+    with pytest.raises(ValueError, match=r"tomograms\.csv, line 2: 2 values for 1 columns"):
+        api.detect(tomograms, **call)
+    (tmp_path / "tomograms.csv").rename(out / "tomograms.csv")
+    (tomograms / "two.mrc").rename(tomograms / "three.mrc")
+    api.detect(tomograms, force=True, **call)
+    there = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+    assert len([name for name in there if "three" in name]) == 2 + 1 + 2 * 3 + 1, "picks, a picture, networks, levels"
+    assert not [name for name in there if "two" in name]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_said_and_never_waited_for(tmp_path, kind):
+    """Given itself it is refused, in a folder it is left alone with a word; a slice of that kind is damaged."""
+    (tmp_path / "a.mrc").touch()
+    (tmp_path / "slices").mkdir()
+    for path in (tmp_path / "b.mrc", tmp_path / "slices" / "slice_0000.jpg"):
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            with socket.socket(socket.AF_UNIX) as opened:
+                opened.bind(os.path.relpath(path))
+        else:
+            path.symlink_to("/dev/zero")
+    for refused in (collect, formats.read):
+        with pytest.raises(ValueError, match=r"b\.mrc is a pipe, socket or device"):
+            refused(tmp_path / "b.mrc")
+    with pytest.raises(ValueError, match="is a folder, pipe or device, no picture"):
+        formats.read(tmp_path / "slices")
+    for meant in (tmp_path, tmp_path / "*.mrc"):
+        found, notes = collect(meant)
+        assert "a" in found and "b" not in found and len(notes) <= 1
+    assert "1 other file in" in collect(tmp_path)[1][0]
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_letter_with_an_accent_is_the_same_however_a_disk_spells_it(tmp_path, typed, stored):
+    """In folders, files and patterns, as they are copied from a Mac."""
+    typed, stored = unicodedata.normalize(typed, "é/ü.npy"), tmp_path / unicodedata.normalize(stored, "é/ü.npy")
+    stored.parent.mkdir()
+    np.save(stored, with_ball(SHAPE, BALL, 22))
+    assert formats.read(tmp_path / typed).name == "ü"
+    for meant in (typed, Path(typed).parent, typed.replace(".npy", "*"), typed.replace(".npy", ".[m-p]py")):
+        assert collect(tmp_path / meant)[0] == {"ü": stored}
+
+
+def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_path):
+    """By their folders, or not at all."""
+    for name in ("a/Cell.mrc", "b/cell.mrc", "c/cell.mrc", "c/CELL.rec"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(collect([tmp_path / "a", tmp_path / "b"])[0]) == {"a_Cell", "b_cell"}
+    with pytest.raises(ValueError, match="several tomograms would be called c_"):
+        collect(tmp_path / "c")
+    sources = {"Cell": tmp_path / "a" / "Cell.mrc", "cell": tmp_path / "b" / "cell.mrc"}
+    with pytest.raises(ValueError, match="two tomograms are called cell"):
+        queue.detect_all(networks["alone"], SOLID, sources, tmp_path / "out", policy="carry on")
 
 
 def test_a_file_whose_name_is_no_unicode_is_decided_like_any_other(networks, weights, tomograms, tmp_path):

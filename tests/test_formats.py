@@ -489,6 +489,16 @@ def test_a_page_of_another_kind_does_not_hide_among_the_rest(tmp_path, other):
         read(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("other", [np.zeros((9, 30), np.uint8), np.zeros(LEVELS.shape[1:], np.int32)])
+def test_a_page_of_another_size_is_no_second_image(tmp_path, other):
+    """Whoever chose the first image would have a stack without one of its slices."""
+    pages = [Image.fromarray(other if k == 1 else plane) for k, plane in enumerate(LEVELS)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    for image in (None, 0):
+        with pytest.raises(ValueError, match="its page 1 is of another size or kind than the rest"):
+            read(tmp_path / "a.tif", image=image)
+
+
 def test_a_picture_says_that_it_is_to_be_turned_wherever_it_says_so(tmp_path):
     """A profile of colours may come first."""
     exif = Image.Exif()
@@ -548,6 +558,9 @@ def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_
     """Blosc reads on in memory where a file ends too early; shards may reach over the end of a volume."""
     numcodecs = pytest.importorskip("numcodecs")
     assert np.array_equal(read(zarr_image(tmp_path / "a.zarr", LEVELS, chunks=(3, 8, 8), shards=(6, 16, 16))), LEVELS)
+    (zarr_image(tmp_path / "c.zarr", LEVELS, compressors=None) / "0" / "0.0.0").write_bytes(b"short")
+    with pytest.raises(ValueError, match="it is damaged"):
+        read(tmp_path / "c.zarr")
     path = zarr_image(tmp_path / "b.zarr", LEVELS, compressors=numcodecs.Blosc())
     assert np.array_equal(read(path), LEVELS)
     content = (path / "0" / "0.1.2").read_bytes()
@@ -600,11 +613,30 @@ def test_images_in_one_file_are_chosen(tmp_path):
     assert np.array_equal(read(tmp_path / "a.zarr", image=0), LEVELS)
     tifffile.imwrite(tmp_path / "a.tif", np.stack([255 - LEVELS, LEVELS]), photometric="minisblack")
     assert np.array_equal(read(tmp_path / "a.tif", axes="vzyx", image=1), LEVELS)
-    shutil.rmtree(tmp_path / "a.zarr" / "OME")
     shutil.rmtree(tmp_path / "a.zarr" / "0")
+    with pytest.raises(ValueError, match="its image '0' is missing"):
+        read(tmp_path / "a.zarr", image=1)
+    shutil.rmtree(tmp_path / "a.zarr" / "OME")
     shutil.rmtree(tmp_path / "a.zarr" / "1")
     with pytest.raises(ValueError, match="holds no image"):
         read(tmp_path / "a.zarr")
+
+
+def test_axes_without_names_are_z_and_before_it_images_and_those_of_one_are_none(tmp_path):
+    """As tifffile and numpy write arrays of four and five dimensions; a sixth has to be named."""
+    both = np.stack([LEVELS, 255 - LEVELS])
+    for ending, write in ((".tif", lambda path, voxels: tifffile.imwrite(path, voxels)), (".npy", np.save)):
+        write(tmp_path / f"a{ending}", both)
+        write(tmp_path / f"b{ending}", LEVELS[None, None])
+        write(tmp_path / f"c{ending}", np.stack([both, both]))
+        np.testing.assert_array_equal(read(tmp_path / f"a{ending}", image=1), 255 - LEVELS)
+        np.testing.assert_array_equal(read(tmp_path / f"b{ending}"), LEVELS)
+        np.testing.assert_array_equal(read(tmp_path / f"c{ending}", axes="ctzyx", channel=0, time=1), 255 - LEVELS)
+        for name, word in (("a", "choose one of them, image=0"), ("c", "give one letter for each")):
+            with pytest.raises(ValueError, match=word):
+                read(tmp_path / f"{name}{ending}")
+        with pytest.raises(ValueError, match="image=1 is not there"):
+            read(tmp_path / f"b{ending}", image=1)
 
 
 @pytest.mark.parametrize("kind", ["mrc", "zarr", "ome.tif"])
@@ -629,6 +661,10 @@ def test_planes_in_several_files_are_one_tomogram(tmp_path):
     tifffile.imwrite(tmp_path / "set" / "other.ome.tif", LEVELS, metadata={"axes": "ZYX"})
     for paths in (tmp_path / "set", str(tmp_path / "set" / "*.tif"), sorted((tmp_path / "set").iterdir())):
         assert set(collect(paths)[0]) == {"cell_0", "other"}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert np.array_equal(formats.read(tmp_path / "set" / "cell_1.ome.tif").voxels, LEVELS[:3])
+    assert not [each for each in said if "closed file" in str(each.message)]
 
 
 @pytest.mark.parametrize("stated", ["1,31", "13.1 A"])

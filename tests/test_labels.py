@@ -602,12 +602,17 @@ def test_labels_of_tomograms_that_are_not_stored_are_counted(tmp_path):
 
 
 def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
-    """And counted: the line that is blamed is that of the file."""
+    """As remarks are, and counted: the line that is blamed is that of the file."""
     path = tmp_path / "labels.csv"
     path.write_text("\n\ntomo_id,z\na,18.5\n", encoding="utf-8")
     assert read_table(path, ["tomo_id", "z"]).to_dict("list") == {"tomo_id": ["a"], "z": [18.5]}
-    path.write_text("\n\ntomo_id,z\na,18.5\nb\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="line 5: 1 values for 2 columns"):
+    path.write_text("# by hand, in May\n#\ntomo_id,z\na,18.5\nb\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 5: 1 values for 2 columns: correct the line, or the header in line 3"):
+        read_table(path)
+    path.write_text("# by hand\n\n# tomo_id,z\n#7,18.5\n", encoding="utf-8")  # and ids may begin so
+    assert read_table(path, ["tomo_id", "z"]).to_dict("list") == {"tomo_id": ["#7"], "z": [18.5]}
+    path.write_bytes("tomo_id,z\na,18.5\n".encode("utf-16-le"))
+    with pytest.raises(ValueError, match="it has zero bytes, as UTF-16 has"):
         read_table(path)
 
 

@@ -85,6 +85,10 @@ def test_copick_picks_lie_in_angstrom_where_a_project_has_them(tmp_path):
     assert point["transformation_"] == np.eye(4).tolist()
     moved = path.rename(tmp_path / "motors_0_flagellar-motor.json")  # outside a project
     assert formats.read(moved, TOMOGRAM, name="tomo_1").x.tolist() == [90.0]
+    point["transformation_"] = [[0, -1, 0, 13.17], [1, 0, 0, 0], [0, 0, 1, -26.34], [0, 0, 0, 1]]
+    moved.write_text(json.dumps(content), encoding="utf-8")  # turned, which no point is, and shifted by 1 and -2 voxels
+    found = formats.read(moved, TOMOGRAM, name="tomo_1")[["z", "y", "x"]].to_numpy()
+    np.testing.assert_allclose(found, [[5.25, 50.5, 91]], atol=1e-9)
 
 
 def test_points_of_the_portal_chimerax_and_napari_are_as_these_programs_have_them(tmp_path):

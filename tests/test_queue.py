@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from motors.detection import detector, heatmap, queue, workers
 from motors.detection.detector import detect
-from motors.detection.queue import Workers, detect_all, read_candidates
+from motors.detection.heatmap import read_candidates
+from motors.detection.queue import Workers, detect_all
 from motors.tables import read_table
 from motors.volumes import formats, levels, quality_control, resampling
 from motors.volumes.levels import to_uint8

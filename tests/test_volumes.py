@@ -324,7 +324,9 @@ def test_a_tiff_file_without_metadata_has_no_spacing(tmp_path: Path):
     assert formats.read(tmp_path / "a.tif", spacing=12, name="b").spacing == 12
 
 
-@pytest.mark.parametrize(("unit", "angstrom"), [("nm", 10), ("\\u00c5", 1), ("micron", 10_000), ("pixel", None)])
+@pytest.mark.parametrize(
+    ("unit", "angstrom"), [("nm", 10), ("\\u00c5", 1), ("\\u212B", 1), ("micron", 10_000), ("pixel", None)]
+)
 def test_a_tiff_file_of_imagej_states_its_spacing(tmp_path: Path, unit: str, angstrom: float | None):
     """Resolution counts pixels per unit in the plane, and the planes have a distance."""
     metadata = {"spacing": 1.25, "unit": unit, "axes": "ZYX"}

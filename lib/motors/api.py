@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,40 +133,42 @@ def detect(
     networks = bundle.find(weights)
     chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
     level = max(LOWEST, next(float(value) for value in chosen if value is not None))
-    reading = {name: options.pop(name, None) for name in READING}
-    reading = {name: value for name, value in reading.items() if value is not None and value is not False}
-    if out:
-        settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
-        _claim(Path(out), settings | {"max_detections": max_detections} | reading | options, sources, force)
+    reading = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
+    settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
+    settings |= {"max_detections": max_detections} | reading | options
+    before = _claim(Path(out), settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
-        where = {"device": device, "memory": memory, "reading": reading}
-        found, faults, said = _predicted(networks, sources, work, spacing=spacing, **where, **options)
+        options |= {"device": device, "memory": memory, "reading": reading, "spacing": spacing}
+        rows, faults, said = _predicted(networks, sources, work, **options)
         grids = {name: heatmap.load_heatmaps(work, name) for name in sources if name not in faults}
-        notes += _doubts(networks, reading) + said + _damage(work, list(sources))
+        notes += said + _doubts(networks, reading, work, list(sources))
         if not grids:
             raise ValueError(next(iter(faults.values())))
-        fused = _fused(networks, found, grids, work)
-        detections = _decided(networks, sources, fused, grids, faults, level, max_detections, notes)
+        rows = _fused(networks, rows, grids, work)
+        found = _decided(networks, sources, rows, grids, faults, level, max_detections, notes)
         if out:
-            _write(detections, sources, Path(out), formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
-    return detections
+            formats = _tidied(Path(out), before, grids, formats)
+            _write(found, sources, Path(out), formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
+    return found
 
 
-def _claim(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> None:
-    """Write down what a call is about to put into a folder, unless something else is there."""
+def _claim(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> list[str]:
+    """Write down what a call is about to put into a folder, unless something else is there; return what was there."""
     path = out / CALL
     if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
-    there = read_json(path)
+    there, before = read_json(path), pd.DataFrame(columns=ABOUT)
     differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
-    done = read_table(out / TABLE, ABOUT).query("fault.isna()")["tomo_id"] if (out / TABLE).is_file() and there else []
-    lost = next((name for name in done if name not in sources), None)
+    with suppress(ValueError) if force else nullcontext():
+        before = read_table(out / TABLE, ABOUT) if (out / TABLE).is_file() and there else before
+    lost = next((name for name in before["tomo_id"][before["fault"].isna()] if name not in sources), None)
     if (differing or lost) and out.is_dir() and any(out.iterdir()) and not force:
         kinds = [f"the result of a call with another {name}" if there else "other files" for name in differing]
         what = [*kinds, f"the result for {lost}, which this call leaves out"][0]
         raise FileExistsError(f"{out} holds {what}: give a new folder, or write over it with force (--force)")
     write_json(path, settings)
+    return before["tomo_id"].tolist()
 
 
 def _devices(device: str | None) -> list[str]:
@@ -214,35 +216,24 @@ def _predicted(
 
 def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], work: Path) -> pd.DataFrame:
     """Return what the members say together, best first in each tomogram."""
-    spacings = {name: _any(grid).spacing for name, grid in grids.items()}
+    spacings = {name: next(iter(mine.values())).spacing for name, mine in grids.items()}
     mine = candidates[candidates["tomo_id"].isin(list(grids))]
     fused = combine(networks.method, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
     return fused[PICKS].astype({name: CANDIDATE[name] for name in PICKS}).reset_index(drop=True)
 
 
-def _any(grids: Grids) -> Grid:
-    """Return one of the heatmaps of a tomogram: they agree about its shape and spacing."""
-    return next(iter(grids.values()))
-
-
-def _doubts(networks: Bundle, reading: dict[str, Any]) -> list[str]:
-    """Return what is worth knowing about the networks and how tomograms were read."""
-    found = []
+def _doubts(networks: Bundle, reading: dict[str, Any], work: Path, names: list[str]) -> list[str]:
+    """Return what is worth knowing about the networks, how tomograms were read, and their intensities."""
+    notes = []
     if networks.simulated:
-        found.append("these networks have seen simulated tomograms only: do not trust them on real ones")
+        notes.append("these networks have seen simulated tomograms only: do not trust them on real ones")
     if "axes" in reading:
-        found.append(f"places are in the z, y, x that {reading['axes']} makes, no longer in the file's order of axes")
-    return found
-
-
-def _damage(work: Path, names: list[str]) -> list[str]:
-    """Return what was wrong with intensities, a sentence for each finding."""
+        notes.append(f"places are in the z, y, x that {reading['axes']} makes, no longer in the file's order of axes")
     found = quality_control.findings(work / "findings")
-    sentences = []
     for row in found[found["tomo_id"].isin(names)].to_dict("records"):
         advice = ": invert it (invert=True, --invert) if dense is bright" if row["finding"] == "inverted" else ""
-        sentences.append(f"{row['tomo_id']} is {row['finding']}, {row['about']}{advice}")
-    return sentences
+        notes.append(f"{row['tomo_id']} is {row['finding']}, {row['about']}{advice}")
+    return notes
 
 
 def _decided(
@@ -259,11 +250,11 @@ def _decided(
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
-        about = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "detections": 0}
-        row = dict.fromkeys(ABOUT) | about
+        row = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "detections": 0}
         if name in grids:
-            shape, count = dict(zip(SIZE, map(int, _any(grids[name]).shape), strict=True)), int(counts.get(name, 0))
-            row |= shape | {"spacing": float(_any(grids[name]).spacing), "motor": count > 0, "detections": count}
+            grid, count = next(iter(grids[name].values())), int(counts.get(name, 0))  # they agree about the tomogram
+            row |= dict(zip(SIZE, map(int, grid.shape), strict=True))
+            row |= {"spacing": float(grid.spacing), "motor": count > 0, "detections": count}
             row["score"] = float(best.get(name, 0.0))
         rows.append(row)
     measured = networks.threshold is not None and level == max(LOWEST, networks.threshold)
@@ -272,13 +263,19 @@ def _decided(
     return Detections(tomograms, table.reset_index(drop=True), fused, level, *quality, notes, networks)
 
 
+def _tidied(out: Path, before: list[str], now: Iterable[str], formats: Iterable[str]) -> list[str]:
+    """Return formats with those that an earlier call wrote; what it left about tomograms not there `now` goes."""
+    there = [kind for kind in picks.FORMATS if any((out / picks.place(kind, name)).is_file() for name in before)]
+    for name in set(before).difference(now):
+        paths = [out / picks.place(kind, name) for kind in there if picks.FORMATS[kind].each]
+        paths += [folder / f"{name}{end}" for folder in out.glob(f"{WORK}/*/") for end in (".csv", ".npz", ".source")]
+        for path in [*paths, out / DRAWN / f"{name}.png"]:
+            path.unlink(missing_ok=True)
+    return list(dict.fromkeys([*formats, *there]))
+
+
 def _write(
-    found: Detections,
-    sources: dict[str, Path],
-    out: Path,
-    formats: Sequence[str],
-    grids: dict[str, Grids],
-    reading: dict[str, Any],
+    found: Detections, sources: dict[str, Path], out: Path, kinds: Iterable[str], grids: dict[str, Grids], reading: dict
 ) -> None:
     """Write the tables, and the pictures of the tomograms that have heatmaps here."""
     if grids:
@@ -286,9 +283,7 @@ def _write(
 
         from motors.visualization.detections import picture
     known = found.tomograms[found.tomograms["spacing"].notna()]
-    before = {name: "*" if kind.each else "detections" for name, kind in picks.FORMATS.items()}
-    before = [name for name, start in before.items() if any(out.glob(f"{start}{picks.FORMATS[name].ending}"))]
-    picks.write(out, found.table, known, dict.fromkeys([*formats, *before]))  # none is left with an old answer
+    picks.write(out, found.table, known, kinds)
     for row in progress(known.to_dict("records"), title="pictures") if grids else ():
         tomogram = read(sources[row["tomo_id"]], spacing=row["spacing"], name=row["tomo_id"], **reading)
         mine = found.table[found.table["tomo_id"] == row["tomo_id"]]

@@ -36,8 +36,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Return the table of a CSV file that has `columns`; what is in `TEXT` stays text, even `NA`, `007` or `1e5`.
 
     Values may stand between commas, semicolons (numbers then may have a decimal comma) or tabs. Blanks around values,
-    a byte order mark and empty rows mean nothing. Ids are brought to one form of Unicode (NFC), as macOS has another.
-    `refuse` names the line of the file that a row came from.
+    a byte order mark, empty rows and remarks (#) before the header mean nothing. Ids are brought to one form of
+    Unicode (NFC), as macOS has another. `refuse` names the line of the file that a row came from.
 
     Raises
     ------
@@ -48,7 +48,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
     try:
-        text = re.sub(r"\Asep=.(?=\r?\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
+        text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
+        text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
+        text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
         between, names, lines = _layout(text, path.name)
         decimal = "," if between != "," and _COMMA.search(text) else "."
         missing = {name: _NOTHING for name in names if name not in TEXT}
@@ -100,20 +102,23 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
     """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     form = {"delimiter": between, "strict": True, "skipinitialspace": True}
-    rows, lines, begin = csv.reader(io.StringIO(text, newline=""), **form), [], 1
+    rows, lines = csv.reader(io.StringIO(text, newline=""), **form), []
     names = [value.strip() for value in next((row for row in rows if row), [])]
     columns = len(names)
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
         names.pop()
+    if "\0" in text:
+        raise ValueError(f"{name} is no table (it has zero bytes, as UTF-16 has): save it again as CSV in UTF-8")
     if not names:
         raise ValueError(f"{name} is no table (its first line has no columns): correct it, or make it again as CSV")
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
-    begin = rows.line_num + 1
+    header, begin = rows.line_num, rows.line_num + 1
     for row in rows:
         row = row if any(map(str.strip, row[:1])) or len(row) > 1 else []
         if row and (len(row) not in (columns, len(names)) or any(map(str.strip, row[len(names) :]))):
-            raise ValueError(f"{name}, line {begin}: {len(row)} values for {len(names)} columns: correct the line")
+            what = f"{len(row)} values for {len(names)} columns: correct the line, or the header in line {header}"
+            raise ValueError(f"{name}, line {begin}: {what}")
         if row:
             lines.append(begin)
         begin = rows.line_num + 1

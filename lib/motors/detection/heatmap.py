@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from motors import geometry, heatmaps
 from motors.geometry import MATCH_RADIUS, Shape, Spacing
-from motors.tables import POINT, join
-from motors.workspace.files import renamed
+from motors.tables import CANDIDATE, POINT, join
+from motors.volumes.units import parsing
+from motors.workspace.files import read_json, renamed
 
 ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
 
@@ -62,6 +63,23 @@ def save_heatmaps(path: Path, grids: Mapping[str, Grid]) -> None:
         np.savez_compressed(partial, **about, **arrays)
 
 
+def read_heatmaps(path: Path) -> dict[str, Grid]:
+    """Return the heatmaps of one tomogram by symmetry, as `save_heatmaps` wrote them, or raise a ValueError."""
+    try:
+        with parsing(zipfile.BadZipFile), np.load(path) as arrays:
+            size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
+            about = {"size": tuple(size), "shape": tuple(shape), "spacing": spacing}
+            return {symmetry: Grid(arrays[symmetry], **about) for symmetry in arrays if symmetry not in ABOUT}
+    except ValueError as error:
+        raise ValueError(f"{path} holds no heatmaps ({error}): remove it and run again") from error
+
+
+def read_candidates(path: str | Path) -> pd.DataFrame:
+    """Return the candidates in a file, exactly as they were written, or raise a ValueError."""
+    with parsing():
+        return pd.read_csv(path, dtype=str, keep_default_na=False).astype(CANDIDATE)
+
+
 def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
     """Return the heatmaps of a tomogram that `detect_all` saved in `output`, by run and symmetry.
 
@@ -74,21 +92,18 @@ def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
 
     Raises
     ------
-    FileNotFoundError
-        If there is none.
+    FileNotFoundError, ValueError
+        If there is none, or one is damaged.
     """
     paths = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     newest: dict[str, tuple] = {}  # weights and code of a run; its symmetries may lie in several folders
     grids: dict[tuple[str, str], Grid] = {}
     for path in paths:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_json(path)
         run, made = about.get("run"), (about.get("weights"), about.get("code"))
         if run and newest.setdefault(run, made) == made and path.with_name(f"{name}.npz").is_file():
-            with np.load(path.with_name(f"{name}.npz")) as arrays:
-                size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
-                for symmetry in (each for each in arrays if each not in ABOUT):
-                    grid = Grid(arrays[symmetry], tuple(size), tuple(shape), spacing)
-                    grids.setdefault((run, symmetry), grid)
+            for symmetry, grid in read_heatmaps(path.with_name(f"{name}.npz")).items():
+                grids.setdefault((run, symmetry), grid)
     if not grids:
         raise FileNotFoundError(f"no heatmap of {name} in {output}: detect with save_heatmaps=True")
     return grids

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import pandas as pd
 
 from motors.detection.detector import Detector, Source, source_key, weights_key
 from motors.detection.engine import Network
+from motors.detection.heatmap import read_candidates, read_heatmaps
 from motors.detection.workers import Device, Outcome, Station, Task, check_device
 from motors.experiments.config import Experiment
-from motors.tables import CANDIDATE, join
+from motors.tables import join
 from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import write_table
 from motors.workspace.progress import Progress, progress
@@ -115,7 +117,7 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
     """Yield the tomograms that are not done, each as `every` with name and spacing; put the others in `found`."""
     named = isinstance(tomograms, Mapping)
     for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
-        if name in found:
+        if name.casefold() in map(str.casefold, found):  # some disks take large and small letters for the same
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
         found[name] = _done(every.folder, name, source, every.save_heatmaps)
         if found[name] is None:
@@ -139,18 +141,14 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
     """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
     files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * save_heatmaps)]
-    if isinstance(source, Tomogram) or not Path(source).exists():
+    if isinstance(source, Tomogram) or not Path(source).exists() or not all(file.is_file() for file in files):
         return None
-    if not all(file.is_file() and file.stat().st_size for file in files):  # a power failure leaves empty ones
-        return None
-    if files[0].read_text(encoding="utf-8") != source_key(source):
-        return None
-    return read_candidates(files[1])
-
-
-def read_candidates(path: str | Path) -> pd.DataFrame:
-    """Return the candidates in a file, exactly as they were written."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False).astype(CANDIDATE)
+    with suppress(ValueError):  # a power failure leaves damaged ones
+        if files[0].read_text(encoding="utf-8") == source_key(source):
+            for file in files[2:]:
+                read_heatmaps(file)
+            return read_candidates(files[1])
+    return None
 
 
 def _explained(outcome: Outcome) -> Exception:

@@ -78,18 +78,22 @@ def write(
     for name in formats:
         kind = FORMATS[name]
         if not kind.each:
-            kind.write(path := Path(folder) / f"detections{kind.ending}", picks, tomograms)
+            kind.write(path := Path(folder) / place(name, ""), picks, tomograms)
             paths.append(path)
             continue
         for row in range(len(tomograms)):
             about = tomograms.iloc[row : row + 1]
             tomo_id = about["tomo_id"].iloc[0]
-            path = Path(folder) / f"{tomo_id}{kind.ending}"
-            if name == "copick":
-                path = Path(folder) / "copick" / "ExperimentRuns" / tomo_id / "Picks" / f"motors_0_{OBJECT}.json"
-            kind.write(path, picks[picks["tomo_id"] == tomo_id], about)
+            kind.write(path := Path(folder) / place(name, tomo_id), picks[picks["tomo_id"] == tomo_id], about)
             paths.append(path)
     return paths
+
+
+def place(name: str, tomo_id: str) -> str:
+    """Return where `write` puts the picks of a tomogram in this format, from its folder on."""
+    if name == "copick":
+        return f"copick/ExperimentRuns/{tomo_id}/Picks/motors_0_{OBJECT}.json"
+    return f"{tomo_id if FORMATS[name].each else 'detections'}{FORMATS[name].ending}"
 
 
 def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str | None = None) -> pd.DataFrame:
@@ -157,7 +161,11 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
             name = run
         elif run != name:
             warnings.warn(f"{path.name} says that it is of {run}, taken as of {name}", TableWarning, stacklevel=4)
-        return _voxels(_frame(content["points"] or [], name), tomograms, path, content.get("voxel_spacing"))
+        points = content["points"] or []
+        for point in points:
+            shift = np.array(point.get("transformation_") or np.eye(4), float)[:3, 3].tolist()
+            point["location"] = {axis: point["location"][axis] + by for axis, by in zip("xyz", shift, strict=True)}
+        return _voxels(_frame(points, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
 

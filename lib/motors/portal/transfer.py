@@ -178,7 +178,7 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
         folder.mkdir(parents=True, exist_ok=True)
         store = Remote(LocalStore(folder), source, timeout)
     try:
-        array, axes, spacing, _ = open_zarr(store)
+        array, axes, spacing, *_ = open_zarr(store)
     except (ValueError, zarr.errors.GroupNotFoundError) as error:
         if isinstance(store, Remote):
             store.forget_metadata()

@@ -21,12 +21,14 @@ class Stored(NamedTuple):
         others where the file does not say what they are
     spacing : what the file states, ångström per voxel along z, y, x; None if it states nothing
     grey : whether the file says that its numbers are grey levels from 0 to 255
+    images : how many the file has, of which this is one
     """
 
     voxels: Any
     axes: str
     spacing: Spacing | None = None
     grey: bool = False
+    images: int = 1
 
 
 def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.ndarray:
@@ -34,7 +36,8 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
 
     Parameters
     ----------
-    stored : an axis of length one is dropped; one that the file has no name for is z, if nothing else is
+    stored : an axis of length one is dropped; the last that the file has no name for is z, if nothing else is, and one
+        before it counts images
     axes : names that go before those of the file, such as "yzx" for slices that are planes of z and x
     chosen : channel, time and image: numbers from 0
 
@@ -43,26 +46,26 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
     ValueError
         If there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
     """
-    voxels, names = stored.voxels, "".join(filter(str.isalpha, axes or "")).lower() or stored.axes.lower()
-    if axes:
-        while voxels.ndim > len(names) and voxels.shape[0] == 1:
-            voxels = voxels[0]
-    if voxels.ndim != len(names) or len(set(names)) < len(names):
-        raise ValueError(f"its shape is {voxels.shape}, which axes={names!r} does not name: give one letter an axis")
+    voxels, names = stored.voxels, list(filter(str.isalpha, (axes or "").lower())) or list(stored.axes.lower())
+    while axes and voxels.ndim > len(names) and voxels.shape[0] == 1:
+        voxels = voxels[0]
+    left = ["v", "z"] if "z" not in names else ["v"]
+    for k, side in reversed(list(enumerate(voxels.shape[: len(names)]))):
+        if names[k] not in "zyxctsv" and not axes:
+            names[k] = str(k) if side == 1 else left.pop() if left else "?"
+    if voxels.ndim != len(names) or len(set(names)) < len(names) or "?" in names:
+        what = f"its shape is {voxels.shape}, its axes are {axes or stored.axes!r}"
+        raise ValueError(f"{what}: give one letter for each as axes=")
     sides = dict(zip(names, voxels.shape, strict=True))
-    unknown = [name for name, side in sides.items() if name not in "zyxctsv" and side > 1]
-    if "z" not in sides and len(unknown) == 1:
-        names = names.replace(unknown[0], "z")
-        sides["z"] = sides.pop(unknown[0])
     if sides.get("s", 1) > 1:
         raise ValueError(f"it is a colour picture of {sides['s']} samples a pixel: save it in grey levels")
     if not {"z", "y", "x"} <= set(sides):
-        what = f"its axes are {names}, shape {voxels.shape}, which is no volume"
+        what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is no volume"
         raise ValueError(f"{what}: say axes='zyx' if one of them is z" if voxels.ndim > 2 else f"{what}: z is missing")
     index = tuple(slice(None) if name in "zyx" else _chosen(name, sides[name], chosen) for name in names)
     for name, word in CHOSEN.items():
         if chosen.get(word) and name not in sides:
-            raise ValueError(f"{word}={chosen[word]} is not there, its axes are {names}: leave it out")
+            raise ValueError(f"{word}={chosen[word]} is not there, its axes are {''.join(names)}: leave it out")
     left = [name for name in names if name in "zyx"]
     return np.transpose(voxels[index], [left.index(name) for name in "zyx"])
 

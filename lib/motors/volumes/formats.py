@@ -16,13 +16,12 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
-from motors.workspace.files import visible
+from motors.workspace.files import spelt, visible
 
 ROUNDING = 0.01  # relative difference between spacings that means nothing
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
 TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
-CHOOSING = (*TIFF, ".zarr")  # whose readers choose an image themselves
-ENDINGS = (*(ending + packed for ending in MRC for packed in ("", ".gz", ".bz2")), ".npy", *CHOOSING)  # of tomograms
+ENDINGS = (*(each + packed for each in MRC for packed in ("", ".gz", ".bz2")), ".npy", *TIFF, ".zarr")
 ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
 
@@ -68,9 +67,11 @@ def read(
     TomogramWarning
         If the file states another spacing than the caller, the spacing is implausible, or z is not the thin axis.
     """
-    path = Path(os.path.abspath(Path(path).expanduser()))  # so that "." has a name
+    path = spelt(Path(os.path.abspath(Path(path).expanduser())))  # so that "." has a name
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is a pipe, socket or device, no file: give a file or a folder")
     if spacing is not None:
         check_spacing((spacing,))
         spacing = float(spacing)
@@ -79,7 +80,7 @@ def read(
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
         stored = Stored(read_slices(path), "zyx") if kind == "slices" else _reader(kind)(path, own)
-        left = image if own is None or kind not in CHOOSING else None
+        left = image if own is None or stored.images == 1 else None
         voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
             raise ValueError("it changed while it was read: wait until it is written, then read it again")
@@ -112,7 +113,7 @@ def parts(path: Path) -> list[Path]:
     if is_zarr(path):
         return sorted(each for each in path.rglob("*") if each.is_file())
     if path.is_dir():
-        return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES)
+        return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES and each.is_file())
     if path.suffix.lower() not in TIFF:
         return [path]
     from motors.volumes.tiff import companions
@@ -192,9 +193,7 @@ def _read_npy(path: Path, image: int | None) -> Stored:
         raise ValueError(f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}")
     if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
         return Stored(voxels, "zyxs")  # samples of a pixel
-    while voxels.ndim > 4 and len(voxels) == 1:
-        voxels = voxels[0]
-    return Stored(voxels, "vzyx"[-voxels.ndim :] if 0 < voxels.ndim < 5 else "?" * voxels.ndim)
+    return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")
 
 
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:

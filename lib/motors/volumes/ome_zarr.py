@@ -44,13 +44,15 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
             raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
     if isinstance(group, zarr.Array):
         raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
-    attributes = _attributes(group)
+    attributes, names = _attributes(group), ()
     if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
         names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
         names = _attributes(group["OME"]).get("series", names) if "OME" in group else names
         if not names:
             raise ValueError("it holds no image: copy it again, or give the folder of one image")
-        group = group[_one_of(names, image)]
+        if (name := _one_of(names, image)) not in group:
+            raise ValueError(f"its image {name!r} is missing: copy it again, with all its files")
+        group = group[name]
         attributes, image = _attributes(group), None
     for key, what in (("plate", "a plate of many images"), ("image-label", "labels of an image, not the image")):
         if key in attributes:
@@ -65,7 +67,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
-    return Stored(array, axes, spacing)
+    return Stored(array, axes, spacing, images=max(len(names), len(attributes["multiscales"])))
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
@@ -81,7 +83,8 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
     TomogramWarning
         If chunks are not there: nobody can tell those that were left empty from those that were lost.
     """
-    array, axes, spacing, _ = open_zarr(path, image)
+    stored = open_zarr(path, image)
+    array = stored.voxels
     whole = array.shards or array.chunks  # what a file holds
     files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
     missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
@@ -92,15 +95,17 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
         warnings.warn(f"{path.name}: {what}: copy it again if they were not left empty", TomogramWarning, stacklevel=4)
     _check_chunks(path / array.path, array)
     check_memory(array.nbytes)
-    with parsing():
-        return Stored(array[...], axes, spacing)
+    with parsing(ValueError):
+        return stored._replace(voxels=array[...])
 
 
 def _check_chunks(folder: Path, array: Any) -> None:
     """Raise a ValueError if a chunk is empty, or shorter than Blosc says: what follows in memory would be read."""
     packed = any("blosc" in type(each).__name__.lower() for each in array.compressors) and not array.shards
     for path in folder.rglob("*"):
-        if re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name) and path.is_file():
+        if re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name) and not path.is_dir():
+            if not path.is_file():
+                raise ValueError(f"its chunk {path.relative_to(folder)} is a pipe or device, no file: copy it again")
             with path.open("rb") as file:
                 start = file.read(16)
             if not start or packed and (len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size):
@@ -117,9 +122,9 @@ def _one_of(images: list[Any], image: int | None) -> Any:
     """Return the chosen image, or the only one."""
     if image is None and len(images) > 1:
         raise ValueError(f"it holds {len(images)} images: choose one of them, image=0 to image={len(images) - 1}")
-    if image is not None and not 0 <= image < len(images):
+    if len(images) > 1 and not 0 <= image < len(images):
         raise ValueError(f"it holds {len(images)} images, there is no image={image}: choose one from 0 on")
-    return images[image or 0]
+    return images[image if len(images) > 1 else 0]  # of one image, it counts along an axis
 
 
 def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | None]:
@@ -128,7 +133,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     for level in image["datasets"]:
         steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
         scales = [step["scale"] for step in steps if step["type"] == "scale"]
-        levels[level["path"]] = np.prod(scales, axis=0) if scales else None
+        levels[level["path"]] = np.prod(np.array(scales, float), axis=0) if scales else None
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
     there = {path: group[path] for path in levels if path in group}

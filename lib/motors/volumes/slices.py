@@ -209,6 +209,8 @@ def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) ->
 def _has_end(path: Path, length: int = 64) -> bool:
     """True if a picture is not cut short; all of it is read only if its last bytes do not say so."""
     end = b"IEND" if path.suffix.lower() == ".png" else END_OF_JPEG
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - length))
         return end in file.read() or end in path.read_bytes()
@@ -216,6 +218,8 @@ def _has_end(path: Path, length: int = 64) -> bool:
 
 def _read_slice(path: Path) -> np.ndarray:
     """Return one `(y, x)` slice; OpenCV may fill up a JPEG that is cut short and say nothing."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a folder, pipe or device, no picture: copy it again")
     data, kind = path.read_bytes(), path.suffix.lower()
     if kind == ".png":
         return _read_png(path, data)

@@ -7,9 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unicodedata import normalize
 
 from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts
-from motors.workspace.files import visible
+from motors.workspace.files import spelt, visible
 
 CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
@@ -45,17 +46,18 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
         if path not in known and found.setdefault((os.path.realpath(path), name_of(path)), path) == path:
             known |= {*parts(path)} if path.is_file() else {path}  # so that no second plane of OME-TIFF is one more
     names = {path: name for (_, name), path in found.items()}
-    counts = Counter(names.values())
-    names = {path: f"{path.parent.name}_{name}" if counts[name] > 1 else name for path, name in names.items()}
-    counts = Counter(names.values())
-    if alike := next((path for path, name in names.items() if counts[name] > 1), None):
+    counts = Counter(map(str.casefold, names.values()))  # some disks take large and small letters for the same
+    alike = {path: name for path, name in names.items() if counts[name.casefold()] > 1}
+    names |= {path: f"{path.parent.name}_{name}" for path, name in alike.items()}
+    counts = Counter(map(str.casefold, names.values()))
+    if alike := next((path for path, name in names.items() if counts[name.casefold()] > 1), None):
         raise ValueError(f"several tomograms would be called {names[alike]}, one is {alike}: rename or take them alone")
     return {name: path for path, name in names.items()}, notes
 
 
 def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
     """Yield the tomograms that one path means."""
-    place = Path(path).expanduser()
+    place = spelt(Path(path).expanduser())
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():
@@ -67,14 +69,17 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         if others:
             notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
         yield from found
+    elif place.exists():
+        raise ValueError(f"{path} is a pipe, socket or device, no file: give a file, a folder or a pattern")
     else:
         above = next(each for each in place.parents if each.is_dir())  # it may have brackets
-        below = place.relative_to(above)
-        inside = map(Path, glob.glob(str(below), root_dir=above, recursive=True))
+        forms = {normalize(form, str(place.relative_to(above))) for form in ("NFC", "NFD")}
+        inside = {Path(each) for form in forms for each in glob.glob(form, root_dir=above, recursive=True)}
         found = [each for each in inside if len(visible(map(Path, each.parts))) == len(each.parts)]
         matches = sorted(above / each for each in found)
         if not matches or not glob.has_magic(str(path)):
             raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
+        matches = [match for match in matches if match.is_file() or match.is_dir()] or matches
         meant = [match for match in matches if match.is_dir() or _is_tomogram(match)] or matches
         if len(meant) < len(matches):
             notes.append(f"{len(matches) - len(meant)} other files of {path} left alone")
@@ -93,7 +98,7 @@ def _inside(folder: Path, seen: set[Path] | None) -> tuple[list[Path], int]:
             more, left = _inside(path, seen) if real not in seen and not seen.add(real) else ([], 0)
             found, others = found + more, others + left
         else:
-            others += path.is_file()
+            others += not path.is_dir()
     return found, others
 
 
@@ -105,4 +110,4 @@ def _is_tomogram(path: Path) -> bool:
         inside = [file.name.lower() for file in visible(path.iterdir())]
         stack = any(name.endswith(PICTURES) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
         return stack or is_zarr(path)
-    return path.name.lower().endswith(ENDINGS)
+    return path.name.lower().endswith(ENDINGS) and (path.is_file() or not path.exists())  # a lost one will be said

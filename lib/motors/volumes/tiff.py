@@ -50,23 +50,30 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         with parsing(tifffile.TiffFileError):
             series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
             ome, imagej = file.ome_metadata, file.imagej_metadata or {}
+        plain = [each for each in series if each.kind == "generic"]
+        pages = sorted((page.index, k) for k, each in enumerate(plain) for page in each.pages)
+        begins = [number for (number, k), (_, before) in zip(pages[1:], pages, strict=False) if k != before]
+        if len(begins) >= max(len(plain), 1):  # pages of one stack after those of another
+            raise ValueError(f"its page {begins[0]} is of another size or kind than the rest: save all in one way")
         if image is None and len(series) > 1:
             shapes = ", ".join(str(each.shape) for each in series[:4])
             raise ValueError(f"it holds {len(series)} images ({shapes}): choose one, image=0 to {len(series) - 1}")
-        if not 0 <= (image or 0) < len(series):
+        number = image or 0 if len(series) > 1 else 0  # of one image, it counts along an axis
+        if not 0 <= number < len(series):
             raise ValueError(f"it holds {len(series)} images, there is no image={image}: choose one from 0 on")
-        chosen = series[image or 0]
+        chosen = series[number]
         own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
         if len(own) < len(file.pages):
             raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
-        pixels = _pixels(ome, image or 0, len(series)) if ome else {}
+        pixels = _pixels(ome, number, len(series)) if ome else {}
         with parsing(tifffile.TiffFileError):
             voxels = _voxels(path, chosen)
         voxels, axes = _grey(_typed(voxels, pixels.get("Type")), chosen.keyframe, chosen.axes)
         names = [f"PhysicalSize{axis}" for axis in "ZYX"]
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
-        return Stored(voxels, axes.lower(), in_angstrom(sizes if ome else _sizes(file, imagej)))
+        spacing = in_angstrom(sizes if ome else _sizes(file, imagej))
+        return Stored(voxels, axes.lower(), spacing, images=len(series))
 
 
 def companions(path: Path) -> list[Path]:
@@ -113,7 +120,12 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
     if imagej.get("images", here) != here:
         raise ValueError(f"it says that it has {imagej['images']} planes, {here} are there: copy it again")
+    handles = [each for each in {page.parent.filehandle for page in planes} if each.closed]  # of its other files
+    for handle in handles:
+        handle.open()
     pages, first = [page.aspage() for page in planes], series.keyframe
+    for handle in handles:
+        handle.close()
     if strange := next((page.index for page in pages if page.hash != first.hash), None):
         raise ValueError(f"its page {strange} is of another kind than the first: save all in one way")
     if first.photometric == PALETTE and any(not np.array_equal(page.colormap, first.colormap) for page in pages):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import tokenize
 import zlib
@@ -14,9 +15,9 @@ from xml.etree import ElementTree
 
 from motors.geometry import Spacing
 
-ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "\\u00c5": 1, "pm": 0.01, "picometer": 0.01}
+ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "pm": 0.01, "picometer": 0.01}
 ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
-ANGSTROM |= dict.fromkeys(("μm", "um", "\\u00b5m", "micron", "micrometer", "micrometre"), 10_000)
+ANGSTROM |= dict.fromkeys(("μm", "um", "micron", "micrometer", "micrometre"), 10_000)
 ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "inch": 2.54e8}
 ANGSTROM |= dict.fromkeys(("m", "meter", "metre"), 10**10)
 
@@ -36,7 +37,8 @@ def parsing(*more: type[Exception]) -> Iterator[None]:
 
 def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     """Return sizes along z, y, x, each with its unit, as a spacing; None unless all are known."""
-    units = [normalize("NFC", unit or "").strip().casefold() for _, unit in sizes]
+    written = (re.sub(r"\\u([\da-fA-F]{4})", lambda code: chr(int(code[1], 16)), unit or "") for _, unit in sizes)
+    units = [normalize("NFC", unit).strip().casefold() for unit in written]
     factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
     if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
         return None

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from unicodedata import normalize
 
 if TYPE_CHECKING:
     import pandas
@@ -63,6 +64,15 @@ def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
     named = [(each, each.name.lower()) for each in paths]
     return [each for each, name in named if not (name.startswith(MARKS) or name.endswith("~") or name in LITTER)]
+
+
+def spelt(path: Path) -> Path:
+    """Return a path as its disk spells it: macOS takes é for e with an accent after it (Unicode), Linux does not."""
+    if path.exists() or path == path.parent:
+        return path
+    above, name = spelt(path.parent), normalize("NFC", path.name)
+    names = os.listdir(above) if above.is_dir() and os.access(above, os.R_OK) else []
+    return above / next((each for each in sorted(names) if normalize("NFC", each) == name), path.name)
 
 
 def ending_in(folder: Path, ending: str) -> list[Path]:
