@@ -207,3 +207,13 @@ def test_real_tomograms_are_not_wrapped_and_mended_if_they_are(real):
                 assert names(found)[:1] == ["wrapped"], (path.name, offset)
                 moved = (mended.astype(int) - voxels + 128) % 256 - 128
                 assert np.ptp(moved) == 0 and abs(moved.flat[0]) <= 16
+
+
+def test_levels_are_counted_whatever_the_order_of_voxels_in_memory():
+    """As numpy counts them: in a copy, in a view that runs backwards, and on disk where nothing may be written."""
+    voxels = np.random.default_rng(0).integers(0, 256, (6, 24, 40), np.uint8)
+    voxels[:3] = 255
+    locked = voxels[::-1, ::2, ::-1]
+    locked.flags.writeable = False
+    for each in (voxels, locked):
+        assert quality_control.histogram(each).tolist() == np.bincount(each.ravel(), minlength=256).tolist()

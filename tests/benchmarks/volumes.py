@@ -2,7 +2,8 @@
 
 Run `python tests/benchmarks/volumes.py`, or with three sides and a spacing behind it. Every line is measured in a
 process of its own, in turn, and the median counts; seconds of all cores together also tell something on a busy machine.
-Memory is what the process takes for itself at its peak, the inputs included unless they are mapped from disk.
+Memory is what the process takes for itself at its peak, the inputs included unless they are mapped from disk, libraries
+not: what torch and the others take when they are imported is subtracted.
 """
 
 from __future__ import annotations
@@ -116,17 +117,20 @@ def examine(voxels: np.ndarray, target: tuple[float, float, float]) -> np.ndarra
     return np.full((1, 1, 1), len(quality_control.examine(voxels)))
 
 
+def taken() -> float:
+    """GiB of memory that this process has for itself."""
+    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 2**20
+
+
 def measure(work: Callable, target: tuple[float, float, float] | None, folder: Path, answers) -> None:
     """Send the seconds of `work`, those of all cores, the peak memory in GiB, and a sum that tells results apart."""
+    libraries = taken()  # torch among them, which `measured` imports
     inputs = (folder,) if target is None else (load(folder), target)
-    if work in (resample_in_torch, plainly):
-        import torch  # noqa: F401  before the clock starts
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.005):
-            status = Path("/proc/self/status").read_text()
-            peak[0] = max(peak[0], int(status.split("RssAnon:")[1].split()[0]) / 2**20)
+            peak[0] = max(peak[0], taken() - libraries)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

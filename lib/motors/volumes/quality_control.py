@@ -182,7 +182,7 @@ def _histograms(voxels: np.ndarray) -> np.ndarray:
     counts = np.zeros((len(voxels), 256), np.int64)
 
     def count(k: int) -> None:
-        counts[k] = np.bincount(voxels[k].ravel(), minlength=256)
+        counts[k] = cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel()  # exact up to 16 million a level
 
     for_each(count, len(voxels))
     return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 
 import cv2
@@ -51,7 +52,7 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
     def interpolate(k: int) -> None:
         result[k] = plane(k)
 
-    for_each(interpolate, len(result))
+    for_each(interpolate, len(result), os.cpu_count())  # nothing waits for a disk: more share the caches only
     return result
 
 

@@ -19,6 +19,7 @@ from motors.volumes.tomogram import check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
+HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, behind a profile of colours at most
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
@@ -225,7 +226,8 @@ def _read_slice(path: Path) -> np.ndarray:
         return _read_png(path, data)
     if kind not in (".jpg", ".jpeg"):
         raise ValueError(f"{path} is a slice of the kind {kind}: save all of them as one TIFF stack, or as PNG")
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if END_OF_JPEG in data else None
+    whole = data.rfind(END_OF_JPEG) >= 0  # from the end, where it is
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
     if picture is None or not data.startswith(b"\xff\xd8"):
         what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again"
         raise ValueError(f"{path} is cut short or no JPEG file: {what}")
@@ -233,7 +235,7 @@ def _read_slice(path: Path) -> np.ndarray:
         raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
     if np.ptp(picture[-1, (picture.shape[1] - 1) // 8 * 8 :]) == 0 and _ends_early(data):
         raise ValueError(f"{path} ends before its picture does: copy it again")
-    if b"Exif\0\0" in data:
+    if b"Exif\0\0" in data[:HEAD]:
         with Image.open(io.BytesIO(data)) as file:
             _check_upright(path, file)
     return picture

@@ -14,6 +14,7 @@ import numpy as np
 
 from motors.geometry import Shape
 
+KEPT = 1 << 23  # bytes, more than most planes of float32 have
 THREADS = 8  # as the original solution read slices; numpy and OpenCV let other threads run while they work
 MOTOR = 450.0  # ångström: what a motor measures across, which a tomogram is not smaller than
 THICKEST = 10_000.0  # ångström: through thicker ice hardly an electron comes
@@ -93,8 +94,9 @@ def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list
     return found
 
 
-def for_each(work: Callable[[int], Any], count: int) -> None:
-    """Call `work` with 0, 1, ..., `count` - 1 in threads; the first exception comes out again."""
-    with ThreadPoolExecutor(THREADS) as pool:
+def for_each(work: Callable[[int], Any], count: int, threads: int | None = None) -> None:
+    """Call `work` with 0, 1, ..., `count` - 1 in at most so many threads; the first exception comes out again."""
+    np.empty(KEPT, np.uint8)  # freed at once: glibc then keeps what planes free, as new pages cost much of decoding
+    with ThreadPoolExecutor(min(THREADS, threads or THREADS)) as pool:
         for _ in pool.map(work, range(count)):
             pass
