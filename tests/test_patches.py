@@ -14,7 +14,7 @@ from motors import heatmaps
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES
-from motors.labels.formats import read_wide
+from motors.labels.external import read_wide
 from motors.labels.table import Labels, prepared
 from motors.patches import epochs as patches_epochs
 from motors.patches.augment.blocks import Augmentation

@@ -179,7 +179,7 @@ def test_all_finds_are_on_the_projection_and_in_the_scene_whatever_their_height(
     voxels = np.random.default_rng(0).integers(100, 140, (60, 80, 100), np.uint8)
     voxels[:, 30:36] = 10
     tomogram, motors, found = Tomogram("t", voxels, 20.0), [(5, 30, 40), (50, 20, 70)], [(50, 60, 90)]
-    flat = plots.projection(tomogram, motors, found, [0.75])
+    flat = detections.projection(tomogram, motors, found, [0.75])
     assert middles(flat, plots.MOTOR) == [(40, 30), (70, 20)] and middles(flat, plots.CANDIDATE) == [(90, 60)]
     solid = scene(tomogram, motors, found, [0.75], turn=0, tilt=0)
     assert len(middles(solid, plots.MOTOR)) == 2

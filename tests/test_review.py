@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings, strategies as st
 
 from motors.geometry import MATCH_RADIUS
 from motors.labels import formats
+from motors.labels.external import read_wide
 from motors.labels.folds import kind, parts
-from motors.labels.formats import read_wide
 from motors.labels.table import Labels
 from motors.review import corrections, disagreements, sheet as review_sheet, simulated
 from motors.review.corrections import CORRECTIONS, read_corrections

@@ -15,7 +15,7 @@ from motors.detection import engine
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.labels import folds as labels_folds
-from motors.labels.formats import read_wide
+from motors.labels.external import read_wide
 from motors.labels.table import Labels
 from motors.networks import checkpoints
 from motors.patches.augment.slices import Augmentation

@@ -41,8 +41,8 @@ NAMES = {
     },
     "labels": {
         "labels.agreement": "compare describe",
-        "labels.external": "gather read_external read_native",
-        "labels.formats": "read read_competition read_wide to_wide write write_competition wrong_counts",
+        "labels.external": "gather read_external read_native read_wide",
+        "labels.formats": "read read_competition to_wide write write_competition wrong_counts",
         "labels.joining": "additions join",
         "labels.table": "Labels",
         "matching": "nearest_pairs",
@@ -63,7 +63,8 @@ NAMES = {
         "review.widget": "Reviewer",
     },
     "scoring": {
-        "evaluation.curves": "choose_quantile curve f2_by_quantile precision_recall",
+        "evaluation.cross_validation": "choose_quantile",
+        "evaluation.curves": "curve f2_by_quantile precision_recall",
         "evaluation.metrics": "bootstrap f2 verdicts",
         "labels.table": "solution",
         "tables": "SOLUTION",
@@ -102,8 +103,8 @@ RENAMED = {
     ("review", "draw"): ("review.sheet", "picture"),
     ("review", "sheet"): ("review.sheet", "sheet"),
     ("kaggle", "check_competition"): ("kaggle.competition", "check"),
-    ("scoring", "average_precision"): ("evaluation.curves", "pr_auc"),
-    ("scoring", "partial_average_precision"): ("evaluation.curves", "partial_pr_auc"),
+    ("scoring", "average_precision"): ("evaluation.original", "pr_auc"),
+    ("scoring", "partial_average_precision"): ("evaluation.original", "partial_pr_auc"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,17 @@ from scipy import ndimage
 from motors import geometry, heatmaps
 from motors.geometry import MATCH_RADIUS, Shape, Spacing
 from motors.tables import CANDIDATE, POINT, join
-from motors.volumes.units import parsing
 from motors.workspace.files import read_json, renamed
 
 ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
+DAMAGE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # of NumPy, reading other bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +74,20 @@ def save_heatmaps(path: Path, grids: Mapping[str, Grid]) -> None:
 def read_heatmaps(path: Path) -> dict[str, Grid]:
     """Return the heatmaps of one tomogram by symmetry, as `save_heatmaps` wrote them, or raise a ValueError."""
     try:
-        with parsing(zipfile.BadZipFile), np.load(path) as arrays:
+        with np.load(path) as arrays:
             size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
             about = {"size": tuple(size), "shape": tuple(shape), "spacing": spacing}
             return {symmetry: Grid(arrays[symmetry], **about) for symmetry in arrays if symmetry not in ABOUT}
-    except ValueError as error:
-        raise ValueError(f"{path} holds no heatmaps ({error}): remove it and run again") from error
+    except DAMAGE as error:
+        raise ValueError(f"{path} holds no heatmaps ({error!r:.200}): remove it and run again") from error
 
 
 def read_candidates(path: str | Path) -> pd.DataFrame:
     """Return the candidates in a file, exactly as they were written, or raise a ValueError."""
-    with parsing():
+    try:
         return pd.read_csv(path, dtype=str, keep_default_na=False).astype(CANDIDATE)
+    except LookupError as error:
+        raise ValueError(f"{path} holds no candidates ({error}): remove it and run again") from error
 
 
 def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.evaluation.curves import average_precision, choose_quantile, curve, f2_by_quantile
+from motors.evaluation.curves import average_precision, curve, f2_by_quantile
 from motors.evaluation.metrics import best_of_each, bootstrap, f2, verdicts
 from motors.labels.table import Labels
 from motors.matching import cut, within
@@ -84,11 +84,26 @@ def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
     return candidates[near[0] | ~near[1]]
 
 
+def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> float:
+    """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
+
+    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge.
+    Of equally wide stretches the one that answers more tomograms is taken. What is at most `tolerance` below the
+    best F2 counts as best.
+    """
+    quantiles = by_quantile["quantile"].to_numpy()
+    good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
+    first, last = quantiles[edges[::2]], quantiles[edges[1::2] - 1]
+    widest = np.argmax(np.round(last - first, 9))  # the first of equals, in spite of rounding
+    return float((first[widest] + last[widest]) / 2)
+
+
 def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame | None = None) -> dict[str, Any]:
     """Return how good candidates are if those below the quantile that suits them are answered with no motor.
 
     The one rule by which candidates get a figure, in every notebook: the quantile is in the middle of the widest
-    stretch at most `TOLERANCE` below the best F2, see `curves.choose_quantile`.
+    stretch at most `TOLERANCE` below the best F2, see `choose_quantile`.
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ from motors.evaluation.metrics import best_of_each, counts, f2_of, is_far, judge
 from motors.geometry import MATCH_RADIUS
 
 QUANTILES = np.linspace(0, 1, 201)
-RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
 
 
 def curve(
@@ -72,27 +71,6 @@ def average_precision(points: pd.DataFrame) -> float:
     return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))
 
 
-def pr_auc(points: pd.DataFrame) -> float:
-    """Return the area under a `curve` by trapezoids (PR-AUC), which is what the original solution called AP."""
-    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
-    return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
-
-
-def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
-    """Return the mean precision of a `curve` from `recall` to 1, which is the original solution's PAP.
-
-    As there, the area begins at the first point beyond `recall`, so that with few motors a perfect detector stays
-    below 1; only where a single recall lies beyond, it begins at `recall`, on the line to the neighbouring point.
-    """
-    beyond = points[points["recall"] >= recall]
-    if beyond["recall"].nunique() == 1:
-        end, before = beyond.iloc[-1], points.iloc[len(beyond)]
-        share = (end["recall"] - recall) / (end["recall"] - before["recall"])
-        cut = end["precision"] + share * (before["precision"] - end["precision"])
-        beyond = pd.DataFrame({"precision": [end["precision"], cut], "recall": [end["recall"], recall]})
-    return pr_auc(beyond) / (1 - recall)
-
-
 def f2_by_quantile(
     solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES, *, radius: float = MATCH_RADIUS
 ) -> pd.DataFrame:
@@ -120,18 +98,3 @@ def f2_by_quantile(
     answered = table["answered"].to_numpy() & (score >= thresholds[:, None])  # (quantiles, tomograms)
     columns = {"quantile": quantiles, "threshold": thresholds, "answered": answered.sum(axis=1)}
     return pd.DataFrame(columns | {"f2": f2_of(*counts(table, radius, answered))})
-
-
-def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> float:
-    """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
-
-    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge.
-    Of equally wide stretches the one that answers more tomograms is taken. What is at most `tolerance` below the
-    best F2 counts as best.
-    """
-    quantiles = by_quantile["quantile"].to_numpy()
-    good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
-    first, last = quantiles[edges[::2]], quantiles[edges[1::2] - 1]
-    widest = np.argmax(np.round(last - first, 9))  # the first of equals, in spite of rounding
-    return float((first[widest] + last[widest]) / 2)

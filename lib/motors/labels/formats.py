@@ -81,26 +81,6 @@ def to_wide(labels: Labels) -> pd.DataFrame:
     return wide.assign(**columns, motor_zyx=list(map(json.dumps, points.values())))
 
 
-def read_wide(path: str | Path) -> Labels:
-    """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
-    """
-    path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
-    points = list(map(_points, table["motor_zyx"]))
-    unknown = [each is None for each in points]
-    shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
-    refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
-    wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
-    refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
-    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
-    motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())
-    return Labels(table.rename(columns=WIDE)[TOMOGRAMS], motors).validate(path.name)
-
-
 def write(folder: str | Path, labels: Labels) -> None:
     """Write labels as `tomograms.csv`, `motors.csv` and, if there is any such point, `unsure.csv` in a folder."""
     labels.validate()
@@ -123,12 +103,3 @@ def read(folder: str | Path) -> Labels:
     tables = [read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)]
     tables += [read_table(folder / UNSURE, MOTORS)] if (folder / UNSURE).is_file() else []
     return Labels(*tables).validate(folder.name)
-
-
-def _points(text: str) -> np.ndarray | None:
-    """Return the points_zyx written in one cell of a wide table; None if it holds something else."""
-    try:
-        points = json.loads(text)
-        return np.array(points, dtype=float).reshape(len(points), 3)
-    except (TypeError, ValueError):
-        return None

@@ -1,9 +1,11 @@
 """One picture of all that was found in a tomogram."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -31,7 +33,7 @@ def picture(
     """
     points, count = np.asarray(points_zyx, float).reshape(-1, 3), len(scores)
     found = f"{count} motor{'s' * (count != 1)}" if count else "no motor"
-    axes = plots.projection(tomogram, candidates=points, scores=scores, title=f"{tomogram.name}: {found}")
+    axes = projection(tomogram, candidates=points, scores=scores, title=f"{tomogram.name}: {found}")
     rows = [_drawn(axes.figure, OVERVIEW)]
     for k, (point, score) in enumerate(zip(points, scores, strict=True), start=1):
         cells = heatmap if heatmap is None else heatmap / _peak(heatmap, point, tomogram.voxels.shape)
@@ -53,3 +55,21 @@ def _drawn(figure: Figure, dots: int) -> np.ndarray:
     canvas.draw()
     plt.close(figure)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def projection(
+    tomogram: Tomogram, motors: np.ndarray = (), candidates: np.ndarray = (), scores: Sequence[float] = (), **how: Any
+) -> Axes:
+    """Draw the mean of a whole tomogram along z with all motors and candidates on it, whatever their height.
+
+    Parameters
+    ----------
+    motors, candidates : `(n, 3)` zyx in voxels
+    scores : of the candidates
+    how : title and bar, see `plots.slice_image`
+    """
+    axes = plots.panels(1, size=4.5)[1][0]
+    marks = [np.asarray(points, float).reshape(-1, 3)[:, 1:] for points in (motors, candidates)]
+    image = tomogram.voxels.mean(axis=0, dtype=np.float32)
+    how |= {"motors_yx": marks[0], "candidates_yx": marks[1], "scores": scores, "levels": None}
+    return plots.slice_image(axes, image, tomogram.spacing, **how)

@@ -151,24 +151,6 @@ def planes(
     return figure
 
 
-def projection(
-    tomogram: Tomogram, motors: np.ndarray = (), candidates: np.ndarray = (), scores: Sequence[float] = (), **how: Any
-) -> Axes:
-    """Draw the mean of a whole tomogram along z with all motors and candidates on it, whatever their height.
-
-    Parameters
-    ----------
-    motors, candidates : `(n, 3)` zyx in voxels
-    scores : of the candidates
-    how : title and bar, see `slice_image`
-    """
-    axes = panels(1, size=4.5)[1][0]
-    marks = [np.asarray(points, float).reshape(-1, 3)[:, 1:] for points in (motors, candidates)]
-    image = tomogram.voxels.mean(axis=0, dtype=np.float32)
-    how |= {"motors_yx": marks[0], "candidates_yx": marks[1], "scores": scores, "levels": None}
-    return slice_image(axes, image, tomogram.spacing, **how)
-
-
 def heatmap(
     axes: Axes, image: np.ndarray, cells: np.ndarray, spacing: float, *, title: str = "", top: float = 1.0, **marks: Any
 ) -> Axes:

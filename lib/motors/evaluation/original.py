@@ -1,0 +1,27 @@
+"""Figures that the original solution called AP and PAP, to compare with its own."""
+
+import numpy as np
+import pandas as pd
+
+RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
+
+
+def pr_auc(points: pd.DataFrame) -> float:
+    """Return the area under a `curve` by trapezoids (PR-AUC), which is what the original solution called AP."""
+    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
+    return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
+
+
+def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
+    """Return the mean precision of a `curve` from `recall` to 1, which is the original solution's PAP.
+
+    As there, the area begins at the first point beyond `recall`, so that with few motors a perfect detector stays
+    below 1; only where a single recall lies beyond, it begins at `recall`, on the line to the neighbouring point.
+    """
+    beyond = points[points["recall"] >= recall]
+    if beyond["recall"].nunique() == 1:
+        end, before = beyond.iloc[-1], points.iloc[len(beyond)]
+        share = (end["recall"] - recall) / (end["recall"] - before["recall"])
+        cut = end["precision"] + share * (before["precision"] - end["precision"])
+        beyond = pd.DataFrame({"precision": [end["precision"], cut], "recall": [end["recall"], recall]})
+    return pr_auc(beyond) / (1 - recall)
