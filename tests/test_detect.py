@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -250,6 +251,16 @@ def test_inverted_contrast_is_said_and_mended_on_request(networks, weights, tmp_
     monkeypatch.setattr(api.quality_control, "findings", lambda folder: found)
     said = motors.detect(tmp_path / "wrong.mrc", weights=weights).notes
     assert any("inverted" in note and "--invert" in note for note in said)
+
+
+def test_pictures_do_not_depend_on_settings_of_the_user(networks, weights, tomograms, tmp_path):
+    """Such as text by a TeX that is not installed."""
+    one = {"weights": weights, "plot": True}
+    api.detect(tomograms / "one.mrc", out=tmp_path / "a", **one)
+    with plt.rc_context({"text.usetex": True, "axes.facecolor": "red"}):
+        api.detect(tomograms / "one.mrc", out=tmp_path / "b", **one)
+    first, second = (tmp_path / name / "pictures" / "one.png" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_picture_shows_every_detection(networks, weights, tomograms, tmp_path):

@@ -1,6 +1,7 @@
 """Points as other programs keep them: every format says where the same voxel is, in its own numbers."""
 
 import json
+from contextlib import nullcontext
 from xml.etree import ElementTree
 
 import dynamotable
@@ -69,6 +70,11 @@ def test_dynamo_knows_tomograms_by_numbers_and_a_map(tmp_path):
     table = dynamotable.read(str(path), str(path.with_suffix(".doc")))
     assert dict(zip(table.tomo_file, table.z, strict=True)) == {"my cell": 7.25, "007": 3.0}
     assert formats.read(path, tomograms).tomo_id.tolist() == ["007", "my cell"]
+    for size, right in ((1.0, True), (0.0, True), (6.6, False)):  # ångström; 0 and 1 where nobody said it
+        dynamotable.write(table.assign(apix=size), str(tmp_path / "b.tbl"))
+        (tmp_path / "b.doc").write_bytes(path.with_suffix(".doc").read_bytes())
+        with nullcontext() if right else pytest.raises(ValueError, match="was picked at another spacing"):
+            assert len(formats.read(tmp_path / "b.tbl", tomograms)) == 2
     path.with_suffix(".doc").unlink()
     with pytest.raises(ValueError, match="numbers"):
         formats.read(path, tomograms)
@@ -196,6 +202,9 @@ def test_shifts_of_relion_are_subtracted_if_their_axes_are_those_of_the_tomogram
     np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [[8.25, 50.5, 88.0]], atol=1e-4)
     with pytest.raises(ValueError, match="shifts in ångström"):
         formats.read(path)
+    starfile.write(shifted.drop(columns="rlnOriginZAngst"), path, overwrite=True)  # as of pictures
+    np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [[7.25, 50.5, 88.0]], atol=1e-4)
+    starfile.write(shifted, path, overwrite=True)
     older = starfile.read(path).rename(columns=lambda name: name.replace("Angst", "") if "Origin" in name else name)
     starfile.write(older, tmp_path / "older.star")
     np.testing.assert_allclose(
@@ -204,6 +213,21 @@ def test_shifts_of_relion_are_subtracted_if_their_axes_are_those_of_the_tomogram
     starfile.write(shifted.assign(rlnTomoSubtomogramTilt=90.0), path, overwrite=True)
     with pytest.raises(ValueError, match="shifts in ångström"):
         formats.read(path, TOMOGRAM)
+
+
+def test_pixels_of_another_size_and_records_that_are_no_points_are_said(tmp_path):
+    """Coordinates of RELION may count voxels before binning; whoever has centred ångström too needs no word."""
+    table = pd.DataFrame([["tomo_1", 90.0, 50.5, 7.25]], columns=["rlnTomoName", *(f"rlnCoordinate{a}" for a in "XYZ")])
+    for size, said in ((13.17, False), (6.585, True)):
+        starfile.write(table.assign(rlnImagePixelSize=size), tmp_path / "a.star", overwrite=True)
+        expected = pytest.warns(TableWarning, match="states pixels of 6.585 Å, the tomogram has 13.17")
+        with expected if said else nullcontext():
+            assert len(formats.read(tmp_path / "a.star", TOMOGRAM)) == 1
+    (tmp_path / "tomo_1.ndjson").write_text(json.dumps({"type": "segmentationMask", "location": AT}))
+    with pytest.raises(ValueError, match="a record of type 'segmentationMask'"):
+        formats.read(tmp_path / "tomo_1.ndjson", TOMOGRAM)
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        formats.read(tmp_path, TOMOGRAM)
 
 
 def test_a_star_file_that_was_damaged_is_read_anew_when_it_is_mended(tmp_path):

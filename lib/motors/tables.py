@@ -46,7 +46,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: check the folder, or make the file first")
+        what = "no file" if path.exists() else "not there"
+        raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
         text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)

@@ -21,7 +21,6 @@ from motors.workspace.files import ending_in
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
-POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
 
 
@@ -135,7 +134,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
                 if line.strip():
                     record = json.loads(line)
                     points.append([float(record["location"][axis]) for axis in POINT])
-                    if record["type"] not in POINTS:
+                    if record["type"] not in formats.POINTS:
                         raise ValueError(f"type {record['type']!r}")
             except (LookupError, TypeError, ValueError) as error:
                 raise ValueError(f"{path.name}, line {number}: no point with location ({error}): correct it") from error

@@ -21,6 +21,7 @@ from motors.workspace.files import write_json, write_table, write_text
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
+POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
 DAMAGE += (json.JSONDecodeError, pd.errors.ParserError)  # what the readers raise where a file is none
 
@@ -113,7 +114,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: check the path of the picks")
+        raise FileNotFoundError(f"{path} is {'no file' if path.exists() else 'not there'}: check the path of the picks")
     endings = {kind.ending: kind for kind in FORMATS.values()} | {".csv": FORMATS["csv"], ".json": FORMATS["json"]}
     ending = max((end for end in endings if path.name.lower().endswith(end)), key=len, default=None)
     if ending is None:
@@ -164,7 +165,8 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
         points = content["points"] or []
         for point in points:
             shift = np.array(point.get("transformation_") or np.eye(4), float)[:3, 3].tolist()
-            point["location"] = {axis: point["location"][axis] + by for axis, by in zip("xyz", shift, strict=True)}
+            place = {axis: pd.to_numeric(point["location"][axis], errors="coerce") for axis in "xyz"}
+            point["location"] = {axis: place[axis] + by for axis, by in zip("xyz", shift, strict=True)}
         return _voxels(_frame(points, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
@@ -187,7 +189,10 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
 
 def _read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8-sig").split("\n")
-    return _frame([json.loads(line) for line in lines if line.strip()], name)
+    records = [json.loads(line) for line in lines if line.strip()]
+    if strange := [each["type"] for each in records if each.get("type", POINTS[0]) not in POINTS]:
+        raise ValueError(f"{path.name} has a record of type {strange[0]!r}: wanted points")
+    return _frame(records, name)
 
 
 def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:

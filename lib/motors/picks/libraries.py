@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from motors.picks.conventions import named, of_each
-from motors.tables import MOTORS, POINT, SIZE, need, numbers
+from motors.tables import MOTORS, POINT, SIZE, TableWarning, need, numbers
 from motors.workspace.files import renamed
 
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
@@ -70,8 +71,14 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
         if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
             raise ValueError(f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
         whole = centred
-    names = next((names for names in (SHIFTS, VOXELS) if {*names} <= {*table}), [])
-    if np.any(shifts := numbers(table, names)):
+    stated = table.get("rlnImagePixelSize", table.get("rlnPixelSize"))
+    if tomograms is not None and stated is not None and not {*CENTRED} <= {*table}:
+        sizes = of_each(picks, tomograms, ["spacing"])[:, 0]
+        if len(other := np.flatnonzero(~np.isclose(pd.to_numeric(stated, errors="coerce"), sizes, rtol=0.01))):
+            what = f"states pixels of {stated.iloc[other[0]]} Å, the tomogram has {sizes[other[0]]:g}"
+            warnings.warn(f"{path.name} {what}: taken as its voxels, check the binning", TableWarning, stacklevel=4)
+    names = next((names for names in (SHIFTS, VOXELS) if {*names} & {*table}), [])
+    if np.any(shifts := numbers(table.reindex(columns=names, fill_value=0), names)):  # of pictures, without a z
         turned, unit = np.any(numbers(table, [each for each in TURNED if each in table])), names == SHIFTS
         if turned or (unit and tomograms is None):
             what = f"shifts{' in ångström' * unit}: give the table of tomograms, or apply {names[-1]}"
@@ -132,4 +139,6 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
     if strange := sorted({*table["tomo"]} - {*names}):
         raise ValueError(f"{doc.name} does not name tomogram {strange[0]} of {path.name}: add a line")
     points = numbers(table, POINT) + numbers(table, ["dz", "dy", "dx"])
-    return pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), score=table["cc"])
+    sizes = table.get("apix", pd.Series(np.nan, table.index))
+    about = {"score": table["cc"], "spacing": sizes.where(~sizes.isin([0, 1]))}  # as where nobody said it
+    return pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), **about)

@@ -15,6 +15,7 @@ from motors.volumes.tomogram import Tomogram
 DOTS, OVERVIEW = 110, 170  # per inch, of planes and of the projection
 
 
+@plt.style.context("default")  # whatever the user's own settings are, such as text by a TeX that is not installed
 def picture(
     tomogram: Tomogram, points_zyx: np.ndarray, scores: Sequence[float], heatmap: np.ndarray | None = None
 ) -> np.ndarray:
