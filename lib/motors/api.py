@@ -250,7 +250,7 @@ def _decided(
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
-        row = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "detections": 0}
+        row = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "motor": None, "detections": 0}
         if name in grids:
             grid, count = next(iter(grids[name].values())), int(counts.get(name, 0))  # they agree about the tomogram
             row |= dict(zip(SIZE, map(int, grid.shape), strict=True))
