@@ -554,6 +554,6 @@ def test_the_exit_code_says_what_happened(networks, weights, tomograms, capsys, 
 def test_names_are_whole_where_the_locale_knows_ascii_only(tmp_path):
     """As on clusters: the command begins anew in UTF-8."""
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "motors", "detect", tmp_path / "zé {x}.mrc", "--weights", tmp_path]
+    command = [sys.executable, "-m", "motors", "score", tmp_path / "answer.csv", tmp_path / "zé {x}.csv"]
     found = subprocess.run(command, env=os.environ | plain, capture_output=True, check=False)
-    assert (found.returncode, "zé {x}.mrc does not exist" in found.stderr.decode("utf-8")) == (2, True)
+    assert (found.returncode, "zé {x}.csv is not there" in found.stderr.decode("utf-8")) == (2, True)

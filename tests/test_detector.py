@@ -228,7 +228,7 @@ def test_backends_find_the_same(name, monkeypatch, tmp_path):
     monkeypatch.setenv("MOTORS_CACHE", str(tmp_path))
     monkeypatch.setattr("motors.detection.backends.available", lambda device: ["eager", "rewritten"])
     experiment = catalogue.of(name, "smoke")
-    tomogram = Tomogram("ball", np.random.default_rng(0).integers(0, 256, (40, 70, 90), dtype=np.uint8), spacing=40.0)
+    tomogram = Tomogram("ball", np.random.default_rng(0).integers(0, 256, (20, 41, 60), dtype=np.uint8), spacing=40.0)
     network, found = build(experiment).eval(), {}
     for backend in ("eager", "rewritten", "auto"):
         working = Detector(network, experiment, threshold=0.0, most=3, options={"backend": backend, "device": "cpu"})

@@ -96,7 +96,9 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
     options = {"mode": mode, "absent": 0.0 if mode == "kaggle" else None}
     curve = evaluation_curves.curve(solution, table, **options)
     best = curve.loc[curve["f2"].idxmax()]
-    circles = [evaluation_curves.curve(solution, table, radius=tenths * 100.0, **options) for tenths in range(1, 11)]
+    judged = metrics.judge(solution, metrics.best_of_each(solution, table))
+    circles = [evaluation_curves.curve_of(judged, radius=tenths * 100.0, **options) for tenths in range(1, 11)]
+    pd.testing.assert_frame_equal(evaluation_curves.curve(solution, table, radius=200.0, **options), circles[1])
     kept = table.assign(**{axis: table[axis].where(table["score"] >= best["threshold"], -1.0) for axis in "zyx"})
     return {
         "Fbeta": best["f2"],

@@ -128,7 +128,8 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     """Return columns of `table` as float64, NaN where they hold no number."""
-    return table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    values = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns]
+    return np.array(values).reshape(len(values), len(table)).T
 
 
 def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
