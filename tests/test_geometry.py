@@ -179,11 +179,10 @@ def test_symmetries_do_what_those_of_the_original_solution_did(layout):
 def test_symmetries_form_a_group(first, second):
     """One after the other is again one of the sixteen, and each has an inverse among them."""
     volume = np.arange(24).reshape(2, 3, 4)
-    both = second.compose(first)
-    assert both in SYMMETRIES and first.inverse in SYMMETRIES
-    np.testing.assert_array_equal(both.apply(volume), second.apply(first.apply(volume)))
+    both = second.apply(first.apply(volume))
+    assert first.inverse in SYMMETRIES and sum(np.array_equal(each.apply(volume), both) for each in SYMMETRIES) == 1
     np.testing.assert_array_equal(first.invert(first.apply(volume)), volume)
-    assert first.compose(first.inverse) == first.inverse.compose(first) == Symmetry()
+    np.testing.assert_array_equal(first.inverse.apply(first.apply(volume)), volume)
 
 
 @given(SYMMETRY)

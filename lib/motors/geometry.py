@@ -217,14 +217,6 @@ class Symmetry:
         z, y, x = self.flips
         return Symmetry(True, (z, not x, not y)) if self.quarter_turn else self
 
-    def compose(self, first: Symmetry) -> Symmetry:
-        """Return the one symmetry that does `first`, then this one."""
-        z, y, x = first.flips
-        if self.quarter_turn:
-            y, x = (not x, not y) if first.quarter_turn else (x, y)  # two quarter turns flip both axes
-        flips = tuple(a != b for a, b in zip(self.flips, (z, y, x), strict=True))
-        return Symmetry(self.quarter_turn != first.quarter_turn, flips)
-
     def moved_shape(self, shape: Shape) -> Shape:
         """Return the shape that a volume of `shape` has after `apply`."""
         z, y, x = shape

@@ -17,7 +17,7 @@ from motors.labels.formats import ARRAY_SHAPE, WIDE, read_competition
 from motors.labels.table import Labels
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
-from motors.workspace.files import ending_in
+from motors.workspace.files import visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -122,7 +122,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
         If there are no such files, a line is no such record, or a motor is outside its shape.
     """
     folder = Path(folder)
-    paths = ending_in(folder, ".ndjson") if folder.is_dir() else []
+    paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
@@ -178,7 +178,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
-    columns = {path: set(read_table(path).columns) for path in ending_in(folder, ".csv")}
+    columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
     found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
     found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
     known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
@@ -186,7 +186,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
     frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
     found |= {path.stem: read_external(path, came) for path in frames}
-    return found | {path.stem: read_native(path, came) for path in ending_in(folder, "coordinates.json")}
+    return found | {path.stem: read_native(path, came) for path in _ending_in(folder, "coordinates.json")}
 
 
 def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:
@@ -244,3 +244,8 @@ def _points(text: str) -> np.ndarray | None:
         return np.array(points, dtype=float).reshape(len(points), 3)
     except (TypeError, ValueError):
         return None
+
+
+def _ending_in(folder: Path, ending: str) -> list[Path]:
+    """Return the visible files in a folder whose names end so, in capitals or not, in their order."""
+    return sorted(path for path in visible(folder.iterdir()) if path.name.lower().endswith(ending))

@@ -75,11 +75,6 @@ def spelt(path: Path) -> Path:
     return above / next((each for each in sorted(names) if normalize("NFC", each) == name), path.name)
 
 
-def ending_in(folder: Path, ending: str) -> list[Path]:
-    """Return the visible files in a folder whose names end so, in capitals or not, in their order."""
-    return sorted(path for path in visible(folder.iterdir()) if path.name.lower().endswith(ending))
-
-
 def sha256(path: Path | str) -> str:
     """Return the SHA-256 of the file `path`, in hexadecimal."""
     with open(path, "rb") as file:
