@@ -156,6 +156,14 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
         ("tomo_1.cmm", "<html></html>", "holds <html>"),
         ("tomo_1.ndjson", '{"type": "point"}\n', "damaged"),
         ("a.star", "data_\n\nloop_\n_rlnA #1\n1\n", "rlnCoordinateX"),
+        (
+            "a.star",
+            "".join(
+                f"data_{n}\n\nloop_\n_rlnTomoName\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\ntomo_1 1 2 3\n\n"
+                for n in "ab"
+            ),
+            "2 blocks",
+        ),
         ("a.star", "no star at all", "a.star"),
         ("a.mod", "IMODV1.2 and no more", "damaged"),
         ("a.tbl", "1 2 x\n1 2\n1 2 3 4 5\n", "damaged"),

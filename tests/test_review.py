@@ -339,6 +339,17 @@ def test_labels_that_were_close_before_a_review_do_not_stop_it():
     assert after.motors["source"].tolist() == ["external", "external", "added, run 1, cross-fitted"]
 
 
+def test_capitals_of_an_action_mean_nothing_and_a_mistake_names_its_file(tmp_path):
+    """`Keep` is keep; `Erase` is refused by the name of the file that says so."""
+    path, rest = tmp_path / "mine.csv", "," * (len(CORRECTIONS) - 5)
+    path.write_text(f"{','.join(CORRECTIONS)}\ntomo_a, Keep,10,20,30{rest}\n")
+    found = read_corrections(path)
+    assert found["action"].tolist() == ["keep"]
+    path.write_text(path.read_text().replace("Keep", "Erase"))
+    with pytest.raises(ValueError, match="mine.csv.*another action"):
+        corrections.apply(some(("a", 10, 20, 30)), read_corrections(path))
+
+
 def test_a_table_that_is_none_of_corrections_is_refused(tmp_path):
     """Wrong columns, or no file."""
     (tmp_path / "corrections.csv").write_text("tomo_id,z,y,x\ntomo_a,1,2,3\n")
@@ -413,11 +424,12 @@ def test_tags_of_cvat_are_decisions(case, tmp_path):
     ("text", "message"),
     [
         ("<annotations><image", "annotations.xml is no XML"),
+        ("<?xml version='1.0' encoding='klingon'?><annotations/>", "annotations.xml is no XML"),
         ("<project></project>", "annotations.xml holds <project>, not <annotations>"),
         (TAGS.format('<image name="cat.jpg"></image>'), "picture 'cat.jpg' is not on the sheet"),
         (tagged.__doc__, "annotations.xml is no XML"),
     ],
-    ids=["cut short", "another kind", "another project", "text"],
+    ids=["cut short", "another alphabet", "another kind", "another project", "text"],
 )
 def test_annotations_of_another_project_are_refused(case, tmp_path, text, message):
     """One sentence each."""

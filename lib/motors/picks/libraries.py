@@ -55,9 +55,11 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
         blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
     except ValueError as error:
         raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
-    table = next((block for block in blocks.values() if {*COORDINATES} <= {*block} or {*CENTRED} <= {*block}), None)
-    if table is None:
-        raise ValueError(f"{path.name} has no block with {COORDINATES[-1]} or {CENTRED[-1]}: export particles")
+    found = [each for each in blocks.values() if {*COORDINATES} <= {*each} or {*CENTRED} <= {*each}]
+    if len(found) != 1:
+        what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[-1]} or {CENTRED[-1]}"
+        raise ValueError(f"{path.name} has {what}, wanted one: export particles")
+    (table,) = found
     table = pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
     name = next((name for name in NAMES if name in table), None)
     need(table, [name or NAMES[0]], path.name)

@@ -103,7 +103,8 @@ def read_corrections(path: str | Path) -> pd.DataFrame:
     is seen when they are applied.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
-    return table.assign(**dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True)))
+    points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
+    return table.assign(**points, action=table["action"].str.strip().str.lower())
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
@@ -149,25 +150,26 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
 def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:
     """Return the corrections that change something, in an order of their own, each with its hash."""
     need(corrections, CORRECTIONS, NAME)
+    name = getattr(corrections.attrs.get("origin"), "name", NAME)  # of the file, if it is one
     sizes = corrections[["tomo_id"]].merge(labels.tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     action = corrections["action"]
-    refuse(corrections, ~action.isin(ACTIONS), NAME, "has another action", f"write one of {', '.join(ACTIONS)}")
-    refuse(corrections, np.isnan(sizes).any(axis=1), NAME, "is not labelled", "give the labels that were reviewed")
+    refuse(corrections, ~action.isin(ACTIONS), name, "has another action", f"write one of {', '.join(ACTIONS)}")
+    refuse(corrections, np.isnan(sizes).any(axis=1), name, "is not labelled", "give the labels that were reviewed")
     frame = corrections["frame"].astype(object).fillna("")
     moved = frame.ne("") & frame.ne(corrections["tomo_id"].map(labels.frames()))
-    refuse(corrections, moved, NAME, "was reviewed in another frame", "give labels of that shape and spacing")
+    refuse(corrections, moved, name, "was reviewed in another frame", "give labels of that shape and spacing")
     for columns, rows in ((POINT, action.notna()), (GOAL, action == "move")):
         points = numbers(corrections, columns)
         lost = rows & ~np.isfinite(points).all(axis=1)
         outside = rows & ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-        refuse(corrections, lost, NAME, "has a correction without a position", "write three numbers")
+        refuse(corrections, lost, name, "has a correction without a position", "write three numbers")
         advice = "check the frame and the order z, y, x"
-        refuse(corrections, outside, NAME, "has a correction outside its shape", advice)
+        refuse(corrections, outside, name, "has a correction outside its shape", advice)
     changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
     twice = changes.duplicated(["tomo_id", "action", *POINT])
-    refuse(changes, twice, NAME, "has the same correction twice", "keep one row")
+    refuse(changes, twice, name, "has the same correction twice", "keep one row")
     advice = "apply them with move=True, or leave them out"
-    refuse(changes, changes["action"].eq("move") & (not move), NAME, "has a label that would move", advice)
+    refuse(changes, changes["action"].eq("move") & (not move), name, "has a label that would move", advice)
     text = changes[["tomo_id", "action"]].agg(" ".join, axis=1) if len(changes) else changes["tomo_id"]
     points = map(str, numbers(changes, [*POINT, *GOAL]).tolist())
     keys = [hashlib.sha256(f"{one} {other}".encode()).hexdigest() for one, other in zip(text, points, strict=True)]

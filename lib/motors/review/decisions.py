@@ -37,6 +37,7 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     table = read_table(path, [column for column in DECISIONS if column != "why"])
     for name in ("decision", "why"):
         table[name] = table.get(name, pd.Series("", table.index)).astype(object).fillna("")
+    table["decision"] = table["decision"].str.lower()
     new = table["entry"] == "new"
     refuse(table, ~table["decision"].isin([*ANSWERS, ""]), path.name, "has another decision", "write accept or reject")
     gone = new & (table["decision"] == "reject")
@@ -64,7 +65,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} is not there: export the task from CVAT and unpack annotations.xml")
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
     if root.tag != "annotations":
         raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
