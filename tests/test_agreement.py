@@ -10,8 +10,9 @@ import pytest
 
 from motors.labels import agreement
 from motors.labels.external import gather, read_native
-from motors.labels.formats import to_wide, write_competition
+from motors.labels.formats import write_competition
 from motors.labels.table import Labels
+from motors.labels.wide import to_wide
 from motors.tables import MOTORS, TOMOGRAMS
 
 SHAPE, SPACING = (48, 64, 96), 20.0

@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import cluster
 import pandas as pd
@@ -42,6 +44,17 @@ def reason() -> str:
 pytestmark = [pytest.mark.slow, pytest.mark.kernel, pytest.mark.skipif(bool(reason()), reason=reason())]
 
 
+@contextmanager
+def started(folder: Path) -> Iterator[dict[str, str]]:
+    """A cluster; the environment in which Snakemake and its jobs use it, and the library as it lies here."""
+    for name in ("profile", "slurm"):
+        (folder / name).mkdir()
+    (folder / "profile" / "config.yaml").write_text(PROFILE)
+    library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
+    with cluster.cluster(folder / "slurm") as environment:
+        yield environment | library | {"SNAKEMAKE_PROFILE": str(folder / "profile")}
+
+
 def scheduler(environment: dict[str, str], *words: str) -> str:
     """Return what a command of SLURM says."""
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
@@ -61,9 +74,6 @@ def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing
     home = rehearsal.workspace(tmp_path / "home")
     rehearsal.simulate(home.new_dataset("motors-simulated-smoke"), TOMOGRAMS)
     toys.graph(home.root, PLAN)
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "config.yaml").write_text(PROFILE)
-    (tmp_path / "slurm").mkdir()
     output, seen = home.run("90_submit", "smoke").folder, {}
 
     def computed() -> int:
@@ -71,9 +81,7 @@ def test_shards_on_a_cluster_survive_a_killed_job_and_a_drained_node_and_nothing
             seen.setdefault(path, set()).add(path.stat().st_mtime_ns)
         return len(seen)
 
-    with cluster.cluster(tmp_path / "slurm") as environment, ExitStack() as stack:
-        library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
-        environment |= library | {"SNAKEMAKE_PROFILE": str(tmp_path / "profile")}
+    with started(tmp_path) as environment, ExitStack() as stack:
         line = [sys.executable, "-m", "motors", "reproduce", "--profile", "smoke", "--executor", "slurm"]
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
@@ -103,12 +111,7 @@ def test_folds_are_trained_as_jobs_and_judged_together(tmp_path):
     root = toys.workspace(tmp_path / "home")
     shutil.rmtree(root / "notebooks")
     shutil.copytree(toys.REPOSITORY / "notebooks", root / "notebooks")
-    (tmp_path / "profile").mkdir()
-    (tmp_path / "profile" / "config.yaml").write_text(PROFILE)
-    (tmp_path / "slurm").mkdir()
-    with cluster.cluster(tmp_path / "slurm") as environment:
-        library = {"PYTHONPATH": str(toys.REPOSITORY / "lib"), "OMP_NUM_THREADS": "1"}
-        environment |= library | {"SNAKEMAKE_PROFILE": str(tmp_path / "profile")}
+    with started(tmp_path) as environment:
         line = [sys.executable, "-m", "motors", "reproduce", "--profile", "smoke", "--executor", "slurm"]
         line += ["--folds", "2", "--networks", "x3d_m"]
         done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)

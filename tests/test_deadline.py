@@ -114,9 +114,9 @@ def test_whenever_it_is_killed_the_newest_submission_is_whole(tmp_path, moment):
     submission.read_and_validate(rehearsal.path, IDS)
 
 
-@pytest.mark.parametrize(("seconds", "each"), [(0.05, 0.1), (0.6, 0.1), (60, 0.0)])
+@pytest.mark.parametrize(("seconds", "each"), [(0.05, 1.0), (0.6, 1.0), (60, 0.0)])
 def test_a_real_clock_and_a_real_queue_end_in_time_with_a_valid_submission(tmp_path, seconds, each):
-    """Ten tomograms that take a tenth of a second each, seen by two networks; there is not time enough, or plenty."""
+    """Ten tomograms that take a second or nothing each, seen by two networks: all would take 20 s."""
     names = [f"t{k}" for k in range(10)]
     for k, name in enumerate(names):
         np.save(tmp_path / f"{name}.npy", with_ball((32, 64, 96), (15, 20 + k, 50), 14))
@@ -146,5 +146,5 @@ def test_a_real_clock_and_a_real_queue_end_in_time_with_a_valid_submission(tmp_p
     if seconds == 60:
         assert (table["Motor axis 0"] >= 0).all() and report.state.tolist() == ["used", "used"]
     else:
-        assert time.monotonic() - begin < seconds + 30  # a busy machine is no failure
+        assert time.monotonic() - begin < seconds + 15
         assert not report.state.eq("used").all()

@@ -11,10 +11,11 @@ from hypothesis import given, settings, strategies as st
 
 from motors.labels import formats, joining
 from motors.labels.consensus import consensus
-from motors.labels.external import gather, read_external, read_native, read_points, read_wide
+from motors.labels.external import gather, read_external, read_native, read_points
 from motors.labels.folds import folds
-from motors.labels.formats import read_competition, to_wide, write_competition, wrong_counts
+from motors.labels.formats import read_competition, write_competition, wrong_counts
 from motors.labels.table import Labels
+from motors.labels.wide import read_wide, to_wide
 from motors.tables import MOTORS, TOMOGRAMS, TableWarning, read_table
 
 HEADER = (

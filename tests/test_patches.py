@@ -14,8 +14,8 @@ from motors import heatmaps
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES
-from motors.labels.external import read_wide
 from motors.labels.table import Labels, prepared
+from motors.labels.wide import read_wide
 from motors.patches import epochs as patches_epochs
 from motors.patches.augment.blocks import Augmentation
 from motors.patches.blocks import Blocks

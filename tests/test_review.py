@@ -15,9 +15,9 @@ from hypothesis import assume, given, settings, strategies as st
 
 from motors.geometry import MATCH_RADIUS
 from motors.labels import formats
-from motors.labels.external import read_wide
 from motors.labels.folds import kind, parts
 from motors.labels.table import Labels
+from motors.labels.wide import read_wide
 from motors.review import corrections, disagreements, sheet as review_sheet, simulated
 from motors.review.corrections import CORRECTIONS, read_corrections
 from motors.review.decisions import read_decisions, read_tags

@@ -15,8 +15,8 @@ from motors.detection import engine
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.labels import folds as labels_folds
-from motors.labels.external import read_wide
 from motors.labels.table import Labels
+from motors.labels.wide import read_wide
 from motors.networks import checkpoints
 from motors.patches.augment.slices import Augmentation
 from motors.patches.epochs import SliceEpoch, motor_slices

@@ -41,9 +41,10 @@ NAMES = {
     },
     "labels": {
         "labels.agreement": "compare describe",
-        "labels.external": "gather read_external read_native read_wide",
-        "labels.formats": "read read_competition to_wide write write_competition wrong_counts",
+        "labels.external": "gather read_external read_native",
+        "labels.formats": "read read_competition write write_competition wrong_counts",
         "labels.joining": "additions join",
+        "labels.wide": "read_wide to_wide",
         "labels.table": "Labels",
         "matching": "nearest_pairs",
         "tables": "MOTORS MOTOR_AXES NO_MOTOR POINT SIZE TOMOGRAMS need numbers read_table refuse",

@@ -18,14 +18,8 @@ from motors.tables import CANDIDATE, POINT, join
 from motors.workspace.files import read_json, renamed
 
 ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
-DAMAGE = (
-    ValueError,
-    LookupError,
-    TypeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)  # of NumPy, reading other bytes
+# What NumPy raises on an archive that is damaged, beside OSError.
+DAMAGE = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,10 +115,11 @@ def detect_all(
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
     """Yield the tomograms that are not done, each as `every` with name and spacing; put the others in `found`."""
-    named = isinstance(tomograms, Mapping)
+    named, taken = isinstance(tomograms, Mapping), set()
     for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
-        if name.casefold() in map(str.casefold, found):  # some disks take large and small letters for the same
+        if name.casefold() in taken:  # some disks take large and small letters for the same
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
+        taken.add(name.casefold())
         found[name] = _done(every.folder, name, source, every.save_heatmaps)
         if found[name] is None:
             spacing = every.spacing.get(name) if isinstance(every.spacing, dict) else every.spacing

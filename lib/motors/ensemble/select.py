@@ -59,9 +59,8 @@ def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> 
 
     Raises ValueError if `settings` name another cut.
     """
-    cut = settings.get("cut", "quantile")
-    if cut not in CUTS:
-        raise ValueError(f"the ensemble is to be cut at its {cut!r}: choose one of {', '.join(CUTS)}")
-    all_of_them = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
-    cut = cut if set(voters) >= all_of_them else "quantile"
-    return {cut: settings[cut]}
+    if (wanted := settings.get("cut", "quantile")) not in CUTS:
+        raise ValueError(f"the ensemble is to be cut at its {wanted!r}: choose one of {', '.join(CUTS)}")
+    members = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
+    name = wanted if members <= set(voters) else "quantile"
+    return {name: settings[name]}

@@ -1,4 +1,4 @@
-"""Figures that the original solution called AP and PAP, to compare with its own."""
+"""What the original solution called AP and PAP, from a `curves.curve`: to compare with its own figures."""
 
 import numpy as np
 import pandas as pd
@@ -7,13 +7,13 @@ RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins 
 
 
 def pr_auc(points: pd.DataFrame) -> float:
-    """Return the area under a `curve` by trapezoids (PR-AUC), which is what the original solution called AP."""
+    """Return the area under a curve by trapezoids (PR-AUC), which is what the original solution called AP."""
     precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
     return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
 
 
 def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:
-    """Return the mean precision of a `curve` from `recall` to 1, which is the original solution's PAP.
+    """Return the mean precision of a curve from `recall` to 1, which is the original solution's PAP.
 
     As there, the area begins at the first point beyond `recall`, so that with few motors a perfect detector stays
     below 1; only where a single recall lies beyond, it begins at `recall`, on the line to the neighbouring point.

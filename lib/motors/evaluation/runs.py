@@ -128,7 +128,7 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
 
     Raises ValueError if a run was not validated, or they held out no tomogram in common.
     """
-    (first, mine), (second, theirs) = (kept(workspace, name) for name in (one, other))
+    (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:
         raise ValueError(f"{one} and {other} held out other tomograms: compare runs of one seed and one fold")
@@ -139,7 +139,7 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
     return compare(solution(labels), *inside)
 
 
-def kept(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what the symmetries of a run say together in the newest `30_validate` with it, and what it held out.
 
     Raises ValueError if no `30_validate` has the run.

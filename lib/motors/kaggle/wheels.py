@@ -32,7 +32,7 @@ HOME += tuple(
         "detection": "memory",
         "evaluation": "benchmark cross_validation original runs",
         "kaggle": "client competition metadata packages published publishing wheels",
-        "labels": "agreement consensus external folds joining",
+        "labels": "agreement consensus external folds joining wide",
         "visualization": "detections events planes report scene viewer",
         "networks": "pretrained",
         "volumes": "mrc ome_zarr sources tiff units",

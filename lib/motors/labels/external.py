@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import Shape
-from motors.labels.formats import ARRAY_SHAPE, WIDE, read_competition
+from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import Labels
+from motors.labels.wide import read_wide
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
 from motors.workspace.files import visible
@@ -215,35 +216,6 @@ def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:
     picked = [int(np.linspace(0, n - 1, frame[0])[int(z)]) for z, n in zip(points[:, 0], native, strict=True)]
     before = np.column_stack([native, np.broadcast_to(frame[1:], (len(points), 2))])
     return (np.column_stack([picked, points[:, 1:]]) + 0.5) / before * sizes - 0.5
-
-
-def read_wide(path: str | Path) -> Labels:
-    """Return the labels of a file with one row per tomogram (see `formats.to_wide`); its further columns are not read.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
-    """
-    path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
-    points = list(map(_points, table["motor_zyx"]))
-    unknown = [each is None for each in points]
-    shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
-    refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
-    wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
-    refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
-    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
-    motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())
-    return Labels(table.rename(columns=WIDE)[TOMOGRAMS], motors).validate(path.name)
-
-
-def _points(text: str) -> np.ndarray | None:
-    """Return the points_zyx written in one cell of a wide table; None if it holds something else."""
-    try:
-        points = json.loads(text)
-        return np.array(points, dtype=float).reshape(len(points), 3)
-    except (TypeError, ValueError):
-        return None
 
 
 def _ending_in(folder: Path, ending: str) -> list[Path]:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from motors.labels.table import Labels
-from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, numbers, read_table, refuse
+from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, read_table, refuse
 from motors.workspace.files import write_table
 
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
 COMPETITION = MOTOR_AXES | ARRAY_SHAPE | {"Voxel spacing": "spacing"}
-WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
 UNSURE = "unsure.csv"
-FIRST = ["motor_z", "motor_y", "motor_x"]
 
 
 def read_competition(path: str | Path) -> Labels:
@@ -62,23 +58,6 @@ def write_competition(path: str | Path, labels: Labels) -> None:
     table = labels.rows()[["tomo_id", *COMPETITION.values()]].rename_axis("row_id").reset_index()
     table["count"] = table["tomo_id"].map(labels.counts())
     write_table(path, table.set_axis(["row_id", "tomo_id", *COMPETITION, "Number of motors"], axis=1))
-
-
-def to_wide(labels: Labels) -> pd.DataFrame:
-    """Return one row per tomogram, the form of the original solution's tables.
-
-    Returns
-    -------
-    tomo_id, Z, Y, X, voxel_spacing, num_motors; motor_z, motor_y, motor_x of the first motor or -1; and motor_zyx, all
-    motors as text, a JSON list of [z, y, x]
-    """
-    wide = labels.validate().tomograms[TOMOGRAMS].set_axis(["tomo_id", *WIDE], axis=1)
-    points = {tomo_id: [] for tomo_id in wide["tomo_id"]}
-    for tomo_id, point in zip(labels.motors["tomo_id"], numbers(labels.motors, POINT).tolist(), strict=True):
-        points[tomo_id].append(point)
-    first = np.array([[*found, [NO_MOTOR] * 3][0] for found in points.values()]).reshape(-1, 3)
-    columns = {"num_motors": list(map(len, points.values())), **dict(zip(FIRST, first.T, strict=True))}
-    return wide.assign(**columns, motor_zyx=list(map(json.dumps, points.values())))
 
 
 def write(folder: str | Path, labels: Labels) -> None:

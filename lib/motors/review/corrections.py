@@ -104,7 +104,7 @@ def read_corrections(path: str | Path) -> pd.DataFrame:
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
-    return table.assign(**points, action=table["action"].str.strip().str.lower())
+    return table.assign(**points, action=table["action"].str.lower())
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:

@@ -1,0 +1,61 @@
+"""Labels as the original solution keeps them: one row per tomogram, its motors a list in one cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from motors.labels.table import Labels
+from motors.tables import NO_MOTOR, POINT, TOMOGRAMS, numbers, read_table, refuse
+
+WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
+FIRST = ["motor_z", "motor_y", "motor_x"]
+
+
+def to_wide(labels: Labels) -> pd.DataFrame:
+    """Return one row per tomogram, the form of the original solution's tables.
+
+    Returns
+    -------
+    tomo_id, Z, Y, X, voxel_spacing, num_motors; motor_z, motor_y, motor_x of the first motor or -1; and motor_zyx, all
+    motors as text, a JSON list of [z, y, x]
+    """
+    wide = labels.validate().tomograms[TOMOGRAMS].set_axis(["tomo_id", *WIDE], axis=1)
+    points = {tomo_id: [] for tomo_id in wide["tomo_id"]}
+    for tomo_id, point in zip(labels.motors["tomo_id"], numbers(labels.motors, POINT).tolist(), strict=True):
+        points[tomo_id].append(point)
+    first = np.array([[*found, [NO_MOTOR] * 3][0] for found in points.values()]).reshape(-1, 3)
+    columns = {"num_motors": list(map(len, points.values())), **dict(zip(FIRST, first.T, strict=True))}
+    return wide.assign(**columns, motor_zyx=list(map(json.dumps, points.values())))
+
+
+def read_wide(path: str | Path) -> Labels:
+    """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
+    """
+    path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
+    points = list(map(_points, table["motor_zyx"]))
+    unknown = [each is None for each in points]
+    shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
+    refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
+    wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
+    refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
+    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
+    motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())
+    return Labels(table.rename(columns=WIDE)[TOMOGRAMS], motors).validate(path.name)
+
+
+def _points(text: str) -> np.ndarray | None:
+    """Return the points_zyx written in one cell of a wide table; None if it holds something else."""
+    try:
+        points = json.loads(text)
+        return np.array(points, dtype=float).reshape(len(points), 3)
+    except (TypeError, ValueError):
+        return None
