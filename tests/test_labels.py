@@ -595,6 +595,17 @@ def test_only_the_number_of_a_dataset_is_taken_from_a_name(tmp_path, name, known
     assert found.motors["tomo_id"].tolist() == [known]
 
 
+def test_a_tomogram_without_a_motor_is_known_from_an_external_table_too(tmp_path):
+    """-1 -1 -1 is no motor outside the frame, and has_motor is believed or the row refused."""
+    stored = STORED.assign(tomo_id=["a", "b"])
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x,has_motor\na,1,2,3,Yes\nb,-1,-1,-1,0\n")
+    found = read_external(tmp_path / "a.csv", stored)
+    assert (found.tomograms["tomo_id"].tolist(), found.motors["tomo_id"].tolist()) == (["a", "b"], ["a"])
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x,has_motor\na,1,2,3,Yes\nb,4,5,6,no\n")
+    with pytest.raises(ValueError, match="line 3: tomogram b has has_motor against its position"):
+        read_external(tmp_path / "a.csv", stored)
+
+
 def test_labels_of_tomograms_that_are_not_stored_are_counted(tmp_path):
     """None is left out without a word."""
     (tmp_path / "a.csv").write_text("tomo_id,z,y,x\nrun1,1,2,3\nRUN1,1,2,3\n")

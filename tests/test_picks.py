@@ -238,6 +238,51 @@ def test_pixels_of_another_size_and_records_that_are_no_points_are_said(tmp_path
         formats.read(tmp_path, TOMOGRAM)
 
 
+OPTICS = pd.DataFrame({"rlnOpticsGroup": [2, 1], "rlnTomoTiltSeriesPixelSize": [6.585, SPACING]})
+
+
+@pytest.mark.parametrize(
+    ("columns", "optics", "word", "place"),
+    [
+        ({"rlnOpticsGroup": 1}, OPTICS, None, [7, 6, 5]),
+        ({"rlnOpticsGroup": 2}, OPTICS, "6.585 Å.* brought to its voxels", [3.5, 3, 2.5]),
+        ({"rlnOpticsGroup": 2}, OPTICS[:1], "6.585 Å.* brought to its voxels", [3.5, 3, 2.5]),
+        ({"rlnOpticsGroup": 2, "rlnTomoTiltSeriesPixelSize": SPACING}, OPTICS, None, [7, 6, 5]),
+        ({"rlnPixelSize": 6.585}, None, "6.585 Å.* check the binning", [7, 6, 5]),
+        ({"rlnDetectorPixelSize": 13.17, "rlnMagnification": 10_000.0}, None, None, [7, 6, 5]),
+        ({"rlnDetectorPixelSize": 13.17, "rlnMagnification": 20_000.0}, None, "6.585 Å", [7, 6, 5]),
+        ({"rlnDetectorPixelSize": 14.0}, None, None, [7, 6, 5]),
+    ],
+)
+def test_relion_counts_pixels_of_the_size_that_it_states(tmp_path, columns, optics, word, place):
+    """Those of the tilt series are smaller than those of a binned tomogram; other sizes may be of the images."""
+    table = pd.DataFrame({"rlnTomoName": ["tomo_1"], "rlnCoordinateX": 5.0, "rlnCoordinateY": 6, "rlnCoordinateZ": 7})
+    blocks = {"particles": table.assign(**columns)} | ({} if optics is None else {"optics": optics})
+    starfile.write(blocks, tmp_path / "p.star")
+    with pytest.warns(TableWarning, match=word) if word else nullcontext():
+        found = formats.read(tmp_path / "p.star", TOMOGRAM)
+    assert found[["z", "y", "x"]].to_numpy().tolist() == [pytest.approx(place)]
+
+
+def test_a_table_of_picks_may_be_a_submission_and_say_that_there_is_none(tmp_path):
+    """With its columns; rows of -1 are no picks, nor is a name spelt otherwise by the disk another file."""
+    head = "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,has_motor\n"
+    (tmp_path / "e\u0301.csv").write_text(f"{head}tomo_1,7,6,5,yes\ntomo_2,-1,-1,-1,No\n")
+    assert formats.read(tmp_path / "\u00e9.csv", TOMOGRAM)[["z", "y", "x"]].to_numpy().tolist() == [[7, 6, 5]]
+    (tmp_path / "a.csv").write_text(f"{head}tomo_1,7,6,5,no\n")
+    with pytest.raises(ValueError, match="line 2.*against its position"):
+        formats.read(tmp_path / "a.csv", TOMOGRAM)
+
+
+def test_picks_of_another_object_are_no_motors_without_a_word(tmp_path):
+    """A project of copick has picks of many."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "copick")
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"pickable_object_name": "ribosome"}))
+    with pytest.warns(TableWarning, match="of the object ribosome: taken as motors"):
+        formats.read(path, TOMOGRAM)
+
+
 def test_a_star_file_that_was_damaged_is_read_anew_when_it_is_mended(tmp_path):
     """And a block of one particle needs no loop."""
     path, head = (

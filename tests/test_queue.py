@@ -478,6 +478,23 @@ def test_heatmaps_are_kept_and_read_back(tomograms, tmp_path):
         heatmap.load_heatmaps(tmp_path, "c")
 
 
+def test_what_was_kept_and_is_damaged_or_of_another_file_is_computed_again(tomograms, tmp_path):
+    """A table that lost its end, a heatmap with other bytes, one that is left from what the file was before."""
+
+    def calls(keep: bool = True) -> int:
+        network = Silent().eval()
+        detect_all(network, SOLID, {"b": tomograms["b"]}, tmp_path, spacing=16.0, save_heatmaps=keep, batch=8)
+        return network.calls
+
+    assert [calls(), calls()] == [1, 0]
+    for ending in ("csv", "npz"):
+        (path,) = tmp_path.glob(f"solid-*/b.{ending}")
+        path.write_bytes(path.read_bytes()[:-3])
+        assert [calls(), calls()] == [1, 0], ending
+    os.utime(tomograms["b"], (1e9, 1e9))
+    assert [calls(keep=False), calls()] == [1, 1]
+
+
 def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
     """What was kept with other weights is passed over; candidates without a heatmap are computed again."""
 

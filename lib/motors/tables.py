@@ -23,6 +23,7 @@ CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.f
 MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one side
 MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
+WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 TEXT = ("tomo_id", "run", "round", "frame", "image", "name", "decision", "entry", "action", "why", "source", "symmetry")
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"]
 _COMMA = re.compile(r'(?m)(^|[;\t])\s*"?[+-]?\d+,\d+(e\S+)?"?\s*([;\t]|$)')  # a number with a decimal comma
@@ -130,6 +131,22 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     """Return columns of `table` as float64, NaN where they hold no number."""
     values = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns]
     return np.array(values).reshape(len(values), len(table)).T
+
+
+def told(table: pd.DataFrame, name: str | Path) -> pd.Series:
+    """Return what the column has_motor of `table` says, or raise a ValueError about a word that is neither."""
+    found = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
+    refuse(table, found.isna(), name, "has another has_motor", "write True or False")
+    return found.astype(bool)
+
+
+def with_motor(table: pd.DataFrame, name: str | Path) -> pd.DataFrame:
+    """Return the rows of `table` that have a motor: -1 -1 -1 says that there is none, and so may has_motor."""
+    there = (numbers(table, POINT) != NO_MOTOR).any(axis=1)
+    if "has_motor" in table:
+        wrong = there != told(table, name)
+        refuse(table, wrong, name, "has has_motor against its position", "correct one of them")
+    return table[there]
 
 
 def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:

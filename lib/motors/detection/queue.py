@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ import pandas as pd
 
 from motors.detection.detector import Detector, Source, source_key, weights_key
 from motors.detection.engine import Network
-from motors.detection.heatmap import read_candidates, read_heatmaps
-from motors.detection.workers import Device, Outcome, Station, Task, check_device
+from motors.detection.heatmap import read_candidates
+from motors.detection.workers import Device, Outcome, Station, Task, check_device, kept
 from motors.experiments.config import Experiment
 from motors.tables import join
 from motors.volumes.tomogram import Tomogram
@@ -141,15 +140,13 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
 
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
     """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
-    files = [folder / f"{name}{ending}" for ending in (".source", ".csv", *[".npz"] * save_heatmaps)]
-    if isinstance(source, Tomogram) or not Path(source).exists() or not all(file.is_file() for file in files):
+    mark, found, heatmaps = (folder / f"{name}{ending}" for ending in (".source", ".csv", ".npz"))
+    if isinstance(source, Tomogram) or not (Path(source).exists() and mark.is_file() and found.is_file()):
         return None
-    with suppress(ValueError):  # a power failure leaves damaged ones
-        if files[0].read_text(encoding="utf-8") == source_key(source):
-            for file in files[2:]:
-                read_heatmaps(file)
-            return read_candidates(files[1])
-    return None
+    if save_heatmaps and not heatmaps.is_file():
+        return None
+    known = mark.read_bytes() == f"{source_key(source)}{kept(folder, name)}".encode()  # a power failure damages files
+    return read_candidates(found) if known else None
 
 
 def _explained(outcome: Outcome) -> Exception:

@@ -21,7 +21,7 @@ import torch
 from motors.detection.detector import Detector, Ready, Source, source_key
 from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
-from motors.workspace.files import write_table, write_text
+from motors.workspace.files import sha256, write_table, write_text
 
 CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
 
@@ -76,15 +76,21 @@ class Station:
 
     def _write(self, task: Task, ready: Ready, key: str | None, grids: dict, found: pd.DataFrame) -> None:
         """Keep the candidates of a tomogram, last of all the key of its files, by which they are known again."""
-        mark = task.folder / f"{task.name}.source"
-        mark.unlink(missing_ok=True)
+        (mark := task.folder / f"{task.name}.source").unlink(missing_ok=True)
+        (heatmaps := task.folder / f"{task.name}.npz").unlink(missing_ok=True)  # which may be those of another file
         if self.detector.repair or self.detector.fill:
             quality_control.note(task.notes, task.name, ready.findings)
         if task.save_heatmaps:
-            save_heatmaps(task.folder / f"{task.name}.npz", grids)
+            save_heatmaps(heatmaps, grids)
         write_table(task.folder / f"{task.name}.csv", found)
         if key:
-            write_text(mark, key)
+            write_text(mark, key + kept(task.folder, task.name))
+
+
+def kept(folder: Path, name: str) -> str:
+    """Return hashes of what was found in a tomogram, by which damage is noticed."""
+    files = [folder / f"{name}{ending}" for ending in (".csv", ".npz")]
+    return "".join(f" {sha256(file)}" for file in files if file.is_file())
 
 
 class _Reading:

@@ -8,10 +8,9 @@ import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
 from motors.matching import NAME, best, within
-from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, need, numbers, refuse
+from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, need, numbers, refuse, told
 
 VERDICTS = ("TP", "FP", "FN", "TN")
-WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 
 
 def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> float:
@@ -122,9 +121,7 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     """Return has_motor, spacing, answered, score, distance_voxels to the nearest motor by tomogram, sorted by id."""
     name = "the solution"
     need(solution, SOLUTION, name)
-    told = solution["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
-    refuse(solution, told.isna(), name, "has another has_motor", "write True or False")
-    solution = solution[SOLUTION].assign(has_motor=told.astype(bool))
+    solution = solution[SOLUTION].assign(has_motor=told(solution, name))
     finite = np.isfinite(numbers(solution, [*POINT, "spacing"])).all(axis=1) & solution["spacing"].gt(0)
     refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
     empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)

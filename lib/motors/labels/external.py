@@ -17,7 +17,7 @@ from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide
 from motors.picks import formats
-from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse
+from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse, with_motor
 from motors.workspace.files import visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
@@ -33,7 +33,8 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
 
     Parameters
     ----------
-    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number
+    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number; -1
+        -1 -1 where a tomogram has none
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, and native_z, the number of
         slices before the tomogram was resampled; rows of `path` about others are left out
     frame : `(z, y, x)` of the frame
@@ -48,8 +49,9 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     FileNotFoundError, ValueError
         If the file is missing, lacks columns, or holds a motor twice, without a position or outside the frame.
     """
-    path, table = Path(path), read_table(path, MOTORS)
+    path, every = Path(path), read_table(path, MOTORS)
     need(tomograms, [*TOMOGRAMS, "native_z"], "the table of stored tomograms")
+    table = with_motor(every, path.name)
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
     outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)
@@ -58,10 +60,10 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
     refuse(table, table.duplicated(MOTORS), path.name, "has the same motor twice", "keep one row")
     columns = [*TOMOGRAMS, "native_z"]
-    _say_left_out(path.name, table["tomo_id"], tomograms["tomo_id"])
+    _say_left_out(path.name, every["tomo_id"], tomograms["tomo_id"])
     placed = table.merge(tomograms[columns], on="tomo_id", validate="many_to_one")
     placed[POINT] = _stored(placed, frame)
-    known = tomograms.loc[tomograms["tomo_id"].isin(placed["tomo_id"]), TOMOGRAMS].reset_index(drop=True)
+    known = tomograms.loc[tomograms["tomo_id"].isin(every["tomo_id"]), TOMOGRAMS].reset_index(drop=True)
     return Labels(known, placed.drop(columns=columns[1:])).validate(path.name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,8 +16,8 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTORS, POINT, TOMOGRAMS, TableWarning, need, numbers, read_table
-from motors.workspace.files import write_json, write_table, write_text
+from motors.tables import MOTOR_AXES, MOTORS, POINT, TOMOGRAMS, TableWarning, need, numbers, read_table, with_motor
+from motors.workspace.files import spelt, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
@@ -112,7 +113,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     FileNotFoundError, ValueError
         If there is no file, it is of no known kind or damaged, or a pick is not in its tomogram.
     """
-    path = Path(path)
+    path = spelt(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"{path} is {'no file' if path.exists() else 'not there'}: check the path of the picks")
     endings = {kind.ending: kind for kind in FORMATS.values()} | {".csv": FORMATS["csv"], ".json": FORMATS["json"]}
@@ -137,8 +138,9 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
         if strange := [each for each in ("axis-3", "shape-type") if each in table]:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
         return table.rename(columns=AXES).assign(tomo_id=name)
+    table = table.rename(columns=MOTOR_AXES)  # of a submission
     need(table, MOTORS, path.name)
-    return table
+    return with_motor(table, path.name)
 
 
 def _write_napari(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
@@ -162,6 +164,8 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
             name = run
         elif run != name:
             warnings.warn(f"{path.name} says that it is of {run}, taken as of {name}", TableWarning, stacklevel=4)
+        if not re.search("motor|flagell", thing := str(content.get("pickable_object_name") or OBJECT), re.IGNORECASE):
+            warnings.warn(f"{path.name} is of the object {thing}: taken as motors", TableWarning, stacklevel=4)
         points = content["points"] or []
         for point in points:
             shift = np.array(point.get("transformation_") or np.eye(4), float)[:3, 3].tolist()

@@ -20,6 +20,10 @@ CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCen
 SHIFTS = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]  # to be subtracted
 VOXELS = ["rlnOriginZ", "rlnOriginY", "rlnOriginX"]  # the same, before RELION 3.1
 TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # of the axes of the shifts
+TILT = "rlnTomoTiltSeriesPixelSize"  # ångström: what RELION counts in, whatever the binning of the tomogram
+PIXELS = ("rlnPixelSize", "rlnImagePixelSize")  # of extracted images, which need not be those of the coordinates
+CAMERA = ["rlnDetectorPixelSize", "rlnMagnification"]  # before RELION 3.1: micrometres, and how many times
+GROUP = "rlnOpticsGroup"
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
 NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
@@ -65,6 +69,8 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
     need(table, [name or NAMES[0]], path.name)
     picks = pd.DataFrame({"tomo_id": named(table[name], tomograms), "score": table.get(MERIT, 1.0)})
     whole = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
+    if whole is not None and tomograms is not None:
+        whole = whole * _binning(table, blocks.get("optics"), of_each(picks, tomograms, ["spacing"])[:, 0], path.name)
     if {*CENTRED} <= {*table} and (tomograms is not None or whole is None):
         if tomograms is None:
             raise ValueError(f"{path.name} counts ångström from the centre: give the table of tomograms, for sizes")
@@ -73,12 +79,6 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
         if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
             raise ValueError(f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
         whole = centred
-    stated = table.get("rlnImagePixelSize", table.get("rlnPixelSize"))
-    if tomograms is not None and stated is not None and not {*CENTRED} <= {*table}:
-        sizes = of_each(picks, tomograms, ["spacing"])[:, 0]
-        if len(other := np.flatnonzero(~np.isclose(pd.to_numeric(stated, errors="coerce"), sizes, rtol=0.01))):
-            what = f"states pixels of {stated.iloc[other[0]]} Å, the tomogram has {sizes[other[0]]:g}"
-            warnings.warn(f"{path.name} {what}: taken as its voxels, check the binning", TableWarning, stacklevel=4)
     names = next((names for names in (SHIFTS, VOXELS) if {*names} & {*table}), [])
     if np.any(shifts := numbers(table.reindex(columns=names, fill_value=0), names)):  # of pictures, without a z
         turned, unit = np.any(numbers(table, [each for each in TURNED if each in table])), names == SHIFTS
@@ -87,6 +87,28 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
             raise ValueError(f"{path.name} has {what}")
         whole = whole - shifts / (of_each(picks, tomograms, ["spacing"]) if unit else 1)
     return picks.assign(**dict(zip(POINT, whole.T, strict=True)))
+
+
+def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.ndarray, name: str) -> np.ndarray:
+    """Return by what to multiply coordinates of particles, for voxels of these sizes, in Å, from what the file states.
+
+    RELION counts pixels of the tilt series. Any other pixel size may be that of the images: it is said, no more.
+    """
+    if optics is not None and GROUP in optics and GROUP in table:
+        optics = pd.DataFrame([optics] if isinstance(optics, dict) else optics).drop_duplicates(GROUP)
+        table = table.merge(optics[[GROUP, *(each for each in optics if each not in table)]], "left", GROUP)
+    if {*CAMERA} <= {*table} and PIXELS[0] not in table:
+        size, times = numbers(table, CAMERA).T
+        table = table.assign(**{PIXELS[0]: size * 1e4 / times})
+    column = next((column for column in (TILT, *PIXELS) if column in table), None)
+    stated = numbers(table, [column])[:, 0] if column else sizes
+    other = np.flatnonzero(~np.isclose(stated, sizes, rtol=0.01))
+    if not len(other) or (column != TILT and {*CENTRED} <= {*table}):
+        return np.ones((1, 1))
+    what = f"states pixels of {stated[other[0]]:g} Å, the tomogram has {sizes[other[0]]:g}"
+    done = "brought to its voxels" if column == TILT else "taken as its voxels, check the binning"
+    warnings.warn(f"{name} {what}: {done}", TableWarning, stacklevel=5)
+    return (stated / sizes)[:, None] if column == TILT else np.ones((1, 1))
 
 
 def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
