@@ -86,7 +86,7 @@ def test_values_arrive_as_they_were_typed(root, monkeypatch):
     monkeypatch.setattr("motors.pipeline.runner.run", lambda path, given, show: seen.append((path, given)) or DONE)
     DONE = {"status": "succeeded", "seconds": 1.0, "run": "demo"}
     words = [word for name, value in values.items() for word in ("-p", name, value)]
-    assert cli.main(["run", "notebooks/my notebook.ipynb", *words, "--parameter", "LAST", "=x="]) == 0
+    assert cli.main(["--traceback", "run", "notebooks/my notebook.ipynb", *words, "--parameter", "LAST", "=x="]) == 0
     assert seen == [("notebooks/my notebook.ipynb", values | {"LAST": "=x="})]
 
 

@@ -69,10 +69,10 @@ def _sentence(error: Exception) -> str:
 def _paired(words: list[str]) -> list[str]:
     """Join `-p NAME VALUE` of the command `run` to one word, so that a value may begin with a minus."""
     joined: list[str] = []
-    left = list(words)
+    left, runs = list(words), next((word for word in words if not word.startswith("-")), None) == "run"
     while left:
         word = left.pop(0)
-        if words[0] == "run" and word in ("-p", "--parameter") and len(left) > 1 and left[0].isidentifier():
+        if runs and word in ("-p", "--parameter") and len(left) > 1 and left[0].isidentifier():
             word = f"--parameter={left.pop(0)}={left.pop(0)}"
         joined.append(word)
     return joined
