@@ -32,7 +32,7 @@ help:
 	@echo "make sweep        a grid of settings, NAME=sigma; the grids are in notebooks/experiments.yaml"
 	@echo "make smoke        every notebook on its smallest setting, kept in outputs"
 	@echo "make rehearsal    notebook 90 on TOMOGRAMS=900 made-up ones, 5 % of them damaged, against the clock: 15 minutes"
-	@echo "make review       spoil labels, review them with networks, and see what came back: 7 minutes after notebook 11"
+	@echo "make review       spoil labels, review them with networks, and see what came back: 10 minutes after notebook 11"
 	@echo "make data         the competition's data, 70 GB and as much again until they are unpacked; needs a Kaggle account"
 	@echo "make bench        how fast things are on this machine"
 	@echo "make readme       the README's figures, from make demo with any SEED, and its drawing of the library"

@@ -1,10 +1,11 @@
 """A whole tomogram through each network: the original solution's procedure, MONAI's, and ours, in turn in one run.
 
     python tests/benchmarks/detection.py                          # 3D networks, half the sides of a hidden tomogram
-    python tests/benchmarks/detection.py --scale 1 --networks maxvit_tiny coat_medium --backend auto
+    python tests/benchmarks/detection.py --scale 1 --slices 30 --networks maxvit_tiny coat_medium --backend auto
 
 *original*: its windows one by one, eager float32, the neck computed everywhere. *monai*: `sliding_window_inference`
 with a quarter of overlap and Gaussian weights. *ours*: tight tiles, batch norms and stem folded, the neck where asked.
+Of 2D networks both have the same windows, so a few slices have the ratio of all.
 Weights are random: nothing is claimed about what is found. One JSON per run goes to `outputs/benchmarks`.
 """
 
@@ -99,13 +100,14 @@ def monai(network, experiment, voxels: np.ndarray) -> None:
         sliding_window_inference(tiles, experiment.patch, 1, network, overlap=0.25, mode="gaussian")
 
 
-def measure(name: str, scale: float, rounds: int, backend: str) -> dict:
+def measure(name: str, scale: float, rounds: int, backend: str, slices: int | None) -> dict:
     """Seconds of each way for one network, and how far what is predicted differs."""
     experiment = catalogue.get(name)
     if not experiment.is_2d:  # tiles shrink with the tomogram, and with them what a network needs around a motor
         patch = tuple(32 * max(1, round(scale * side / 32)) for side in experiment.patch)
         experiment = replace(experiment, patch=patch, spacing=tuple(each / scale for each in experiment.spacing))
     depth, *sides = (round(scale * side) for side in HIDDEN)
+    depth = slices or depth
     shape = (round(depth * experiment.spacing[1] / experiment.spacing[0]), *sides)
     voxels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     network, tiles = build(experiment).eval().to(DEVICE), plan(shape, experiment)
@@ -155,12 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=["resnext50", "densenet121", "x3d_m"])
     parser.add_argument("--scale", type=float, default=0.5)
+    parser.add_argument("--slices", type=int, help="as many as there are, if not given")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--backend", default="rewritten")
     options = parser.parse_args()
     limit, rows, lines = peak(), [], {}
     for name in options.networks:
-        row = measure(name, options.scale, options.rounds, options.backend)
+        row = measure(name, options.scale, options.rounds, options.backend, options.slices)
         rows.append(row)
         flops = row["gigaflop per tile"] * 1e9 * row["tiles"]
         whole = flops * math.prod(HIDDEN) / math.prod(row["shape"])
