@@ -15,7 +15,7 @@ import yaml
 
 from motors.experiments import catalogue
 from motors.pipeline.asked import Asked
-from motors.pipeline.graph import steps
+from motors.pipeline.graph import expectations, steps
 from motors.pipeline.reproduce import keep, reproduce
 from motors.pipeline.runner import visible_parameters
 from motors.workspace import paths
@@ -356,9 +356,11 @@ def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_ha
     usual = steps(trained, "demo")["20_train_resnext50"]
     assert (found["20_train_resnext50"].code, found["20_train_resnext50"].parameters) == (usual.code, usual.parameters)
     assert found["20_train_resnext50/demo-fold2"].parameters["WORKERS"] == 2
-    assert [step.run.notebook for step in steps(trained, "demo", 0, Asked(folds=2, networks="x3d_m")).values()] == [
+    found = steps(trained, "demo", 0, Asked(folds=2, networks="x3d_m"))
+    assert [step.run.notebook for step in found.values()] == [
         "10_labels", "11_volumes", "22_train_x3d_m", "22_train_x3d_m", "30_validate",
     ]  # fmt: skip
+    assert list(expectations({}, found))[-1].endswith(": after 22_train_x3d_m, 22_train_x3d_m/demo-fold1")
 
 
 def test_a_step_has_the_name_that_the_runner_gives_it(trained):

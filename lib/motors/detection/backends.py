@@ -94,7 +94,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
     if name == "compiled":
         return torch.compile(quick, dynamic=False)
     if name == "openvino":
-        return _openvino(network, example)
+        return _openvino(quick, example)
     raise ValueError(f"no backend is called {name!r}: choose one of {', '.join(available(example.device))}")
 
 

@@ -201,8 +201,9 @@ def _check(plan: Any) -> None:
 def expectations(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
     """Lines on what each step waits for, and what it and what is done by hand are expected to take."""
     yield "what waits for what" + (", and what it is expected to take:" if expected else ":")
+    names = {step.flag: name for name, step in plan.items()}
     for name in dict.fromkeys([*expected, *plan]):
-        after = ", ".join(before.run.notebook for before in plan[name].after) if name in plan else ""
+        after = ", ".join(names[before.flag] for before in plan[name].after) if name in plan else ""
         first = "by hand" if name not in plan else f"after {after}" if after else "first"
         takes = [_amount(unit, expected.get(name, {}).get(kind)) for kind, unit in UNITS.items()]
         yield f"  {name}: {'; '.join([first, *filter(None, takes)])}"
