@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -75,6 +76,25 @@ def test_a_notebook_whose_parameters_cannot_be_seen_is_refused(root, how, senten
     """The tag was lost, or the cell says more than names and values."""
     with pytest.raises(Refused, match=sentence):
         runner.run(toys.notebook(root, "unseen", **how))
+
+
+def test_what_papermill_can_do_without_is_not_loaded(root):
+    """Nor kept from whoever wants it later, and what was there before stays."""
+    path = toys.notebook(root, "lean")
+    code = f"""
+import sys
+from pathlib import Path
+import requests
+from motors.pipeline.lean import VAIN, lean
+from motors.pipeline.runner import visible_parameters
+print(visible_parameters(Path({str(path)!r}))["STEPS"], "papermill" in sys.modules, {{*VAIN}} & {{*sys.modules}})
+sys.modules["github"] = requests
+with lean():
+    import github
+    print(github is requests, sys.modules["pyarrow"])
+print(sys.modules["github"] is requests, "pyarrow" in sys.modules)"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == ["3 True set()", "True None", "True False"]
 
 
 def test_what_is_no_notebook_is_refused(root):

@@ -117,10 +117,12 @@ def reproduce(
     Those of a profile, with a report at the end; or of one experiment, of a cross-validation, or of a sweep.
     """
     from motors.pipeline import reproduce as pipeline
-    from motors.pipeline.asked import Asked
 
-    any_asked = experiment or fold or settings or folds or networks or sweep
-    asked = Asked(experiment, fold, settings, folds, networks, sweep) if any_asked else None
+    asked = None
+    if experiment or fold or settings or folds or networks or sweep:
+        from motors.pipeline.asked import Asked
+
+        asked = Asked(experiment, fold, settings, folds, networks, sweep)
     options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor, "shards": shards}
     code = pipeline.reproduce(profile, seed, say=say, **options)
     if code == DONE and not (dry_run or asked):

@@ -58,7 +58,6 @@ def run_notebook(notebook: str, parameters: dict[str, str]) -> int:
 
     from motors.pipeline.runner import run
 
-    sys.modules.setdefault("rfc3987_syntax", None)  # a grammar of web addresses: no notebook needs it, it loads for 3 s
     name = Path(notebook).stem
     meter = Meter(name)
     try:

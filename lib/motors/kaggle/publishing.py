@@ -11,6 +11,7 @@ from typing import Any
 from motors.kaggle import metadata
 from motors.kaggle.client import KaggleError, ask, pages, user
 from motors.kaggle.packages import Package, check
+from motors.pipeline.lean import lean
 from motors.workspace.files import write_json
 from motors.workspace.paths import PACKAGED, Run, Workspace
 from motors.workspace.provenance import commit
@@ -108,8 +109,9 @@ def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
 
     Raises FileNotFoundError or ValueError if the notebook or its metadata is missing or would be refused.
     """
-    from papermill.iorw import load_notebook_node
-    from papermill.parameterize import parameterize_notebook
+    with lean():
+        from papermill.iorw import load_notebook_node
+        from papermill.parameterize import parameterize_notebook
 
     source = run.workspace.root / "notebooks"
     about = metadata.read(source / metadata.KERNEL)

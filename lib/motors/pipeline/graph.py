@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motors.pipeline.asked import Asked, Training
 from motors.workspace.code_hash import notebook_hash
 from motors.workspace.files import read_json
 from motors.workspace.paths import PROFILES, Run, Workspace
+
+if TYPE_CHECKING:
+    from motors.pipeline.asked import Asked, Training
 
 PLAN = "experiments.yaml"
 UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take

@@ -1,5 +1,7 @@
 """Run all notebooks of a profile that are not current, and keep what they showed."""
 
+from __future__ import annotations
+
 import csv
 import importlib.util
 import json
@@ -12,14 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from motors.pipeline.asked import Asked
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.pipeline.records import newest, settle
 from motors.pipeline.tidy import tidied, written
 from motors.workspace.files import locked, read_json, write_text
 from motors.workspace.paths import Workspace, find
+
+if TYPE_CHECKING:
+    from motors.pipeline.asked import Asked
 
 
 def reproduce(

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from motors.pipeline.lean import lean
 from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, settle, tell_the_truth
 from motors.workspace.files import locked, write_json
 from motors.workspace.paths import STRICT, Run, find
@@ -88,8 +89,9 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
 
     Raises Refused if there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
     """
-    from nbformat import ValidationError
-    from papermill import inspect_notebook
+    with lean():
+        from nbformat import ValidationError
+        from papermill import inspect_notebook
 
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")

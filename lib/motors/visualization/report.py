@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.pipeline.graph import Step, steps
+from motors.pipeline.lean import lean
 from motors.tables import read_table
 from motors.workspace.files import read_json, write_text
 from motors.workspace.paths import find
@@ -40,7 +41,8 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     ValueError
         If there is no such profile, or none of its notebooks has been run.
     """
-    from nbconvert import HTMLExporter
+    with lean():
+        from nbconvert import HTMLExporter
 
     workspace = find(start)
     profile, _, seed = run.partition("-seed")
