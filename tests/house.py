@@ -20,11 +20,13 @@ def room(path: Path) -> str:
     return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> list[tuple[str, str]]:
+@cache
+def imports(path: Path) -> tuple[tuple[str, str], ...]:
     """What a file imports of the library: full name of the module and the name taken from it."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
     assert not any(node.level for node in nodes), "relative import: write the module's full name"
-    return [(node.module, alias.name) for node in nodes if node.module.startswith("motors") for alias in node.names]
+    known = [node for node in nodes if node.module.startswith("motors")]
+    return tuple((node.module, alias.name) for node in known for alias in node.names)
 
 
 def below(path: Path) -> set[str]:

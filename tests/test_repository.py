@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -25,10 +26,10 @@ MEBIBYTE = 2**20
 MOST_LINES = 20_500
 PLACE = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|mnt|media|tmp|var|opt|srv)/[\w.-]+|[A-Z]:\\\\Users")
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+@cache
 def tracked() -> list[Path]:
     """Files that are or would be in git; where git does not know the folder, nothing."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -38,10 +39,17 @@ def tracked() -> list[Path]:
     return [path for name in answer.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file of Python as a tree, which nobody changes."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def defined(path: Path) -> set[str]:
     """The names that a file gives a value itself, rather than importing them."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -64,15 +72,16 @@ def test_the_library_does_not_grow_unnoticed():
     assert total <= MOST_LINES, f"{total} lines: take something away, or say why the library needs more"
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.stem)
-def test_everything_is_imported_from_the_module_that_defines_it(path):
+def test_everything_is_imported_from_the_module_that_defines_it():
     """Never through a package's face, nor by a name that begins with an underscore inside the library."""
-    for module, name in imports(path):
-        home = LIBRARY.joinpath(*module.split(".")[1:])
-        if not any((home / name).with_suffix(suffix).exists() for suffix in ("", ".py")):
-            source = home.with_suffix(".py") if home.with_suffix(".py").exists() else home / "__init__.py"
-            assert name in defined(source), f"{name} is not defined in {module}"
-            assert not name.startswith("_") or path.is_relative_to(Path(__file__).parent), f"{module}.{name} is private"
+    here = Path(__file__).parent
+    for path in (*MODULES, *sorted(here.rglob("*.py"))):
+        for module, name in imports(path):
+            home = LIBRARY.joinpath(*module.split(".")[1:])
+            if not any((home / name).with_suffix(suffix).exists() for suffix in ("", ".py")):
+                source = home.with_suffix(".py") if home.with_suffix(".py").exists() else home / "__init__.py"
+                assert name in defined(source), f"{path}: {name} is not defined in {module}"
+                assert not name.startswith("_") or path.is_relative_to(here), f"{path}: {module}.{name} is private"
 
 
 def test_every_former_name_still_works_from_outside():
@@ -84,28 +93,26 @@ def test_every_former_name_still_works_from_outside():
             assert getattr(import_module(f"motors.{room}") if room not in FORMER else package(room), name) is not None
 
 
-@each_module
-def test_a_module_is_at_most_300_lines_and_a_function_40(path):
+def test_a_module_is_at_most_300_lines_and_a_function_40():
     """Docstrings of functions are not counted: they are for those who use them."""
-    text = path.read_text()
-    assert len(text.splitlines()) <= 300
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            described = ast.get_docstring(node) is not None
-            docstring = first.end_lineno - first.lineno + 1 if described else 0
-            assert node.end_lineno - node.lineno + 1 - docstring <= 40, f"{node.name} is too long"
+    assert [path for path in MODULES if len(path.read_text().splitlines()) > 300] == []
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[0]
+                described = ast.get_docstring(node) is not None
+                docstring = first.end_lineno - first.lineno + 1 if described else 0
+                assert node.end_lineno - node.lineno + 1 - docstring <= 40, f"{path}: {node.name} is too long"
 
 
-@each_module
-def test_what_is_public_has_a_docstring(path):
+def test_what_is_public_has_a_docstring():
     """One sentence at least."""
-    tree = ast.parse(path.read_text())
-    if tree.body:
-        assert ast.get_docstring(tree), "the module says nothing about itself"
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{node.name} says nothing about itself"
+    for path in MODULES:
+        if parsed(path).body:
+            assert ast.get_docstring(parsed(path)), f"{path} says nothing about itself"
+        for node in parsed(path).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path}: {node.name} says nothing about itself"
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():
@@ -164,9 +171,15 @@ def test_every_dependency_has_a_lower_and_an_upper_bound():
         assert line.startswith("motors[") or (">=" in line and "<" in line), line
 
 
+@cache
+def notebook(path: Path) -> dict:
+    """What is in the file of a notebook, which nobody changes."""
+    return json.loads(path.read_text())
+
+
 def cells(path: Path, kind: str | None = None) -> list[dict]:
     """The cells of a notebook, their sources as one text."""
-    found = json.loads(path.read_text())["cells"]
+    found = notebook(path)["cells"]
     return [cell | {"source": "".join(cell["source"])} for cell in found if kind in (None, cell["cell_type"])]
 
 
@@ -236,14 +249,13 @@ def test_links_lead_somewhere():
 @each_notebook
 def test_a_notebook_is_committed_as_it_was_executed(path):
     """From top to bottom in one go, without an error, and without what changes from run to run."""
-    notebook = json.loads(path.read_text())
     code = cells(path, "code")
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
     assert outputs
     assert all(output["output_type"] != "error" for output in outputs)
     assert all(set(cell["metadata"]) <= {"tags"} for cell in cells(path))
-    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert set(notebook(path)["metadata"]) == {"kernelspec", "language_info"}
 
 
 def test_no_cell_of_more_than_five_lines_is_in_two_notebooks():
