@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def library_behind(code: str) -> dict[str, str]:
     return found
 
 
+@cache
 def bare(code: str) -> str:
     """Return Python `code` without comments, docstrings and what only checkers of types read, in one layout."""
     tree = _parsed(code)
@@ -86,8 +88,14 @@ def _parsed(code: str) -> ast.Module:
     return tree
 
 
-def _imports(code: str, package: str) -> Iterator[str]:
+@cache
+def _imports(code: str, package: str) -> tuple[str, ...]:
     """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
+    return tuple(_imported(code, package))
+
+
+def _imported(code: str, package: str) -> Iterator[str]:
+    """Those names, one after the other."""
     for node in ast.walk(_parsed(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
