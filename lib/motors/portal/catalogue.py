@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,11 @@ class Source:
 
 
 class PatientClient(Client):
-    """The portal's client, which by itself waits for an answer for ever."""
+    """The portal's client, which by itself waits for an answer for ever, and reads its schema anew each time."""
 
     def __init__(self, url: str | None, patience: Patience) -> None:
-        super().__init__(url)
+        known = read_schema()
+        self.url, self.schema, self.ds = url or known.url, known.schema, known.ds
         self.patience = patience
 
     def get_client(self) -> Any:
@@ -65,9 +66,14 @@ class PatientClient(Client):
         return client
 
 
-@lru_cache(maxsize=4)
+@cache
+def read_schema() -> Client:
+    """Return a client that holds the portal's schema; to read it takes a second, so it is read once."""
+    return Client()
+
+
 def connect(url: str | None, patience: Patience) -> PatientClient:
-    """Return a client of the catalogue at `url`, by default the real one; to make one takes a second."""
+    """Return a client of the catalogue at `url`, by default the real one."""
     return PatientClient(url, patience)
 
 
