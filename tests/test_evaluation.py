@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
-from sklearn.metrics import average_precision_score
 
 from motors import cli
 from motors.evaluation import benchmark, curves as evaluation_curves, metrics
@@ -316,6 +315,8 @@ def test_only_the_order_of_scores_matters_for_a_curve(case, mode):
 @given(case=scored())
 def test_average_precision_is_that_of_scikit_learn(case):
     """A motor that is missed gets a place after all others; theirs then ends where ours does."""
+    from sklearn.metrics import average_precision_score  # takes two seconds, for this test alone
+
     solution, table = case
     judged = metrics.judge(solution, metrics.best_of_each(solution, table))
     missed = judged["has_motor"] & (~judged["answered"] | metrics.is_far(judged, 1000))

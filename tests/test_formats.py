@@ -459,9 +459,9 @@ def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_pat
 
 def test_bytes_of_a_big_endian_file_are_no_giant(tmp_path):
     """Where all sides are multiples of 256, both orders of bytes make sense; only one of them is of this world."""
-    voxels = np.random.default_rng(0).integers(0, 99, (256, 512, 768), dtype=np.int8)
+    voxels = np.random.default_rng(0).integers(0, 99, (256, 256, 512), dtype=np.int8)
     header = bytearray(1024)
-    struct.pack_into(">10i", header, 0, 768, 512, 256, 0, 0, 0, 0, 768, 512, 256)
+    struct.pack_into(">10i", header, 0, 512, 256, 256, 0, 0, 0, 0, 512, 256, 256)
     (tmp_path / "a.mrc").write_bytes(bytes(header) + voxels.tobytes())
     assert np.array_equal(read(tmp_path / "a.mrc"), to_uint8(voxels))
 

@@ -297,7 +297,8 @@ def test_the_librarys_wheel_is_small_and_the_same_every_time(library, tmp_path):
 def imported(code: str) -> set[str]:
     """The modules that code imports when it runs, and what it takes from them as if they were modules too."""
     tree = ast.parse(code)
-    tree.body = [node for node in tree.body if ast.unparse(node).split("\n")[0] != "if TYPE_CHECKING:"]
+    guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    tree.body = [node for node in tree.body if node not in guards]
     nodes = list(ast.walk(tree))
     whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     parts = [(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
