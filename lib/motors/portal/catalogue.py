@@ -56,7 +56,7 @@ class PatientClient(Client):
 
     def __init__(self, url: str | None, patience: Patience) -> None:
         known = read_schema()
-        self.url, self.schema, self.ds = url or known.url, known.schema, known.ds
+        vars(self).update(vars(known), url=url or known.url)
         self.patience = patience
 
     def get_client(self) -> Any:
