@@ -13,6 +13,7 @@ import toys
 from motors import cli
 from motors.commands import terminal
 from motors.commands.terminal import CODES
+from motors.pipeline.lean import lean
 
 
 @pytest.fixture
@@ -65,7 +66,8 @@ def test_a_command_of_the_readme_is_understood_as_printed(line, monkeypatch, cap
         subprocess.run([sys.executable, words[0], "--help"], check=True, capture_output=True)
     else:
         assert program in ("papermill", "source"), line
-    from papermill import inspect_notebook
+    with lean():
+        from papermill import inspect_notebook
 
     for notebook in [word for word in words if word.startswith("notebooks/")]:
         given = {name for flag, name in zip(words, words[1:], strict=False) if flag == "-p"}

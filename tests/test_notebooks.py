@@ -13,6 +13,7 @@ from motors.experiments import catalogue
 from motors.pipeline.graph import steps
 from motors.review.corrections import CORRECTIONS
 from motors.tables import MOTORS
+from motors.training import data as training_data
 from motors.workspace import files, paths
 
 pytestmark = pytest.mark.kernel
@@ -163,8 +164,9 @@ def test_a_published_checkpoint_takes_the_place_of_a_training(own, tmp_path):
     """It is validated, fused and packed like a network trained here, and each says where it came from."""
     made = own / "outputs" / "22_train_x3d_m" / "smoke"
     published = checkpoint(tmp_path / "EXP16.ckpt", theirs(catalogue.of("x3d_m", "smoke")))
-    refused = run(own, "22_train_x3d_m", f"CHECKPOINT={published}")
-    assert refused.returncode != 0 and "holds other weights, perhaps of a training" in refused.stderr
+    there = paths.find(own).run("22_train_x3d_m", "smoke")
+    with pytest.raises(FileExistsError, match="holds other weights, perhaps of a training"):
+        training_data.trained(there, catalogue.of("x3d_m", "smoke"), None, None, checkpoint=published)
     shutil.move(made, tmp_path / "trained")
     answer = run(own, "22_train_x3d_m", f"CHECKPOINT={published}")
     assert answer.returncode == 0, answer.stderr

@@ -19,6 +19,7 @@ from toys import REPOSITORY
 
 from motors import FORMER
 from motors.former import NAMES, RENAMED, names_of, package
+from motors.pipeline.lean import lean
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 README = REPOSITORY / "README.md"
@@ -195,7 +196,8 @@ def test_a_notebook_begins_with_a_title_and_one_quoted_sentence(path):
 @each_notebook
 def test_papermill_sees_every_parameter(path):
     """One plain scalar a line, each with a remark; PROFILE and SEED are among them."""
-    from papermill import inspect_notebook
+    with lean():
+        from papermill import inspect_notebook
 
     tagged = [cell for cell in cells(path, "code") if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1
