@@ -15,6 +15,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -170,10 +171,11 @@ def train_until(output, deadly_sample=None, deadly_save=False, workers=0, optimi
 
 def run(function, *arguments, **options):
     """Call a function of this file in a process of its own and return the exit code."""
-    context = multiprocessing.get_context("forkserver")  # a clean process, which has done the slow imports only
-    context.set_forkserver_preload(["motors.training.run", "motors.training.watch", "pytest", "hypothesis"])
+    context = multiprocessing.get_context("forkserver")  # a clean process, which has only read what all of them read
+    context.set_forkserver_preload(["read_before_training"])
     process = context.Process(target=function, args=arguments, kwargs=options)
-    process.start()
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):  # the server of forks finds these tests
+        process.start()
     process.join(300)  # a busy machine is no failure
     assert process.exitcode is not None, "the training hangs"
     return process.exitcode
