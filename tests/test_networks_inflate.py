@@ -7,6 +7,7 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from torch import nn
+from undrawn import undrawn
 
 from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder
 from motors.networks.encoders.inflation import inflate
@@ -14,6 +15,7 @@ from motors.networks.weights import pretrained
 
 SHAPE = (32, 64, 96)  # z, y, x
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "cardinality": 2, "base_width": 8, "stem_width": 8}
+NARROW = [8, 16, 16, 32]  # channels of the four stages
 
 
 def image() -> torch.Tensor:
@@ -39,13 +41,21 @@ def without_borders(flat: nn.Module) -> nn.Module:
     return flat
 
 
+def both(name: str, *, bordered: bool = False) -> tuple[nn.Module, nn.Module]:
+    """An encoder for images, with or without zeros beside them, and the one for volumes that is made of it."""
+    flat = shaken(smp.encoders.get_encoder(name, weights=None))
+    flat = flat if bordered else without_borders(flat)
+    with undrawn():  # the kernels are the image's
+        return flat, inflate(flat)
+
+
 @pytest.mark.parametrize("name", [name for name in ENCODERS if "tf_" not in name])
 def test_a_volume_constant_in_z_has_the_features_of_its_slices(name):
     """Kernels repeated along z and divided by their length see in equal slices what they saw in one."""
-    flat = without_borders(shaken(smp.encoders.get_encoder(name, weights=None)))
+    flat, solid = both(name)
     with torch.inference_mode():
         slices = flat(image())
-        volumes = inflate(flat)(image()[:, :, None].expand(-1, -1, 32, -1, -1))
+        volumes = solid(image()[:, :, None].expand(-1, -1, 32, -1, -1))
     for stride, level, expected in zip((1, 2, 4, 8, 16, 32), volumes, slices, strict=True):
         assert level.shape == (1, expected.shape[1], 32 // stride, *expected.shape[2:])
         error = (level - expected[:, :, None]).abs().max()
@@ -55,10 +65,10 @@ def test_a_volume_constant_in_z_has_the_features_of_its_slices(name):
 @pytest.mark.parametrize("name", ["resnet18", "tu-tf_efficientnet_lite0", "tu-tf_efficientnetv2_b0"])
 def test_the_ends_of_a_constant_volume_differ_and_its_middle_does_not(name):
     """Zeros beyond the ends of z reach only as far as the kernels do."""
-    flat = shaken(smp.encoders.get_encoder(name, weights=None))
+    flat, solid = both(name, bordered=True)
     with torch.inference_mode():
         slices = flat(image())[1:3]
-        volumes = inflate(flat)(image()[:, :, None].expand(-1, -1, 64, -1, -1))[1:3]
+        volumes = solid(image()[:, :, None].expand(-1, -1, 64, -1, -1))[1:3]
     for level, expected in zip(volumes, slices, strict=True):
         near = (level - expected[:, :, None]).abs().amax(dim=(0, 1, 3, 4)) / expected.abs().max()
         assert near[len(near) // 2] < 1e-4 < near[-1], near
@@ -116,7 +126,8 @@ def test_without_weights_the_kernels_are_half_alike_along_z_and_keep_the_varianc
 @pytest.mark.parametrize("name", ["resnext50_32x4d", "densenet121", "tu-efficientnet_b0"])
 def test_an_encoder_says_what_it_hands_on(name):
     """Channels and strides are those of the tensors that come out, finest first."""
-    encoder = InflatedEncoder(name).eval()
+    with undrawn():
+        encoder = InflatedEncoder(name).eval()
     with torch.inference_mode():
         levels = encoder(torch.rand(1, 3, *SHAPE))
     assert [level.shape[1] for level in levels] == list(encoder.channels)
@@ -138,15 +149,15 @@ def test_an_encoder_says_what_it_hands_on(name):
 )
 def test_what_cannot_be_made_3d_is_refused_by_name(name, why):
     """The message says which encoder, and which of its layers has no counterpart."""
-    with pytest.raises(ValueError, match=why) as error:
+    with undrawn(), pytest.raises(ValueError, match=why) as error:
         InflatedEncoder(name)
     assert name.removeprefix("tu-").partition(".")[0] in str(error.value)
 
 
 def test_an_untested_encoder_is_tried_on_its_side(monkeypatch):
     """Code that averages over two of three axes runs without complaint, and is caught all the same."""
-    encoder = InflatedEncoder("tu-resnet10t")  # not in the list, but good
-    assert encoder.channels[-1] == 512
+    encoder = InflatedEncoder("tu-resnet10t", channels=NARROW)  # not in the list, but good
+    assert encoder.channels[-1] == NARROW[-1]
 
     class Forgetful(nn.ReLU):
         def forward(self, features):
@@ -162,16 +173,16 @@ def test_an_untested_encoder_is_tried_on_its_side(monkeypatch):
 
     monkeypatch.setattr(smp.encoders, "get_encoder", get_encoder)
     with pytest.raises(ValueError, match="tu-resnet10t.*treats depth, height and width differently"):
-        InflatedEncoder("tu-resnet10t")
+        InflatedEncoder("tu-resnet10t", channels=NARROW)
 
 
 def test_trying_an_encoder_leaves_its_kernels_as_they_were():
     """Three turns bring kernels back."""
     torch.manual_seed(0)
-    flat = smp.encoders.get_encoder("tu-resnet10t", weights=None)
+    flat = smp.encoders.get_encoder("tu-resnet10t", weights=None, channels=NARROW)
     weights = {key.removeprefix("model."): tensor for key, tensor in flat.state_dict().items()}
-    weights |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    kernel = InflatedEncoder("tu-resnet10t", weights).network.model.layer2[0].conv1.weight
+    weights |= {"fc.weight": torch.zeros(1000, NARROW[-1]), "fc.bias": torch.zeros(1000)}
+    kernel = InflatedEncoder("tu-resnet10t", weights, channels=NARROW).network.model.layer2[0].conv1.weight
     for k in range(3):
         torch.testing.assert_close(kernel[:, :, k], weights["layer2.0.conv1.weight"] / 3)
 
@@ -179,21 +190,29 @@ def test_trying_an_encoder_leaves_its_kernels_as_they_were():
 def test_weights_of_torchvision_and_timm_fit_under_their_own_names():
     """A classifier is left out; what remains is inflated."""
     torch.manual_seed(0)
-    for name, model in (("resnet18", "resnet18"), ("tu-resnet18", "resnet18")):
-        weights = timm.create_model(model).state_dict()
+    weights = timm.create_model("resnet18").state_dict()
+    for name in ("resnet18", "tu-resnet18"):
         assert "fc.weight" in weights
-        encoder = InflatedEncoder(name, weights)
+        with undrawn():
+            encoder = InflatedEncoder(name, weights)
         network = encoder.network if name == "resnet18" else encoder.network.model
         torch.testing.assert_close(network.conv1.weight[:, :, 3], weights["conv1.weight"] / 7)
         torch.testing.assert_close(network.layer4[1].bn2.weight, weights["layer4.1.bn2.weight"])
         assert "fc.weight" in weights, "the caller's dictionary was changed"
 
 
+@pytest.fixture(scope="module")
+def of_resnet18() -> dict[str, torch.Tensor]:
+    """Weights under the names of timm's ResNet-18, all alike."""
+    with undrawn():
+        return timm.create_model("resnet18").state_dict()
+
+
 @pytest.mark.parametrize("name", ["resnet18", "tu-resnet18"])
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
-def test_weights_that_do_not_fit_are_refused(name, change):
+def test_weights_that_do_not_fit_are_refused(name, change, of_resnet18):
     """One tensor too few, too many or of another shape is one too many."""
-    weights = timm.create_model("resnet18").state_dict()
+    weights = dict(of_resnet18)
     if change == "missing":
         del weights["layer3.0.conv1.weight"]
     elif change == "unknown":
@@ -201,21 +220,18 @@ def test_weights_that_do_not_fit_are_refused(name, change):
     else:
         weights["layer3.0.conv1.weight"] = weights["layer3.0.conv1.weight"][:, :5]
     said = {"missing": "1 are missing", "unknown": "1 are unknown", "shape": "1 are of another shape"}[change]
-    with pytest.raises(
-        ValueError, match=rf"not the weights of the 2D network '{name}': .* {said} \(layer\d.0.conv1"
-    ) as e:
+    said = rf"not the weights of the 2D network '{name}': .* {said} \(layer\d.0.conv1"
+    with undrawn(), pytest.raises(ValueError, match=said) as e:
         InflatedEncoder(name, weights)
     assert len(str(e.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["densenet121", "tu-densenet121"])
-def test_weights_of_another_network_are_refused_in_one_line(name):
+def test_weights_of_another_network_are_refused_in_one_line(name, of_resnet18):
     """Hundreds of tensors are counted, and two of them named."""
-    weights = timm.create_model("resnet18").state_dict()
-    with pytest.raises(
-        ValueError, match=r"\d+ are missing \(features\S+, \S+, ...\); \d+ are unknown \(conv1"
-    ) as error:
-        InflatedEncoder(name, weights)
+    said = r"\d+ are missing \(features\S+, \S+, ...\); \d+ are unknown \(conv1"
+    with undrawn(), pytest.raises(ValueError, match=said) as error:
+        InflatedEncoder(name, dict(of_resnet18))
     assert "\n" not in str(error.value) and len(str(error.value)) < 250
 
 
@@ -226,11 +242,10 @@ def test_no_weights_at_all_are_refused_and_no_others_fetched(name):
         InflatedEncoder(name, {})
 
 
-def test_a_fault_that_is_not_the_weights_is_not_told_as_theirs():
+def test_a_fault_that_is_not_the_weights_is_not_told_as_theirs(of_resnet18):
     """An option that the network does not know stays one, with weights as without."""
-    weights = timm.create_model("resnet18").state_dict()
     with pytest.raises(ValueError, match="'tu-resnet18' cannot be built .*'layer'"):
-        InflatedEncoder("tu-resnet18", weights, layer=[1])
+        InflatedEncoder("tu-resnet18", dict(of_resnet18), layer=[1])
 
 
 def test_options_reach_timm_and_are_refused_elsewhere():

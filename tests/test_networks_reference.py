@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from undrawn import undrawn
 
 from motors.experiments.config import Experiment
 from motors.experiments.original import COAT_MEDIUM, DENSENET121, MAXVIT_TINY, RESNEXT50, X3D_M
@@ -55,7 +56,8 @@ def fitted(name: str, experiment: Experiment) -> nn.Module:
         table = [side // 32 * 2 - 1 for side in experiment.patch[1:]]
         tensors = [[k, [s[0], *table] if k.endswith("position_bias_table") else s, *rest] for k, s, *rest in tensors]
     weights = deterministic_weights.weights(listed | {"state_dict": tensors})
-    network = build(experiment)
+    with undrawn():
+        network = build(experiment)
     fill(network, key_mapping.from_original(weights, experiment))
     return network.eval()
 
@@ -133,7 +135,8 @@ def _same(part: str, tensor: torch.Tensor, recorded: dict) -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_networks_are_as_large_as_the_originals_and_begin_with_its_bias(name):
     """Parameters are counted once each, part by part; the head starts from one motor in about twenty thousand cells."""
-    network = build(EXPERIMENTS[name])
+    with undrawn():
+        network = build(EXPERIMENTS[name])
     for part, expected in PARAMETERS[name].items():
         assert sum(p.numel() for p in network.get_submodule(part).parameters()) == expected, part
     recorded = manifest(name)
