@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,22 @@ def table(shapes: dict, points: dict, spacing: float = 50.0) -> Labels:
     return Labels(tomograms, motors)
 
 
+@cache
+def balls(name: str) -> np.ndarray:
+    """A volume: noise between 60 and 120, and at each motor a bright ball of three voxels' deviation."""
+    shape = SHAPES[name]
+    voxels = np.random.default_rng(len(name)).uniform(60, 120, shape)
+    for point in POINTS.get(name, []):
+        squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
+        voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
+    return voxels.astype(np.uint8)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Prepared volumes: noise between 60 and 120, and at each motor a bright ball of three voxels' deviation."""
-    for name, shape in SHAPES.items():
-        voxels = np.random.default_rng(len(name)).uniform(60, 120, shape)
-        for point in POINTS.get(name, []):
-            squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
-            voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
-        write_prepared(tmp_path, name, voxels.astype(np.uint8))
+    """Prepared volumes with balls at their motors."""
+    for name in SHAPES:
+        write_prepared(tmp_path, name, balls(name))
     return tmp_path
 
 
