@@ -78,12 +78,29 @@ def networks(outputs: Path, scores: dict[str, dict]) -> list[str]:
     return lines
 
 
+def folds(outputs: Path, profile: str) -> list[str]:
+    """A table of the newest cross-validation, if there is one: F2 of each network by fold, and of all pooled."""
+    found = sorted(outputs.glob(f"40_ensemble/{profile}*folds=*/ensemble.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        return []
+    ensemble, table = read(found[-1]), pd.read_csv(outputs / "30_validate" / found[-1].parent.name / "networks.csv")
+    parts = [name for name in table if name.startswith("fold ")]
+    table = pd.concat([table, pd.DataFrame([ensemble["methods"][ensemble["method"]] | {"network": "all together"}])])
+    head = [f"F2, {table['tomograms'].max():.0f} tomograms out-of-fold", *parts, "pooled", "95 % interval", "AP"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in table.to_dict("records"):
+        short = row["network"].partition("/")[0]
+        cells = [*(two(row[part]) for part in parts), two(row["F2"]), f"{two(row['low'])} – {two(row['high'])}"]
+        lines += [f"| {' | '.join([f'`{short}`' if '_train_' in short else short, *cells, two(row['AP'])])} |"]
+    return ["", *lines]
+
+
 def block(outputs: Path, profile: str) -> str:
-    """Both tables, and how many tomograms they are about."""
+    """The tables, one below the other."""
     scores = runs(outputs, profile)
     if not scores:
         sys.exit(f"no score of {profile!r} in {outputs.name}: run `motors reproduce --profile {profile}` first")
-    return "\n".join([*whole(outputs, scores), "", *networks(outputs, scores)])
+    return "\n".join([*whole(outputs, scores), "", *networks(outputs, scores), *folds(outputs, profile)])
 
 
 if __name__ == "__main__":
