@@ -30,14 +30,14 @@ def save(name: str, lines: dict[str, str], rows: Any, **about: Any) -> Path:
 
 
 def table() -> str:
-    """Return the newest figures of every benchmark, with the machine and the load they were measured under."""
-    newest = {path.name.partition("-")[0]: path for path in sorted(OUTPUTS.glob("*.json"))}
-    lines = ["| measured by `make bench` | | machine | load | commit |", "|---|---|---|---|---|"]
-    for path in newest.values():
+    """Return the newest figure for every question, with the machine and the load it was measured under."""
+    newest: dict[str, str] = {}
+    for path in sorted(OUTPUTS.glob("*.json"), key=lambda path: (path.name.partition("-")[0], path.name)):
         found = json.loads(path.read_text(encoding="utf-8"))
         end = f"{found['machine']} | {found['load']} | {found['commit'][:8]} |"
-        lines += [f"| {what} | {figure} | {end}" for what, figure in found.get("lines", {}).items()]
-    return "\n".join(lines)
+        newest |= {what: f"| {what} | {figure} | {end}" for what, figure in found.get("lines", {}).items()}
+    head = ["| measured by `make bench` | | machine | load | commit |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *newest.values()])
 
 
 if __name__ == "__main__":
