@@ -54,6 +54,15 @@ def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
     )
 
 
+def test_openvino_keeps_no_activations_when_a_network_is_made_for_it():
+    """What a 2D network keeps for gradients is 4 GiB for each tile: eight of them ended the process."""
+    pytest.importorskip("openvino")
+    (network, tiles), recorded = trained("coat_medium"), []
+    network.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled()))
+    backends.make("openvino", network, tiles)
+    assert recorded and not any(recorded)
+
+
 @pytest.fixture
 def tried(monkeypatch, tmp_path):
     """Backends that take as long as they are told and answer with an error of their own; what was made is noted."""

@@ -156,9 +156,10 @@ def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]
     """The network in OpenVINO, in float32, on as many threads as PyTorch has."""
     import openvino
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():  # or activations are kept: gigabytes for each tile
         warnings.simplefilter("ignore")  # shapes are constants of the trace, as they should be
-        model = openvino.convert_model(network, example_input=example, input=[tuple(example.shape)])
+        traced = torch.jit.trace(network, example, check_trace=False)  # `choose` compares what it says
+        model = openvino.convert_model(traced, example_input=example, input=[tuple(example.shape)])
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     size = len(example)
