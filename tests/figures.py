@@ -30,6 +30,12 @@ def pair(row: dict) -> str:
     return f"{two(row.get('F2'))} / {two(row.get('AP', row.get('average precision')))}"
 
 
+def label(name: str) -> str:
+    """How a table names a network, or whatever stands beside networks."""
+    short = name.partition("/")[0]
+    return f"`{short}`" if "_train_" in short else short
+
+
 def runs(outputs: Path, profile: str) -> dict[str, dict]:
     """The scores of all seeds that have been submitted, by the names of the runs, seed 0 first."""
     files = [outputs / "90_submit" / profile / "score.json"]
@@ -73,14 +79,13 @@ def networks(outputs: Path, scores: dict[str, dict]) -> list[str]:
         short = name.partition("/")[0]
         parts = [pair(hidden[run].get(short, {})) for run in scores]
         interval = f"{two(row['low'])} – {two(row['high'])}"
-        label = f"`{short}`" if "_train_" in short else short
-        lines += [f"| {' | '.join([label, pair(row), interval, *parts])} |"]
+        lines += [f"| {' | '.join([label(name), pair(row), interval, *parts])} |"]
     return lines
 
 
 def folds(outputs: Path, profile: str) -> list[str]:
     """A table of the newest cross-validation, if there is one: F2 of each network by fold, and of all pooled."""
-    found = sorted(outputs.glob(f"40_ensemble/{profile}*folds=*/ensemble.json"), key=lambda path: path.stat().st_mtime)
+    found = sorted(outputs.glob(f"40_ensemble/{profile}*folds=*/ensemble.json"), key=lambda path: read(path)["time"])
     if not found:
         return []
     ensemble, table = read(found[-1]), pd.read_csv(outputs / "30_validate" / found[-1].parent.name / "networks.csv")
@@ -89,9 +94,8 @@ def folds(outputs: Path, profile: str) -> list[str]:
     head = [f"F2, {table['tomograms'].max():.0f} tomograms out-of-fold", *parts, "pooled", "95 % interval", "AP"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in table.to_dict("records"):
-        short = row["network"].partition("/")[0]
         cells = [*(two(row[part]) for part in parts), two(row["F2"]), f"{two(row['low'])} – {two(row['high'])}"]
-        lines += [f"| {' | '.join([f'`{short}`' if '_train_' in short else short, *cells, two(row['AP'])])} |"]
+        lines += [f"| {' | '.join([label(row['network']), *cells, two(row['AP'])])} |"]
     return ["", *lines]
 
 

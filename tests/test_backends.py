@@ -55,7 +55,7 @@ def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
 
 
 def test_openvino_keeps_no_activations_when_a_network_is_made_for_it():
-    """What a 2D network keeps for gradients is 4 GiB for each tile: eight of them ended the process."""
+    """What a 2D network of full size keeps for gradients is 4 GiB for each tile: four of them ended the process."""
     pytest.importorskip("openvino")
     (network, tiles), recorded = trained("coat_medium"), []
     network.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled()))

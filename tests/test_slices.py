@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_networks import with_balls
 from torch.utils.data import DataLoader
 
 from motors import heatmaps
@@ -53,13 +54,8 @@ def table(shapes: dict, points: dict, spacing: float = 50.0) -> Labels:
 
 @cache
 def balls(name: str) -> np.ndarray:
-    """A volume: noise between 60 and 120, and at each motor a bright ball of three voxels' deviation."""
-    shape = SHAPES[name]
-    voxels = np.random.default_rng(len(name)).uniform(60, 120, shape)
-    for point in POINTS.get(name, []):
-        squares = ((np.moveaxis(np.indices(shape), 0, -1) - point) ** 2).sum(axis=-1)
-        voxels = np.maximum(voxels, 250 * np.exp(-squares / 18))
-    return voxels.astype(np.uint8)
+    """A volume with balls at its motors."""
+    return with_balls(SHAPES[name], POINTS.get(name, []), seed=1)
 
 
 @pytest.fixture

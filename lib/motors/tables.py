@@ -133,20 +133,17 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     return np.array(values).reshape(len(values), len(table)).T
 
 
-def told(table: pd.DataFrame, name: str | Path) -> pd.Series:
-    """Return what the column has_motor of `table` says, or raise a ValueError about a word that is neither."""
-    found = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
-    refuse(table, found.isna(), name, "has another has_motor", "write True or False")
-    return found.astype(bool)
+def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
+    """Return for each row of `table` whether it has a motor: -1 -1 -1 says that there is none.
 
-
-def with_motor(table: pd.DataFrame, name: str | Path) -> pd.DataFrame:
-    """Return the rows of `table` that have a motor: -1 -1 -1 says that there is none, and so may has_motor."""
+    Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no.
+    """
     there = (numbers(table, POINT) != NO_MOTOR).any(axis=1)
     if "has_motor" in table:
-        wrong = there != told(table, name)
-        refuse(table, wrong, name, "has has_motor against its position", "correct one of them")
-    return table[there]
+        told = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
+        refuse(table, told.isna(), name, "has another has_motor", "write True or False")
+        refuse(table, told != there, name, "has has_motor against its position", "correct one of them")
+    return there
 
 
 def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:

@@ -21,7 +21,7 @@ import pandas as pd
 from motors.detection.detector import Detector, Source, source_key, weights_key
 from motors.detection.engine import Network
 from motors.detection.heatmap import read_candidates
-from motors.detection.workers import Device, Outcome, Station, Task, check_device, kept
+from motors.detection.workers import Device, Outcome, Station, Task, check_device, result_hashes
 from motors.experiments.config import Experiment
 from motors.tables import join
 from motors.volumes.tomogram import Tomogram
@@ -145,8 +145,8 @@ def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.Da
         return None
     if save_heatmaps and not heatmaps.is_file():
         return None
-    known = mark.read_bytes() == f"{source_key(source)}{kept(folder, name)}".encode()  # a power failure damages files
-    return read_candidates(found) if known else None
+    key = f"{source_key(source)}{result_hashes(folder, name)}"
+    return read_candidates(found) if mark.read_bytes() == key.encode() else None  # bytes: it may be damaged too
 
 
 def _explained(outcome: Outcome) -> Exception:

@@ -76,18 +76,19 @@ class Station:
 
     def _write(self, task: Task, ready: Ready, key: str | None, grids: dict, found: pd.DataFrame) -> None:
         """Keep the candidates of a tomogram, last of all the key of its files, by which they are known again."""
-        (mark := task.folder / f"{task.name}.source").unlink(missing_ok=True)
-        (heatmaps := task.folder / f"{task.name}.npz").unlink(missing_ok=True)  # which may be those of another file
+        mark, heatmaps = (task.folder / f"{task.name}{ending}" for ending in (".source", ".npz"))
+        for old in (mark, heatmaps):  # which may be those of another file
+            old.unlink(missing_ok=True)
         if self.detector.repair or self.detector.fill:
             quality_control.note(task.notes, task.name, ready.findings)
         if task.save_heatmaps:
             save_heatmaps(heatmaps, grids)
         write_table(task.folder / f"{task.name}.csv", found)
         if key:
-            write_text(mark, key + kept(task.folder, task.name))
+            write_text(mark, key + result_hashes(task.folder, task.name))
 
 
-def kept(folder: Path, name: str) -> str:
+def result_hashes(folder: Path, name: str) -> str:
     """Return hashes of what was found in a tomogram, by which damage is noticed."""
     files = [folder / f"{name}{ending}" for ending in (".csv", ".npz")]
     return "".join(f" {sha256(file)}" for file in files if file.is_file())

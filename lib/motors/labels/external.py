@@ -17,7 +17,7 @@ from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide
 from motors.picks import formats
-from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, need, numbers, read_table, refuse, with_motor
+from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
 from motors.workspace.files import visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
@@ -33,8 +33,8 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
 
     Parameters
     ----------
-    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number; -1
-        -1 -1 where a tomogram has none
+    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number; of a
+        tomogram without one, a row of -1
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, and native_z, the number of
         slices before the tomogram was resampled; rows of `path` about others are left out
     frame : `(z, y, x)` of the frame
@@ -51,7 +51,7 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     """
     path, every = Path(path), read_table(path, MOTORS)
     need(tomograms, [*TOMOGRAMS, "native_z"], "the table of stored tomograms")
-    table = with_motor(every, path.name)
+    table = every[has_motor(every, path.name)]
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
     outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTOR_AXES, MOTORS, POINT, TOMOGRAMS, TableWarning, need, numbers, read_table, with_motor
+from motors.tables import MOTOR_AXES, MOTORS, POINT, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table
 from motors.workspace.files import spelt, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
@@ -140,7 +140,7 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
         return table.rename(columns=AXES).assign(tomo_id=name)
     table = table.rename(columns=MOTOR_AXES)  # of a submission
     need(table, MOTORS, path.name)
-    return with_motor(table, path.name)
+    return table[has_motor(table, path.name)]
 
 
 def _write_napari(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:

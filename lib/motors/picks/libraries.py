@@ -103,12 +103,11 @@ def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.
     column = next((column for column in (TILT, *PIXELS) if column in table), None)
     stated = numbers(table, [column])[:, 0] if column else sizes
     other = np.flatnonzero(~np.isclose(stated, sizes, rtol=0.01))
-    if not len(other) or (column != TILT and {*CENTRED} <= {*table}):
-        return np.ones((1, 1))
-    what = f"states pixels of {stated[other[0]]:g} Å, the tomogram has {sizes[other[0]]:g}"
-    done = "brought to its voxels" if column == TILT else "taken as its voxels, check the binning"
-    warnings.warn(f"{name} {what}: {done}", TableWarning, stacklevel=5)
-    return (stated / sizes)[:, None] if column == TILT else np.ones((1, 1))
+    if len(other) and (column == TILT or not {*CENTRED} <= {*table}):
+        what = f"states pixels of {stated[other[0]]:g} Å, the tomogram has {sizes[other[0]]:g}"
+        done = "brought to its voxels" if column == TILT else "taken as its voxels, check the binning"
+        warnings.warn(f"{name} {what}: {done}", TableWarning, stacklevel=5)
+    return (stated / sizes)[:, None] if len(other) and column == TILT else np.ones((1, 1))
 
 
 def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:

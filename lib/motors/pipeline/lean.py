@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A grammar of web addresses that jsonschema builds, in 3 s, and papermill's clients of stores in the cloud: they do
-# without.
+# A grammar of web addresses that jsonschema would build in 3 s, and papermill's clients of stores in the cloud.
 VAIN = ("rfc3987_syntax", "boto3", "pyarrow", "azure", "gcsfs", "github")
 
 

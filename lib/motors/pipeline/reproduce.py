@@ -78,7 +78,7 @@ def reproduce(
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
         for step in plan.values():
             settle(step.run.folder)
-        pending = _pending(workspace, snakemake, set() if dry_run else {step.flag for step in plan.values()})
+        pending = _pending(workspace, snakemake)
         for notebook, step in plan.items():
             say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
         if dry_run:
@@ -137,10 +137,7 @@ def _the_only_one(workspace: Workspace) -> Iterator[Any]:
         raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
 
 
-def _pending(workspace: Workspace, snakemake: list[str], flags: set[str]) -> set[str]:
-    """Flags of the steps that are not current: all `flags` if none of them is there, else what Snakemake says."""
-    if flags and not any((workspace.root / flag).is_file() for flag in flags):
-        return flags
+def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
     line = [*snakemake, "--summary"]
     finished = subprocess.run(line, cwd=workspace.root, capture_output=True, text=True, check=False)
     if finished.returncode:

@@ -91,19 +91,15 @@ def _parsed(code: str) -> ast.Module:
 @cache
 def _imports(code: str, package: str) -> tuple[str, ...]:
     """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
-    return tuple(_imported(code, package))
-
-
-def _imported(code: str, package: str) -> Iterator[str]:
-    """Those names, one after the other."""
+    found = []
     for node in ast.walk(_parsed(code)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _files(name: str) -> Iterator[Path]:
