@@ -3,12 +3,14 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from motors.detection import backends
+from motors.detection.tiling import Plan
 from motors.experiments import catalogue
 from motors.networks.factory import build
 from motors.networks.rewriting import GreyStem, rewritten
@@ -84,10 +86,10 @@ def tried(monkeypatch, tmp_path):
     return made
 
 
-def choose(tiles: int) -> backends.Backend:
+def choose(tiles: int, **options) -> backends.Backend:
     """The backend for so many tiles of a small network."""
     experiment = catalogue.of("x3d_m", "smoke")
-    return backends.choose(nn.Identity(), experiment, experiment.patch, device=CPU, tiles=tiles)
+    return backends.choose(nn.Identity(), experiment, experiment.patch, device=CPU, tiles=tiles, **options)
 
 
 def test_the_fastest_that_agrees_is_taken(tried):
@@ -106,6 +108,41 @@ def test_what_was_found_for_much_work_is_remembered(tried, tmp_path):
     assert list(json.loads(note.read_text()).values()) == ["openvino"]
     note.write_text("{")
     assert choose(tiles=5).name == "rewritten"
+
+
+def test_two_tiles_of_a_batch_are_enough_for_a_trial(tried, monkeypatch):
+    """Eight of a 2D network take a minute by each backend; one that is made for a shape is then made for all eight."""
+    sizes, make = [], backends.make
+    monkeypatch.setattr(backends, "make", lambda *given: sizes.append((given[0], len(given[2]))) or make(*given))
+    assert choose(tiles=10**6, batch=8).name == "openvino"
+    assert sizes == [("rewritten", 2), ("channels-last", 2), ("openvino", 2), ("openvino", 8)]
+
+
+def test_what_was_chosen_for_the_first_tiles_computes_those_of_another_shape(tried):
+    """Tomograms have many shapes, and a trial of each would take longer than it saves. Not all of them are kept."""
+    experiment = catalogue.of("x3d_m", "smoke")
+    network = nn.Identity().eval()
+    network.scaling = None
+    made = backends.Backends(network, experiment)
+    shapes = [(32 * k, 64, 96) for k in range(1, backends.KEPT + 3)]
+    tiles = [Plan(shape, shape, np.zeros((10**5, 3), int), 1) for shape in shapes]
+    assert {made.get("auto", each, CPU) for each in tiles} == {"openvino"}
+    assert tried == ["rewritten", "channels-last", "openvino"] + ["openvino"] * (len(shapes) - 1)
+    assert len(made.made) == backends.KEPT
+    made.get("auto", tiles[-1], CPU)
+    assert len(tried) == len(shapes) + 2
+    made.get("rewritten", tiles[0], CPU)
+    made.get("rewritten", tiles[1], CPU)
+    assert tried[-1] == "rewritten" and len(tried) == len(shapes) + 3
+
+
+def test_a_notebook_that_is_not_asked_for_a_backend_takes_one_with_the_same_bytes_every_time(monkeypatch):
+    """But at full size, where hours are at stake; the smallest setting is over before OpenVINO is ready."""
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: name == "openvino")
+    found = [backends.usual_backend(profile) for profile in ("full", "demo", "smoke")]
+    assert found == ["auto", "openvino", "rewritten"]
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    assert backends.usual_backend("demo") == "rewritten"
 
 
 def test_a_cache_that_cannot_be_written_costs_a_sentence(tried, tmp_path, monkeypatch):
@@ -140,5 +177,5 @@ def test_bfloat16_is_offered_only_where_the_processor_has_it(monkeypatch):
 def test_an_unknown_backend_is_refused():
     """With those there are."""
     network, tiles = trained("x3d_m")
-    with pytest.raises(ValueError, match="no backend is called 'tensorrt': choose one of eager, rewritten"):
+    with pytest.raises(ValueError, match="no backend 'tensorrt' here: choose one of eager, rewritten"):
         backends.make("tensorrt", network, tiles)

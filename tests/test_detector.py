@@ -235,6 +235,6 @@ def test_backends_find_the_same(name, monkeypatch, tmp_path):
         ready = working.prepare(tomogram)
         found[backend] = working.grids(ready)["zyx"].cells
         working.grids(ready)
-        assert len(working.made) == (backend != "eager")
+        assert len(working.backends.made) == (backend != "eager")
     for backend in ("rewritten", "auto"):
         np.testing.assert_allclose(found[backend], found["eager"], atol=2e-6)

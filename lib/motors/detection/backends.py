@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from motors.detection.tiling import Plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 from motors.networks.rewriting import rewritten
@@ -32,6 +33,9 @@ COSTLY = {
     "openvino": 30.0,
     "compiled": 120.0,
 }  # seconds to make, about: only tried where ten times as much is to be done
+TRIED = 2  # tiles at once in a trial: of one, torch computes small 3D convolutions by its slow way
+MANY = 100  # tomograms of one size that a choice is made for
+KEPT = 8  # shapes of tiles that a network stays made for: each may hold a copy of its weights
 CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
 
 
@@ -42,12 +46,67 @@ class Backend(NamedTuple):
     ----------
     name : of the way it computes
     network : from grey levels to logits, as the module itself
-    seconds : what each way that was tried took for a tile; empty where the choice was remembered or given
+    seconds : what each way that was tried took for the tiles of the trial; empty where none was tried
     """
 
     name: str
     network: Callable[[Tensor], Tensor]
     seconds: Mapping[str, float]
+
+
+class Backends:
+    """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept.
+
+    Parameters
+    ----------
+    network, experiment : as for `motors.detection.engine.logits`
+
+    Attributes
+    ----------
+    made : what is kept
+    """
+
+    def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:
+        self.network, self.experiment = network, experiment
+        self.made: dict[tuple, Backend] = {}
+        self._chosen: dict[str, str] = {}
+
+    def get(self, name: str, tiles: Plan, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Return the network as the backend called `name` computes such tiles; "auto" tries all, on the first ones.
+
+        A network that is none of `motors.networks`, or still trains, comes back as it is.
+        """
+        if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
+            return self.network
+        network, where = self.network.to(device), str(device)
+        if name == "auto" and where not in self._chosen:
+            about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
+            chosen = choose(network, self.experiment, tiles.tile, **about)
+            self._chosen[where] = chosen.name
+            self._keep(chosen, tiles, where)
+        name = self._chosen[where] if name == "auto" else name
+        if (key := self._which(name, tiles, where)) not in self.made:
+            example = _example(self.experiment, tiles.tile, tiles.batch, device)
+            self._keep(Backend(name, make(name, network, example), {}), tiles, where)
+        return self.made[key].network
+
+    def _keep(self, backend: Backend, tiles: Plan, where: str) -> None:
+        while len(self.made) >= KEPT:
+            del self.made[next(iter(self.made))]
+        self.made[self._which(backend.name, tiles, where)] = backend
+
+    @staticmethod
+    def _which(name: str, tiles: Plan, where: str) -> tuple:
+        """What a backend was made for; some are made for tiles of any shape."""
+        return (name, where, *((tiles.tile, tiles.batch) if name in COSTLY else ()))
+
+
+def usual_backend(profile: str) -> str:
+    """Return the backend of a notebook that is not asked for one: one that gives the same bytes, but at full size."""
+    if profile == "full":
+        return "auto"
+    there = importlib.util.find_spec("openvino") and not torch.cuda.is_available()
+    return "openvino" if profile == "demo" and there else "rewritten"
 
 
 def available(device: torch.device) -> list[str]:
@@ -73,7 +132,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
     Raises
     ------
     ValueError
-        If there is no such backend.
+        If there is no such backend, or not on this device.
     """
     if name == "eager":
         return network
@@ -93,9 +152,9 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
         return mixed
     if name == "compiled":
         return torch.compile(quick, dynamic=False)
-    if name == "openvino":
+    if name == "openvino" and name in available(example.device):
         return _openvino(quick, example)
-    raise ValueError(f"no backend is called {name!r}: choose one of {', '.join(available(example.device))}")
+    raise ValueError(f"there is no backend {name!r} here: choose one of {', '.join(available(example.device))}")
 
 
 def choose(
@@ -112,30 +171,36 @@ def choose(
     tiles : how many there will be: what takes long to make is only tried where that pays
     batch : tiles at once
     """
-    shape = (batch, *tile) if experiment.is_2d else (batch, 1, *tile)
-    generator = torch.Generator().manual_seed(0)
-    example = torch.randint(0, 256, shape, generator=generator).float().to(device)
-    key, known = _key(experiment, shape, device), _remembered()
+    whole = _example(experiment, tile, batch, device)
+    key, known = _key(experiment, tuple(whole.shape), device), _remembered()
     if known.get(key) in available(device):
-        return Backend(known[key], make(known[key], network, example), {})
+        return Backend(known[key], make(known[key], network, whole), {})
     seconds, networks = {}, {}
-    expected, seconds["eager"] = _timed(network, example)
+    few = whole[:TRIED] if device.type == "cpu" else whole
+    expected, seconds["eager"] = _timed(network, few)
     networks["eager"] = network
     for name in available(device)[1:]:
-        if seconds["eager"] * tiles / batch < 10 * COSTLY.get(name, 0.0):
+        if seconds["eager"] * tiles / len(few) < 10 * COSTLY.get(name, 0.0):
             continue
         try:
-            made = make(name, network, example)
-            found, took = _timed(made, example)
+            made = make(name, network, few)
+            found, took = _timed(made, few)
         except (RuntimeError, ImportError) as error:  # no compiler, an operation that is not there, too little memory
             warnings.warn(f"{experiment.name} cannot be computed by {name} ({str(error)[:80]}): left out", stacklevel=2)
             continue
         if (found - expected).abs().max() <= (ROUGHLY if name == "bfloat16" else AGREE):
             seconds[name], networks[name] = took, made
     best = min(seconds, key=seconds.__getitem__)
-    if tiles / batch >= 10 * max(COSTLY.values()) / seconds["eager"]:  # all were tried: worth remembering
+    if tiles / len(few) >= 10 * max(COSTLY.values()) / seconds["eager"]:  # all were tried: worth remembering
         _remember(key, best)
-    return Backend(best, networks[best], seconds)
+    again = best in COSTLY and len(few) < batch  # is made for as many as it was tried with
+    return Backend(best, make(best, network, whole) if again else networks[best], seconds)
+
+
+def _example(experiment: Experiment, tile: Shape, batch: int, device: torch.device) -> Tensor:
+    """Tiles of noise, the same every time."""
+    shape = (batch, *tile) if experiment.is_2d else (batch, 1, *tile)
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).float().to(device)
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from motors.detection import backends
+from motors.detection.backends import Backends
 from motors.detection.engine import Network, heatmap
 from motors.detection.heatmap import Grid
 from motors.detection.tiling import MULTIPLE, cell_strides, planned
@@ -84,7 +84,6 @@ def detect(
 
 MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
 SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
-MANY = 100  # tomograms of this size that a choice of a backend is made for
 
 
 class Ready(NamedTuple):
@@ -118,7 +117,6 @@ class Detector:
     fill: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    made: dict[tuple[Any, ...], backends.Backend] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
         """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
@@ -198,35 +196,24 @@ class Detector:
         """Return the heatmaps of a tomogram, or raise whatever comes."""
         cells = cell_strides(self.experiment, options.get("cell_stride", 8))
         size = tuple(cell * spacing for cell, spacing in zip(cells, self.experiment.spacing, strict=True))
-        network = self._backend(ready.voxels.shape, options.pop("backend", "rewritten"), **options)
+        device = torch.device(options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tiles = planned(ready.voxels.shape, self.experiment, options)
+        network = self.backends.get(options.pop("backend", "rewritten"), tiles, device)
         names, grids = list(self.symmetries), {}
         for group in [names] if self.average else [[name] for name in names]:
             probabilities = heatmap(network, self.experiment, ready.voxels, symmetries=group, **options)
             grids["+".join(group)] = Grid(probabilities, size, ready.shape, ready.spacing)
         return grids
 
-    def _backend(self, shape: Shape, name: str, **options: Any) -> Network:
-        """Return the network as a backend computes it, made once for each shape of tiles; "auto" tries them all."""
-        if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
-            return self.network
-        device = torch.device(options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
-        tiles = planned(shape, self.experiment, options)
-        key = (name, str(device)) if name == "rewritten" else (name, str(device), tiles.tile, tiles.batch)
-        if key not in self.made:
-            network = self.network.to(device)
-            if name == "auto":
-                about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
-                self.made[key] = backends.choose(network, self.experiment, tiles.tile, **about)
-            else:
-                channels = (3, *tiles.tile[1:]) if self.experiment.is_2d else (1, *tiles.tile)
-                made = backends.make(name, network, torch.zeros(tiles.batch, *channels, device=device))
-                self.made[key] = backends.Backend(name, made, {})
-        return self.made[key].network
+    @cached_property
+    def backends(self) -> Backends:
+        """The network as backends compute it."""
+        return Backends(self.network, self.experiment)
 
     @property
     def computed_by(self) -> str:
         """What computed the network so far: names of backends, separated by spaces."""
-        return " ".join(sorted({backend.name for backend in self.made.values()})) or "eager"
+        return " ".join(sorted({backend.name for backend in self.backends.made.values()})) or "eager"
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
         """Return the candidates in all heatmaps of the tomogram called `name`."""
