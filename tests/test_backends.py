@@ -65,6 +65,13 @@ def test_openvino_keeps_no_activations_when_a_network_is_made_for_it():
     assert recorded and not any(recorded)
 
 
+def test_nothing_is_reported_to_the_makers_of_openvino(monkeypatch):
+    """Its own way to convert a network counts that over the internet, unasked."""
+    telemetry = pytest.importorskip("openvino.tools.ovc.telemetry_utils")
+    monkeypatch.setattr(telemetry, "init_telemetry_class", lambda **_: pytest.fail("tells its makers"))
+    backends.make("openvino", *trained("efficientnet_lite0"))
+
+
 @pytest.fixture
 def tried(monkeypatch, tmp_path):
     """Backends that take as long as they are told and answer with an error of their own; what was made is noted."""

@@ -218,13 +218,21 @@ def _timed(network: Callable[[Tensor], Tensor], example: Tensor) -> tuple[Tensor
 
 
 def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network in OpenVINO, in float32, on as many threads as PyTorch has."""
+    """The network in OpenVINO, in float32, on as many threads as PyTorch has.
+
+    Its `convert_model` would take three times as long to the same end, and tell its makers that it was used.
+    """
     import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with warnings.catch_warnings(), torch.no_grad():  # or activations are kept: gigabytes for each tile
         warnings.simplefilter("ignore")  # shapes are constants of the trace, as they should be
         traced = torch.jit.trace(network, example, check_trace=False)  # `choose` compares what it says
-        model = openvino.convert_model(traced, example_input=example, input=[tuple(example.shape)])
+        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # held until all is converted
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(example.shape))
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     size = len(example)
