@@ -458,6 +458,14 @@ def test_a_letter_with_an_accent_is_the_same_however_a_disk_spells_it(tmp_path, 
         assert collect(tmp_path / meant)[0] == {"ü": stored}
 
 
+def test_a_name_of_two_lines_stays_one_line_of_the_summary(networks, weights, tmp_path, capsys):
+    """Whatever a file is called, its letters cannot move the cursor."""
+    write_mrc(tmp_path / "a\nb\x1b[2J.mrc", with_ball(SHAPE, BALL, 22), SPACING)
+    cli.main(["detect", str(tmp_path), "--weights", str(weights)])
+    header, line = capsys.readouterr().out.splitlines()
+    assert line.split()[:2] == ["a\ufffdb\ufffd[2J", "yes"] and header.index("motor") == line.index("yes")
+
+
 def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_path):
     """By their folders, or not at all."""
     for name in ("a/Cell.mrc", "b/cell.mrc", "c/cell.mrc", "c/CELL.rec"):

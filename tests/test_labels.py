@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -558,6 +559,15 @@ def test_a_table_of_any_program_is_read_as_it_is_meant(tmp_path, text, row):
     """Ids are text whatever they look like."""
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     assert read_table(tmp_path / "a.csv", MOTORS).to_numpy().tolist() == [row]
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_table_is_found_however_a_disk_spells_an_accent(tmp_path, typed, stored):
+    """Typed on one computer, copied from another."""
+    path = tmp_path / unicodedata.normalize(stored, "Zellkörper/é.csv")
+    path.parent.mkdir()
+    path.write_text("tomo_id,z,y,x\nrun1,64,5,7\n")
+    assert len(read_table(tmp_path / unicodedata.normalize(typed, "Zellkörper/é.csv"), MOTORS)) == 1
 
 
 @pytest.mark.filterwarnings("error")

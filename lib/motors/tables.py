@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from motors.workspace.files import spelt
+
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
 NO_MOTOR = -1.0  # in all three coordinates
@@ -45,7 +47,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     FileNotFoundError, ValueError
         If the file is missing, is no table, has rows that are longer or shorter than its header, or lacks columns.
     """
-    path = Path(path)
+    path = spelt(Path(path))
     if not path.is_file():
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")

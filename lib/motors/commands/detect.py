@@ -73,12 +73,13 @@ def _summary(found: Detections) -> str:
     lines = [["tomogram", "motor", "score", "z", "y", "x"]]
     for row in found.tomograms.to_dict("records"):
         mine = found.table[found.table["tomo_id"] == row["tomo_id"]].to_dict("records")
+        name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in row["tomo_id"])
         places = [[f"{each['score']:.2f}", *(f"{each[axis]:.1f}" for axis in "zyx")] for each in mine]
         if row["fault"]:
-            lines.append([row["tomo_id"], "failed", row["fault"]])
+            lines.append([name, "failed", row["fault"]])
         elif not mine:
-            lines.append([row["tomo_id"], "no", f"{row['score']:.2f}"])
-        lines += [[row["tomo_id"] if not k else "", "yes" if not k else "", *place] for k, place in enumerate(places)]
+            lines.append([name, "no", f"{row['score']:.2f}"])
+        lines += [["" if k else name, "" if k else "yes", *place] for k, place in enumerate(places)]
     widths = [max(len(line[k]) for line in lines if len(line) == 6 or k < 2) for k in range(6)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

@@ -18,7 +18,7 @@ from motors.labels.table import Labels
 from motors.labels.wide import read_wide
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
-from motors.workspace.files import visible
+from motors.workspace.files import spelt, visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -87,7 +87,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     FileNotFoundError, ValueError
         If the file is missing, holds something else, has a tomogram twice, or a motor outside its shape.
     """
-    path = Path(path)
+    path = spelt(Path(path))
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
@@ -124,7 +124,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     FileNotFoundError, ValueError
         If there are no such files, a line is no such record, or a motor is outside its shape.
     """
-    folder = Path(folder)
+    folder = spelt(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
@@ -178,7 +178,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     FileNotFoundError, ValueError
         If there is no such folder, or as the readers.
     """
-    folder = Path(folder)
+    folder = spelt(Path(folder))
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
