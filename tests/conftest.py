@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,8 @@ os.environ["KAGGLE_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kaggle-")
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+gc.disable()  # until all is imported, which stays and is not searched for garbage again and again
+
 settings.register_profile("motors", deadline=None)  # a busy machine is no failure
 settings.load_profile("motors")
 
@@ -21,6 +24,12 @@ settings.load_profile("motors")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts kernels takes longest and comes first, or one process would wait for the other at the end."""
     items.sort(key=lambda item: item.get_closest_marker("kernel") is None)
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
