@@ -45,7 +45,12 @@ def test_a_rewritten_network_says_the_same_to_the_last_cell(name):
     assert sum(isinstance(layer, _BatchNorm) for layer in network.modules()) == norms
 
 
-@pytest.mark.parametrize("name", [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")])
+TRIED = [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.kernel if name == "openvino" else ()) for name in TRIED]
+)
 @torch.no_grad()
 def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
     """The compiled one takes minutes to make: the benchmark tries it."""
@@ -56,6 +61,7 @@ def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
     )
 
 
+@pytest.mark.kernel
 def test_openvino_keeps_no_activations_when_a_network_is_made_for_it():
     """What a 2D network of full size keeps for gradients is 4 GiB for each tile: four of them ended the process."""
     pytest.importorskip("openvino")

@@ -407,6 +407,7 @@ def test_what_is_left_of_a_tomogram_that_is_gone_goes_and_what_is_damaged_is_mad
 ):
     """Its picks, picture and heatmaps, of this call's formats or another's; a heatmap cut short is computed anew."""
     out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}
+    (tomograms / "none.mrc").unlink()
     api.detect(tomograms, formats=("csv", "copick", "ndjson"), plot=True, **call)
     heatmaps = next((out / "work").glob("*/one.npz"))
     heatmaps.write_bytes(heatmaps.read_bytes()[:700])
@@ -559,6 +560,7 @@ def test_the_exit_code_says_what_happened(networks, weights, tomograms, capsys, 
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.kernel
 def test_names_are_whole_where_the_locale_knows_ascii_only(tmp_path):
     """As on clusters: the command begins anew in UTF-8."""
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -64,7 +64,7 @@ SOME = candidates([("a", HERE, 0.9), ("b", FAR, 0.8), ("c", HERE, 0.7)])
 @st.composite
 def scored(draw) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a solution with at least one motor, and candidates for some of its tomograms."""
-    motors = draw(st.lists(st.booleans(), min_size=2, max_size=12).filter(any))
+    motors = draw(st.lists(st.booleans(), min_size=2, max_size=8).filter(any))
     solution = truth([(f"t{k}", HERE if motor else None) for k, motor in enumerate(motors)])
     point = st.sampled_from([HERE, NEAR, FAR, (21, 33, 38)])
     rows = [(f"t{k}", draw(point), draw(st.integers(0, 8)) / 8) for k in range(len(motors)) if draw(st.booleans())]

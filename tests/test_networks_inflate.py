@@ -16,6 +16,10 @@ from motors.networks.weights import pretrained
 SHAPE = (32, 64, 96)  # z, y, x
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "cardinality": 2, "base_width": 8, "stem_width": 8}
 NARROW = [8, 16, 16, 32]  # channels of the four stages
+# These take three quarters of the time that all take.
+LARGE = (
+    "resnet34 resnet50 resnext50_32x4d se_resnet50 densenet169 vgg16_bn tu-resnext50_32x4d tu-seresnext50_32x4d".split()
+)
 
 
 def image() -> torch.Tensor:
@@ -49,7 +53,9 @@ def both(name: str, *, bordered: bool = False) -> tuple[nn.Module, nn.Module]:
         return flat, inflate(flat)
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS if "tf_" not in name])
+@pytest.mark.parametrize(
+    "name", [pytest.param(e, marks=pytest.mark.kernel if e in LARGE else ()) for e in ENCODERS if "tf_" not in e]
+)
 def test_a_volume_constant_in_z_has_the_features_of_its_slices(name):
     """Kernels repeated along z and divided by their length see in equal slices what they saw in one."""
     flat, solid = both(name)

@@ -20,6 +20,7 @@ import toys
 import yaml
 from published_checkpoint import REFERENCE, X3D, checkpoint, theirs
 from safetensors.torch import save_file
+from undrawn import undrawn
 
 from motors.experiments.original import COAT_MEDIUM, RESNEXT50, X3D_M
 from motors.networks import checkpoints, key_mapping
@@ -57,8 +58,9 @@ def test_a_checkpoint_of_full_size_keeps_all_its_tensors(tmp_path):
     """The original's own list of tensors of X3D-M, in a file of its own layout, becomes our X3D-M."""
     manifest = json.loads((REFERENCE / "x3dm.manifest.json").read_text())
     weights = deterministic_weights.weights(manifest)
-    checkpoints.convert(checkpoint(tmp_path / "x3d.ckpt", weights), X3D_M, tmp_path)
-    loaded, _ = checkpoints.load(tmp_path)
+    with undrawn():
+        checkpoints.convert(checkpoint(tmp_path / "x3d.ckpt", weights), X3D_M, tmp_path)
+        loaded, _ = checkpoints.load(tmp_path)
     state = loaded.state_dict()
     assert len(state) == len(weights) == 609
     kernel = weights["decoder.blocks.0.conv2.0.weight"]  # y, x, z
@@ -122,7 +124,7 @@ def test_a_checkpoint_with_anything_else_in_it_is_refused(changes, message, tmp_
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     """X3D's checkpoint does not become a ResNeXt, and says so."""
     path = checkpoint(tmp_path / "x3d.ckpt", theirs())
-    with pytest.raises(ValueError, match="x3d.ckpt is no checkpoint of resnext50"):
+    with undrawn(), pytest.raises(ValueError, match="x3d.ckpt is no checkpoint of resnext50"):
         checkpoints.convert(path, replace(RESNEXT50, encoder="smp/resnet18"), tmp_path / "ours")
 
 
@@ -228,9 +230,11 @@ def test_a_file_without_weights_by_name_starts_no_encoder(held, message, encoder
 )
 def test_weights_of_another_network_are_refused_with_their_file(encoder, tmp_path):
     """One line, in which tensors are counted and the path can be read."""
-    torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "atto.pth")
+    with undrawn():
+        torch.save(timm.create_model("convnext_atto").state_dict(), tmp_path / "atto.pth")
     experiment = replace(COAT_MEDIUM if encoder.startswith("timm") else X3D_M, encoder=encoder)
-    with pytest.raises(ValueError, match=f"{encoder} cannot begin with the weights of .*atto.pth: ") as error:
+    said = f"{encoder} cannot begin with the weights of .*atto.pth: "
+    with undrawn(), pytest.raises(ValueError, match=said) as error:
         build(experiment, tmp_path / "atto.pth")
     said = str(error.value)
     assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 300
@@ -298,7 +302,8 @@ def test_imagenet_weights_start_a_3d_network_from_a_local_file(suffix, tmp_path)
     weights = timm.create_model("resnet18").state_dict()
     path = tmp_path / f"resnet18{suffix}"
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
-    network = build(replace(RESNEXT50, encoder="smp/resnet18", decoder_channels=16), path)
+    with undrawn():
+        network = build(replace(RESNEXT50, encoder="smp/resnet18", decoder_channels=16), path)
     kernel = network.encoder.network.layer2[0].conv1.weight
     for k in range(3):
         torch.testing.assert_close(kernel[:, :, k], weights["layer2.0.conv1.weight"] / 3)

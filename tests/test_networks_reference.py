@@ -36,8 +36,9 @@ PARAMETERS = {
     "coat_lite_medium": {"": 48_163_521},
 }
 CASES = [
-    *((name, case) for name in ("x3dm", "resnext50", "densenet121") for case in "ab"),
-    *((name, "small") for name in ("maxvit_tiny", "coat_lite_medium")),
+    *(("x3dm", case) for case in "ab"),
+    *(pytest.param(name, case, marks=pytest.mark.kernel) for name in ("resnext50", "densenet121") for case in "ab"),
+    *(pytest.param(name, "small", marks=pytest.mark.kernel) for name in ("maxvit_tiny", "coat_lite_medium")),
     *(pytest.param(name, "full", marks=pytest.mark.slow) for name in ("maxvit_tiny", "coat_lite_medium")),
 ]
 

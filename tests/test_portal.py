@@ -385,6 +385,7 @@ for fatal in range(count):
 """
 
 
+@pytest.mark.kernel
 def test_killed_at_any_point_it_goes_on_and_nothing_half_written_is_taken_for_whole(site, tmp_path):
     """Ten runs are killed before each of ten renamings, one amid its slices; the next call completes each."""
     site.add("run-1", noise((20, 24, 28)), 13.1, forms="zarr")

@@ -131,6 +131,7 @@ def test_no_file_is_larger_than_a_mebibyte():
     assert [path.name for path in tracked() if path.stat().st_size > MEBIBYTE] == []
 
 
+@pytest.mark.kernel
 def test_predicting_needs_none_of_the_packages_for_training():
     """Kaggle's machine has them in other versions or not at all."""
     code = """

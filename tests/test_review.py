@@ -229,7 +229,7 @@ def test_a_candidate_beside_a_rejected_label_replaces_it(case):
 def rounds(draw) -> tuple[Labels, pd.DataFrame]:
     """Labels on a wide grid, and corrections of them: additions, removals and moves of different motors."""
     places = [(name, z, y, x) for name in "abc" for z in (4, 24, 44) for y in (8, 32, 56) for x in (8, 40, 72)]
-    chosen = draw(st.lists(st.sampled_from(places), min_size=2, max_size=14, unique=True))
+    chosen = draw(st.lists(st.sampled_from(places), min_size=2, max_size=8, unique=True))
     jobs = draw(
         st.lists(st.sampled_from(["label", "remove", "move", "add"]), min_size=len(chosen), max_size=len(chosen))
     )

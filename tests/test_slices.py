@@ -416,13 +416,13 @@ def test_what_is_within_1000_angstrom_of_an_unsure_point_is_open(folder: Path, h
 
 @pytest.mark.parametrize("family", ["maxvit_tiny", "coat_medium"])
 def test_a_2d_network_trains_and_predicts(folder: Path, tmp_path: Path, family: str):
-    """Four steps on the CPU; then it answers for a whole tomogram."""
+    """Two steps on the CPU; then it answers for a whole tomogram."""
     experiment = replace(
-        catalogue.of(family, "smoke"), patch=(3, 64, 96), spacing=SMALL.spacing, batch=2, neck_channels=4
+        catalogue.of(family, "smoke"), patch=(3, 64, 96), spacing=SMALL.spacing, batch=2, neck_channels=4, steps=2
     )
     samples = Slices(experiment, table(SHAPES, POINTS), folder, spacing=STORED)
     weights = run.train(experiment, samples, tmp_path / "run", workers=0, accelerator="cpu")
-    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 2
     network, again = checkpoints.load(weights)
     assert again == experiment
     voxels = resampling.resample(np.load(folder / "a.npy"), STORED, experiment.spacing)

@@ -65,6 +65,7 @@ def test_a_result_that_changed_is_seen_whole():
     assert [cell["execution_count"] for cell in tidied(jumped)["cells"]] == [4, 2]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", ["toy.ipynb", "a toy.ipynb"])
 def test_git_sees_no_difference_after_a_run_and_a_save(tmp_path, monkeypatch, name):
     """In a clone of its own, also with a blank in the name; a file that is no notebook is committed as it is."""

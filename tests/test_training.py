@@ -126,7 +126,7 @@ class Silent:
         self.close()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """The bytes are promised for a number of threads."""
     threads = torch.get_num_threads()
@@ -184,9 +184,7 @@ def run(function, *arguments, **options):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The run that nothing happened to."""
-    output = tmp_path_factory.mktemp("undisturbed")
-    assert run(train_until, output) == 0
-    return output
+    return train(tmp_path_factory.mktemp("undisturbed")).parent
 
 
 # ---- the numbers of the original solution
@@ -354,6 +352,7 @@ def test_training_is_the_plain_loop_with_an_average_after_every_micro_batch(tmp_
 # ---- kills
 
 
+@pytest.mark.kernel
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undisturbed):
     """SIGKILL inside a window of accumulation, between two, while a checkpoint is written; at last with a worker."""
     output, killed = tmp_path / "run", -signal.SIGKILL
@@ -370,6 +369,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undistu
     assert result(output) == result(undisturbed)
 
 
+@pytest.mark.kernel
 def test_a_run_with_muon_ends_with_the_same_bytes_after_a_kill_too(tmp_path):
     """Its momentum is in the checkpoint; that it is another optimiser is seen by the weights."""
     whole, killed, adamw = tmp_path / "whole", tmp_path / "killed", tmp_path / "adamw"
@@ -379,6 +379,7 @@ def test_a_run_with_muon_ends_with_the_same_bytes_after_a_kill_too(tmp_path):
     assert result(killed) == result(whole) != result(adamw)
 
 
+@pytest.mark.kernel
 def test_a_resumed_run_takes_the_stream_up_where_its_checkpoint_left_it(tmp_path):
     """After a kill in step 5 the samples from the checkpoint of step 3 on come again, each once, in order."""
     output = tmp_path / "run"
@@ -388,6 +389,7 @@ def test_a_resumed_run_takes_the_stream_up_where_its_checkpoint_left_it(tmp_path
     assert taken == [*range(2 * 3 * 5 - 1), *range(2 * 3 * 3, 2 * 3 * 8)]
 
 
+@pytest.mark.kernel
 def test_a_watched_run_ends_with_the_same_bytes_and_figures_after_a_kill(tmp_path, undisturbed):
     """What is held out is judged at the same steps with the same weights, and changes none of them."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -753,6 +755,7 @@ def agree(output, other):
     assert taken[0] == taken[1] == list(range(48))
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("kind", ["none", "frozen", "CoaT"])
 def test_two_processes_of_a_notebook_train_like_one_with_the_doubled_batch(kind, tmp_path, one_device):
     """Two forked processes with one patch each have the losses and gradients of one with two, unless norms see both."""
@@ -763,6 +766,7 @@ def test_two_processes_of_a_notebook_train_like_one_with_the_doubled_batch(kind,
         torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.kernel
 def test_on_cpus_batch_norms_see_the_patches_of_their_own_process(tmp_path, one_device):
     """From the same weights and samples, the first loss of two processes is another than that of one."""
     assert run(train_on, 2, tmp_path, "batch norm", interactive=True) == 0
@@ -814,6 +818,7 @@ def test_shared_batch_norms_keep_what_a_network_answers(name):
         assert key == old_key and tensor.data_ptr() == old.data_ptr()
 
 
+@pytest.mark.kernel
 def test_processes_forked_from_one_with_several_threads_do_not_wait_for_them(tmp_path, one_device):
     """As in a notebook on a machine with many cores, whose threads have been at work."""
     assert run(train_on, 2, tmp_path, "none", interactive=True, threads=3) == 0
@@ -821,6 +826,7 @@ def test_processes_forked_from_one_with_several_threads_do_not_wait_for_them(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.kernel
 def test_two_processes_of_a_script_train_like_one_with_the_doubled_batch(tmp_path, one_device):
     """The same where a script is started once per device; slow, because both import everything anew."""
     script = tmp_path / "script.py"
