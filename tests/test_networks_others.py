@@ -33,10 +33,14 @@ LIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    [pytest.param(e, marks=[] if e.name in LIGHT else pytest.mark.slow, id=e.name) for e in OTHERS],
-)
+def mark(experiment: Experiment) -> list[pytest.MarkDecorator]:
+    """How long it takes to build, in words."""
+    if experiment.name not in LIGHT:
+        return [pytest.mark.slow]
+    return [pytest.mark.kernel] if experiment.name in {"densenet169", "resnet50", "resnet18"} else []
+
+
+@pytest.mark.parametrize("experiment", [pytest.param(e, marks=mark(e), id=e.name) for e in OTHERS])
 def test_every_other_network_can_be_built_and_answers_a_logit_per_cell(experiment: Experiment):
     """On a small patch; where the author counted parameters, there are as many."""
     small = replace(experiment, patch=(3, *SHAPE) if experiment.is_2d else (32, *SHAPE))

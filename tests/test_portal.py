@@ -274,8 +274,9 @@ def test_a_catalogue_that_fails_now_and_then_is_asked_again(site, tmp_path):
 )
 def test_what_fails_for_good_is_reported_in_one_sentence_and_the_rest_is_stored(site, tmp_path, where, fault, sentence):
     """Nothing of it appears among the tomograms, and the next call needs no help."""
-    site.add("run-1", noise(), 13.1, forms="zarr")
-    site.add("run-2", noise(), 13.1, forms="mrc")
+    voxels = noise((33, 34, 36))  # two pieces along each axis
+    site.add("run-1", voxels, 16.0, forms="zarr")
+    site.add("run-2", voxels, 16.0, forms="mrc")
     site.faults[where] = [fault] * 3
     name = {"graphql": "run-1", ".mrc": "run-2"}.get(where, "run-1")
     patience = HASTY if fault == "hang" else PATIENT
