@@ -78,6 +78,17 @@ def test_nothing_is_reported_to_the_makers_of_openvino(monkeypatch):
     backends.make("openvino", *trained("efficientnet_lite0"))
 
 
+def test_processes_beside_each_other_do_not_share_a_core_by_openvino(monkeypatch):
+    """Pinned, both of two processes computed on the first core, twice as long."""
+    openvino, compiled = pytest.importorskip("openvino"), []
+    compile_model = openvino.Core.compile_model
+    monkeypatch.setattr(
+        openvino.Core, "compile_model", lambda *given: compiled.append(compile_model(*given)) or compiled[0]
+    )
+    backends.make("openvino", *trained("efficientnet_lite0"))
+    assert not compiled[0].get_property("ENABLE_CPU_PINNING")
+
+
 @pytest.fixture
 def tried(monkeypatch, tmp_path):
     """Backends that take as long as they are told and answer with an error of their own; what was made is noted."""

@@ -234,6 +234,7 @@ def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]
         model = frontend.convert(frontend.load(decoder))
     model.reshape(list(example.shape))
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings["ENABLE_CPU_PINNING"] = False  # every process would take the first cores, and leave the others idle
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     size = len(example)
 
