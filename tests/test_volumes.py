@@ -14,6 +14,7 @@ from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from motors import geometry
+from motors.kaggle.competition import incomplete
 from motors.volumes import formats, resampling, slices, tomogram
 from motors.volumes.levels import percentiles, to_uint8, unwrap
 from motors.volumes.mrc import open_mrc, write_mrc
@@ -731,7 +732,7 @@ def test_stacks_that_are_not_whole_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     path = tmp_path / "whole" / "slice_0002.jpg"
     path.write_bytes(path.read_bytes() + bytes(100))  # as readable as without
-    found = slices.incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
+    found = incomplete(tmp_path, shapes | {"unknown": None, "size": (4, 8, 6)}).set_index("tomo_id")["problem"]
     assert found.index.tolist() == ["cut", "gap", "none", "short", "size"]
     assert "slice_0002.jpg is cut short" in found["cut"]
     assert "slice_0002.jpg is missing among 3" in found["gap"]

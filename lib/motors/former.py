@@ -72,13 +72,14 @@ NAMES = {
     },
     "submission": {"kaggle.submission": "frame hand_in read_and_validate validate write"},
     "volumes": {
+        "kaggle.competition": "incomplete",
         "volumes.formats": "read",
         "volumes.levels": "to_uint8 unwrap",
         "volumes.mrc": "write_mrc",
         "volumes.prepared": "open_prepared write_prepared",
         "volumes.quality_control": "Finding examine examine_histogram findings histogram note repair",
         "volumes.resampling": "resample",
-        "volumes.slices": "incomplete slice_paths stack_shape write_slices",
+        "volumes.slices": "slice_paths stack_shape write_slices",
         "volumes.tomogram": "Tomogram",
     },
     "workspace": {

@@ -1,7 +1,6 @@
 """Ways to compute what a network predicts: each is tried on a real tile, and the fastest that agrees is kept.
 
-Which one is fastest depends on network, processor and versions: it is measured, once for each machine. Without AVX512,
-OpenVINO was 1.3 times (ResNeXt-50, DenseNet-121) to 4.7 times (X3D-M) as fast as PyTorch.
+Which one is fastest depends on network, processor and versions: it is measured, once for each machine.
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ from motors.workspace.files import write_json
 
 AGREE = 1e-3  # the largest difference of logits that is called rounding, of float32
 ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a fortieth
-COSTLY = {
-    "openvino": 30.0,
-    "compiled": 120.0,
-}  # seconds to make, about: only tried where ten times as much is to be done
+COSTLY = {"openvino": 30.0, "compiled": 120.0}  # seconds to make: only tried where ten times as much is to be done
 TRIED = 2  # tiles at once in a trial: of one, torch computes small 3D convolutions by its slow way
 MANY = 100  # tomograms of one size that a choice is made for
 KEPT = 8  # shapes of tiles that a network stays made for: each may hold a copy of its weights
@@ -60,10 +56,6 @@ class Backends:
     Parameters
     ----------
     network, experiment : as for `motors.detection.engine.logits`
-
-    Attributes
-    ----------
-    made : what is kept
     """
 
     def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:
@@ -79,34 +71,28 @@ class Backends:
         if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
             return self.network
         network, where = self.network.to(device), str(device)
-        if name == "auto" and where not in self._chosen:
-            about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
-            chosen = choose(network, self.experiment, tiles.tile, **about)
-            self._chosen[where] = chosen.name
-            self._keep(chosen, tiles, where)
-        name = self._chosen[where] if name == "auto" else name
-        if (key := self._which(name, tiles, where)) not in self.made:
-            example = _example(self.experiment, tiles.tile, tiles.batch, device)
-            self._keep(Backend(name, make(name, network, example), {}), tiles, where)
+        name = self._chosen.get(where, name) if name == "auto" else name
+        shape = (tiles.tile, tiles.batch)
+        if (key := (name, where, *(shape if name in COSTLY else ()))) not in self.made:
+            if name == "auto":
+                about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
+                backend = choose(network, self.experiment, tiles.tile, **about)
+                self._chosen[where] = backend.name
+                key = (backend.name, where, *(shape if backend.name in COSTLY else ()))
+            else:
+                backend = Backend(name, make(name, network, _example(self.experiment, *shape, device)), {})
+            while len(self.made) >= KEPT:
+                del self.made[next(iter(self.made))]
+            self.made[key] = backend
         return self.made[key].network
-
-    def _keep(self, backend: Backend, tiles: Plan, where: str) -> None:
-        while len(self.made) >= KEPT:
-            del self.made[next(iter(self.made))]
-        self.made[self._which(backend.name, tiles, where)] = backend
-
-    @staticmethod
-    def _which(name: str, tiles: Plan, where: str) -> tuple:
-        """What a backend was made for; some are made for tiles of any shape."""
-        return (name, where, *((tiles.tile, tiles.batch) if name in COSTLY else ()))
 
 
 def usual_backend(profile: str) -> str:
     """Return the backend of a notebook that is not asked for one: one that gives the same bytes, but at full size."""
     if profile == "full":
         return "auto"
-    there = importlib.util.find_spec("openvino") and not torch.cuda.is_available()
-    return "openvino" if profile == "demo" and there else "rewritten"
+    there = available(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return "openvino" if profile == "demo" and "openvino" in there else "rewritten"
 
 
 def available(device: torch.device) -> list[str]:
@@ -185,7 +171,7 @@ def choose(
         try:
             made = make(name, network, few)
             found, took = _timed(made, few)
-        except (RuntimeError, ImportError) as error:  # no compiler, an operation that is not there, too little memory
+        except (RuntimeError, ImportError) as error:  # no compiler, or too little memory
             warnings.warn(f"{experiment.name} cannot be computed by {name} ({str(error)[:80]}): left out", stacklevel=2)
             continue
         if (found - expected).abs().max() <= (ROUGHLY if name == "bfloat16" else AGREE):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from motors.geometry import Shape
@@ -66,35 +65,6 @@ def stack_shape(folder: str | Path) -> Shape:
     """Return the `(z, y, x)` shape of a folder of slices; only the first is opened. Raises as `read_slices`."""
     paths = slice_paths(folder)
     return (len(paths), *_read_slice(paths[0]).shape)
-
-
-def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
-    """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
-
-    Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
-
-    Parameters
-    ----------
-    folder : such as `train` of the competition
-    shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
-    """
-    folder, names, problems = Path(folder), list(shapes), {}
-
-    def check(k: int) -> None:
-        place, expected = folder / names[k], shapes[names[k]]
-        try:
-            shape = stack_shape(place)
-            cut = next((path for path in slice_paths(place) if not _has_end(path)), None)
-        except (FileNotFoundError, ValueError) as error:
-            problems[names[k]] = str(error)
-            return
-        if expected is not None and shape != tuple(expected):
-            problems[names[k]] = f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
-        elif cut:
-            problems[names[k]] = f"{cut} is cut short: get it again"
-
-    for_each(check, len(names))
-    return pd.DataFrame(sorted(problems.items()), columns=["tomo_id", "problem"])
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
@@ -205,16 +175,6 @@ def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) ->
     """Write one `(y, x)` uint8 picture as slice `k` of a folder."""
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     (folder / f"slice_{k:04d}.jpg").write_bytes(data)
-
-
-def _has_end(path: Path, length: int = 64) -> bool:
-    """True if a picture is not cut short; all of it is read only if its last bytes do not say so."""
-    end = b"IEND" if path.suffix.lower() == ".png" else END_OF_JPEG
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - length))
-        return end in file.read() or end in path.read_bytes()
 
 
 def _read_slice(path: Path) -> np.ndarray:
