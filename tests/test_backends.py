@@ -71,20 +71,14 @@ def test_openvino_keeps_no_activations_when_a_network_is_made_for_it():
     assert recorded and not any(recorded)
 
 
-def test_nothing_is_reported_to_the_makers_of_openvino(monkeypatch):
-    """Its own way to convert a network counts that over the internet, unasked."""
+@pytest.mark.kernel
+def test_openvino_reports_nothing_and_leaves_cores_to_the_process_beside(monkeypatch):
+    """Its own way to convert counts that over the internet; pinned, two processes computed on the first core alone."""
+    openvino, compiled = pytest.importorskip("openvino"), []
     telemetry = pytest.importorskip("openvino.tools.ovc.telemetry_utils")
     monkeypatch.setattr(telemetry, "init_telemetry_class", lambda **_: pytest.fail("tells its makers"))
-    backends.make("openvino", *trained("efficientnet_lite0"))
-
-
-def test_processes_beside_each_other_do_not_share_a_core_by_openvino(monkeypatch):
-    """Pinned, both of two processes computed on the first core, twice as long."""
-    openvino, compiled = pytest.importorskip("openvino"), []
-    compile_model = openvino.Core.compile_model
-    monkeypatch.setattr(
-        openvino.Core, "compile_model", lambda *given: compiled.append(compile_model(*given)) or compiled[0]
-    )
+    make = openvino.Core.compile_model
+    monkeypatch.setattr(openvino.Core, "compile_model", lambda *given: compiled.append(make(*given)) or compiled[0])
     backends.make("openvino", *trained("efficientnet_lite0"))
     assert not compiled[0].get_property("ENABLE_CPU_PINNING")
 
