@@ -459,6 +459,17 @@ def test_a_letter_with_an_accent_is_the_same_however_a_disk_spells_it(tmp_path, 
         assert collect(tmp_path / meant)[0] == {"ü": stored}
 
 
+def test_what_computes_is_asked_for_by_name(networks, weights, tomograms, capsys):
+    """The fastest here finds the same; another word is refused before anything is read."""
+    one = [str(tomograms / "one.mrc"), "--weights", str(weights)]
+    assert cli.main(["detect", *one, "--backend", "eager", "--json"]) == 0
+    eager = json.loads(capsys.readouterr().out)
+    assert cli.main(["detect", *one, "--json"]) == 0
+    assert eager == json.loads(capsys.readouterr().out)
+    assert cli.main(["detect", *one, "--backend", "tensorrt"]) == 2
+    assert "no backend 'tensorrt' here: choose one of auto, eager, rewritten" in capsys.readouterr().err
+
+
 def test_a_name_of_two_lines_stays_one_line_of_the_summary(networks, weights, tmp_path, capsys):
     """Whatever a file is called, its letters cannot move the cursor."""
     write_mrc(tmp_path / "a\nb\x1b[2J.mrc", with_ball(SHAPE, BALL, 22), SPACING)

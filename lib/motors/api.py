@@ -111,7 +111,7 @@ def detect(
     device : such as cuda:0 or cpu, several with commas between them; by default the GPU if there is one
     memory : for activations, such as "8GiB": tiles of 3D networks become as large as that allows
     options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of
-        `motors.detection.queue.detect_all`
+        `motors.detection.queue.detect_all`, such as `backend`: "auto" takes what is fastest here
 
     Raises
     ------

@@ -28,6 +28,7 @@ def detect(
     ] = None,
     device: Annotated[str, Option(help="such as cpu or cuda:0,cuda:1")] = "",
     memory: Annotated[str, Option(help="for activations, such as 8GiB")] = "",
+    backend: Annotated[str, Option(help="what computes, by default rewritten; auto takes the fastest")] = "",
     plot: Annotated[bool, Option("--plot", help="a picture of each tomogram and its finds")] = False,
     axes: Annotated[str, Option(help="in the file's order, such as yzx if its slices are xz planes")] = "",
     channel: Annotated[int | None, Option(help="one of several, from 0")] = None,
@@ -45,12 +46,14 @@ def detect(
     """
     from motors import api
 
+    if backend and backend not in (known := ["auto", *_backends(device)]):
+        raise ValueError(f"there is no backend {backend!r} here: choose one of {', '.join(known)}")
     if not out and (plot or force or formats):
         raise ValueError("--plot, --format and --force write files: say where, such as --out found")
     reading = {"axes": axes or None, "channel": channel, "time": time, "image": image, "invert": invert}
     limits = {"threshold": threshold, "max_detections": max_detections}
     where = {"weights": weights or None, "out": out or None, "device": device or None, "memory": memory or None}
-    how = {"plot": plot, "force": force, "recursive": recursive}
+    how = {"plot": plot, "force": force, "recursive": recursive} | ({"backend": backend} if backend else {})
     how["formats"] = ",".join(formats or ["csv"]).replace(" ", "").split(",")
     found = api.detect(paths, spacing=_number(spacing), **limits, **where, **how, **reading)
     typer.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False) if as_json else _summary(found))
@@ -58,6 +61,17 @@ def detect(
         say(f"note: {note}")
     say(f"{found.said}{f'; all of it is in {out}' if out else ''}")
     return FAILED if found.tomograms["fault"].any() else DONE
+
+
+def _backends(device: str) -> list[str]:
+    """Return the names of what can compute on the first of some devices, by default a GPU if there is one."""
+    from torch import cuda, device as torch_device
+
+    from motors.detection.backends import available
+    from motors.detection.workers import check_device
+
+    first = device.partition(",")[0].strip() or ("cuda" if cuda.is_available() else "cpu")
+    return available(torch_device(check_device(first)))
 
 
 def _number(text: str) -> float | None:
