@@ -154,15 +154,6 @@ def test_what_was_chosen_for_the_first_tiles_computes_those_of_another_shape(tri
     assert tried[-1] == "rewritten" and len(tried) == len(shapes) + 3
 
 
-def test_a_notebook_that_is_not_asked_for_a_backend_takes_one_with_the_same_bytes_every_time(monkeypatch):
-    """But at full size, where hours are at stake; the smallest setting is over before OpenVINO is ready."""
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: name == "openvino")
-    found = [backends.usual_backend(profile) for profile in ("full", "demo", "smoke")]
-    assert found == ["auto", "openvino", "rewritten"]
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    assert backends.usual_backend("demo") == "rewritten"
-
-
 def test_a_cache_that_cannot_be_written_costs_a_sentence(tried, tmp_path, monkeypatch):
     """The choice holds for this time."""
     (tmp_path / "file").write_text("")

@@ -87,14 +87,6 @@ class Backends:
         return self.made[key].network
 
 
-def usual_backend(profile: str) -> str:
-    """Return the backend of a notebook that is not asked for one: one that gives the same bytes, but at full size."""
-    if profile == "full":
-        return "auto"
-    there = available(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    return "openvino" if profile == "demo" and "openvino" in there else "rewritten"
-
-
 def available(device: torch.device) -> list[str]:
     """Return the names of the backends that this machine can try on a device, "eager" first."""
     if device.type != "cpu":
