@@ -48,6 +48,38 @@ def test_a_rewritten_network_says_the_same_to_the_last_cell(name):
 TRIED = [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")]
 
 
+@torch.no_grad()
+def test_a_convolution_of_single_voxels_waits_for_the_mean_of_eight():
+    """In all three transitions of a DenseNet: it has an eighth to do then."""
+    network, tiles = trained("densenet121")
+    quick, order = rewritten(network), []
+    for layer in quick.modules():
+        if isinstance(layer, nn.AvgPool3d | nn.Conv3d):
+            layer.register_forward_hook(lambda each, *_: order.append(each))
+    quick(tiles)
+    after = [order[k + 1] for k, each in enumerate(order) if isinstance(each, nn.AvgPool3d)]
+    assert len(after) == 3 and all(each.kernel_size == (1, 1, 1) and each.stride == (1, 1, 1) for each in after)
+
+
+class Rectified(nn.Sequential):
+    """A mean of what is rectified in place."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv3d(1, 4, 1), nn.ReLU(inplace=True), nn.AvgPool3d(2))
+        self.scaling = nn.Identity()
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        return self[2](self[1](self[0](self.scaling(tiles))))
+
+
+@torch.no_grad()
+def test_what_is_done_in_place_between_two_layers_stays_between_them():
+    """The mean of what is left after a ReLU is another than what a ReLU leaves of the mean."""
+    torch.manual_seed(0)
+    network, tiles = Rectified().eval(), torch.randn(1, 1, 4, 6, 8)
+    torch.testing.assert_close(rewritten(network)(tiles), network(tiles))
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.kernel if name == "openvino" else ()) for name in TRIED]
 )

@@ -16,8 +16,9 @@ SIDE = 32  # voxels of the volume that is looked at to see what follows what
 def rewritten(network: nn.Module) -> nn.Module:
     """Return a copy of a network in evaluation mode that computes the same with less work.
 
-    Batch norms that follow a convolution become part of it. The first convolution of a 3D network, which sees three
-    scaled copies of one grey channel, becomes one of that channel: a third of its work.
+    Batch norms that follow a convolution become part of it. Means that follow one of single voxels go before it: an
+    eighth of its work. The first convolution of a 3D network, which sees three scaled copies of one grey channel,
+    becomes one of that channel: a third of its work.
 
     Parameters
     ----------
@@ -26,6 +27,10 @@ def rewritten(network: nn.Module) -> nn.Module:
     copy = deepcopy(network).eval()
     example = torch.zeros(1, 3, *copy.shape) if hasattr(copy, "shape") else torch.zeros(1, 1, SIDE, SIDE, SIDE)
     for first, second in _followers(copy, example.to(next(copy.parameters()).device)):
+        if isinstance(second, nn.AvgPool3d) and (first.kernel_size, second.padding) == ((1, 1, 1), 0):
+            between = nn.Identity()
+            for old, new in ((first, between), (second, first), (between, second)):
+                _put(copy, old, new)
         if isinstance(second, _BatchNorm):
             rest = nn.Sequential(second.drop, second.act) if hasattr(second, "act") else nn.Identity()
             _put(copy, first, fuse_conv_bn_eval(first, second))
@@ -45,17 +50,19 @@ def _put(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module]]:
-    """Pairs of a convolution, or the scaling, and the convolution or batch norm that takes its output as it came."""
-    made: dict[int, tuple[nn.Module, Tensor]] = {}  # outputs are held, or another tensor could get the id of one
+    """Pairs of a convolution, or the scaling, and what takes its output as it came."""
+    made: dict[int, tuple[nn.Module, Tensor, int]] = {}  # held, or another tensor could get the id of one
     pairs: list[tuple[nn.Module, nn.Module]] = []
 
     def look(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        if (before := made.get(id(given[0]))) is not None:
+        before = made.get(id(given[0]))
+        if before is not None and given[0]._version == before[2]:  # nothing was done to it in place
             pairs.append((before[0], module))
-        if not isinstance(module, _BatchNorm):
-            made[id(output)] = (module, output)
+        if not isinstance(module, _BatchNorm | nn.AvgPool3d):
+            made[id(output)] = (module, output, output._version)
 
-    watched = [each for each in network.modules() if isinstance(each, _ConvNd | _BatchNorm)] + [network.scaling]
+    kinds = _ConvNd | _BatchNorm | nn.AvgPool3d
+    watched = [each for each in network.modules() if isinstance(each, kinds)] + [network.scaling]
     hooks = [module.register_forward_hook(look) for module in watched]
     try:
         network(example)
