@@ -90,7 +90,7 @@ class Station:
 
 def result_hashes(folder: Path, name: str) -> str:
     """Return hashes of what was found in a tomogram, by which damage is noticed."""
-    files = [folder / f"{name}{ending}" for ending in (".csv", ".npz")]
+    files = [folder / f"{name}.csv", folder / f"{name}.npz", folder.parent / "findings" / f"{name}.csv"]
     return "".join(f" {sha256(file)}" for file in files if file.is_file())
 
 
