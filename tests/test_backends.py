@@ -45,9 +45,6 @@ def test_a_rewritten_network_says_the_same_to_the_last_cell(name):
     assert sum(isinstance(layer, _BatchNorm) for layer in network.modules()) == norms
 
 
-TRIED = [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")]
-
-
 @torch.no_grad()
 def test_a_convolution_of_single_voxels_waits_for_the_mean_of_eight():
     """In all three transitions of a DenseNet: it has an eighth to do then."""
@@ -82,8 +79,11 @@ def test_what_is_done_in_place_between_two_layers_stays_between_them():
         torch.testing.assert_close(rewritten(network)(tiles), network(tiles))
 
 
+COMPARED = [name for name in backends.available(CPU) if name not in ("compiled", "bfloat16")]
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.kernel if name == "openvino" else ()) for name in TRIED]
+    "name", [pytest.param(name, marks=pytest.mark.kernel if name == "openvino" else ()) for name in COMPARED]
 )
 @torch.no_grad()
 def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
@@ -175,16 +175,16 @@ def test_what_was_chosen_for_the_first_tiles_computes_those_of_another_shape(tri
     experiment = catalogue.of("x3d_m", "smoke")
     network = nn.Identity().eval()
     network.scaling = None
-    made = backends.Backends(network, experiment)
+    kept = backends.Backends(network, experiment)
     shapes = [(32 * k, 64, 96) for k in range(1, backends.KEPT + 3)]
     tiles = [Plan(shape, shape, np.zeros((10**5, 3), int), 1) for shape in shapes]
-    assert {made.get("auto", each, CPU) for each in tiles} == {"openvino"}
+    assert {kept.get("auto", each, CPU) for each in tiles} == {"openvino"}
     assert tried == ["rewritten", "channels-last", "openvino"] + ["openvino"] * (len(shapes) - 1)
-    assert len(made.made) == backends.KEPT
-    made.get("auto", tiles[-1], CPU)
+    assert len(kept.made) == backends.KEPT
+    kept.get("auto", tiles[-1], CPU)
     assert len(tried) == len(shapes) + 2
-    made.get("rewritten", tiles[0], CPU)
-    made.get("rewritten", tiles[1], CPU)
+    kept.get("rewritten", tiles[0], CPU)
+    kept.get("rewritten", tiles[1], CPU)
     assert tried[-1] == "rewritten" and len(tried) == len(shapes) + 3
 
 

@@ -34,7 +34,7 @@ LIGHT = {
 
 
 def mark(experiment: Experiment) -> list[pytest.MarkDecorator]:
-    """How long it takes to build, in words."""
+    """What it is left out of, by how long it takes to build."""
     if experiment.name not in LIGHT:
         return [pytest.mark.slow]
     return [pytest.mark.kernel] if experiment.name in {"densenet169", "resnet50", "resnet18"} else []

@@ -65,13 +65,12 @@ def detect(
 
 def _backends(device: str) -> list[str]:
     """Return the names of what can compute on the first of some devices, by default a GPU if there is one."""
-    from torch import cuda, device as torch_device
+    from torch import device as torch_device
 
     from motors.detection.backends import available
-    from motors.detection.workers import check_device
+    from motors.detection.workers import all_devices, check_device
 
-    first = device.partition(",")[0].strip() or ("cuda" if cuda.is_available() else "cpu")
-    return available(torch_device(check_device(first)))
+    return available(torch_device(check_device(device.partition(",")[0].strip() or all_devices()[0])))
 
 
 def _number(text: str) -> float | None:

@@ -70,30 +70,29 @@ class Backends:
         """
         if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
             return self.network
-        network, where = self.network.to(device), str(device)
-        name = self._chosen.get(where, name) if name == "auto" else name
-        shape = (tiles.tile, tiles.batch)
-        if (key := (name, where, *(shape if name in COSTLY else ()))) not in self.made:
-            if name == "auto":
+        network, where, backend = self.network.to(device), str(device), None
+        if name == "auto":
+            if where not in self._chosen:
                 about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
                 backend = choose(network, self.experiment, tiles.tile, **about)
                 self._chosen[where] = backend.name
-                key = (backend.name, where, *(shape if backend.name in COSTLY else ()))
-            else:
-                backend = Backend(name, make(name, network, _example(self.experiment, *shape, device)), {})
+            name = self._chosen[where]
+        shape = (tiles.tile, tiles.batch)
+        if (key := (name, where, *(shape if name in COSTLY else ()))) not in self.made:
             while len(self.made) >= KEPT:
                 del self.made[next(iter(self.made))]
-            self.made[key] = backend
+            example = _example(self.experiment, *shape, device)
+            self.made[key] = backend or Backend(name, make(name, network, example), {})
         return self.made[key].network
 
 
 def available(device: torch.device) -> list[str]:
     """Return the names of the backends that this machine can try on a device, "eager" first."""
-    if device.type != "cpu":
-        return ["eager", "rewritten", "channels-last"]
     names = ["eager", "rewritten", "channels-last"]
-    names += ["bfloat16"] if has_bfloat16() else []
-    return names + ["compiled"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
+    if device.type == "cpu":
+        names += ["bfloat16"] if has_bfloat16() else []
+        names += ["compiled", "openvino"] if importlib.util.find_spec("openvino") else ["compiled"]
+    return names
 
 
 def has_bfloat16() -> bool:
@@ -163,7 +162,7 @@ def choose(
         try:
             made = make(name, network, few)
             found, took = _timed(made, few)
-        except (RuntimeError, ImportError) as error:  # no compiler, or too little memory
+        except (RuntimeError, ImportError) as error:  # no compiler, too little memory
             warnings.warn(f"{experiment.name} cannot be computed by {name} ({str(error)[:80]}): left out", stacklevel=2)
             continue
         if (found - expected).abs().max() <= (ROUGHLY if name == "bfloat16" else AGREE):

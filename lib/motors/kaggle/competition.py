@@ -166,13 +166,13 @@ def _unpack(archive: Path, folder: Path) -> None:
             partial.replace(target)
 
 
-def _is_whole(path: Path, length: int = 64) -> bool:
+def _is_whole(path: Path) -> bool:
     """True if a picture is there and not cut short; all of it is read only if its last bytes do not say so."""
     end = b"IEND" if path.suffix.lower() == ".png" else slices.END_OF_JPEG
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - length))
+        file.seek(max(0, path.stat().st_size - 64))
         return end in file.read() or end in path.read_bytes()
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 SIDE = 32  # voxels of the volume that is looked at to see what follows what
 
 
-@torch.inference_mode(False)  # whose tensors do not count what is done to them in place
+@torch.inference_mode(False)  # its tensors do not count what is done in place
 @torch.no_grad()
 def rewritten(network: nn.Module) -> nn.Module:
     """Return a copy of a network in evaluation mode that computes the same with less work.
