@@ -41,12 +41,8 @@ def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
 def load(folder: Path) -> tuple[nn.Module, Experiment]:
     """Return the network saved in `folder`, in evaluation mode and on the CPU, and its experiment.
 
-    Raises
-    ------
-    FileNotFoundError
-        If one of the two files is not there.
-    ValueError
-        If the weights are cut short, are no safetensors, or belong to another network than the experiment's.
+    Raises FileNotFoundError if one of the two files is not there, ValueError if the weights are cut short, are no
+    safetensors, or belong to another network than the experiment's.
     """
     folder = Path(folder)
     if not (folder / SETTINGS).is_file():

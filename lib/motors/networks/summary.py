@@ -16,12 +16,13 @@ def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
 
     Nothing is computed: shapes alone pass through a copy.
     """
-    twin, found = copy.deepcopy(network).eval().to("meta"), []
+    twin, rows = copy.deepcopy(network).eval().to("meta"), []
 
     def note(part: str, given: object) -> None:
         levels = list(given) if isinstance(given, list | tuple) else [given]
-        names = [f"{part} {k + 1}" if len(levels) > 1 else part for k in range(len(levels))]
-        found.extend((name, *level.shape[1:]) for name, level in zip(names, levels, strict=True))
+        for k, level in enumerate(levels, start=1):
+            channels, *sides = level.shape[1:]
+            rows.append([f"{part} {k}" if len(levels) > 1 else part, channels, " × ".join(map(str, sides))])
 
     for part in ("encoder", "decoder"):
         getattr(twin, part).register_forward_hook(lambda _, inputs, outputs, part=part: note(part, outputs))
@@ -29,8 +30,7 @@ def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
     patch = experiment.patch if experiment.is_2d else (1, *experiment.patch)
     note("patch", torch.empty((1, *patch), device="meta"))
     note("prediction", twin(torch.empty((1, *patch), device="meta")))
-    sides = [" × ".join(map(str, row[2:])) for row in found]
-    return pd.DataFrame({"part": [row[0] for row in found], "channels": [row[1] for row in found], "sides": sides})
+    return pd.DataFrame(rows, columns=["part", "channels", "sides"])
 
 
 def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours: float) -> pd.DataFrame:
@@ -42,17 +42,17 @@ def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours:
     whole : the same experiment at full size
     hours : that its training takes, see `experiments.yaml`
     """
-    columns = {}
-    for name, each, of in (("this run", experiment, network), ("full size", whole, build(whole))):
-        voxels = " × ".join(f"{step:g}" for step in each.spacing)
-        columns[name] = {
+
+    def column(each: Experiment, of: nn.Module, time: str) -> dict[str, object]:
+        return {
             "parameters, millions": f"{sum(p.numel() for p in of.parameters()) / 1e6:.1f}",
             "patch, voxels": " × ".join(map(str, each.patch)),
-            "spacing, Å": voxels,
+            "spacing, Å": " × ".join(f"{step:g}" for step in each.spacing),
             "patches per step": each.batch * each.accumulate,
             "steps": each.optimiser_steps,
             "optimiser, learning rate": f"{each.optimiser}, {each.learning_rate:g}",
+            "hours on one GPU": time,
         }
-    for name, time in (("this run", "timed below"), ("full size", f"about {hours:g}")):
-        columns[name]["hours on one GPU"] = time
-    return pd.DataFrame(columns)
+
+    mine = column(experiment, network, "timed below")
+    return pd.DataFrame({"this run": mine, "full size": column(whole, build(whole), f"about {hours:g}")})

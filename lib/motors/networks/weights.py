@@ -11,6 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
+# What a network's loader raises on weights that are not its, and torch on a damaged file.
+UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
+
 
 def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy `weights` into a network: all of its tensors, and nothing else.
@@ -42,11 +47,6 @@ def distinct(network: nn.Module) -> dict[str, Tensor]:
     return dict(reversed(distinct.values()))
 
 
-WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
-
-# What a network's loader raises on weights that are not its, and torch on a damaged file.
-UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
-DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
 _scalar, (_dtype, _) = np.float64(0).__reduce__()
 
 

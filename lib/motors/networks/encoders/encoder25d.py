@@ -58,10 +58,11 @@ class Encoder25d(nn.Module):
         padded = F.pad(volume, (0, 0, 0, 0, 1, 1), mode="replicate")
         triplets = torch.stack([padded[:, c, c : c + depth : STEP] for c in range(3)], dim=2)
         levels = self.flat(triplets.flatten(0, 1))
-        deep = [level.unflatten(0, (count, depth // s)) for level, s in zip(levels, self.strides, strict=True)]
-        whole = [level.movedim(2, 1) for level in deep]
-        walks = [self.walks[str(s)] if str(s) in self.walks else nn.Identity() for s in self.strides]
-        return [walk(level) for walk, level in zip(walks, whole, strict=True)]
+        found = []
+        for level, stride in zip(levels, self.strides, strict=True):
+            whole = level.unflatten(0, (count, depth // stride)).movedim(2, 1)
+            found.append(self.walks[str(stride)](whole) if str(stride) in self.walks else whole)
+        return found
 
 
 class Walk(nn.Module):
