@@ -95,9 +95,8 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
     options = {"mode": mode, "absent": 0.0 if mode == "kaggle" else None}
     curve = evaluation_curves.curve(solution, table, **options)
     best = curve.loc[curve["f2"].idxmax()]
-    judged = metrics.judge(solution, metrics.best_of_each(solution, table))
-    circles = [evaluation_curves.curve_of(judged, radius=tenths * 100.0, **options) for tenths in range(1, 11)]
-    pd.testing.assert_frame_equal(evaluation_curves.curve(solution, table, radius=200.0, **options), circles[1])
+    radii = [tenths * 100.0 for tenths in range(1, 11)]
+    circles = [evaluation_curves.curve(solution, table, radius=radius, **options) for radius in radii]
     kept = table.assign(**{axis: table[axis].where(table["score"] >= best["threshold"], -1.0) for axis in "zyx"})
     return {
         "Fbeta": best["f2"],

@@ -38,7 +38,7 @@ def combine(
     weights : how much each member counts, to each other: they are brought to a mean of 1 first, because a cluster with
         more points than there are votes in all is not to exceed its own score
     spacings : ångström per voxel of every tomogram, by name
-    output : where `inference.detect_all` saved the heatmaps; "distance" and "boxes" do without
+    output : where `detect_all` saved the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
 
     Raises

@@ -37,15 +37,9 @@ def curve(
     ValueError
         If `solution` has no motor (recall is 0/0), or `mode` is another.
     """
-    return curve_of(judge(solution, best_of_each(solution, candidates)), radius=radius, mode=mode, absent=absent)
-
-
-def curve_of(
-    table: pd.DataFrame, *, radius: float = MATCH_RADIUS, mode: str = "kaggle", absent: float | None = None
-) -> pd.DataFrame:
-    """Return the `curve` of what `judge` says about the best candidates, for as many radii as are wanted."""
     if mode not in ("kaggle", "detection"):
         raise ValueError(f"mode is {mode!r}: choose kaggle or detection")
+    table = judge(solution, best_of_each(solution, candidates))
     motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
     score = np.where(table["answered"], table["score"], -np.inf if absent is None else absent)
     positive, scores = motor, np.where(far, -np.inf, score)

@@ -44,13 +44,11 @@ def specimen(recipe: Recipe, seed: int = 0, k: int = 0) -> Scene:
 
 def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
     """Return the `(z, y, x)` uint8 grey levels of a scene; holds one complex spectrum of that size and little more."""
-    rng = np.random.default_rng([seed, k, 0])
-    spectrum, volume = imaging.blank(scene.grid.shape)
+    rng, grid = np.random.default_rng([seed, k, 0]), scene.grid
+    spectrum, volume = imaging.blank(grid.shape)
     density.density(scene, seed, k, volume)
-    imaging.image(
-        spectrum, scene.grid.shape, scene.grid.spacing, imaging.random_optics(rng, recipe.noise), (seed, k, 3)
-    )
-    return imaging.develop(volume, scene.grid, rng)
+    imaging.image(spectrum, grid.shape, grid.spacing, imaging.random_optics(rng, recipe.noise), (seed, k, 3))
+    return imaging.develop(volume, grid, rng)
 
 
 def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
@@ -60,10 +58,7 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
     `sample_submission.csv` as in the real competition; `solution.csv`, the motors of the hidden tomograms, for scoring
     only; and `manifest.json`, which tells which recipe and seed made it.
 
-    Raises
-    ------
-    FileExistsError
-        If the folder holds something else, such as another simulation or the real data.
+    Raises FileExistsError if the folder holds something else, such as another simulation or the real data.
     """
     folder = Path(folder)
     _claim(folder, recipe, seed)
@@ -112,14 +107,11 @@ def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
 
 def _write_tables(folder: Path, recipe: Recipe, seed: int) -> None:
     """Write the labels of the training tomograms, the sample submission, and the solution."""
-    for split, table in (("train", "train_labels.csv"), ("test", "solution.csv")):
-        found = _truth(recipe, seed, split)
-        if split == "train":
-            write_competition(folder / table, found)
-        else:
-            write_table(folder / table, solution(found))
-            sample = pd.DataFrame({"tomo_id": found.tomograms["tomo_id"]}).assign(**dict.fromkeys(MOTOR_AXES, -1))
-            write_table(folder / "sample_submission.csv", sample)
+    write_competition(folder / "train_labels.csv", _truth(recipe, seed, "train"))
+    hidden = _truth(recipe, seed, "test")
+    write_table(folder / "solution.csv", solution(hidden))
+    sample = hidden.tomograms[["tomo_id"]].assign(**dict.fromkeys(MOTOR_AXES, -1))
+    write_table(folder / "sample_submission.csv", sample)
 
 
 def _truth(recipe: Recipe, seed: int, split: str) -> Labels:

@@ -14,8 +14,8 @@ from motors.simulate.recipe import Plan, Recipe
 MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if that is large enough
 BEADS = 5.0  # of gold, per AREA
 IMPOSTORS = 0.5  # machines and lumps of the envelope that are no motors, per tomogram
+KINDS = {"needle": 0.2, "plug": 0.3, "lump": 0.5}  # of those, and how often each occurs
 FILAMENT = 0.7  # share of the motors whose filament is seen: a guess, not measured on real tomograms
-KINDS = ("motor", "needle", "plug", "lump")  # machines of the envelope; only the first is looked for
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _motors(rng: np.random.Generator, seats: list[Seat], contrast: float) -> lis
 def _impostors(rng: np.random.Generator, envelope: Envelope, taken: list[Seat]) -> list[Machine]:
     """Return other machines and lumps of the envelope, as dense as motors, without their rings."""
     machines = []
-    for kind in rng.choice(KINDS[1:], rng.poisson(IMPOSTORS), p=(0.2, 0.3, 0.5)):
+    for kind in rng.choice(list(KINDS), rng.poisson(IMPOSTORS), p=list(KINDS.values())):
         seat = envelope.seat(rng, 60.0)
         if seat and all(np.linalg.norm(seat.centre - other.centre) > 700 for other in taken):
             machines.append(Machine(str(kind), seat, rng.uniform(0.8, 1.3), rng.uniform(0.6, 1.1)))

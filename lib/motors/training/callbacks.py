@@ -125,17 +125,14 @@ class Journal(Callback):
             )
         if self.line is not None:
             rate, seconds = learning_rate(self.experiment, step - 1), time.monotonic() - self.began
+            due = self.watch is not None and self.watch.due(step)
+            found = self.watch.judge(self.average.average.module) if due else dict.fromkeys(COLUMNS, math.nan)
+            judged = ",".join("" if math.isnan(value) else f"{value:.9g}" for value in found.values())
             with self.path.open("a") as file:
-                file.write(f"{step},{mean:.9g},{rate:.9g},{seconds:.1f},{self._judged(step)}\n")
+                file.write(f"{step},{mean:.9g},{rate:.9g},{seconds:.1f},{judged}\n")
             self.line.advance(loss=mean)
-            if self.watch is not None and self.watch.due(step):
+            if due:
                 self.watch.shown(self.path)
-
-    def _judged(self, step: int) -> str:
-        """The columns of validation after a step; empty after most."""
-        due = self.watch is not None and self.watch.due(step)
-        found = self.watch.judge(self.average.average.module) if due else dict.fromkeys(COLUMNS, math.nan)
-        return ",".join("" if math.isnan(value) else f"{value:.9g}" for value in found.values())
 
     def on_train_end(self, *_: Any) -> None:
         """Leave the last line."""

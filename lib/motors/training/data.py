@@ -103,11 +103,9 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
     FileNotFoundError
         If there are none.
     """
-    if not weights:
-        return build(experiment)
-    if not Path(weights).is_dir():
-        return build(experiment, Path(weights))
     folder = Path(weights)
+    if not weights or not folder.is_dir():
+        return build(experiment, folder if weights else None)
     other = Experiment.read(folder / checkpoints.SETTINGS)
     name = next((name for name in OF_THE_NETWORK if getattr(experiment, name) != getattr(other, name)), None)
     if name is not None:

@@ -13,6 +13,8 @@ LEVELS = np.arange(256)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
 TILES = (16, 16)  # in which contrast is equalised
+BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
+MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
 
 
 def choose(rng: np.random.Generator, chances: dict) -> object:
@@ -120,9 +122,6 @@ STEPS = {
     "tone": _tone,
     "gamma": _gamma,
 }
-
-BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
-MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
 
 
 def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:

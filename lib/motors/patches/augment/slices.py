@@ -9,6 +9,7 @@ from motors.geometry import MATCH_RADIUS, Symmetry
 from motors.patches.augment.intensity import Step, change, choose
 
 Pair = tuple[float, float]  # along y, x
+Size = tuple[int, int]  # y, x
 
 GROUPS = {  # in this order: how often anything of a group happens, and then what
     "noise": (0.1, {"gauss": 0.6, "speckle": 0.4}),
@@ -29,6 +30,7 @@ BRIGHTNESS = {  # the ranges of brightness and contrast
 
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
 DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
+FILL = 128  # the grey level of what lies outside the slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +110,6 @@ def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
         "rotation": rng.uniform(0, 2 * np.pi),
         "shear": tuple(rng.uniform(-lean, lean, 2).tolist()),
     }
-
-
-Size = tuple[int, int]  # y, x
-FILL = 128  # the grey level of what lies outside the slices
 
 
 def augmented(
