@@ -363,7 +363,7 @@ from motors.portal import collection, transfer
 from motors.portal import catalogue, conversion
 url, folder, count = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
 patience = transfer.Patience(attempts=2, wait=0.01)
-catalogue.connect(url, patience)  # not in every child
+catalogue.PatientClient(url, patience)  # not in every child
 
 def dying(work, fatal):
     calls = iter(range(1000))

@@ -18,6 +18,7 @@ from motors.labels.table import Labels
 from motors.simulate import competition, density as simulate_density, imaging, recipe as simulate_recipe
 from motors.simulate.cell import GAP, Capsule
 from motors.simulate.recipe import REAL_SPACINGS, RECIPES
+from motors.simulate.scene import Scene, arrange
 from motors.tables import MOTORS, TOMOGRAMS
 from motors.volumes import formats
 
@@ -35,6 +36,11 @@ def tiny(tmp_path_factory) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def specimen(recipe: simulate_recipe.Recipe, seed: int, k: int) -> Scene:
+    """Return what lies where in tomogram `k`."""
+    return arrange(recipe, simulate_recipe.plans(recipe, seed)[k], seed)
 
 
 def test_the_labels_are_a_table_of_the_real_competition(tiny):
@@ -201,7 +207,7 @@ def test_a_recipe_of_nonsense_is_refused(wrong):
 @given(seed=st.integers(0, 10_000), k=st.integers(0, 103))
 def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
     """The centre is on the inner membrane; the normal leads straight to the outer one and away from the cell's axis."""
-    scene = competition.specimen(RECIPES["demo"], seed, k)
+    scene = specimen(RECIPES["demo"], seed, k)
     envelope = scene.envelope
     assert len(set(scene.grid.shape)) == 3
     assert len(scene.motors) <= simulate_recipe.plans(RECIPES["demo"], seed)[k].motors
@@ -222,15 +228,13 @@ def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
 def test_every_motor_that_is_planned_finds_a_seat():
     """Labels keep the shares of the recipe because no planned motor is left out."""
     plans = [plan for plan in simulate_recipe.plans(RECIPES["demo"], 0) if plan.motors][::12]
-    assert [len(competition.specimen(RECIPES["demo"], 0, plan.k).motors) for plan in plans] == [
-        plan.motors for plan in plans
-    ]
+    assert [len(specimen(RECIPES["demo"], 0, plan.k).motors) for plan in plans] == [plan.motors for plan in plans]
 
 
 def test_a_motor_has_a_ring_inside_of_the_inner_membrane():
     """What a motor adds to the density lies around its axis: below its centre at the radius of the C ring."""
     k = next(plan.k for plan in simulate_recipe.plans(TINY, 3) if plan.motors == 1)
-    scene = competition.specimen(TINY, 3, k)
+    scene = specimen(TINY, 3, k)
     with_motor, without = (np.zeros(scene.grid.shape, np.float32) for _ in range(2))
     simulate_density.density(replace(scene, threads=[]), 3, k, with_motor)
     others = [machine for machine in scene.machines if machine.kind != "motor"]
@@ -250,7 +254,7 @@ def test_a_motor_has_a_ring_inside_of_the_inner_membrane():
 def test_the_knob_of_contrast_moves_motors_only():
     """Twice the contrast is the same scene with motors twice as dense."""
     k = next(plan.k for plan in simulate_recipe.plans(TINY, 3) if plan.motors)
-    usual, strong = (competition.specimen(replace(TINY, contrast=contrast), 3, k) for contrast in (1.0, 2.0))
+    usual, strong = (specimen(replace(TINY, contrast=contrast), 3, k) for contrast in (1.0, 2.0))
     assert np.array_equal(usual.points_zyx, strong.points_zyx) and np.array_equal(usual.ribosomes, strong.ribosomes)
     for one, two in zip(usual.machines, strong.machines, strict=True):
         assert np.isclose(two.density, one.density * (2 if one.kind == "motor" else 1))
@@ -309,7 +313,7 @@ def test_grey_levels_are_like_the_real_ones():
 
 def test_smooth_fields_are_the_same_by_plane_and_by_point():
     """A field drawn out plane by plane has the values that it has when asked point by point."""
-    field = competition.specimen(TINY, 3, 0).envelope.outer
+    field = specimen(TINY, 3, 0).envelope.outer
     grid = field.grid
     plane = field.plane(30)
     y, x = np.mgrid[10 : grid.shape[1] - 10 : 7, 10 : grid.shape[2] - 10 : 5].reshape(2, -1)

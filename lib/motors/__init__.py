@@ -32,14 +32,7 @@ HOMES = {  # loaded when they are asked for: `import motors` alone loads nothing
     "read": "volumes.formats read",
     "score": "evaluation.metrics f2",
 }
-FORMER = (
-    "augment2d",
-    "augment3d",
-    "fusion",
-    "inference",
-    "scoring",
-    "submission",
-)  # packages of 0.1
+FORMER = ("augment2d", "augment3d", "fusion", "inference", "scoring", "submission")  # packages of 0.1
 
 
 def __getattr__(name: str) -> Any:

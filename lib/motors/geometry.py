@@ -18,10 +18,7 @@ MATCH_RADIUS = 1000.0  # ångström: a candidate this close to a motor has found
 def per_axis(value: PerAxis) -> tuple:
     """Return `value` as three numbers for z, y, x.
 
-    Raises
-    ------
-    ValueError
-        If it is neither one number nor three.
+    Raises ValueError if it is neither one number nor three.
     """
     values = tuple(np.asarray(value).tolist()) if np.ndim(value) else (value,) * 3
     if len(values) != 3:
@@ -188,10 +185,7 @@ class Symmetry:
     def from_name(cls, name: str) -> Symmetry:
         """Return the symmetry called `name`; the names of 2D networks, such as `xy_x`, lack the z.
 
-        Raises
-        ------
-        ValueError
-            If no symmetry has that name.
+        Raises ValueError if no symmetry has that name.
         """
         found = _BY_NAME.get(name) or _BY_NAME.get(f"z{name}")
         if found is None:

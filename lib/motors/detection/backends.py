@@ -106,10 +106,7 @@ def has_bfloat16() -> bool:
 def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a network as the backend called `name` computes it, for tiles of the shape of `example`.
 
-    Raises
-    ------
-    ValueError
-        If there is no such backend, or not on this device.
+    Raises ValueError if there is no such backend, or not on this device.
     """
     if name == "eager":
         return network

@@ -23,6 +23,7 @@ from motors.detection.heatmap import Grid
 from motors.detection.tiling import MULTIPLE, cell_strides, planned
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
+from motors.networks.checkpoints import digest
 from motors.tables import join
 from motors.volumes import formats, quality_control, resampling, slices
 from motors.volumes.axes import Stored, as_zyx
@@ -31,6 +32,8 @@ from motors.volumes.tomogram import Tomogram, TomogramWarning, doubts
 from motors.workspace import code_hash
 from motors.workspace.files import write_json
 
+MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
+SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
 Source = Tomogram | str | Path
 
 
@@ -82,10 +85,6 @@ def detect(
     return detector.candidates(ready.name, detector.grids(ready))
 
 
-MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
-SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
-
-
 class Ready(NamedTuple):
     """A tomogram in the spacing of an experiment; what it was before, and what was wrong with it."""
 
@@ -121,10 +120,7 @@ class Detector:
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
         """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
 
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If it cannot be read, or its spacing is not known or cannot be true.
+        Raises FileNotFoundError or ValueError if it cannot be read, or its spacing is not known or cannot be true.
         """
         stack = not isinstance(source, Tomogram) and Path(source).is_dir() and Path(source).suffix != ".zarr"
         tomogram, findings = self._open(source, name, spacing, stack)
@@ -160,12 +156,7 @@ class Detector:
 
         Where memory runs out, tiles are halved twice, and then the CPU computes; a warning says so.
 
-        Raises
-        ------
-        ValueError
-            As `heatmap`.
-        MemoryError, torch.OutOfMemoryError
-            If even that does not help.
+        Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if even that does not help.
         """
         for change, options in self._attempts(ready.voxels.shape):
             try:
@@ -269,12 +260,7 @@ def source_key(source: Source) -> str | None:
 
 def weights_key(network: Network | None) -> str | None:
     """Return a hash of the weights of a network; None if it has no weights."""
-    if not isinstance(network, torch.nn.Module):
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return digest(network) if isinstance(network, torch.nn.Module) else None
 
 
 @cache

@@ -7,7 +7,6 @@ import math
 import re
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,24 +69,10 @@ def voxels_within(network: nn.Module, experiment: Experiment, budget: int) -> in
 def parse(text: str) -> int:
     """Return the bytes of a size such as "8GiB", "500 MB" or "1073741824".
 
-    Raises
-    ------
-    ValueError
-        If it is no size, or less than a MiB: the unit is missing.
+    Raises ValueError if it is no size, or less than a MiB: the unit is missing.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     size = int(float(match[1]) * UNITS.get(match[2].upper(), 0)) if match else 0
     if size < 2**20:
         raise ValueError(f"a memory of {text!r} came: write a number and a unit, such as 8GiB")
     return size
-
-
-def free(device: torch.device) -> int:
-    """Return the bytes that are free on a device: of a GPU, or what the operating system would give a process."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    known = [int(text) for path in limits if path.is_file() and (text := path.read_text().strip()).isdigit()]
-    lines = Path("/proc/meminfo").read_text(encoding="utf-8") if Path("/proc/meminfo").is_file() else ""
-    found = re.search(r"MemAvailable:\s*(\d+) kB", lines)
-    return min([*known, int(found[1]) * 1024 if found else 4 * 2**30])

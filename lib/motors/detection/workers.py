@@ -133,11 +133,12 @@ class Device:
     def submit(self, detector: Detector, key: str, network: bytes, task: Task) -> Future:
         """Give it a tomogram; `key` names the network, which is sent unless it has computed with it before."""
         detector = replace(detector, options={**detector.options, "device": self.name})
+        new = None if key in self.known else network
         try:
-            return self._pool().submit(_work, key, self._new(key, network), detector, task, self.following)
+            return self._pool().submit(_work, key, new, detector, task, self.following)
         except BrokenProcessPool:  # it ended while it was idle
             self.close()
-            return self._pool().submit(_work, key, self._new(key, network), detector, task, self.following)
+            return self._pool().submit(_work, key, network, detector, task, self.following)
 
     def _pool(self) -> ProcessPoolExecutor:
         """Return the process, started if there is none."""
@@ -146,10 +147,6 @@ class Device:
             self.pool = ProcessPoolExecutor(1, spawn, _settle, (self.threads,))
             self.process: Future = self.pool.submit(os.getpid)
         return self.pool
-
-    def _new(self, key: str, network: bytes) -> bytes | None:
-        """Return the network unless it is there already."""
-        return None if key in self.known else network
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -163,10 +160,8 @@ class Device:
 def check_device(name: str) -> str:
     """Return the name of a device that can compute.
 
-    Raises
-    ------
-    ValueError
-        If there is no such device, or PyTorch has no kernels for it: it would take memory, then fail at every tile.
+    Raises ValueError if there is no such device, or PyTorch has no kernels for it: it would take memory, then fail at
+    every tile.
     """
     try:
         device = torch.device(name)

@@ -113,13 +113,8 @@ EFFICIENTNET_LITE0_DEMO = replace(
 )
 
 WHOLE = {each.family: each for each in (RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM, EFFICIENTNET_LITE0)}
-DEMO = {
-    each.family: each
-    for each in (
-        *(RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO),
-        *(MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO, EFFICIENTNET_LITE0_DEMO),
-    )
-}
+SMALL = (RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO, MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO, EFFICIENTNET_LITE0_DEMO)
+DEMO = {each.family: each for each in SMALL}
 
 # What a small version takes over from its experiment: what that is about, and nothing that costs time.
 ABOUT = "neck normalisation checkpointing starts_from sigma most_motors augment average precision".split()
@@ -152,16 +147,12 @@ def shrunk(experiment: Experiment, profile: str) -> Experiment:
     (`ABOUT`); the rate and the number of steps stand in the same proportion to the family's. Its encoder has the same
     blocks, fewer and narrower ones (`NARROW`), so that two cores take a step in a second or so.
 
-    Raises
-    ------
-    ValueError
-        If there is no such profile.
+    Raises ValueError if there is no such profile.
     """
     if profile not in ("demo", "smoke"):
         raise ValueError(f"there is no profile {profile!r} of experiments: choose full, demo or smoke")
-    small = DEMO[experiment.family]
-    if experiment != WHOLE[experiment.family]:
-        whole = WHOLE[experiment.family]
+    small, whole = DEMO[experiment.family], WHOLE[experiment.family]
+    if experiment != whole:
         encoder, options = narrow(experiment)
         small = replace(
             small,

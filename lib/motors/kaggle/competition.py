@@ -27,14 +27,8 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
     Interrupted, it goes on where it stopped, both in downloading and in unpacking. It takes twice the size of the
     data until it is done. Where only a few slices are missing or cut short, only they are fetched.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the archive is damaged, or slices are missing in the end, as `check` says.
-    KaggleError
-        If Kaggle wants credentials or its rules accepted, or cannot be reached.
-    OSError
-        If the disk is full.
+    Raises FileNotFoundError or ValueError if the archive is damaged, or slices are missing in the end, as `check` says;
+    KaggleError if Kaggle wants credentials or its rules accepted, or cannot be reached; OSError if the disk is full.
     """
     folder = home.new_dataset(slug)
     archive = folder / f"{slug}.zip"
@@ -90,12 +84,8 @@ def check(folder: Path) -> int:
 
     Half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded.
 
-    Raises
-    ------
-    FileNotFoundError
-        If a table is missing.
-    ValueError
-        If a table is none, a slice is missing or cut short, or a training tomogram has another shape than its label.
+    Raises FileNotFoundError if a table is missing; ValueError if a table is none, a slice is missing or cut short, or a
+    training tomogram has another shape than its label.
     """
     shapes = _shapes(folder)
     problems = [each for part, known in shapes.items() for each in incomplete(folder / part, known)["problem"]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from motors.kaggle import metadata, wheels
 from motors.tables import members
-from motors.workspace.files import renamed, sha256, write_json, write_text
+from motors.workspace.files import read_json, renamed, sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
 LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
@@ -85,7 +85,7 @@ def packed(slug: str, run: Run) -> Package:
     found = next((path for path in folder.iterdir() if _is_manifest(path.name)), None)
     if found is None or (folder / UNFINISHED).exists():
         raise FileNotFoundError(f"{folder} has no list of its contents: package {slug} first")
-    return Package(slug, folder, _with_manifest(json.loads(found.read_text(encoding="utf-8")), found))
+    return Package(slug, folder, _with_manifest(read_json(found), found))
 
 
 def check(packages: Iterable[Package], owner: str) -> None:
@@ -120,8 +120,7 @@ def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
     """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
     ensemble = _there(run.input(ENSEMBLE) / "ensemble.json", ENSEMBLE)
     found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
-    about = members(json.loads(ensemble.read_text(encoding="utf-8")))
-    for network in networks or about["run"].unique():
+    for network in networks or members(read_json(ensemble))["run"].unique():
         notebook, _, name = network.partition("/")
         folder = run.input(notebook, name)
         inside = ["weights/weights.safetensors", "weights/experiment.json", "provenance.json"]
@@ -167,9 +166,8 @@ RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
 
 def _card(run: Run, folder: Path) -> str:
     notebook = folder.parent.name
-    settings = json.loads((folder / "weights" / "experiment.json").read_text(encoding="utf-8"))
-    made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    about = json.loads((run.input(ENSEMBLE) / "ensemble.json").read_text(encoding="utf-8"))["members"]
+    settings, made = (read_json(folder / name) for name in ("weights/experiment.json", "provenance.json"))
+    about = read_json(run.input(ENSEMBLE) / "ensemble.json")["members"]
     mine = [each for each in about if each["run"] == f"{notebook}/{folder.name}" and "F2" in each]
     scores = [f"- {each['symmetry']}: {each['F2']:.3f}" for each in mine]
     data = "the competition's tomograms" if run.profile == "full" else "simulated tomograms, none of them real"
@@ -196,7 +194,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
         if not source.is_file():
             raise FileNotFoundError(f"{folder.name} needs {source} for {path}, which is missing: run its notebook")
     lists = [*folder.glob("package-*.json"), *folder.glob(UNFINISHED)]
-    mine = {path for old in lists for path in [*json.loads(old.read_text(encoding="utf-8"))["files"], old.name]}
+    mine = {path for old in lists for path in [*read_json(old)["files"], old.name]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
         raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")

@@ -1,6 +1,5 @@
 """The author's own five checkpoints from his Kaggle dataset, as runs and as the ensemble of his final submission."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -10,13 +9,13 @@ from pathlib import Path
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.kaggle.client import KaggleError, ask
+from motors.kaggle.packages import ENSEMBLE
 from motors.kaggle.publishing import listing
 from motors.networks import checkpoints
 from motors.workspace.files import read_json, sha256, write_json
 from motors.workspace.paths import Run, Workspace
 
 DATASET = "dangnh0611/byu-final-dataset"
-ENSEMBLE = "40_ensemble"
 TAG = "published"  # of the runs that hold what was converted: nothing that was trained here is in their way
 SPARE = 1.25  # of the disk, beside the checkpoints, for what they become
 Show = Callable[[str], None]
@@ -76,7 +75,7 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
         If the disk is too small.
     """
     settings = home.run(ENSEMBLE, "full").folder / "ensemble.json"
-    if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("published") != ref:
+    if settings.is_file() and read_json(settings).get("published") != ref:
         raise FileExistsError(f"{settings} is of another ensemble: move {settings.parent} elsewhere first")
     files = listing(ref)
     if files is None:
@@ -86,10 +85,10 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
     _need_room(folder, sum(files[name] for name in chosen.values()))
     for member, name in chosen.items():
         _convert(member, _download(ref, name, files[name], folder), home, show)
-    votes = [
-        (f"{run.notebook}/{run.name}", symmetry) for m in MEMBERS for run in [m.run(home)] for symmetry in m.symmetries
-    ]
-    members = [{"run": run, "symmetry": symmetry, "weight": 1.0} for run, symmetry in votes]
+    members = []
+    for member in MEMBERS:
+        named = f"{member.run(home).notebook}/{member.run(home).name}"
+        members += [{"run": named, "symmetry": symmetry, "weight": 1.0} for symmetry in member.symmetries]
     run = home.run(ENSEMBLE, "full")
     return write_json(run.output / settings.name, run.stamp(**FUSION, members=members, published=ref))
 

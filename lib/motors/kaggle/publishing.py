@@ -133,12 +133,8 @@ def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
 def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
     """Send the notebook in `folder` to Kaggle, which runs it; return <user name>/<slug> and the number of its version.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the metadata would be refused; nothing is sent then.
-    KaggleError
-        If one of its datasets is not there, and nothing is sent then; if Kaggle refuses it.
+    Raises FileNotFoundError or ValueError if the metadata would be refused, KaggleError if one of its datasets is not
+    there, and nothing is sent then; KaggleError also if Kaggle refuses it.
     """
     about = metadata.read(folder / metadata.KERNEL)
     metadata.check_kernel(about, folder)

@@ -81,12 +81,7 @@ def download(lock: Path, output: Path) -> list[Path]:
 
     Those that are in `output` already, with the right hash, are not downloaded again.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    RuntimeError
-        If pip cannot download one or a hash differs.
+    Raises FileNotFoundError if there is no such file, RuntimeError if pip cannot download one or a hash differs.
     """
     if not lock.is_file():
         raise FileNotFoundError(f"{lock} is missing: make it with `motors kaggle lock`")
@@ -105,12 +100,8 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
 
     pip resolves them, for Kaggle's Python and platform, beside the versions that the image has.
 
-    Raises
-    ------
-    RuntimeError
-        If pip finds none that fit each other and the image.
-    ValueError
-        If PyTorch is missing in the image: it never travels.
+    Raises RuntimeError if pip finds none that fit each other and the image, ValueError if PyTorch is missing in the
+    image: it never travels.
     """
     with tempfile.TemporaryDirectory() as folder:
         have = {name: f"{version.partition('+')[0]}+image" for name, version in versions(image).items()}

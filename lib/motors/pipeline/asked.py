@@ -10,8 +10,6 @@ from typing import Any
 
 from motors.experiments import catalogue
 
-FOLDS = 4  # of a cross-validation
-
 
 @dataclass(frozen=True)
 class Training:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from cryoet_data_portal import Annotation, AnnotationFile, AnnotationShape, Run
 
-from motors.portal.catalogue import PatientClient, connect, find, look_up
+from motors.portal.catalogue import PatientClient, find, look_up
 from motors.portal.transfer import Patience, fetch
 from motors.workspace.files import write_text
 from motors.workspace.progress import progress
@@ -54,7 +54,7 @@ def download(
     ConnectionError, ValueError
         If the portal does not answer, or does not understand.
     """
-    client = connect(url, patience or Patience())
+    client = PatientClient(url, patience)
     files = _files(client, object_id, None if names is None else set(names))
     if not files:
         raise FileNotFoundError(f"the portal has no ground truth of {object_id} as points: check the object's number")

@@ -52,12 +52,15 @@ class Source:
 
 
 class PatientClient(Client):
-    """The portal's client, which by itself waits for an answer for ever, and reads its schema anew each time."""
+    """The portal's client, which by itself waits for an answer for ever, and reads its schema anew each time.
 
-    def __init__(self, url: str | None, patience: Patience) -> None:
+    Without a `url` it is of the real catalogue.
+    """
+
+    def __init__(self, url: str | None = None, patience: Patience | None = None) -> None:
         known = read_schema()
         vars(self).update(vars(known), url=url or known.url)
-        self.patience = patience
+        self.patience = patience or Patience()
 
     def get_client(self) -> Any:
         """Return the client of one question, with a timeout; `patience` repeats the question."""
@@ -72,20 +75,11 @@ def read_schema() -> Client:
     return Client()
 
 
-def connect(url: str | None, patience: Patience) -> PatientClient:
-    """Return a client of the catalogue at `url`, by default the real one."""
-    return PatientClient(url, patience)
-
-
 def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
     """Return the tomogram that is taken of the run called `name`: the first one of the first run, by their numbers.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such run, or it has no tomogram.
-    ConnectionError, ValueError
-        If the portal does not answer, or does not understand.
+    Raises FileNotFoundError if there is no such run, or it has no tomogram; ConnectionError or ValueError if the portal
+    does not answer, or does not understand.
     """
     runs = client.patience(find, client, Run, Run.name == name)
     if not runs:
@@ -122,7 +116,7 @@ def survey(names: Iterable[str], *, url: str | None = None, patience: Patience |
 
     A run without a tomogram has its reason in `remarks`, and no sizes.
     """
-    client = connect(url, patience or Patience())
+    client = PatientClient(url, patience)
 
     def row(name: str) -> dict[str, Any]:
         try:

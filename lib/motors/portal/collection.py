@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import Shape, Spacing
-from motors.portal.catalogue import PatientClient, Source, connect, look_up
+from motors.portal.catalogue import PatientClient, Source, look_up
 from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
 from motors.tables import SIZE
+from motors.workspace.files import read_json
 from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
@@ -65,7 +66,7 @@ def collect(
     OSError
         If the disk is full.
     """
-    names, folder, client = sorted(set(names)), Path(folder), connect(url, patience or Patience())
+    names, folder, client = sorted(set(names)), Path(folder), PatientClient(url, patience)
     odd = [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]
     if odd:
         raise ValueError(f"{odd[0]!r} is no run name, only letters, digits and . + - _ are: correct the label table")
@@ -78,10 +79,8 @@ def collect(
 def stored(folder: str | Path, name: str) -> dict[str, Any] | None:
     """Return the record of a tomogram that is in the folder with all its slices, otherwise None; nothing is decoded."""
     place = Path(folder) / name
-    if not (place / METADATA).is_file():
-        return None
-    record = json.loads((place / METADATA).read_text(encoding="utf-8"))
-    return record if fingerprint(place, deep=False).items() <= record["slices"].items() else None
+    record = read_json(place / METADATA)
+    return record if record and fingerprint(place, deep=False).items() <= record["slices"].items() else None
 
 
 def table(folder: str | Path) -> pd.DataFrame:
@@ -95,7 +94,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     native = ["native_z", "native_y", "native_x"]
     rows = []
     for name in _names(folder):
-        record = json.loads((Path(folder) / name / METADATA).read_text(encoding="utf-8"))
+        record = read_json(Path(folder) / name / METADATA)
         row = dict(zip(SIZE, record["target_shape"], strict=True)) | {"spacing": record["target_spacing"]}
         row |= dict(zip(native, record["ori_shape"], strict=True)) | {"native_spacing": record["ori_spacing"]}
         row |= {"dataset_id": record.get("dataset_id"), "wrapped": record["mended"]}
@@ -110,7 +109,7 @@ def verify(folder: str | Path) -> pd.DataFrame:
     rows = []
     for name in progress(_names(folder), title="checking"):
         place = Path(folder) / name
-        recorded = json.loads((place / METADATA).read_text(encoding="utf-8"))["slices"]
+        recorded = read_json(place / METADATA)["slices"]
         try:
             changed = [what for what, value in fingerprint(place).items() if recorded[what] != value]
         except FileNotFoundError as error:

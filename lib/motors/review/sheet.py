@@ -104,7 +104,6 @@ def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None =
     tomogram : with its spacing
     heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
     """
-
     columns = 3 if heatmap is None else 4
     figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)
     depth = len(tomogram.voxels)

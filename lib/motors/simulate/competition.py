@@ -1,6 +1,5 @@
 """A simulated competition on disk, in the format of the real one."""
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from motors.simulate.scene import Scene, arrange
 from motors.tables import MOTOR_AXES, MOTORS, TOMOGRAMS
 from motors.volumes.slices import write_slices
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import write_json, write_table
+from motors.workspace.files import read_json, write_json, write_table
 from motors.workspace.progress import progress
 
 FEW = 16  # tomograms that one process has written before others have started
@@ -32,14 +31,12 @@ def tomogram(recipe: Recipe, seed: int = 0, k: int = 0) -> tuple[Tomogram, np.nd
 
     Training tomograms come first, the hidden ones after them. The same recipe, seed and `k` give the same voxels.
     """
-    plan = _plan(recipe, seed, k)
+    todo = plans(recipe, seed)
+    if not 0 <= k < len(todo):
+        raise ValueError(f"recipe {recipe.name} makes {len(todo)} tomograms, counted from 0: there is no {k}")
+    plan = todo[k]
     scene = arrange(recipe, plan, seed)
     return Tomogram(plan.name, render(recipe, scene, seed, k), plan.spacing), scene.points_zyx
-
-
-def specimen(recipe: Recipe, seed: int = 0, k: int = 0) -> Scene:
-    """Return what lies where in tomogram `k`: its cells, its motors with their direction, and all the rest."""
-    return arrange(recipe, _plan(recipe, seed, k), seed)
 
 
 def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
@@ -80,20 +77,12 @@ def _write(folder: Path, recipe: Recipe, seed: int, plan: Plan) -> None:
     write_slices(folder / plan.split / plan.name, render(recipe, arrange(recipe, plan, seed), seed, plan.k))
 
 
-def _plan(recipe: Recipe, seed: int, k: int) -> Plan:
-    """Return the plan of tomogram `k`."""
-    todo = plans(recipe, seed)
-    if not 0 <= k < len(todo):
-        raise ValueError(f"recipe {recipe.name} makes {len(todo)} tomograms, counted from 0: there is no {k}")
-    return todo[k]
-
-
 def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
     """Write the manifest into a new folder, or make sure that the one there is of the same simulation."""
     manifest = {"simulation": VERSION, "seed": seed, "digest": recipe.digest, "recipe": asdict(recipe)}
     path = folder / MANIFEST
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if any(found.get(name) != manifest[name] for name in ("simulation", "seed", "digest")):
             raise FileExistsError(
                 f"{folder} holds another simulation (version {found.get('simulation')}, recipe"

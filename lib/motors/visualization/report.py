@@ -60,8 +60,10 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
         body = _rendered(plan[name].executed, export)
         links = f'<p><a href="index.html">report of {run}</a> · {_neighbours(shown, name)}</p>'
         write_text(folder / f"{name}.html", _page(name, links + body + links, code=True))
-    parts = [f"<h1>Report of {html.escape(run)}</h1>", *_scores(plan), *_networks(plan, records), *_pictures(plan)]
-    parts += [*_submission(plan, folder), *_timings(records, shown), *_environment(records)]
+    submitted = plan["90_submit"].run.folder if "90_submit" in plan else folder
+    score = read_json(submitted / "score.json")
+    parts = [f"<h1>Report of {html.escape(run)}</h1>", *_scores(score), *_networks(score, records), *_pictures(plan)]
+    parts += [*_submission(submitted, folder), *_timings(records, shown), *_environment(records)]
     return write_text(folder / "index.html", _page(f"Report of {run}", "\n".join(parts)))
 
 
@@ -125,8 +127,7 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
     return parts
 
 
-def _scores(plan: dict[str, Step]) -> list[str]:
-    score = read_json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
+def _scores(score: dict[str, Any]) -> list[str]:
     if not score:
         return ["<p>The answers of the test set are not known here: no score.</p>"]
     interval = f"95 % interval {score['low']:.3f} to {score['high']:.3f}"
@@ -134,9 +135,8 @@ def _scores(plan: dict[str, Step]) -> list[str]:
     return [f'<p class="score">F2 {score["f2"]:.3f}</p>\n<p>on the hidden test set; {interval}{other}</p>']
 
 
-def _networks(plan: dict[str, Step], records: dict[str, dict]) -> list[str]:
+def _networks(score: dict[str, Any], records: dict[str, dict]) -> list[str]:
     """Return a table of trained networks: alone on the test set, average precision, and what training took."""
-    score = read_json(plan["90_submit"].run.folder / "score.json") if "90_submit" in plan else {}
     parts = {name.partition("/")[0]: values for name, values in score.get("parts", {}).items()}
     trained = sorted(name for name in records if re.match(r"2\d_train_", name))
     rows = []
@@ -148,8 +148,8 @@ def _networks(plan: dict[str, Step], records: dict[str, dict]) -> list[str]:
     return ["<h2>Networks</h2>", _table(head, rows)] if rows else []
 
 
-def _submission(plan: dict[str, Step], folder: Path) -> list[str]:
-    path = plan["90_submit"].run.folder / "submission.csv" if "90_submit" in plan else folder / "none"
+def _submission(submitted: Path, folder: Path) -> list[str]:
+    path = submitted / "submission.csv"
     if not path.is_file():
         return []
     table = read_table(path)

@@ -1,7 +1,7 @@
 """A whole tomogram in three dimensions, as one picture: surfaces of what is dense, with motors and candidates in it."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,9 +50,10 @@ def scene(
 
     axes = plots.panels(1, size=5)[1][0]
     axes.imshow(_shaded(seen), cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
-    edges = [(a, b) for a, b in product(product((0, 1), repeat=3), repeat=2) if sum(b) - sum(a) == 1 and a <= b]
-    for a, b in (edge for edge in edges if np.abs(np.subtract(*edge)).sum() == 1):
-        axes.plot(*places(np.array([a, b]) * tomogram.voxels.shape - 0.5)[:, ::-1].T, color="0.6", linewidth=0.7)
+    for corners in combinations(product((0, 1), repeat=3), 2):
+        if np.abs(np.subtract(*corners)).sum() == 1:  # the ends of an edge of the volume
+            edge = places(np.array(corners) * tomogram.voxels.shape - 0.5)
+            axes.plot(*edge[:, ::-1].T, color="0.6", linewidth=0.7)
     reach = plots.MOTOR_WIDTH / grid
     for y, x in places(motors):
         strokes(axes, x, y, CORNERS * reach, plots.MOTOR)

@@ -13,7 +13,6 @@ from motors.visualization.events import listen
 from motors.visualization.planes import AXES, Look, Planes
 from motors.volumes.tomogram import Tomogram
 
-NAMES = ("XY", "XZ", "YZ")
 MOVES = {"ArrowUp": (1, -1), "ArrowDown": (1, 1), "ArrowLeft": (2, -1), "ArrowRight": (2, 1)}
 MOVES |= {"PageUp": (0, -1), "PageDown": (0, 1), ",": (0, -1), ".": (0, 1)}
 HELP = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -94,7 +93,7 @@ class Workspace:
         for folder in sorted((self.outputs / notebook).glob("*")):
             files = [folder / name for name in (IDENTITY, "record.json", "provenance.json")]  # the others: before 0.2
             if file := next((file for file in files if file.is_file()), None):
-                about = json.loads(file.read_text(encoding="utf-8"))
+                about = read_json(file)
                 given = {name: about[name] for name in ("experiment", "fold", "tag") if name in about}
                 run = self.run(notebook, about["profile"], about["seed"], **given)
                 if profile in (None, run.profile) and seed in (None, run.seed) and run.folder == folder:
