@@ -1,7 +1,5 @@
 """From files to motors in one call. The package offers it as `motors.detect`: a module of that name would hide it."""
 
-from __future__ import annotations
-
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence

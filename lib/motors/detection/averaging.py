@@ -1,7 +1,5 @@
 """Where tiles overlap, their logits are averaged: near its edge a tile counts for little."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

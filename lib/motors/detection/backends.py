@@ -3,8 +3,6 @@
 Which one is fastest depends on network, processor and versions: it is measured, once for each machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

@@ -1,7 +1,5 @@
 """The ensemble against the clock: its passes in the order of what they are worth, a whole submission after each."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The candidates of one tomogram: read, put right, resampled and predicted, on one path for one and for many."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

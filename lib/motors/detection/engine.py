@@ -1,7 +1,5 @@
 """A network over one tomogram: tiles, symmetries, precision and device."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

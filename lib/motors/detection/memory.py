@@ -1,7 +1,5 @@
 """How much memory a network takes, and how large its tiles may be for it."""
 
-from __future__ import annotations
-
 import copy
 import math
 import re

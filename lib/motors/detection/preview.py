@@ -1,7 +1,5 @@
 """What a network says about a few tomograms with a motor: computed here, drawn by `visualization.plots`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The plan of a tomogram: which tiles a network sees, so that together they cover it with little waste."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Devices that predict: each reads and resamples the next tomogram while it computes one, here or in a process."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Label tables of different people side by side: what each holds, and how far they agree."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
 

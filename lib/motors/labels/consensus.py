@@ -1,7 +1,5 @@
 """One label table out of those of several annotators: what enough of them saw, and what the others leave unsure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

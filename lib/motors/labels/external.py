@@ -1,7 +1,5 @@
 """Labels that others made in a frame of their own, brought to the tomograms as they are stored here."""
 
-from __future__ import annotations
-
 import json
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Folds: which tomograms are held out together."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The files that labels come from and go to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Several labels made one, and what one has more than another."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from motors.labels.table import Labels

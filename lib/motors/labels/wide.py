@@ -1,7 +1,5 @@
 """Labels as the original solution keeps them: one row per tomogram, its motors a list in one cell."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

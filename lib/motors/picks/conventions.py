@@ -4,8 +4,6 @@ The centre of voxel `[z, y, x]` of an array is the point z, y, x here; the first
 the numbers of each program stands in one table, with its source: `README.md` of this folder.
 """
 
-from __future__ import annotations
-
 import re
 from unicodedata import normalize
 

@@ -1,7 +1,5 @@
 """Files of points: which there are, and how they are written and read. `README.md` beside this says what they mean."""
 
-from __future__ import annotations
-
 import json
 import re
 import struct

@@ -1,7 +1,5 @@
 """STAR, IMOD models and Dynamo tables, by the libraries made for them: see `conventions`."""
 
-from __future__ import annotations
-
 import linecache
 import warnings
 from importlib import import_module

@@ -1,7 +1,5 @@
 """The portal's own labels: point annotations of an object, one folder for each deposition, which is one annotator."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

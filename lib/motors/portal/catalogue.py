@@ -1,7 +1,5 @@
 """What the portal's catalogue says of a run: which of its tomograms is taken, how big it is, where its files lie."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Many tomograms of the portal brought into one folder, whatever happens on the way."""
 
-from __future__ import annotations
-
 import errno
 import json
 import re

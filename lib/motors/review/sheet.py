@@ -1,7 +1,5 @@
 """The disagreement sheet: a table of what is to be decided, and one picture for every tomogram in it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Review without a reviewer: labels spoiled on purpose, and somebody who knows the truth about what is on the sheet."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Deciding in a notebook: one case after the other, scrolled through in three planes, kept after every answer."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable
 from pathlib import Path

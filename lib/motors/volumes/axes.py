@@ -1,7 +1,5 @@
 """Axes by their names: what a file holds brought to z, y, x, with channels, times and volumes chosen."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Parts of a volume to be looked at: slabs, and cubes around a point."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

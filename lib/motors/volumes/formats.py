@@ -1,7 +1,5 @@
 """Volumes as other programs store them: MRC, TIFF, numpy arrays, OME-Zarr and stacks of pictures."""
 
-from __future__ import annotations
-
 import math
 import os
 import warnings

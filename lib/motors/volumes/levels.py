@@ -1,7 +1,5 @@
 """Grey levels: what other programs store brought to 0..255, and levels that wrapped around put right."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """MRC files, read by what their headers say, and written."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import math

@@ -1,7 +1,5 @@
 """OME-Zarr images, on disk or wherever a store has them: their finest level, axes and spacing."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

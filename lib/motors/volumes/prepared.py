@@ -1,7 +1,5 @@
 """Prepared tomograms: resampled once, opened by a memory map ever after."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zlib

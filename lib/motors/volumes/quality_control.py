@@ -4,8 +4,6 @@ Limits stand in the middle of wide gaps. The 648 training tomograms of the compe
 the 15 that the original solution listed as damaged; the others were set on simulated and a few real tomograms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

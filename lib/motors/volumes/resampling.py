@@ -1,7 +1,5 @@
 """Volumes at another spacing."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable

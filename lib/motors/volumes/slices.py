@@ -1,7 +1,5 @@
 """Stacks of pictures, one a slice: JPEG, as in the competition, or PNG."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections import Counter

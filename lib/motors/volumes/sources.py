@@ -1,7 +1,5 @@
 """Which tomograms are meant by paths: files, folders of slices, folders of files, patterns."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections import Counter

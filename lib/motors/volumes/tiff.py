@@ -1,7 +1,5 @@
 """TIFF files of any program: one volume, its axes, grey levels and spacing as the file states them."""
 
-from __future__ import annotations
-
 import math
 import struct
 from itertools import chain

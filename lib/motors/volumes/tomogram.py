@@ -1,7 +1,5 @@
 """What a tomogram is, and how its planes are worked on side by side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

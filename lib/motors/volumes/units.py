@@ -1,7 +1,5 @@
 """Lengths that files state in units of their own, and what libraries raise on files that are damaged."""
 
-from __future__ import annotations
-
 import math
 import re
 import struct
