@@ -42,10 +42,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     a byte order mark, empty rows and remarks (#) before the header mean nothing. Ids are brought to one form of
     Unicode (NFC), as macOS has another. `refuse` names the line of the file that a row came from.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, is no table, has rows that are longer or shorter than its header, or lacks columns.
+    Raises FileNotFoundError or ValueError if the file is missing, is no table, has rows that are longer or shorter than
+    its header, or lacks columns.
     """
     path = spelt(Path(path))
     if not path.is_file():
@@ -184,10 +182,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
 def members(about: Mapping[str, Any]) -> pd.DataFrame:
     """Return run, symmetry and weight of every member of an ensemble, from what `ensemble.json` says.
 
-    Raises
-    ------
-    ValueError
-        If it is one of version 0.1, which named sources.
+    Raises ValueError if it is one of version 0.1, which named sources.
     """
     if "members" not in about:
         raise ValueError("ensemble.json names sources, not runs and symmetries: it is old, run 40_ensemble again")

@@ -171,10 +171,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     of `read_native`. The last two say nothing about shapes: they are read for the tomograms of the other tables that
     were stored as they came, which those at exactly 16 ångström were not.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such folder, or as the readers.
+    Raises FileNotFoundError or ValueError if there is no such folder, or as the readers.
     """
     folder = spelt(Path(folder))
     if not folder.is_dir():

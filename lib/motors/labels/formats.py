@@ -19,10 +19,8 @@ def read_competition(path: str | Path) -> Labels:
     Rows are counted, the column "Number of motors" is not believed (see `wrong_counts`). Columns that the
     competition does not have stay with the motors.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, contradicts itself, or is no valid table of labels.
+    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, contradicts itself, or is no valid
+    table of labels.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
     table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(pd.to_numeric, errors="coerce")
@@ -71,10 +69,7 @@ def write(folder: str | Path, labels: Labels) -> None:
 def read(folder: str | Path) -> Labels:
     """Return the labels of a folder with `tomograms.csv`, `motors.csv` and perhaps `unsure.csv`.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a file is missing or lacks columns, or together they are no valid labels.
+    Raises FileNotFoundError or ValueError if a file is missing or lacks columns, or together they are no valid labels.
     """
     folder = Path(folder)
     tables = [read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)]

@@ -9,10 +9,7 @@ from motors.tables import MOTORS, POINT, TOMOGRAMS, refuse
 def join(*labels: Labels) -> Labels:
     """Return all tomograms and motors of several labels; what occurs in more than one of them is kept once.
 
-    Raises
-    ------
-    ValueError
-        If a tomogram has different shapes or spacings: its points would be in different frames.
+    Raises ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
     """
     tomograms = pd.concat([each.tomograms for each in labels], ignore_index=True).drop_duplicates(TOMOGRAMS)
     twice, what = tomograms["tomo_id"].duplicated(), "comes with different shapes or spacings"
@@ -27,10 +24,7 @@ def join(*labels: Labels) -> Labels:
 def updated(labels: Labels, others: Labels) -> Labels:
     """Return labels in which the tomograms that `others` has too are as there; what it has besides is left out.
 
-    Raises
-    ------
-    ValueError
-        If such a tomogram has another shape or spacing there.
+    Raises ValueError if such a tomogram has another shape or spacing there.
     """
     join(labels, others)  # refuses other frames
     ids = labels.tomograms["tomo_id"]

@@ -35,10 +35,7 @@ class Labels:
     def validate(self, name: str | Path = "labels") -> Labels:
         """Return these labels if they make sense; `name` is what messages call them, such as the file's name.
 
-        Raises
-        ------
-        ValueError
-            One sentence about the first thing that does not make sense, naming the tomogram.
+        Raises ValueError: one sentence about the first thing that does not make sense, naming the tomogram.
         """
         table = self.tomograms
         need(table, TOMOGRAMS, f"{name} (tomograms)")

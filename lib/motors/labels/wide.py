@@ -33,10 +33,8 @@ def to_wide(labels: Labels) -> pd.DataFrame:
 def read_wide(path: str | Path) -> Labels:
     """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, a list of motors is unreadable or not as long as num_motors says.
+    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, a list of motors is unreadable or not
+    as long as num_motors says.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
     points = list(map(_points, table["motor_zyx"]))

@@ -28,10 +28,7 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
 def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Return columns of the table of tomograms for every pick, `(n, len(columns))`.
 
-    Raises
-    ------
-    ValueError
-        If a pick belongs to none of the tomograms, or to one without these numbers.
+    Raises ValueError if a pick belongs to none of the tomograms, or to one without these numbers.
     """
     known = tomograms.drop_duplicates("tomo_id").set_index("tomo_id").reindex(columns=columns)
     found = numbers(known.reindex(picks["tomo_id"]), columns).reshape(-1, len(columns))
@@ -43,10 +40,8 @@ def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) ->
 def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return picks in the columns `PICKS`, best first in each tomogram; a score is 1 where a format keeps none.
 
-    Raises
-    ------
-    ValueError
-        If a pick has no tomogram or no position, lies outside its tomogram, or was made at another spacing.
+    Raises ValueError if a pick has no tomogram or no position, lies outside its tomogram, or was made at another
+    spacing.
     """
     score = picks.get("score", pd.Series(1.0, picks.index))
     picks = picks.assign(score=score, tomo_id=named(picks["tomo_id"], tomograms))

@@ -37,10 +37,7 @@ class Format(NamedTuple):
 def check(formats: str | Iterable[str]) -> list[str]:
     """Return the names of formats as a list, if all are known and the libraries that write them are installed.
 
-    Raises
-    ------
-    ValueError, ModuleNotFoundError
-        If one is not.
+    Raises ValueError or ModuleNotFoundError if one is not.
     """
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:

@@ -42,11 +42,8 @@ def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
 def open_mrc(path: Path) -> Stored:
     """Return what an MRC file holds; the voxels stay on disk unless the file is compressed.
 
-    Raises
-    ------
-    ValueError
-        If it is no MRC file, longer or shorter than its header says, of a mode that holds no real numbers, or of an
-        unknown order of axes.
+    Raises ValueError if it is no MRC file, longer or shorter than its header says, of a mode that holds no real
+    numbers, or of an unknown order of axes.
     """
     with path.open("rb") as file:
         start = file.read(2)

@@ -22,10 +22,7 @@ from motors.workspace.provenance import Inputs, differences, read_inputs, write_
 def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
     """Refuse prepared volumes in `folder` that are missing or are not those of the tables that `prepared` returned.
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        With the name of the first such tomogram.
+    Raises FileNotFoundError or ValueError with the name of the first such tomogram.
     """
     for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
         found = open_prepared(folder, tomo_id).shape
@@ -120,10 +117,7 @@ def _hash(content: Any) -> str:
 def open_prepared(folder: str | Path, name: str) -> np.memmap:
     """Return the `(z, y, x)` uint8 voxels that `write_prepared` wrote, read-only and still on disk.
 
-    Raises
-    ------
-    FileNotFoundError
-        If they have not been written.
+    Raises FileNotFoundError if they have not been written.
     """
     path = Path(folder) / f"{name}.npy"
     if not path.exists():

@@ -28,10 +28,7 @@ def slice_paths(folder: str | Path) -> list[Path]:
 
     Names other than those of the competition may be anything before one number from 0 or 1 on, padded or not.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there are none, or they are not numbered without a gap.
+    Raises FileNotFoundError if there are none, or they are not numbered without a gap.
     """
     folder = Path(folder)
     paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
@@ -70,12 +67,8 @@ def read_slices(folder: str | Path) -> np.ndarray:
 
     Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one.
 
-    Raises
-    ------
-    FileNotFoundError
-        If slices are missing, as `slice_paths` says.
-    ValueError
-        If a slice is cut short, not in grey levels, not what its name says, to be turned, or not like the first.
+    Raises FileNotFoundError if slices are missing, as `slice_paths` says; ValueError if a slice is cut short, not in
+    grey levels, not what its name says, to be turned, or not like the first.
     """
     paths = slice_paths(folder)
     first = _read_slice(paths[0])
@@ -150,10 +143,7 @@ def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -
 def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
     """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
 
-    Raises
-    ------
-    FileExistsError
-        If the folder holds something already.
+    Raises FileExistsError if the folder holds something already.
     """
     check_voxels(voxels)
     folder = Path(folder)
