@@ -1,5 +1,7 @@
 """The one match within 1000 Å, and the one "best of a tomogram"."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -28,6 +30,12 @@ def ranked(candidates: pd.DataFrame) -> pd.DataFrame:
 def best(candidates: pd.DataFrame) -> pd.DataFrame:
     """Return the first of the `ranked` candidates of each tomogram; tomograms without any are not in the table."""
     return ranked(candidates).drop_duplicates("tomo_id", ignore_index=True)
+
+
+def best_of(candidates: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    """Return one row for each of the tomograms `ids`, in their order: its best candidate, or -1 -1 -1 with score 0."""
+    table = best(candidates).set_index("tomo_id").reindex(ids)
+    return table.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
 
 
 def cut(best: pd.DataFrame, *, quantile: float | None = None, threshold: float | None = None) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 Which one is fastest depends on network, processor and versions: it is measured, once for each machine.
 """
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -22,7 +21,7 @@ from motors.detection.tiling import Plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 from motors.networks.rewriting import rewritten
-from motors.workspace.files import write_json
+from motors.workspace.files import json_sha256, write_json
 
 AGREE = 1e-3  # the largest difference of logits that is called rounding, of float32
 ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a fortieth
@@ -225,7 +224,7 @@ def _key(experiment: Experiment, shape: tuple[int, ...], device: torch.device) -
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     isa = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
     about = [network, shape, platform.node(), chip, isa, torch.__version__, torch.get_num_threads(), available(device)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return json_sha256(about)[:16]
 
 
 def _file() -> Path:

@@ -1,6 +1,5 @@
 """The candidates of one tomogram: read, put right, resampled and predicted, on one path for one and for many."""
 
-import hashlib
 import json
 import math
 import warnings
@@ -28,7 +27,7 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.quality_control import Finding
 from motors.volumes.tomogram import Tomogram, TomogramWarning, doubts
 from motors.workspace import code_hash
-from motors.workspace.files import write_json
+from motors.workspace.files import json_sha256, write_json
 
 MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
 SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
@@ -222,8 +221,8 @@ class Detector:
             **{name: value for name, value in self.options.items() if name not in without},
             **settings,
         }
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        return write_json(output / f"{self.experiment.name}-{key}" / "settings.json", settings).parent
+        name = f"{self.experiment.name}-{json_sha256(settings)[:8]}"
+        return write_json(output / name / "settings.json", settings).parent
 
 
 def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
@@ -253,7 +252,7 @@ def source_key(source: Source) -> str | None:
     for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time
         with file.open("rb") as opened:
             starts.append(zlib.crc32(opened.read(1 << 20)))
-    return hashlib.sha256(json.dumps([about, starts]).encode()).hexdigest()
+    return json_sha256([about, starts])
 
 
 def weights_key(network: Network | None) -> str | None:
@@ -264,5 +263,4 @@ def weights_key(network: Network | None) -> str | None:
 @cache
 def _code() -> str:
     """Return a hash of the code that candidates depend on."""
-    code = code_hash.library_behind("import motors.detection.detector, motors.networks.factory")
-    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
+    return json_sha256(code_hash.library_behind("import motors.detection.detector, motors.networks.factory"))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from motors.matching import best, cut
-from motors.tables import MEMBER, NO_MOTOR, POINT
+from motors.matching import best_of, cut
+from motors.tables import MEMBER, POINT
 
 CUTS = ("threshold", "quantile")
 
@@ -41,8 +41,7 @@ def detections(
         raise ValueError(f"candidates of {strange[0]} came, but it is not among the ids: list every tomogram")
     if quantile is None and threshold is None:
         raise ValueError("neither a quantile nor a threshold came: give one, to say where to cut")
-    table = best(candidates).set_index("tomo_id")[[*POINT, "score"]].reindex(ids)
-    table = table.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
+    table = best_of(candidates, ids)[["tomo_id", *POINT, "score"]]
     return cut(table, quantile=quantile, threshold=threshold)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
-from motors.matching import NAME, best, within
+from motors.matching import NAME, best_of, within
 from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, refuse
 
 VERDICTS = ("TP", "FP", "FN", "TN")
@@ -96,13 +96,12 @@ def _whole(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_of_each(solution: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return the `matching.best` candidate of each tomogram, or -1 with the score 0."""
+    """Return what `matching.best_of` says about the tomograms of `solution`; a score below 0 is refused."""
     need(candidates, ["score"], NAME)
     candidates = _checked(solution, candidates, NAME)
     wrong = ~(candidates["score"].ge(0) & np.isfinite(candidates["score"]))
     refuse(candidates, wrong, NAME, "has a score below 0 or none", "give a number from 0 up")
-    first = best(candidates).set_index("tomo_id").reindex(pd.unique(solution["tomo_id"]))
-    return first.fillna({"score": 0.0} | dict.fromkeys(POINT, NO_MOTOR)).rename_axis("tomo_id").reset_index()
+    return best_of(candidates, pd.unique(solution["tomo_id"]))
 
 
 def _checked(solution: pd.DataFrame, table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -51,10 +51,9 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
     differs = (numbers(both, TOMOGRAMS[1:]) != numbers(both, [f"{name}_other" for name in TOMOGRAMS[1:]])).any(axis=1)
     what = "has different shapes or spacings in two sources"
     refuse(both, differs, "the compared labels", what, "move its motors to one frame first")
-    here, there = (_points(each) for each in (one, other))
-    rows, none = [], np.empty((0, 3))
+    rows = []
     for tomo_id, spacing in both[["tomo_id", "spacing"]].itertuples(index=False):
-        ours, theirs = here.get(tomo_id, none), there.get(tomo_id, none)
+        ours, theirs = one.of(tomo_id), other.of(tomo_id)
         pairs = nearest_pairs(ours, theirs, radius, spacing=spacing)
         rows += [(tomo_id, "both", *ours[k], away) for k, _, away in pairs]
         for where, points, side in (("one", ours, 0), ("other", theirs, 1)):
@@ -79,9 +78,3 @@ def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) ->
             counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
             rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
     return pd.DataFrame(rows, columns=PAIRS)
-
-
-def _points(labels: Labels) -> dict[str, np.ndarray]:
-    """Return the points_zyx of every tomogram that has any."""
-    points = numbers(labels.motors, POINT)
-    return {tomo_id: points[rows] for tomo_id, rows in labels.motors.groupby("tomo_id").indices.items()}

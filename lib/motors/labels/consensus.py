@@ -9,7 +9,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.joining import join
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
-from motors.tables import MOTORS, POINT, numbers
+from motors.tables import MOTORS
 
 VOTED = [*MOTORS, "votes", "annotators"]
 
@@ -41,7 +41,7 @@ def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float
     rows = []
     for tomo_id, spacing in tomograms[["tomo_id", "spacing"]].itertuples(index=False):
         asked = [each for each in annotators.values() if (each.tomograms["tomo_id"] == tomo_id).any()]
-        seen = [numbers(each.motors[each.motors["tomo_id"] == tomo_id], POINT) for each in asked]
+        seen = [each.of(tomo_id) for each in asked]
         rows += [[tomo_id, *np.mean(group, axis=0), len(group), len(asked)] for group in _groups(seen, spacing, radius)]
     found = pd.DataFrame(rows, columns=VOTED)
     agreed = found["votes"] >= least

@@ -63,13 +63,12 @@ def reproduce(
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)
+    config: dict[str, Any] = {"profile": profile, "seed": seed, "quiet": True}
+    config |= {"cluster": True} if executor else {}
+    config |= {"shards": shards, "sharded": " ".join(read_plan(workspace).get("sharded", []))} if shards else {}
+    config |= {"asked": json.dumps(asdict(asked))} if asked else {}
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "notebooks/Snakefile", *_executor(executor, cores)]
-    snakemake += ["--config", f"profile={profile}", f"seed={seed}", "quiet=True"]
-    snakemake += ["cluster=True"] if executor else []
-    snakemake += [f"shards={shards}", f"sharded={' '.join(read_plan(workspace).get('sharded', []))}"] if shards else []
-    snakemake += [f"asked={json.dumps(asdict(asked))}"] if asked else []
-    snakemake += [] if executor else ["--profile", "none"]  # not the user's own, which may ask for anything
-    snakemake += ["--workflow-profile", "none"]
+    snakemake += ["--config", *(f"{name}={value}" for name, value in config.items()), "--workflow-profile", "none"]
     snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
     began = time.time()
@@ -93,8 +92,8 @@ def reproduce(
 
 def _executor(name: str, cores: int | None) -> list[str]:
     """Snakemake's options for where jobs run: here, or on a cluster, whose scheduler knows its own limits."""
-    if not name:
-        return ["--cores", str(cores or os.cpu_count())]
+    if not name:  # and no profile of the user's own, which may ask for anything
+        return ["--cores", str(cores or os.cpu_count()), "--profile", "none"]
     if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
         raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
     return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60", "--retries", "1", "--keep-going"]

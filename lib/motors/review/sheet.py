@@ -10,7 +10,7 @@ from motors.labels.table import Labels
 from motors.review.disagreements import verdicts
 from motors.tables import POINT
 from motors.visualization import plots
-from motors.volumes.cuts import slab
+from motors.volumes.cuts import layer, slab
 from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import renamed, write_table
 from motors.workspace.progress import progress
@@ -114,8 +114,7 @@ def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None =
             image = slab(tomogram.voxels, plane)
             plots.slice_image(axes, image, tomogram.spacing, title=f"z = {plane}", levels=None, **mark)
         if heatmap is not None:
-            cells = heatmap[int(np.clip((z + 0.5) / depth * len(heatmap), 0, len(heatmap) - 1))]
-            image = slab(tomogram.voxels, z)
+            image, cells = slab(tomogram.voxels, z), layer(heatmap, z, depth)
             plots.heatmap(views[3], image, cells, tomogram.spacing, title="heatmap", levels=None)
         views[0].set_title(_caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
     figure.suptitle(f"{tomogram.name}, {tomogram.spacing:g} Å per voxel", fontsize=10)

@@ -1,10 +1,10 @@
 """What a simulated competition is made of, in one frozen record, and which tomogram gets what."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+
+from motors.workspace.files import json_sha256
 
 Range = tuple[float, float]  # lowest and highest, drawn evenly in between
 Shares = tuple[tuple[float, float], ...]  # values and how often each occurs, in any unit
@@ -44,7 +44,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """A hash of all settings: two recipes with the same make the same tomograms."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return json_sha256(asdict(self))
 
 
 DEMO = Recipe(

@@ -8,6 +8,7 @@ import numpy as np
 
 from motors.visualization import plots
 from motors.visualization.marks import CORNERS, CROSS, bar_length
+from motors.volumes.cuts import layer
 from motors.volumes.tomogram import Tomogram
 
 WIDTH = 640  # pixels of the longer side of the XY plane; smaller tomograms are enlarged, at most four times
@@ -124,9 +125,7 @@ class Planes:
         """Return grey as blue, green, red, tinted where the heatmap is high; all in bytes, which is what is fast."""
         if self.heatmap is None or opacity <= 0:
             return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-        cells = self.heatmap.shape[plane]
-        cell = min(int((index + 0.5) / self.tomogram.voxels.shape[plane] * cells), cells - 1)
-        seen = np.take(self.heatmap, cell, axis=plane)
+        seen = layer(self.heatmap, index, self.tomogram.voxels.shape[plane], axis=plane)
         seen = (255 * opacity * (seen.T if plane == 2 else seen)).clip(0, 255).astype(np.uint8)
         share = cv2.resize(seen, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
         left = cv2.multiply(grey, 255 - share, scale=1 / 255)

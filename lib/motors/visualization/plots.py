@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from motors.geometry import MATCH_RADIUS
 from motors.visualization.marks import CORNERS, CROSS, bar_length, contours, scale_bar, strokes, text
-from motors.volumes.cuts import around, slab
+from motors.volumes.cuts import around, layer, slab
 from motors.volumes.tomogram import Tomogram
 
 MOTOR = "#ffb000"
@@ -145,8 +145,8 @@ def planes(
         slice_image(axes, slab(block, centre[k], axis=k), spacing, **how)
         if heatmap is not None:
             sides = np.array(tomogram.voxels.shape)
-            cell = int(np.clip((point_zyx[k] + 0.5) / sides[k] * heatmap.shape[k], 0, heatmap.shape[k] - 1))
-            contours(axes, np.take(heatmap, cell, axis=k), sides[rest], low[rest], CANDIDATE)
+            cells = layer(heatmap, point_zyx[k], sides[k], axis=k)
+            contours(axes, cells, sides[rest], low[rest], CANDIDATE)
         axes.set(xlabel=f"{name[0].lower()} ({block.shape[2] * spacing / 10:.0f} nm)", ylabel=name[1].lower())
     return figure
 

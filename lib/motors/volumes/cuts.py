@@ -1,4 +1,4 @@
-"""Parts of a volume to be looked at: slabs, and cubes around a point."""
+"""Parts of a volume to be looked at: slabs, cubes around a point, and layers of a grid over it."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,12 @@ def slab(voxels: np.ndarray, index: float, *, axis: int = 0, reach: int = SLAB) 
     middle = int(np.clip(round(index), 0, voxels.shape[axis] - 1))
     near = [slice(None)] * axis + [slice(max(middle - reach, 0), middle + reach + 1)]
     return voxels[tuple(near)].mean(axis=axis, dtype=np.float32)
+
+
+def layer(grid: np.ndarray, index: float, side: int, *, axis: int = 0) -> np.ndarray:
+    """Return the layer of a grid, `(z, y, x)` cells, that voxel `index` of the `side` voxels along `axis` lies in."""
+    cells = grid.shape[axis]
+    return np.take(grid, int(np.clip((index + 0.5) / side * cells, 0, cells - 1)), axis=axis)
 
 
 def around(voxels: np.ndarray, point_zyx: Sequence[float], reach_voxels: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """Prepared tomograms: resampled once, opened by a memory map ever after."""
 
 import hashlib
-import json
 import zlib
 from dataclasses import replace
 from functools import cache
@@ -15,7 +14,7 @@ from motors import geometry
 from motors.tables import SIZE
 from motors.volumes.tomogram import check_voxels
 from motors.workspace.code_hash import code_of
-from motors.workspace.files import renamed
+from motors.workspace.files import json_sha256, renamed
 from motors.workspace.provenance import Inputs, differences, read_inputs, write_inputs
 
 
@@ -58,12 +57,12 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
     settings : spacings and the like
     """
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    quick = _hash([[str(path.resolve()), *_stat(path)] for path in files])
+    quick = json_sha256([[str(path.resolve()), *_stat(path)] for path in files])
     earlier = read_inputs(Path(folder) / f"{name}.json")
     if earlier is not None and earlier.noted.get("slices") == quick:
         content = earlier.upstream["slices"]
     else:
-        content = _hash([[path.name, zlib.crc32(path.read_bytes())] for path in files])
+        content = json_sha256([[path.name, zlib.crc32(path.read_bytes())] for path in files])
     return Inputs(settings, _code(), {"slices": content}, {"slices": quick})
 
 
@@ -107,11 +106,6 @@ def _stat(path: Path) -> list[int]:
     """Size and time of a file: equal unless it was written."""
     about = path.stat()
     return [about.st_size, about.st_mtime_ns]
-
-
-def _hash(content: Any) -> str:
-    """A hash of what JSON can say."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def open_prepared(folder: str | Path, name: str) -> np.memmap:

@@ -103,7 +103,7 @@ def _size(shape: Shape, spacing: Spacing, target: Spacing) -> tuple[np.ndarray, 
 
 def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.ndarray:
     """Return a `(y, x)` float32 plane at `scale` times as many pixels."""
-    if _copies(plane, scale):
+    if any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale)):  # OpenCV would only copy it
         for axis in (0, 1):
             before, after, shares = _neighbours(shape[axis], plane.shape[axis], scale[axis])
             shares = np.expand_dims(shares, 1 - axis).astype(np.float32)
@@ -111,11 +111,6 @@ def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.
         return plane
     resized = cv2.resize(plane, None, fx=scale[1], fy=scale[0], interpolation=cv2.INTER_LINEAR)
     return resized[: shape[0], : shape[1]]  # OpenCV rounds the sides, here they are rounded down
-
-
-def _copies(plane: np.ndarray, scale: np.ndarray) -> bool:
-    """Whether OpenCV would only copy a `(y, x)` plane to be resized, because its rounded sides stay the same."""
-    return any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale))
 
 
 def _covered(count: int, side: int, scale: float) -> sparse.csr_array:

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from motors.workspace.files import json_sha256
+
 LIBRARY = Path(__file__).parents[1]
 SILENT = ("former", "cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
 
@@ -21,8 +23,7 @@ def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
     behind = library_behind("\n".join(code for code, _ in parts))
-    content = [[(bare(code), rest) for code, rest in parts], behind, parameters]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_sha256([[(bare(code), rest) for code, rest in parts], behind, parameters])
 
 
 def code_of(*modules: str) -> dict[str, str]:

@@ -81,6 +81,11 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_sha256(content: Any) -> str:
+    """Return the SHA-256 of what JSON can say, in hexadecimal; the order of names does not matter."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 @contextmanager
 def renamed(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside `path` and rename it in the end, so that nobody meets a half-written file."""

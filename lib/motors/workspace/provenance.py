@@ -1,6 +1,5 @@
 """What made a result: its inputs, the commit and the versions of the packages."""
 
-import hashlib
 import json
 import os
 import platform
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import read_json, sha256, write_json
+from motors.workspace.files import json_sha256, read_json, sha256, write_json
 
 INPUTS = "inputs.json"
 ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
@@ -67,7 +66,7 @@ class Inputs:
     @property
     def digest(self) -> str:
         """A hash of all that decides."""
-        return hashlib.sha256(json.dumps(asdict(self) | {"noted": 0}, sort_keys=True).encode()).hexdigest()
+        return json_sha256(asdict(self) | {"noted": 0})
 
 
 def write_inputs(place: Path, inputs: Inputs) -> Path:

@@ -28,6 +28,8 @@ BRIGHTNESS = {  # the ranges of brightness and contrast
     ((0.0, 0.3), (0.0, 0.5)): 0.1,
 }
 
+WHOLE = {"jpeg": (20, 80), "posterise": (4, 6)}  # ranges of whole numbers: quality, bits
+SPANS = {"emboss": ((0.3, 0.6), (0.2, 0.8)), "sharpen": ((0.1, 0.3), (0.0, 0.4)), "gamma": ((0.6, 1.5),)}
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
 DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
 FILL = 128  # the grey level of what lies outside the slices
@@ -92,10 +94,11 @@ def _step(rng: np.random.Generator, kind: str) -> Step:
         return (kind, *(rng.uniform(*span) for span in choose(rng, BRIGHTNESS)))
     if kind == "tone":
         return (kind, *np.clip(rng.normal((0.25, 0.75), 0.3), 0, 1).tolist())
-    if kind in ("jpeg", "posterise"):
-        return (kind, int(rng.integers(*{"jpeg": (20, 80), "posterise": (4, 6)}[kind], endpoint=True)))
-    spans = {"emboss": ((0.3, 0.6), (0.2, 0.8)), "sharpen": ((0.1, 0.3), (0.0, 0.4)), "gamma": ((0.6, 1.5),)}
-    return (kind, 4.0) if kind == "clahe" else (kind, *(rng.uniform(*span) for span in spans[kind]))
+    if kind == "clahe":
+        return (kind, 4.0)
+    if kind in WHOLE:
+        return (kind, int(rng.integers(*WHOLE[kind], endpoint=True)))
+    return (kind, *(rng.uniform(*span) for span in SPANS[kind]))
 
 
 def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
