@@ -481,6 +481,15 @@ def test_a_name_of_two_lines_stays_one_line_of_the_summary(networks, weights, tm
     cli.main(["detect", str(tmp_path), "--weights", str(weights)])
     header, line = capsys.readouterr().out.splitlines()
     assert line.split()[:2] == ["a\ufffdb\ufffd[2J", "yes"] and header.index("motor") == line.index("yes")
+    write_mrc(tmp_path / "of\rtwo" / "c\rd.mrc", with_ball(SHAPE, BALL, 22), SPACING)
+    found = api.detect(tmp_path / "of\rtwo", weights=weights, out=tmp_path / "found", formats=["csv", "star", "tbl"])
+    assert found.tomograms["tomo_id"].tolist() == ["c\ufffdd"]
+    assert picks.read(tmp_path / "found" / "detections.star", found.tomograms)["tomo_id"].tolist() == ["c\ufffdd"]
+    (tmp_path / "of\rtwo" / "c'd.mrc").touch()
+    calls = networks["20_train_a"].calls
+    with pytest.raises(ValueError, match="star cannot hold the name"):
+        api.detect(tmp_path / "of\rtwo", weights=weights, out=tmp_path / "star", formats=["star"])
+    assert networks["20_train_a"].calls == calls
 
 
 def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_path):

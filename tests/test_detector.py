@@ -1,5 +1,6 @@
 """One tomogram: read, put right, resampled, predicted, and its candidates in voxels of what it was."""
 
+import os
 import warnings
 from dataclasses import replace
 
@@ -220,6 +221,19 @@ def test_the_key_of_a_tomogram_is_in_its_files(stack, tmp_path):
     stack.rename(tmp_path / "moved")
     assert len({first, second, source_key(tmp_path / "moved")}) == 3
     assert source_key(Tomogram("memory", np.zeros((2, 3, 4), np.uint8))) is None
+
+
+def test_a_tomogram_that_was_rewritten_is_another_whatever_its_size_and_time(tmp_path):
+    """Far from the beginning of its file, or in one slice of many, and the time put back, as copying programs do."""
+    write_slices(tmp_path / "a", np.zeros((40, 8, 16), np.uint8))
+    (tmp_path / "a.npy").write_bytes(bytes(3 << 20))
+    for source, changed in (("a", "a/slice_0017.jpg"), ("a.npy", "a.npy")):
+        first, path = source_key(tmp_path / source), tmp_path / changed
+        times, content = (path.stat().st_atime_ns, path.stat().st_mtime_ns), bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=times)
+        assert source_key(tmp_path / source) != first
 
 
 @pytest.mark.parametrize("name", ["x3d_m", "maxvit_tiny"])

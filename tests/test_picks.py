@@ -35,6 +35,23 @@ def test_a_point_comes_back_at_its_voxel(tmp_path, name):
     assert found.score.tolist() == pytest.approx([0.625 if name in KEEPS_SCORE else 1.0])
 
 
+@pytest.mark.parametrize(
+    "tomo_id", ["data_1", "_x", "loop_", "my  cell", "-x", "a=b", "a'b", 'a"b', "a#b", "NaN", "a\tb"]
+)
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_a_name_comes_back_or_is_refused_before_anything_is_written(tmp_path, name, tomo_id):
+    """Words of STAR's own are names like others; quotes and remarks are what it cannot hold."""
+    picks, tomogram = PICK.assign(tomo_id=tomo_id), TOMOGRAM.assign(tomo_id=tomo_id)
+    if tomo_id in {"star": ("a'b", 'a"b', "a#b", "NaN", "a\tb"), "tbl": ('a"b', "a\tb")}.get(name, ()):
+        with pytest.raises(ValueError, match=f"the format {name} cannot hold the name"):
+            formats.write(tmp_path, picks, tomogram, ["csv", name])
+        assert not [*tmp_path.iterdir()]
+    else:
+        (path,) = formats.write(tmp_path, picks, tomogram, name)
+        own = tomo_id if formats.FORMATS[name].each else None
+        assert formats.read(path, tomogram, name=own).tomo_id.tolist() == [tomo_id]
+
+
 @pytest.mark.parametrize("name", formats.FORMATS)
 def test_a_tomogram_without_picks_is_written_and_read_too(tmp_path, name):
     """Nothing found is a result."""

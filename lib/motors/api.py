@@ -126,8 +126,8 @@ def detect(
     >>> found.table  # doctest: +SKIP
     """
     _check(spacing, threshold, max_detections, _devices(device), memory)
-    picks.check(formats)
     sources, notes = collect(paths, recursive=recursive)
+    picks.check(formats, sources)
     networks = bundle.find(weights)
     chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
     level = max(LOWEST, next(float(value) for value in chosen if value is not None))

@@ -243,11 +243,12 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def source_key(source: Source) -> str | None:
-    """Return a hash of place, size and time of a tomogram's files, and how some begin; None if in memory."""
+    """Return a hash of place, size and times of a tomogram's files, and how some begin; None if in memory."""
     if isinstance(source, Tomogram):
         return None
     files = [file.resolve() for file in formats.parts(Path(source))]
-    about = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in ((file, file.stat()) for file in files)]
+    stats = [(file, file.stat()) for file in files]
+    about = [(str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats]
     starts = []
     for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time
         with file.open("rb") as opened:

@@ -62,7 +62,7 @@ def detect_all(
 
     One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
     these settings and of the library's code for this. A tomogram that comes by its path and whose CSV was made from
-    the same files, by path, size and time, is not computed again.
+    the same files, by path, size and times, is not computed again.
 
     Parameters
     ----------

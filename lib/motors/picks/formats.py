@@ -34,17 +34,19 @@ class Format(NamedTuple):
     read: Callable[[Path, pd.DataFrame | None, str], pd.DataFrame]  # the last is the tomogram, if the file is for one
 
 
-def check(formats: str | Iterable[str]) -> list[str]:
-    """Return the names of formats as a list, if all are known and the libraries that write them are installed.
+def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
+    """Return formats as a list, if all are known, can be written, and hold the `names` of these tomograms.
 
-    Raises ValueError or ModuleNotFoundError if one is not.
+    Raises ValueError or ModuleNotFoundError if one is not, or would not give a name back.
     """
-    formats = [formats] if isinstance(formats, str) else list(formats)
+    formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")
         if name in libraries.NEEDED:
             libraries.library(libraries.NEEDED[name])
+        if lost := next((each for each in names if re.search(libraries.LOST.get(name, "$."), each)), None):
+            raise ValueError(f"the format {name} cannot hold the name {lost!r}: rename the tomogram, or leave it out")
     return formats
 
 
@@ -64,11 +66,11 @@ def write(
     Raises
     ------
     ValueError
-        If there is no such format, a column is missing, or a pick is not in its tomogram.
+        As `check`; or if a column is missing, or a pick is not in its tomogram.
     ModuleNotFoundError
         If the library for a format is not installed.
     """
-    formats = check(formats)
+    formats = check(formats, tomograms["tomo_id"])
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     picks, paths = checked(picks, tomograms, "picks"), []

@@ -25,6 +25,7 @@ GROUP = "rlnOpticsGroup"
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
 NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
+LOST = {"star": r"['\"#]|[^\S ]|^(NaN|<NA>)$", "tbl": r'"|[^\S ]'}  # in names: what does not come back from a format
 EDGE = np.array([0.0, 0.5, 0.5])  # z, y, x of the centre of IMOD's first voxel
 SAME = 1.0  # voxels: both kinds of coordinates of a STAR file have to agree to this
 
@@ -42,7 +43,7 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
     """Write picks as the particles of a STAR file, with coordinates of both kinds."""
     starfile = library("starfile")
     about = of_each(picks, tomograms, [*SIZE, "spacing"])
-    table = picks[["tomo_id", *POINT[::-1]]].set_axis(["rlnTomoName", *COORDINATES[::-1]], axis=1)
+    table = picks[[*POINT[::-1], "tomo_id"]].set_axis([*COORDINATES[::-1], NAMES[0]], axis=1)  # a name may begin with _
     centred = (picks[POINT].to_numpy(float) - about[:, :3] / 2) * about[:, 3:]
     table = table.assign(**dict(zip(CENTRED[::-1], centred.T[::-1], strict=True)), **{MERIT: picks["score"]})
     with renamed(path) as partial:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -102,8 +103,9 @@ def name_of(path: Path) -> str:
 
 
 def plain(path: str | Path) -> str:
-    """Return a path in words that UTF-8 can say: names of files may be no Unicode."""
-    return str(path).encode(errors="backslashreplace").decode()
+    """Return a path in words that a line of UTF-8 can say: names of files may be no Unicode, or have more lines."""
+    words = str(path).encode(errors="backslashreplace").decode()
+    return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029]", "\ufffd", words)
 
 
 def parts(path: Path) -> list[Path]:
@@ -181,23 +183,12 @@ def _say(path: Path, sentence: str) -> None:
     warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
 
 
-def _read_npy(path: Path, image: int | None) -> Stored:
-    """Return the voxels, on disk; the format states neither axes nor spacing."""
-    from motors.volumes.units import parsing
-
-    with parsing():
-        voxels = np.lib.format.open_memmap(path, "r")
-    if path.stat().st_size != voxels.offset + voxels.nbytes:
-        raise ValueError(f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}")
-    if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
-        return Stored(voxels, "zyxs")  # samples of a pixel
-    return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")
-
-
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:
     """Return the reader of a kind of file, loaded when it is needed: the wheel for Kaggle does without most."""
     if kind == ".npy":
-        return _read_npy
+        from motors.volumes.npy import read_npy
+
+        return read_npy
     if kind == ".zarr":
         from motors.volumes.ome_zarr import read_zarr
 

@@ -57,7 +57,7 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
     settings : spacings and the like
     """
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    quick = json_sha256([[str(path.resolve()), *_stat(path)] for path in files])
+    quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
     earlier = read_inputs(Path(folder) / f"{name}.json")
     if earlier is not None and earlier.noted.get("slices") == quick:
         content = earlier.upstream["slices"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unicodedata import normalize
 
-from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts
+from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts, plain
 from motors.workspace.files import spelt, visible
 
 CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
@@ -46,7 +46,7 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     names = {path: name for (_, name), path in found.items()}
     counts = Counter(map(str.casefold, names.values()))  # some disks take large and small letters for the same
     alike = {path: name for path, name in names.items() if counts[name.casefold()] > 1}
-    names |= {path: f"{path.parent.name}_{name}" for path, name in alike.items()}
+    names |= {path: plain(f"{path.parent.name}_{name}") for path, name in alike.items()}
     counts = Counter(map(str.casefold, names.values()))
     if alike := next((path for path, name in names.items() if counts[name.casefold()] > 1), None):
         raise ValueError(f"several tomograms would be called {names[alike]}, one is {alike}: rename or take them alone")

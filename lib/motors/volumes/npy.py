@@ -1,0 +1,32 @@
+"""Arrays of numpy, one in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from motors.volumes.axes import Stored
+from motors.volumes.units import DAMAGE
+
+
+def read_npy(path: Path, image: int | None = None) -> Stored:
+    """Return the voxels, on disk; the format states neither axes nor spacing.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, of another length than its header says, or holds objects of Python.
+    """
+    try:
+        voxels = np.lib.format.open_memmap(path, "r")
+    except (*DAMAGE, ValueError) as error:
+        if "objects" in str(error):
+            raise ValueError("it holds objects of Python, not real numbers: save it as numbers") from error
+        raise ValueError(f"it is no array of numpy, or damaged ({error!r:.200}): copy it again") from error
+    if path.stat().st_size != voxels.offset + voxels.nbytes:
+        what = f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}"
+        raise ValueError(f"{what}: copy it again")
+    if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
+        return Stored(voxels, "zyxs")  # samples of a pixel
+    return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")
