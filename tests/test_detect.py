@@ -381,6 +381,24 @@ def test_folders_are_searched_once_and_what_is_no_tomogram_is_left_alone(
     assert set(collect(paths, recursive=True)[0]) == names
 
 
+def test_a_folder_that_may_not_be_opened_hides_no_other(tmp_path, monkeypatch):
+    """It is said; the tomograms beside it are found."""
+    for name in ("a.mrc", "locked/b.mrc", "z.mrc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = Path.iterdir
+
+    def iterdir(folder: Path):
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    for recursive in (True, False):
+        found, notes = collect(tmp_path, recursive=recursive)
+        assert (set(found), notes) == ({"a", "z"}, [f"{tmp_path / 'locked'} may not be opened, it is left alone"])
+
+
 def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, tmp_path):
     """Another set of tomograms needs a place of its own; of the same ones, all formats say the same."""
     out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}

@@ -322,6 +322,9 @@ def test_a_thin_axis_that_is_not_z_is_said_and_can_be_permuted(tmp_path):
         warnings.filterwarnings("ignore", ".*a motor alone")
         for axes in ("yzx", "Y, Z, X"):
             assert np.array_equal(read(tmp_path / "a.npy", axes=axes), LEVELS)
+    for axes in ("123", " "):
+        with pytest.raises(ValueError, match="give one letter for each as axes="):
+            read(tmp_path / "a.npy", axes=axes)
 
 
 # spacing
@@ -532,6 +535,24 @@ def test_imagej_has_units_for_each_axis_and_depths_below_zero(tmp_path, unit, ot
     assert formats.read(tmp_path / "a.tif").spacing == pytest.approx(spacing, abs=1e-3)
 
 
+def test_planes_that_imagej_left_without_pages_are_counted(tmp_path):
+    """Over 4 GB it writes one page and leaves all planes behind it; fewer than are there are not all."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS[:1], imagej=True, metadata={"axes": "ZYX", "Info": "x" * 300})
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        begin, place = file.pages[0].dataoffsets[0], file.pages[0].tags["ImageDescription"].valueoffset
+        text = file.pages[0].description
+    for stated, spare, reason in ((9, 0, None), (9, 7, None), (7, 0, "it has 7 planes, 2 more are there")):
+        said = text.replace("images=1", f"images={stated}\nslices={stated}").encode()
+        content = bytearray((tmp_path / "a.tif").read_bytes()[:begin] + LEVELS.tobytes() + bytes(spare))
+        content[place : place + len(said) + 1] = said + b"\0"
+        (tmp_path / "b.tif").write_bytes(content)
+        if reason:
+            with pytest.raises(ValueError, match=reason):
+                read(tmp_path / "b.tif")
+        else:
+            assert np.array_equal(read(tmp_path / "b.tif"), LEVELS)
+
+
 def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused(tmp_path):
     """Half a tomogram would be read as if it were all."""
     tifffile.imwrite(tmp_path / "a.ome.tif", LEVELS, metadata={"axes": "ZYX"})
@@ -567,6 +588,35 @@ def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_
     (path / "0" / "0.1.2").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"its chunk 0\.1\.2 is cut short"):
         read(path)
+
+
+def test_chunks_of_other_names_than_the_metadata_say_are_not_called_lost(tmp_path):
+    """Older writers laid them in folders and did not say so."""
+    path = zarr_image(tmp_path / "a.zarr", LEVELS, chunk_key_encoding={"name": "v2", "separator": "/"})
+    assert np.array_equal(read(path), LEVELS)
+    about = json.loads((path / "0" / ".zarray").read_text())
+    for other in (about | {"dimension_separator": "."}, {k: about[k] for k in about if k != "dimension_separator"}):
+        (path / "0" / ".zarray").write_text(json.dumps(other))
+        with pytest.raises(ValueError, match="not called as its metadata say: set dimension_separator to /"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "step", [{"type": "scale", "path": "lengths"}, {"type": "scale", "scale": [13.1, 13.1]}, {"type": "affine"}]
+)
+def test_lengths_that_cannot_be_followed_are_none_and_hinder_nobody_who_states_his_own(tmp_path, step):
+    """So do axes that nobody named, once somebody does; and one image need not be in a list."""
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    about = json.loads((path / ".zattrs").read_text())
+    about["multiscales"][0]["datasets"][0]["coordinateTransformations"] = [step]
+    (path / ".zattrs").write_text(json.dumps(about))
+    assert formats.read(path).spacing is None
+    assert np.array_equal(read(path), LEVELS)
+    del about["multiscales"][0]["axes"]
+    (path / ".zattrs").write_text(json.dumps(about | {"multiscales": about["multiscales"][0]}))
+    with pytest.raises(ValueError, match="give one letter for each as axes="):
+        read(path)
+    assert np.array_equal(read(path, axes="zyx"), LEVELS)
 
 
 def test_the_finest_level_must_be_there(tmp_path):
@@ -728,6 +778,43 @@ def test_a_tomogram_larger_than_memory_is_refused_with_the_figure(tmp_path, monk
 # variants that are as good
 
 
+@pytest.mark.parametrize("planes", [LEVELS, LEVELS[:, None]])
+def test_pages_that_were_written_one_by_one_are_one_volume(tmp_path, planes):
+    """Each as a picture, or as a volume of one slice."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for plane in planes:
+            file.write(plane, photometric="minisblack")
+    assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+
+
+def test_what_is_wrong_with_the_file_of_another_plane_or_a_compression_is_said(tmp_path):
+    """Copying a whole file again would not help, nor would choosing another image."""
+    paths = in_files(tmp_path / "set", LEVELS[:3])
+    tifffile.imwrite(paths[2], LEVELS[2, :11])
+    with pytest.raises(ValueError, match="or a file that belongs to it .*: copy it again"):
+        read(paths[0])
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", compression="zlib", metadata=None)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        for page in file.pages:
+            struct.pack_into("<H", content, page.tags["Compression"].valueoffset, 34661)  # of faxes
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ValueError, match="its compression cannot be read .*JBIG"):
+        read(tmp_path / "a.tif")
+
+
+def test_arrays_that_are_none_say_why(tmp_path):
+    """Objects are no damage."""
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="objects of Python, not real numbers: save it as numbers"):
+        read(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", LEVELS)
+    for content in ((tmp_path / "b.npy").read_bytes()[:-9], (tmp_path / "b.npy").read_bytes() + b"x", b"PK\3\4zip"):
+        (tmp_path / "b.npy").write_bytes(content)
+        with pytest.raises(ValueError, match="copy it again"):
+            read(tmp_path / "b.npy")
+
+
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "lzma", "packbits"])
 def test_compressed_tiff_files_are_read(tmp_path, compression: str):
     """By imagecodecs, and those of Fiji and OpenCV without it, too."""
@@ -758,6 +845,9 @@ def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_n
             (folder / "s05.png").unlink()
         (folder / new).write_bytes(content)
     assert np.array_equal(read(tmp_path / "a"), LEVELS)
+    folder = pictures(tmp_path / "f", "s{:02d}.jp2", pillow("L", "JPEG2000"))
+    with pytest.raises(ValueError, match=r"s00\.jp2 is a slice of the kind \.jp2: save all of them"):
+        read(folder)
     reasons = {"b": r"s05 \(1\)\.png has no number", "c": r"t05\.png begins differently from s00\.png"}
     reasons |= {"d": r"s05\.png is missing among 9", "e": r"s05\.png has the number of s05\.jpg"}
     for name, reason in reasons.items():

@@ -57,15 +57,17 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
             raise ValueError(f"it holds {what}: give the folder of one image")
     if "multiscales" not in attributes:
         raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
+    if isinstance(images := attributes["multiscales"], dict):
+        images = [images]  # of a writer that forgot that there may be several
     try:
-        described = _one_of(attributes["multiscales"], image)
+        described = _one_of(images, image)
         axes, path, spacing = _described(described, group)
         array = group[path]
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
-    return Stored(array, axes, spacing, images=max(len(names), len(attributes["multiscales"])))
+    return Stored(array, axes, spacing, images=max(len(names), len(images)))
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
@@ -86,6 +88,9 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
     whole = array.shards or array.chunks  # what a file holds
     files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
     missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
+    if missing == files and any(map(_is_chunk, (path / array.path).rglob("*"))):
+        what = "set dimension_separator to / if they lie in folders, to . if they do not"
+        raise ValueError(f"its chunks are not called as its metadata say: {what}")
     if missing == files or (missing and array.metadata.fill_value is None):
         raise ValueError(f"{missing} of its {files} chunks are missing: copy it again, with all its files")
     if missing:
@@ -101,13 +106,18 @@ def _check_chunks(folder: Path, array: Any) -> None:
     """Raise a ValueError if a chunk is empty, or shorter than Blosc says: what follows in memory would be read."""
     packed = any("blosc" in type(each).__name__.lower() for each in array.compressors) and not array.shards
     for path in folder.rglob("*"):
-        if re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name) and not path.is_dir():
+        if _is_chunk(path):
             if not path.is_file():
                 raise ValueError(f"its chunk {path.relative_to(folder)} is a pipe or device, no file: copy it again")
             with path.open("rb") as file:
                 start = file.read(16)
             if not start or packed and (len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size):
                 raise ValueError(f"its chunk {path.relative_to(folder)} is cut short: copy it again")
+
+
+def _is_chunk(path: Path) -> bool:
+    """Return whether a path is called as chunks are."""
+    return bool(re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name)) and not path.is_dir()
 
 
 def _attributes(group: Any) -> dict[str, Any]:
@@ -130,17 +140,19 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     levels = {}
     for level in image["datasets"]:
         steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
-        scales = [step["scale"] for step in steps if step["type"] == "scale"]
-        levels[level["path"]] = np.prod(np.array(scales, float), axis=0) if scales else None
+        levels[level["path"]] = [step.get("scale") for step in steps if step["type"] == "scale"]
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
     there = {path: group[path] for path in levels if path in group}
-    five = all(getattr(each, "ndim", None) == 5 for each in there.values())
-    old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and five)
-    axes = list("tczyx") if old else image["axes"]  # there were no others
+    sides = max((getattr(each, "ndim", 0) for each in there.values()), default=0)
+    old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and sides == 5)
+    axes = list("tczyx") if old else image.get("axes", ["?"] * sides)  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
+    for path, scales in levels.items():  # lengths in an array of their own are not looked for
+        sound = scales and all(isinstance(each, list) and len(each) == len(axes) for each in scales)
+        levels[path] = np.prod(np.array(scales, float), axis=0) if sound else None
     sizes = {path: getattr(each, "size", 0) for path, each in there.items()}  # a group has none
     if all(scale is not None for scale in levels.values()):
         path = min(levels, key=lambda each: float(np.prod(levels[each][places])))

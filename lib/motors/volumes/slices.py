@@ -20,7 +20,7 @@ HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, behind a profile of 
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
-PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif")
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".webp")
 
 
 def slice_paths(folder: str | Path) -> list[Path]:

@@ -60,7 +60,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         yield place
     elif place.is_dir():
         real = Path(os.path.realpath(place))
-        found, others = _inside(place, {real, *real.parents} if recursive else None)
+        found, others = _inside(place, {real, *real.parents} if recursive else None, notes)
         if not found:
             below = "" if recursive else ", or look below it with recursive (--recursive)"
             raise FileNotFoundError(f"{place} holds no tomogram: give files ending in {' '.join(ENDINGS)}{below}")
@@ -85,15 +85,20 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
             yield from _meant(match, recursive, notes)
 
 
-def _inside(folder: Path, seen: set[Path] | None) -> tuple[list[Path], int]:
+def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[list[Path], int]:
     """Return the tomograms in a folder, and how many other files there are; below it, if given which was `seen`."""
     found, others = [], 0
     for path in sorted(visible(folder.iterdir())):
-        if _is_tomogram(path):
+        try:
+            tomogram = _is_tomogram(path)
+        except PermissionError:
+            notes.append(f"{path} may not be opened, it is left alone")
+            continue
+        if tomogram:
             found.append(path)
         elif path.is_dir() and seen is not None:
             real = Path(os.path.realpath(path))
-            more, left = _inside(path, seen) if real not in seen and not seen.add(real) else ([], 0)
+            more, left = _inside(path, seen, notes) if real not in seen and not seen.add(real) else ([], 0)
             found, others = found + more, others + left
         else:
             others += not path.is_dir()

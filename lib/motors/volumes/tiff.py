@@ -39,9 +39,9 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
     _check_chain(path)
     with parsing(tifffile.TiffFileError):
         file = tifffile.TiffFile(path)
-        if len(file.series) > 1 and {(each.kind, each.shape, len(each.shape)) for each in file.series} == {
-            ("shaped", file.series[0].shape, 2)
-        }:  # written page by page: one volume, although tifffile describes each page as an image
+        shapes = {(each.kind, each.shape, math.prod(each.shape[:-2])) for each in file.series}
+        if len(file.series) > 1 and shapes == {("shaped", file.series[0].shape, 1)}:
+            # written page by page: one volume, although tifffile describes each page as an image
             file.close()
             file = tifffile.TiffFile(path, is_shaped=False)
     with file:
@@ -133,6 +133,9 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     else:
         ends = chain.from_iterable(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)) for page in planes)
         sizes = chain.from_iterable(page.databytecounts for page in planes)
+    plane, left = first.nbytes, first.parent.filehandle.size - (series.dataoffset or 0) - series.nbytes
+    if imagej and series.dataoffset is not None and len(first.parent.pages) == 1 and left > 0 == left % plane:
+        raise ValueError(f"it says that it has {here} planes, {left // plane} more are there: write it again")
     if max(ends) > min(page.parent.filehandle.size for page in planes[:1]) and not series.is_multifile:
         raise ValueError("it is shorter than its pages need: copy it again")
     if min(sizes) == 0:
@@ -148,8 +151,10 @@ def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
     try:
         return series.asarray()
     except ValueError as error:
+        if "COMPRESSION" in str(error) and "imagecodecs" not in str(error):
+            raise ValueError(f"its compression cannot be read ({error}): write it without one, or as LZW") from error
         if "imagecodecs" not in str(error):
-            raise
+            raise ValueError(f"it is damaged, or a file that belongs to it ({error}): copy it again") from error
         return _by_pillow(path, series, str(error))
 
 
