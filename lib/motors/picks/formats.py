@@ -70,9 +70,9 @@ def write(
     ModuleNotFoundError
         If the library for a format is not installed.
     """
-    formats = check(formats, tomograms["tomo_id"])
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")
+    formats = check(formats, tomograms["tomo_id"])
     picks, paths = checked(picks, tomograms, "picks"), []
     for name in formats:
         kind = FORMATS[name]
