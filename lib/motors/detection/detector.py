@@ -56,8 +56,8 @@ def detect(
     tomogram : in any spacing
     spacing : ångström per voxel; goes before what the tomogram states, with a warning where the two differ
     run : name of the trained network, by default that of the experiment
-    symmetries : names of orientations; each gives candidates of its own, as in the original solution
-    average : True averages the orientations to one heatmap, which gives one list of candidates
+    symmetries : by name; each gives candidates of its own, as in the original solution
+    average : True averages the symmetries to one heatmap, which gives one list of candidates
     threshold : the lowest score of a candidate
     most : at most so many candidates in a list
     repair : True repairs wrapped intensities first, see `quality_control.repair`

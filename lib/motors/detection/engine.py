@@ -42,7 +42,7 @@ def logits(
     batch: int | None = None,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
-    """Return the mean output of a network to all tiles of a tomogram, seen in several orientations.
+    """Return the mean output of a network to all tiles of a tomogram, seen under several symmetries.
 
     Tiles begin at multiples of the network's stride, so that every output has one place. They are averaged on the
     network's own grid, which is then interpolated to `cell_stride`. A 2D network sees three slices at a time, in
@@ -54,7 +54,7 @@ def logits(
         stride, `(b, 1, z, y, x)` or `(b, 1, y, x)`
     experiment : its settings
     voxels : `(z, y, x)` uint8 tomogram in the spacing of the experiment
-    symmetries : names of the orientations to average
+    symmetries : names of those to average
     cell_stride : size of the cells, in voxels of the finest axis: 8 voxels of 16 ångström make cells of 128 ångström
     original : True puts tiles and predictions where the original solution did: its patches, the last one flush with the
         end, every prediction at the nearest cell, up to half a cell off

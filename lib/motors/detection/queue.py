@@ -72,7 +72,7 @@ def detect_all(
     spacing : ångström per voxel: one number, or one for each name; goes before what files state
     repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
     reading : how files are to be read: parameters of `formats.read`, such as axes and invert
-    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each orientation, in an `.npz` beside the CSV. As
+    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each symmetry, in an `.npz` beside the CSV. As
         float16 they have 1.3 MB for a tomogram of the competition, before they are compressed
     title : what the progress line says
     policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in

@@ -121,13 +121,13 @@ def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame 
     answer = cut(first, quantile=quantile)
     counts = verdicts(solution, answer.drop(columns="score"))["verdict"].value_counts()
     hits, alarms, misses = (int(counts.get(name, 0)) for name in ("TP", "FP", "FN"))
-    found = {"F2": f2(solution, answer)}
-    found |= dict(zip(("low", "high"), bootstrap(solution, answer), strict=True))
+    low, high = bootstrap(solution, answer)
+    found = {"F2": f2(solution, answer), "low": low, "high": high}
     found |= {"AP": average_precision(curve(solution, candidates)), "quantile": quantile}
-    found["threshold"] = float(np.quantile(first["score"], quantile))
+    found |= {"threshold": float(np.quantile(first["score"], quantile))}
     found |= {"precision": hits / max(hits + alarms, 1), "recall": hits / max(hits + misses, 1)}
     if other is not None:
-        found |= dict(zip(("better_low", "better_high"), bootstrap(solution, answer, other), strict=True))
+        found["better_low"], found["better_high"] = bootstrap(solution, answer, other)
     return found | {"answer": answer}
 
 

@@ -62,7 +62,7 @@ class Experiment:
     most_motors: Count | None = None  # tomograms with more are not trained on; null trains on all
     background: NotNegative = 0.05  # background samples per foreground sample
     background_from_positive: NotNegative = 0.25  # of those from tomograms with motors, per one from tomograms without
-    repeats: Count = 16  # 3D: the orientations of each window; 2D: times each slice is visited in an epoch
+    repeats: Count = 16  # 3D: the symmetries of each window; 2D: times each slice is visited in an epoch
     augment: bool = True
     unaugmented: Share = 0.0  # share of the patches that are only turned, where there is no time to learn the rest
     mixup: Share = 0.0  # share of the patches that are mixed with another one (Zhang et al. 2018)

@@ -1,4 +1,4 @@
-"""The networks: built from an experiment, saved beside it, loaded from there."""
+"""From an experiment to its network."""
 
 import copy
 from pathlib import Path

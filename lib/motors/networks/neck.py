@@ -83,10 +83,10 @@ class Branch(nn.Sequential):
         """Return `(b, width, ...)` on a `grid` of so many cells along each axis."""
         factors = {side / cells for side, cells in zip(level.shape[2:], grid, strict=True)}
         if factors in ({2}, {4}, {8}):
-            return self._where_asked(level, int(factors.pop()))
+            return self._coarser(level, int(factors.pop()))
         return functional.interpolate(super().forward(level), size=tuple(grid), mode=self.mode)
 
-    def _where_asked(self, level: Tensor, factor: int) -> Tensor:
+    def _coarser(self, level: Tensor, factor: int) -> Tensor:
         """Return the same on a grid `factor` times coarser than the level, with a fraction of the work.
 
         Interpolation then takes the mean of the middle two values along each axis. The last convolution is linear: the

@@ -70,21 +70,21 @@ def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape
 class Epoch:
     """Which windows a 3D network sees, in which order: window number k is a function of k and the tables.
 
-    In an epoch every window with a motor comes once in each of the orientations. Background comes on top: each time a
-    random window without motor, in a random orientation, of a tomogram without motors or of one with.
+    In an epoch every window with a motor comes once under each of the symmetries. Background comes on top: each time a
+    random window without motor, under a random symmetry, of a tomogram without motors or of one with.
 
     Parameters
     ----------
     windows : see `windows`
     background : background samples per foreground sample
     background_from_positive : of those, how many come from tomograms with motors per one from tomograms without
-    repeats : orientations of each window, the first so many of `SYMMETRIES`
+    repeats : symmetries of each window, the first so many of `SYMMETRIES`
     seed : of the order and of everything else that is random
 
     Raises
     ------
     ValueError
-        If no window has a motor, background is wanted and there is none, or there are no so many orientations.
+        If no window has a motor, background is wanted and there is none, or there are no so many symmetries.
     """
 
     windows: pd.DataFrame
@@ -95,7 +95,7 @@ class Epoch:
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeats <= len(SYMMETRIES):
-            raise ValueError(f"repeats {self.repeats} is not 1 to {len(SYMMETRIES)}: a window has no more orientations")
+            raise ValueError(f"repeats {self.repeats} is not 1 to {len(SYMMETRIES)}: there are no more symmetries")
         if not len(self.foreground):
             raise ValueError("no window has a motor: train on tomograms with motors")
         if self.background and not self._weights.any():
@@ -122,16 +122,16 @@ class Epoch:
         return foreground + round(self.background * foreground)
 
     def pick(self, k: int) -> tuple[pd.Series, Symmetry, np.random.Generator]:
-        """Return window, orientation and source of randomness of sample `k`, counted over all epochs from 0."""
-        window, orientation = divmod(shuffled(k, len(self), self.seed), self.repeats)
+        """Return window, symmetry and source of randomness of sample `k`, counted over all epochs from 0."""
+        window, symmetry = divmod(shuffled(k, len(self), self.seed), self.repeats)
         rng = np.random.default_rng([self.seed, k])
         if window < len(self.foreground):
             row = self.foreground[window]
         else:
             weights = self._weights / self._weights.sum()
             row = rng.choice(self.backgrounds[rng.choice(2, p=weights)])
-            orientation = rng.integers(self.repeats)
-        return self.windows.iloc[row], SYMMETRIES[orientation], rng
+            symmetry = rng.integers(self.repeats)
+        return self.windows.iloc[row], SYMMETRIES[symmetry], rng
 
 
 def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:

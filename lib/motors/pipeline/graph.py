@@ -145,10 +145,10 @@ class _Maker:
             return same
         alone = notebook in self.plan["alone"].get(self.profile, ())
         expected = self.plan.get("expect", {}).get(self.profile, {}).get(notebook, {})
-        self.found[key] = Step(run, parameters, tuple(dict.fromkeys(after)), alone, expected)
-        if not self.found[key].source.is_file():
-            raise ValueError(f"{PLAN} names {notebook}, but there is no {self.found[key].source.name}")
-        return self.found[key]
+        made = self.found[key] = Step(run, parameters, tuple(dict.fromkeys(after)), alone, expected)
+        if not made.source.is_file():
+            raise ValueError(f"{PLAN} names {notebook}, but there is no {made.source.name}")
+        return made
 
 
 def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:

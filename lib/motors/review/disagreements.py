@@ -57,8 +57,7 @@ def verdicts(matches: pd.DataFrame) -> pd.Series:
     The original solution asked about the most confident candidate alone, and missed tomograms with a second motor.
     """
     rank = pd.Categorical(matches["verdict"], ["FN", "FP", "TP", "TN"], ordered=True)
-    order = matches.assign(verdict=rank).groupby("tomo_id", sort=False)["verdict"].min()
-    return order.astype(str)
+    return matches.assign(verdict=rank).groupby("tomo_id", sort=False)["verdict"].min().astype(str)
 
 
 def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:

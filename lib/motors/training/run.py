@@ -92,7 +92,7 @@ def train(
     network = build(experiment) if network is None else network
     _admit(output, _inputs(experiment, dataset, network))
     if checkpoints.is_whole(weights):
-        _refuse_another(experiment, Experiment.read(weights / "experiment.json"), weights)
+        _refuse_another(experiment, Experiment.read(weights / checkpoints.SETTINGS), weights)
         log.info("%s was trained before: %s", experiment.name, weights)
         with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
             line.advance(experiment.optimiser_steps)
