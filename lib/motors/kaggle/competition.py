@@ -14,7 +14,7 @@ from motors.kaggle.client import KaggleError, ask
 from motors.labels.formats import read_competition
 from motors.tables import read_table
 from motors.volumes import slices
-from motors.volumes.tomogram import for_each
+from motors.volumes.tomogram import mapped
 from motors.workspace.paths import COMPETITION, Workspace
 from motors.workspace.progress import progress
 
@@ -105,23 +105,21 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
     folder : such as `train` of the competition
     shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
     """
-    folder, names, problems = Path(folder), list(shapes), {}
+    folder, names = Path(folder), sorted(shapes)
 
-    def check(k: int) -> None:
+    def problem(k: int) -> str:
         place, expected = folder / names[k], shapes[names[k]]
         try:
             shape = slices.stack_shape(place)
             cut = next((path for path in slices.slice_paths(place) if not _is_whole(path)), None)
         except (FileNotFoundError, ValueError) as error:
-            problems[names[k]] = str(error)
-            return
+            return str(error)
         if expected is not None and shape != tuple(expected):
-            problems[names[k]] = f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
-        elif cut:
-            problems[names[k]] = f"{cut} is cut short: get it again"
+            return f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
+        return f"{cut} is cut short: get it again" if cut else ""
 
-    for_each(check, len(names))
-    return pd.DataFrame(sorted(problems.items()), columns=["tomo_id", "problem"])
+    table = pd.DataFrame({"tomo_id": names, "problem": mapped(problem, len(names))})
+    return table[table["problem"] != ""].reset_index(drop=True)
 
 
 def _shapes(folder: Path) -> dict[str, dict[str, Shape | None]]:

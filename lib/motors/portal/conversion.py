@@ -5,7 +5,6 @@ import hashlib
 import math
 import shutil
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch, with
 from motors.volumes.mrc import open_mrc
 from motors.volumes.resampling import resampled_planes
 from motors.volumes.slices import slice_paths, write_slice
-from motors.volumes.tomogram import for_each
+from motors.volumes.tomogram import for_each, mapped
 from motors.workspace import files
 from motors.workspace.files import renamed, write_json
 
@@ -148,30 +147,21 @@ def seam(counts: np.ndarray) -> float:
 
 def _statistics(planes: Planes) -> dict[str, Any]:
     """Return shape, type, extremes, mean, spread and histogram of a volume, in the original solution's words."""
-    lock, low, high, sums, whole = Lock(), [], [], np.zeros(2), []
 
-    def measure(k: int) -> None:
+    def measure(k: int) -> tuple[float, float, float, float, bool]:
         plane = planes.floats(k)
-        with lock:
-            low.append(plane.min())
-            high.append(plane.max())
-            sums[:] += plane.sum(dtype=np.float64), np.square(plane, dtype=np.float64).sum()
-            whole.append(bool((plane == np.rint(plane)).all()))
+        sums = plane.sum(dtype=np.float64), np.square(plane, dtype=np.float64).sum()
+        return plane.min(), plane.max(), *sums, (plane == np.rint(plane)).all()
 
-    for_each(measure, len(planes))
+    low, high, total, squares, whole = zip(*mapped(measure, len(planes)), strict=True)
     lowest, highest = float(np.min(low)), float(np.max(high))
     if not np.isfinite([lowest, highest]).all():
         raise ValueError(f"{planes.path.name} has voxels that are NaN or infinite: report it to the portal")
     counts, edges = np.zeros(256, np.int64), np.linspace(lowest, highest, 257)
     if highest > lowest:
-
-        def count(k: int) -> None:
-            found = np.histogram(planes.floats(k), 256, (lowest, highest))[0]
-            with lock:
-                counts[:] += found
-
-        for_each(count, len(planes))
-    mean, square = sums / np.prod(planes.shape, dtype=float)
+        limits = (lowest, highest)
+        counts = sum(mapped(lambda k: np.histogram(planes.floats(k), 256, limits)[0], len(planes)))
+    mean, square = (sum(each) / math.prod(planes.shape) for each in (total, squares))
     return {
         "ori_shape": list(planes.shape),
         "ori_dtype": str(planes.dtype),
@@ -187,15 +177,11 @@ def _statistics(planes: Planes) -> dict[str, Any]:
 
 def _mend(planes: Planes, name: str) -> dict[str, Any]:
     """Have bytes that were taken for signed ones read as unsigned, and return why or why not."""
-    counts, lock = np.zeros(256, np.int64), Lock()
 
-    def count(k: int) -> None:
-        found = np.bincount(planes[k].astype(np.int16).clip(-128, 127).ravel() + 128, minlength=256)
-        with lock:
-            counts[:] += found
+    def count(k: int) -> np.ndarray:
+        return np.bincount(planes[k].astype(np.int16).clip(-128, 127).ravel() + 128, minlength=256)
 
-    for_each(count, len(planes))
     listed = name.rpartition("-")[0] == "mba2011-02-16" and name.rpartition("-")[2] in MENDED
-    found = seam(counts)
+    found = seam(sum(mapped(count, len(planes))))
     planes.wrapped = listed or found > WRAPPED
     return {"mended": planes.wrapped, "mended_by_the_original": listed, "seam": found}

@@ -7,7 +7,6 @@ the 15 that the original solution listed as damaged; the others were set on simu
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ import pandas as pd
 
 from motors.tables import read_table
 from motors.volumes.levels import WRAPPED, unwrap
-from motors.volumes.tomogram import check_voxels, for_each
+from motors.volumes.tomogram import check_voxels, for_each, mapped
 from motors.workspace.files import visible, write_table
 
 DARK = 25  # the darkest levels
@@ -177,13 +176,8 @@ def _finding(name: str, statistic: float, about: str, offset: int | None = None)
 def _histograms(voxels: np.ndarray) -> np.ndarray:
     """Return how many voxels of each plane have each level, `(z, 256)`."""
     check_voxels(voxels)
-    counts = np.zeros((len(voxels), 256), np.int64)
-
-    def count(k: int) -> None:
-        counts[k] = cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel()  # exact up to 16 million a level
-
-    for_each(count, len(voxels))
-    return counts
+    counts = mapped(lambda k: cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel(), len(voxels))
+    return np.array(counts).astype(np.int64)  # exact up to 16 million a level
 
 
 def _goes_on(counts: np.ndarray) -> bool:
@@ -221,16 +215,14 @@ def _crossings(voxels: np.ndarray) -> np.ndarray:
 
     `(256,)`; number 255 is the seam between 255 and 0.
     """
-    planes, pairs, lock = _sample(voxels), np.zeros(1 << 16, np.int64), Lock()
+    planes = _sample(voxels)
 
-    def count(k: int) -> None:
+    def count(k: int) -> np.ndarray:
         plane = np.asarray(voxels[planes[k]], np.uint16)
         along = [(plane[:-1], plane[1:]), (plane[:, :-1], plane[:, 1:])]
-        found = sum(np.bincount((one << 8 | other).ravel(), minlength=1 << 16) for one, other in along)
-        with lock:
-            pairs[:] += found
+        return sum(np.bincount((one << 8 | other).ravel(), minlength=1 << 16) for one, other in along)
 
-    for_each(count, len(planes))
+    pairs = sum(mapped(count, len(planes)))
     one, other = np.divmod(np.arange(1 << 16), 256)
     up = (other - one) % 256
     pairs[up == 128] = 0  # both ways are equally short
