@@ -518,6 +518,13 @@ def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_pa
     assert set(collect([tmp_path / "a", tmp_path / "b"])[0]) == {"a_Cell", "b_cell"}
     with pytest.raises(ValueError, match="several tomograms would be called c_"):
         collect(tmp_path / "c")
+    paths = [tmp_path / name for name in ("x/1/vol/rec.mrc", "x/2/vol/rec.mrc", "y/2/vol/rec.mrc", "y/other/rec.mrc")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    expected = ["1_vol_rec", "x_2_vol_rec", "y_2_vol_rec", "other_rec"]
+    found, _ = collect([tmp_path / "x", tmp_path / "y"], recursive=True)
+    assert found == dict(zip(expected, paths, strict=True))
     sources = {"Cell": tmp_path / "a" / "Cell.mrc", "cell": tmp_path / "b" / "cell.mrc"}
     with pytest.raises(ValueError, match="two tomograms are called cell"):
         queue.detect_all(networks["alone"], SOLID, sources, tmp_path / "out", policy="carry on")

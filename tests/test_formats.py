@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import unicodedata
@@ -244,6 +245,28 @@ def test_contrast_on_a_high_background_keeps_its_digits(tmp_path, far):
     """Between 2 and 4 milliards, float32 knows every 256th number only."""
     np.save(tmp_path / "a.npy", far)
     assert np.array_equal(read(tmp_path / "a.npy"), to_uint8(LEVELS.astype(np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("share", "fill", "left"),
+    [(0.0, 0, None), (0.25, 1000, None), (0.25, 850, None), (0.04, 500, 113), (0.25, 0, 62), (0.25, 5000, 17)],
+)
+def test_padding_that_takes_the_contrast_is_said(tmp_path, share: float, fill: float, left: int | None):
+    """Noise of 1000 ± 50, white at 1118: its darkest thousandth at 845 is of level 255 * 845 / 1118 if 0 is black."""
+    voxels = np.random.default_rng(0).normal(1000, 50, (30, 40, 50)).astype(np.float32)
+    voxels[:, : round(40 * share)] = fill
+    np.save(tmp_path / "a.npy", voxels)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        read(tmp_path / "a.npy")
+    said = [re.search(r"which has (\d+) of 256 grey", str(each.message)) for each in seen]
+    assert [int(each[1]) for each in said if each] == ([pytest.approx(left, abs=4)] if left else [])
+    for few in (np.random.default_rng(0).poisson(0.5, voxels.shape), voxels > 1050):
+        np.save(tmp_path / "b.npy", few.astype(np.int16))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", ".*a motor alone")
+            read(tmp_path / "b.npy")
 
 
 def test_inverted_contrast_is_turned_when_told(tmp_path):

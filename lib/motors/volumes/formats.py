@@ -88,6 +88,10 @@ def read(
         raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
+    if kind != "slices":
+        from motors.volumes.padding import doubt
+
+        _say(path, doubt(voxels))
     if path.suffix.lower() in (".st", ".mrcs"):
         _say(path, "it is called as stacks of pictures are: make sure that it is a volume, no tilt series")
     for doubt in doubts(voxels.shape, spacing, chosen=axes is not None):
@@ -179,8 +183,9 @@ def _spacing(given: float | None, stated: Spacing | None, path: Path) -> float |
 
 
 def _say(path: Path, sentence: str) -> None:
-    """Warn about a file."""
-    warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
+    """Warn about a file, if there is something to say."""
+    if sentence:
+        warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
 
 
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:

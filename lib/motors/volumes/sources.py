@@ -25,7 +25,7 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
 
     Returns
     -------
-    Paths by name: that of the file without its ending, with the folder's before it where several would be called alike
+    Paths by name: that of the file without its ending, with folders before it where several would be called alike
 
     Raises
     ------
@@ -43,14 +43,21 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     for path in (Path(os.path.abspath(path)) for each in paths for path in _meant(each, recursive, notes)):
         if path not in known and found.setdefault((os.path.realpath(path), name_of(path)), path) == path:
             known |= {*parts(path)} if path.is_file() else {path}  # so that no second plane of OME-TIFF is one more
-    names = {path: name for (_, name), path in found.items()}
-    counts = Counter(map(str.casefold, names.values()))  # some disks take large and small letters for the same
-    alike = {path: name for path, name in names.items() if counts[name.casefold()] > 1}
-    names |= {path: plain(f"{path.parent.name}_{name}") for path, name in alike.items()}
-    counts = Counter(map(str.casefold, names.values()))
-    if alike := next((path for path, name in names.items() if counts[name.casefold()] > 1), None):
-        raise ValueError(f"several tomograms would be called {names[alike]}, one is {alike}: rename or take them alone")
-    return {name: path for path, name in names.items()}, notes
+    return _distinct({path: name for (_, name), path in found.items()}), notes
+
+
+def _distinct(names: dict[Path, str]) -> dict[str, Path]:
+    """Return paths by name, with as many folders before names that are alike as tell them apart."""
+    given, depth = names, max((len(path.parents) for path in names), default=1)
+    for above in range(depth):
+        counts = Counter(map(str.casefold, names.values()))  # some disks take large and small letters for the same
+        alike = [path for path, name in names.items() if counts[name.casefold()] > 1]
+        if not alike:
+            return {name: path for path, name in names.items()}
+        folders = {path: path.parts[1:-1][-above - 1 :] for path in alike}
+        names = names | {path: plain("_".join([*folders[path], given[path]])) for path in alike}
+    name = plain(f"{alike[0].parent.name}_{given[alike[0]]}")
+    raise ValueError(f"several tomograms would be called {name}, one is {alike[0]}: rename or take them alone")
 
 
 def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
