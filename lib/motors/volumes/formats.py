@@ -88,14 +88,8 @@ def read(
         raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
-    if kind != "slices":
-        from motors.volumes.padding import doubt
-
-        _say(path, doubt(voxels))
-    if path.suffix.lower() in (".st", ".mrcs"):
-        _say(path, "it is called as stacks of pictures are: make sure that it is a volume, no tilt series")
-    for doubt in doubts(voxels.shape, spacing, chosen=axes is not None):
-        _say(path, doubt)
+    for sentence in _odd(path, kind, voxels, doubts(voxels.shape, spacing, chosen=axes is not None)):
+        _say(path, sentence)
     return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
 
 
@@ -182,10 +176,20 @@ def _spacing(given: float | None, stated: Spacing | None, path: Path) -> float |
     return round(sum(stated) / 3, 4)
 
 
+def _odd(path: Path, kind: str, voxels: np.ndarray, found: list[str]) -> list[str]:
+    """Return what is worth a look, a sentence each: what was found, and what name and grey levels of a file say."""
+    if path.suffix.lower() in (".st", ".mrcs"):
+        found = ["it is called as stacks of pictures are: make sure that it is a volume, no tilt series", *found]
+    if kind != "slices":
+        from motors.volumes.padding import padding
+
+        found = found + padding(voxels)
+    return found
+
+
 def _say(path: Path, sentence: str) -> None:
-    """Warn about a file, if there is something to say."""
-    if sentence:
-        warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
+    """Warn about a file."""
+    warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
 
 
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:

@@ -9,12 +9,12 @@ from motors.volumes.levels import FEW
 GAP = 64  # levels that are not used beside black or white: real tomograms have 2 at most, padded ones over 100
 
 
-def doubt(voxels: np.ndarray) -> str:
-    """Return a sentence if padding is far from the rest of `(z, y, x)` uint8 voxels; otherwise nothing."""
-    if (lost := unused(voxels)) <= GAP:
-        return ""
+def padding(voxels: np.ndarray) -> list[str]:
+    """Return a sentence if padding is far from the rest of `(z, y, x)` uint8 voxels; otherwise none."""
+    lost = unused(voxels)
     left = f"which has {255 - lost} of 256 grey levels left"
-    return f"what is black or white in it is far from the rest, {left}: fill padding with the mean"
+    said = f"what is black or white in it is far from the rest, {left}: fill padding with the mean"
+    return [said] if lost > GAP else []
 
 
 def unused(voxels: np.ndarray) -> int:
