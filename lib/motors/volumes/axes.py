@@ -64,8 +64,8 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
     for name, word in CHOSEN.items():
         if chosen.get(word) and name not in sides:
             raise ValueError(f"{word}={chosen[word]} is not there, its axes are {''.join(names)}: leave it out")
-    left = [name for name in names if name in "zyx"]
-    return np.transpose(voxels[index], [left.index(name) for name in "zyx"])
+    order = [name for name in names if name in "zyx"]
+    return np.transpose(voxels[index], [order.index(name) for name in "zyx"])
 
 
 def _chosen(name: str, side: int, chosen: dict[str, int | None]) -> int:

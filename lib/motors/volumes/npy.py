@@ -1,7 +1,5 @@
 """Arrays of numpy, one in a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +11,7 @@ from motors.volumes.units import DAMAGE
 def read_npy(path: Path, image: int | None = None) -> Stored:
     """Return the voxels, on disk; the format states neither axes nor spacing.
 
-    Raises
-    ------
-    ValueError
-        If it is damaged, of another length than its header says, or holds objects of Python.
+    Raises ValueError if it is damaged, of another length than its header says, or holds objects of Python.
     """
     try:
         voxels = np.lib.format.open_memmap(path, "r")

@@ -41,17 +41,17 @@ def slice_paths(folder: str | Path) -> list[Path]:
     first = min(parts, key=lambda path: int(parts[path][2]))
     before, digits, ending = parts[first].groups()
     for path, part in parts.items():
-        other = first if part[1] != before else known.setdefault(int(part[2]), path)
-        if other != path:
-            what = f"{path} {'begins differently from' if part[1] != before else 'has the number of'} {other.name}"
-            raise FileNotFoundError(f"{what}: only slices of one tomogram, and each once, belong in a folder")
+        same = known.setdefault(int(part[2]), path)
+        if part[1] == before and same == path:
+            continue
+        what = f"begins differently from {first.name}" if part[1] != before else f"has the number of {same.name}"
+        raise FileNotFoundError(f"{path} {what}: only slices of one tomogram, and each once, belong in a folder")
     begin = 0 if (before, len(digits), ending.lower()) == ("slice_", 4, ".jpg") else min(*known, 1)
     names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
     lost = next((name for k, name in enumerate(names, begin) if k not in known or known[k].stem != name), None)
     if lost:
-        what = (
-            f"{folder / lost}{ending} is missing among {len(paths)} {'JPEG' if ending == '.jpg' else 'picture'} files"
-        )
+        kind = "JPEG" if ending == ".jpg" else "picture"
+        what = f"{folder / lost}{ending} is missing among {len(paths)} {kind} files"
         raise FileNotFoundError(f"{what}, which are {names[0]}{ending}, {(names * 2)[1]}{ending}, ...: copy it again")
     return [known[k] for k in sorted(known)]
 
