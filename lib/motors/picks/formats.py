@@ -76,14 +76,10 @@ def write(
     picks, paths = checked(picks, tomograms, "picks"), []
     for name in formats:
         kind = FORMATS[name]
-        if not kind.each:
-            kind.write(path := Path(folder) / place(name, ""), picks, tomograms)
-            paths.append(path)
-            continue
-        for row in range(len(tomograms)):
-            about = tomograms.iloc[row : row + 1]
-            tomo_id = about["tomo_id"].iloc[0]
-            kind.write(path := Path(folder) / place(name, tomo_id), picks[picks["tomo_id"] == tomo_id], about)
+        for about in (tomograms.iloc[[row]] for row in range(len(tomograms))) if kind.each else [tomograms]:
+            tomo_id = about["tomo_id"].iloc[0] if kind.each else ""
+            mine = picks[picks["tomo_id"].isin(about["tomo_id"])]
+            kind.write(path := Path(folder) / place(name, tomo_id), mine, about)
             paths.append(path)
     return paths
 

@@ -1,7 +1,5 @@
 """What lies around a tomogram in its file and takes the grey levels from it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from motors.volumes.levels import FEW
