@@ -22,7 +22,7 @@ from motors.patches import epochs as patches_epochs
 from motors.patches.augment.blocks import Augmentation
 from motors.patches.blocks import Blocks
 from motors.patches.epochs import START, Epoch, shuffled
-from motors.patches.samples import mixed
+from motors.patches.mixup import mixed
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS
 from motors.volumes.prepared import write_prepared
 

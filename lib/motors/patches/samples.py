@@ -1,7 +1,6 @@
-"""What the training samples of 2D and 3D networks have in common: tables, volumes, tensors by number, and mixup."""
+"""What the training samples of 2D and 3D networks have in common: tables, volumes, and tensors by number."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,8 @@ from motors.experiments.config import Experiment
 from motors.geometry import Spacing
 from motors.labels.table import Labels
 from motors.patches import epochs
+from motors.patches.mixup import mixed
 from motors.volumes.prepared import check_volumes
-
-APART = 3  # keeps mixup's randomness apart from that of patches (none) and of their order (1), see `epochs`
-
-
-def mixed(sample: Callable[[int], dict[str, Any]], k: int, length: int, experiment: Experiment) -> dict[str, Any]:
-    """Return sample `k`, mixed with another one as often as the experiment wants: mixup (Zhang et al. 2018).
-
-    It is a function of `k` alone. Both grey levels and targets are averaged, with a weight from a beta distribution.
-
-    Parameters
-    ----------
-    sample : returns a sample by its number: image (uint8), target and the number of motors
-    k : its number
-    length : samples in an epoch, of which the other one is any
-    experiment : its mixup, mixup_alpha, mixup_motors and seed
-    """
-    one = sample(k)
-    rng = np.random.default_rng([experiment.seed, k, APART])
-    if rng.random() >= experiment.mixup:
-        return one
-    other, weight = sample(int(rng.integers(length))), float(rng.beta(experiment.mixup_alpha, experiment.mixup_alpha))
-    motors = one["motors"] + other["motors"]
-    if experiment.mixup_motors is not None and motors > experiment.mixup_motors:
-        return one
-    image = weight * one["image"].float() + (1 - weight) * other["image"].float()
-    target = weight * one["target"] + (1 - weight) * other["target"]
-    return one | {"image": image.to(one["image"].dtype), "target": target, "motors": motors}
 
 
 class Samples(Dataset, ABC):
@@ -62,7 +35,7 @@ class Samples(Dataset, ABC):
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Return sample `k` as tensors: image `(c, *patch)` uint8 and target `(1, *grid)` float32.
 
-        With them come tomo_id and the number of motors in view; some are `mixed`.
+        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
         """
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
