@@ -61,11 +61,11 @@ def drawing() -> str:
     """The house as text, the roof first."""
     lines = []
     for floor in range(max(floors().values()), -1, -1):
-        lines += ["├───┼" + "─" * (WIDTH - 5)]
+        lines += [("├───┼" if lines else "┌───┬") + "─" * (WIDTH - 5)]
         rooms = sorted(name for name, at in floors().items() if at == floor)
         for k, name in enumerate(rooms):
-            lines += [f"│ {floor if k == 0 else ' '} │ {name:<13} {purpose(name)}"]
-    return "\n".join(["```text", *lines, "```"])
+            lines += [f"│{floor if k == 0 else '':>2} │ {name:<13} {purpose(name)}"]
+    return "\n".join(["```text", *lines, "└───┴" + "─" * (WIDTH - 5), "```"])
 
 
 def lines() -> dict[str, int]:
