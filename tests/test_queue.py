@@ -385,6 +385,37 @@ def test_two_workers_find_what_one_process_finds_and_keep_their_network(two, tmp
     )
 
 
+def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypatch):
+    """As long as its files stay as they are, and with these settings; what is too large is not kept."""
+    asked = []
+
+    def prepare(self, source, *, name, spacing):
+        asked.append((name, spacing, self.experiment.spacing[0]))
+        return detector.Ready(name, np.zeros((4, 5, 6), np.uint8), (4, 5, 6), spacing, [])
+
+    monkeypatch.setattr(detector.Detector, "prepare", prepare)
+    kept, coarse = {}, replace(SOLID, spacing=(32.0, 16.0, 16.0))
+
+    def read(name: str, spacing: float = 16.0, experiment=SOLID, **how) -> list:
+        asked.clear()
+        task = workers.Task(name, tomograms[name], spacing, Path(), Path(), False, 60)
+        station = workers.Station(detector.Detector(None, experiment, **how), kept)
+        ready, _ = workers._Reading(station.detector, task, station.kept).wait(60)
+        assert (ready.name, ready.spacing) == (name, spacing)
+        return list(asked)
+
+    assert read("001") == [("001", 16.0, 16.0)] and read("001") == []
+    assert read("b") == [("b", 16.0, 16.0)] and read("001") == [] == read("b")
+    assert read("b", spacing=13.1) and read("b", experiment=coarse) == [("b", 16.0, 32.0)]
+    assert read("b", reading={"invert": True}) and read("b", repair=False) and not read("b", reading={"invert": True})
+    np.save(tomograms["b"], np.zeros((3, 4, 5), np.uint8))
+    assert read("b") and not read("001")
+    monkeypatch.setattr(workers, "KEPT", 2 * 4 * 5 * 6)
+    assert read("001", spacing=10.0) and len(kept) == 2 and not read("001", spacing=10.0)
+    monkeypatch.setattr(workers, "KEPT", 4 * 5 * 6 - 1)
+    assert read("empty") and not kept and read("empty")
+
+
 @pytest.mark.kernel
 def test_whatever_a_worker_meets_the_others_do_the_rest(two, tmp_path):
     """Killed once, killed every time, NaN, a device that fails, a bug: one row in the report each, where it must be."""

@@ -21,6 +21,7 @@ from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
 from motors.workspace.files import sha256, write_table, write_text
 
+KEPT = 2**28  # bytes of prepared tomograms: those of the demo are a quarter of the time of its passes
 CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
 
 
@@ -48,21 +49,21 @@ class Outcome(NamedTuple):
 
 
 class Station:
-    """What one device does with one network, tomogram by tomogram."""
+    """What one device does with one network, tomogram by tomogram; `kept` holds those prepared for networks before."""
 
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
+    def __init__(self, detector: Detector, kept: dict[tuple, Ready] | None = None) -> None:
+        self.detector, self.kept = detector, kept
         self.ahead: dict[str, _Reading] = {}
 
     def work(self, task: Task, following: Task | None = None) -> Outcome:
         """Return the candidates of a tomogram, written to its folder; meanwhile the `following` one is read."""
         stage, found = "read", None
         try:
-            reading = self.ahead.pop(task.name, None) or _Reading(self.detector, task)
+            reading = self.ahead.pop(task.name, None) or _Reading(self.detector, task, self.kept)
             try:
                 ready, key = reading.wait(task.limit)
             finally:
-                self.ahead = {following.name: _Reading(self.detector, following)} if following else {}
+                self.ahead = {following.name: _Reading(self.detector, following, self.kept)} if following else {}
             stage = "predict"
             grids = self.detector.grids(ready)
             found = self.detector.candidates(task.name, grids)
@@ -95,16 +96,16 @@ def result_hashes(folder: Path, name: str) -> str:
 class _Reading:
     """A tomogram that a thread reads, which nobody waits for longer than he wants to."""
 
-    def __init__(self, detector: Detector, task: Task) -> None:
+    def __init__(self, detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> None:
         self.result: Any = None
-        self.thread = Thread(target=self._read, args=(replace(detector, network=None), task), daemon=True)
+        self.thread = Thread(target=self._read, args=(replace(detector, network=None), task, kept), daemon=True)
         self.thread.start()
 
-    def _read(self, detector: Detector, task: Task) -> None:
+    def _read(self, detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> None:
         """Read and resample the tomogram; the key is taken first, so that files which change meanwhile have another."""
         try:
             key = source_key(task.source)
-            self.result = detector.prepare(task.source, name=task.name, spacing=task.spacing), key
+            self.result = _prepared(detector, task, key, kept), key
         except Exception as error:  # noqa: BLE001 - raised by `wait`
             self.result = error
 
@@ -116,6 +117,18 @@ class _Reading:
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
+
+
+def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[tuple, Ready] | None) -> Ready:
+    """Return a tomogram as the network wants it; small ones are kept for the networks that follow."""
+    how = (detector.experiment.spacing, detector.experiment.resampling, detector.repair, detector.fill)
+    about = (key, task.name, task.spacing, *how, *sorted(detector.reading.items()))
+    ready = (kept or {}).get(about) or detector.prepare(task.source, name=task.name, spacing=task.spacing)
+    if kept is not None and key is not None:
+        kept[about] = ready
+        while sum(each.voxels.nbytes for each in kept.values()) > KEPT:
+            del kept[next(iter(kept))]
+    return ready
 
 
 class Device:
@@ -185,6 +198,7 @@ def all_devices(small: bool = False) -> list[str]:
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * processes
 
 
+_kept: dict[tuple, Ready] = {}  # tomograms that were prepared for one network and will be for the next
 _networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
 _stations: list[Station] = []  # the one at work, if any
 _said: list[tuple[str, type[Warning]]] = []  # what was warned of, for the process that waits for the outcome
@@ -209,7 +223,7 @@ def _work(key: str, network: bytes | None, detector: Detector, task: Task, follo
         _networks[key] = pickle.loads(network)
     detector = replace(detector, network=_networks[key])
     if not _stations or _stations[0].detector != detector:
-        _stations[:] = [Station(detector)]  # what was read ahead for another network is of no use
+        _stations[:] = [Station(detector, _kept)]  # what was read ahead for another network is of no use
     outcome = _stations[0].work(task, following)
     said, _said[:] = tuple(_said), []
     error = outcome.error
