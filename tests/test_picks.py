@@ -406,4 +406,39 @@ def test_picks_of_copick_say_whose_they_are(tmp_path):
 
 def test_a_zarr_is_named_with_or_without_a_stroke():
     """As shells complete the names of folders."""
-    assert named(pd.Series(["x/tomo_1.ome.zarr/", "tomo_1.zarr"])).tolist() == ["tomo_1", "tomo_1"]
+    assert named(pd.Series(["x/tomo_1.ome.zarr/", "x/tomo_1.zarr"])).tolist() == ["tomo_1", "tomo_1"]
+
+
+def test_a_model_of_imod_that_is_cut_short_is_refused_wherever_it_ends(tmp_path):
+    """imodmodel looks for the end of a model for ever."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "mod")
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 4):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="tomo_1.mod is no file of picks, or damaged"):
+            formats.read(path, TOMOGRAM)
+    path.write_bytes(whole + bytes(9))
+    assert len(formats.read(path, TOMOGRAM)) == 1
+
+
+def test_two_files_of_one_name_are_two_tomograms(tmp_path):
+    """Their points would be in one picture."""
+    for names, one in ((["A/tomo_1.mrc", "B/tomo_1.mrc"], False), (["A/tomo_1.mrc", "A/tomo_1.rec"], True)):
+        with nullcontext() if one else pytest.raises(ValueError, match="B/tomo_1.mrc and one in another folder"):
+            assert named(pd.Series(names), TOMOGRAM).tolist() == ["tomo_1", "tomo_1"]
+
+
+def test_what_a_file_says_of_its_tomogram_and_unit_goes_before_its_name(tmp_path):
+    """A column of napari's table, and ångström however it is spelt; nothing but blanks holds no picks."""
+    (tmp_path / "points.csv").write_text("tomo_id,axis-0,axis-1,axis-2\ntomo_1,7.25,50.5,90\n")
+    assert formats.read(tmp_path / "points.csv", TOMOGRAM)["tomo_id"].tolist() == ["tomo_1"]
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "copick")
+    about = json.loads(path.read_text())
+    for unit in ("Angstrom", "Å", None):
+        path.write_text(json.dumps(about | {"unit": unit}))
+        np.testing.assert_allclose(formats.read(path, TOMOGRAM)[["z", "y", "x"]], [list(AT.values())])
+    path.write_text(json.dumps(about | {"unit": "nm"}))
+    with pytest.raises(ValueError, match="counts nm: wanted ångström"):
+        formats.read(path, TOMOGRAM)
+    (tmp_path / "a.tbl").write_text("\n \n")
+    assert formats.read(tmp_path / "a.tbl", TOMOGRAM).empty

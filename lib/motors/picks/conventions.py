@@ -18,11 +18,17 @@ ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|tf[28]|
 
 
 def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
-    """Return the names of tomograms that a program knows by their files; those in the table are names already."""
-    known = () if tomograms is None else set(tomograms["tomo_id"])
-    files = (normalize("NFC", str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] for name in names)
-    found = [name if name in known else ENDING.sub("", file) for name, file in zip(names, files, strict=True)]
-    return pd.Series(found, names.index, dtype=object)
+    """Return the names of tomograms that a program knows by their files; those in the table are names already.
+
+    Raises a ValueError if files of one name lie in several folders: they are several tomograms.
+    """
+    known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
+    for name in names.unique():
+        folder, _, file = normalize("NFC", str(name)).replace("\\", "/").rstrip("/").rpartition("/")
+        found[name] = name if name in known else ENDING.sub("", file)
+        if name not in known and folders.setdefault(found[name], folder) != folder:
+            raise ValueError(f"{name} and one in another folder would have the same name: rename one")
+    return names.map(found).astype(object)
 
 
 def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:

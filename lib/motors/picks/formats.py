@@ -130,7 +130,7 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     if {*AXES} <= {*table}:
         if strange := [each for each in ("axis-3", "shape-type") if each in table]:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
-        return table.rename(columns=AXES).assign(tomo_id=name)
+        return table.rename(columns=AXES).assign(tomo_id=table.get("tomo_id", name))
     table = table.rename(columns=MOTOR_AXES)  # of a submission
     need(table, MOTORS, path.name)
     return table[has_motor(table, path.name)]
@@ -150,7 +150,7 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict):
-        if content.get("unit", "angstrom") != "angstrom":
+        if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
             raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
         run = content.get("run_name") or name
         if run != name and path.name.startswith(f"{name}."):  # neither the caller nor a project names the tomogram

@@ -3,6 +3,7 @@
 import linecache
 import warnings
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,19 @@ def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
         model.to_file(partial)
 
 
+class _Whole(BytesIO):
+    """A file that says when it ends too early: imodmodel waits for the end of a model for ever."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if len(content := super().read(size)) < (size or 0):
+            raise EOFError("the model ends too early")
+        return content
+
+
 def read_mod(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return the points of all contours of an IMOD model, y and z in their places; its spacing, if it has a unit."""
-    model = library("imodmodel").ImodModel.from_file(path)
+    library("imodmodel")
+    model = import_module("imodmodel.parsers").parse_model(_Whole(path.read_bytes()))
     found = [contour.points for each in model.objects for contour in each.contours]
     points, header = np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, model.header
     points = points[:, [1, 0, 2]] if header.flags.model_last_viewed_onYZ_flipped_or_rotated else points
@@ -145,7 +156,7 @@ def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
 def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
     """Return the particles of a Dynamo table, at their shifted places; the `.doc` beside it names its tomograms."""
     dynamotable, doc = library("dynamotable"), path.with_suffix(".doc")
-    if not path.stat().st_size:  # no particles, which pandas calls no table
+    if not path.read_bytes().strip():  # no particles, which pandas calls no table
         return pd.DataFrame(columns=MOTORS)
     table = dynamotable.read(str(path))
     if doc.is_file():
