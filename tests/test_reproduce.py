@@ -122,6 +122,12 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         (PLAN.replace("alone: {demo: [20_last]}\n", ""), "experiments.yaml has no table alone: write one"),
         (PLAN.replace("smoke: {00_first: , 10_middle: }", "smoke:"), "smoke in profiles is None: make it a dict"),
         (PLAN.replace("{STEPS: 7}", "STEPS=7"), "demo gives 10_middle no table of settings: write {NAME: value}"),
+        (
+            PLAN.replace("{STEPS: 7}", "{TITLE: null}"),
+            "10_middle has 'TITLE': None, which is no text: put it in quotes",
+        ),
+        (PLAN.replace("{STEPS: 7}", "{TITLE: 007}"), "10_middle has 'TITLE': 7, which is no text: put it in quotes"),
+        (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is no text: put it in quotes"),
         (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML: while parsing .* line 3"),
         ("", "experiments.yaml has no table graph: write one"),
     ],
@@ -129,6 +135,7 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
 def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sentence):
     """Before anything runs."""
     toys.graph(root, plan)
+    toys.notebook(root, "10_middle", parameters=toys.PARAMETERS + 'TITLE: str = "a"\n')
     with pytest.raises(ValueError, match=sentence):
         reproduce("demo", start=root)
 
@@ -498,6 +505,18 @@ def test_the_steps_run_whatever_profile_the_user_has(root, tmp_path, monkeypatch
     toys.graph(root, PLAN.replace("smoke: {00_first: , 10_middle: }", "smoke: {00_first: }"))
     assert said(root, "--profile", "smoke")[0] == 0
     assert toys.record(root, "00_first", "smoke")["status"] == "succeeded"
+
+
+def test_any_text_of_a_plan_arrives_also_where_no_cache_can_be_written(root, monkeypatch):
+    """Braces are no wildcards, nothing is something, and Snakemake keeps its cache in the workspace."""
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    texts = {"A": "{x} {output} 'q' $HOME", "B": "", "C": "--seed"}
+    toys.notebook(root, "00_first", parameters=toys.PARAMETERS + "A = 'a'\nB = 'b'\nC = 'c'\n")
+    given = f'{{A: "{texts["A"]}", B: "", C: --seed}}'
+    toys.graph(root, PLAN.replace("smoke: {00_first: , 10_middle: }", f"smoke: {{00_first: {given}}}"))
+    code, lines = said(root, "--profile", "smoke")
+    assert (code, toys.record(root, "00_first", "smoke")["parameters"].items() >= texts.items()) == (0, True), lines
 
 
 def _kill_with_children(pid: int) -> None:

@@ -55,13 +55,15 @@ def test_a_misspelt_parameter_is_refused_with_the_one_that_was_meant(root):
         ({"STEPS": 2.5}, "STEPS wants int, as its default 3; got 2.5"),
         ({"STEPS": True}, "STEPS wants int, as its default 3; got True"),
         ({"PROFILE": 1}, "PROFILE wants str, as its default 'demo'; got 1"),
+        ({"RATE": "1e400"}, "RATE cannot be inf: give a finite number"),
+        ({"TITLE": "caf\udce9.csv"}, r"TITLE cannot be 'caf\\udce9.csv': give a finite number, or text in UTF-8"),
         ({"PROFILE": "dmeo"}, "no profile 'dmeo': choose one of smoke, demo, full"),
     ],
 )
 def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sentence):
     """Text is not a number, and half a step is no step."""
     with pytest.raises(Refused, match=sentence):
-        runner.run(toys.notebook(root, "typed"), values)
+        runner.run(toys.notebook(root, "typed", parameters=f'{toys.PARAMETERS}RATE = 0.5\nTITLE = "a"\n'), values)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,29 @@ def test_the_kernel_is_this_environment_whatever_the_user_has_installed(root, tm
     (hijack / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     assert runner.run(toys.notebook(root, "hijacked"))["status"] == "succeeded"
+
+
+def test_the_kernel_runs_and_shows_nothing_of_the_users_own(root, tmp_path, monkeypatch):
+    """Neither scripts at the start of Python and IPython nor styles; and what a notebook asserts is asserted."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("list = 5\nget_ipython().ast_node_interactivity = 'all'\n")
+    (tmp_path / "start.py").write_text("raise SystemExit\n")
+    (tmp_path / "matplotlibrc").write_text("figure.dpi: 7\ntext.usetex: True\n")
+    own = {"IPYTHONDIR": tmp_path / "ipython", "PYTHONSTARTUP": tmp_path / "start.py", "MATPLOTLIBRC": tmp_path}
+    own |= {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "MPLBACKEND": "TkAgg"}
+    for name, value in own.items():
+        monkeypatch.setenv(name, str(value))
+    cell = "import matplotlib\n3\nprint(list('ab'), matplotlib.rcParams['figure.dpi'], __debug__)"
+    assert runner.run(toys.notebook(root, "own", cell))["status"] == "succeeded"
+    (output,) = executed(root, "own")["cells"][-1]["outputs"]
+    assert "".join(output["text"]) == "['a', 'b'] 100.0 True\n"
+
+
+def test_a_folder_may_have_braces(tmp_path):
+    """Which papermill would fill in."""
+    root = toys.workspace(tmp_path / "a {x} {{y}} %7B")
+    assert runner.run(toys.notebook(root, "braces"), {"STEPS": 5})["status"] == "succeeded"
 
 
 def test_a_failing_cell_fails_the_run_and_keeps_the_notebook(root):

@@ -269,6 +269,19 @@ def test_a_commit_is_changed_when_the_code_is_and_not_when_outputs_are(root):
     assert provenance.commit(root) == {**clean, "changed": True}
 
 
+def test_a_commit_is_never_that_of_another_repository(root, tmp_path, monkeypatch):
+    """Not of one around the workspace that does not know it, nor of the one whose hook started us."""
+    for folder, ignored in ((tmp_path, "*"), (tmp_path / "other", "")):
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text(ignored)
+        for words in ("init --quiet", "add --force .gitignore", "-c user.name=n -c user.email=e commit --quiet -m a"):
+            subprocess.run(["git", *words.split()], cwd=folder, check=True)
+    (root / "notebooks" / "a.py").write_text("1")
+    assert provenance.commit(root)["commit"] is None
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    assert provenance.commit(root)["commit"] is None
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """What cannot be written leaves the old file as it was, and nothing beside it."""
     path = write_json(tmp_path / "new" / "a.json", {"å": [1, 2.5]})
@@ -296,6 +309,16 @@ def test_a_parameter_may_name_files_with_blanks(tmp_path):
     assert listed(str(one)) == listed(f"'{one}'") == [one]
     assert listed(f"{other} '{one}'") == listed(f'{other}   "{one}"') == [other, one]
     assert listed("") == listed("  ") == []
+
+
+def test_quotes_do_not_hide_a_home_and_have_to_be_closed(tmp_path, monkeypatch):
+    """A shell leaves ~ in quotes to us."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "it's one.csv").touch()
+    assert listed("~/a.csv '~/b c.csv'") == [tmp_path / "a.csv", tmp_path / "b c.csv"]
+    assert listed("~/it's one.csv") == [tmp_path / "it's one.csv"]
+    with pytest.raises(ValueError, match="names no files .No closing quotation.: quote a path with a blank"):
+        listed("it's gone.csv")
 
 
 def test_a_lock_is_held_once_and_not_at_all_where_there_are_none(tmp_path, monkeypatch, caplog):

@@ -137,6 +137,9 @@ class _Maker:
         """The step of a notebook with these parameters and those of the profile, whose own it may be."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
         known = declared(self.workspace, notebook)  # its own values name the run too, as in the runner
+        for name, value in parameters.items():
+            if not isinstance(name, str) or (isinstance(known.get(name), str) and not isinstance(value, str)):
+                raise ValueError(f"{PLAN}: {notebook} has {name!r}: {value!r}, which is no text: put it in quotes")
         run = self.workspace.run_of(notebook, known | parameters)
         usual = own or run == self.workspace.run_of(notebook, known | {n: parameters[n] for n in ("PROFILE", "SEED")})
         usual = usual and notebook not in self.found

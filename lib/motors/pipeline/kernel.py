@@ -1,6 +1,7 @@
 """The kernel that a notebook runs in, and a way of listening to it that cannot miss a message."""
 
 import sys
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -34,6 +35,14 @@ class PatientClient(AsyncKernelClient):
 
     shell_channel_class = PatientChannel
     iopub_channel_class = PatientChannel
+
+
+def without_settings(folder: Path) -> dict[str, str]:
+    """Return variables by which a kernel finds none of the user's scripts and styles, and keeps what it asserts."""
+    (folder / "matplotlibrc").touch()
+    none = dict.fromkeys(("PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS"), "")
+    backend = "module://matplotlib_inline.backend_inline"
+    return none | {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(folder), "MPLBACKEND": backend}
 
 
 def kernel_of_this_environment(environment: dict[str, str]) -> type[AsyncKernelManager]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ def reproduce(
     snakemake += ["--config", *(f"{name}={value}" for name, value in config.items()), "--workflow-profile", "none"]
     snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
+    _find_a_cache(workspace)
     began = time.time()
     with _the_only_one(workspace) as lock:
         if any((workspace.root / ".snakemake").glob("locks/*")):  # nobody else is alive: what is locked is stale
@@ -88,6 +89,16 @@ def reproduce(
     for line in _result(workspace, plan) if code == 0 else _failures(plan, began):
         say(line)
     return code
+
+
+def _find_a_cache(workspace: Workspace) -> None:
+    """Let Snakemake keep its cache in the workspace, if the user's own cannot be written."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    with suppress(OSError):
+        usual.mkdir(parents=True, exist_ok=True)
+        if os.access(usual, os.W_OK):
+            return
+    os.environ["XDG_CACHE_HOME"] = str(workspace.root / ".snakemake" / "cache")
 
 
 def _executor(name: str, cores: int | None) -> list[str]:

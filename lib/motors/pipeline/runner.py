@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ def run(
     return record
 
 
+def _literal(path: Path) -> str:
+    """Return a path as papermill takes it, which fills braces in."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
 def visible_parameters(notebook: Path) -> dict[str, Any]:
     """Return the parameters that papermill sees in `notebook`, with their defaults.
 
@@ -96,7 +102,7 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
     try:
-        seen = inspect_notebook(notebook)
+        seen = inspect_notebook(_literal(notebook))
     except (ValueError, ValidationError) as error:
         raise Refused(f"{notebook.name} is not a notebook of Python: {str(error).strip()[:200]}") from None
     found = {}
@@ -130,6 +136,9 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
         value = float(value)
     if type(value) is not wanted and known[name] is not None:
         raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
+    text = str(value)
+    if (isinstance(value, float) and not isfinite(value)) or text.encode(errors="ignore").decode() != text:
+        raise Refused(f"{notebook.stem}: {name} cannot be {value!r}: give a finite number, or text in UTF-8")
     return value
 
 
@@ -168,15 +177,16 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
     """Let papermill execute the notebook, its progress forwarded to `show`."""
     import papermill
 
-    from motors.pipeline.kernel import kernel_of_this_environment
+    from motors.pipeline.kernel import kernel_of_this_environment, without_settings
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         line = Path(folder) / "progress"
         environment = {PROGRESS_FILE: str(line), STRICT: f"{named.notebook}/{named.name}"}
+        environment |= without_settings(Path(folder))
         with _forwarded(line, show):
             papermill.execute_notebook(
-                notebook,
-                executed,
+                _literal(notebook),
+                _literal(executed),
                 parameters,
                 kernel_name="python3",
                 language="python",

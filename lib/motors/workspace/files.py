@@ -102,7 +102,11 @@ def renamed(path: Path) -> Iterator[Path]:
 
 def listed(text: str) -> list[Path]:
     """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
-    return [Path(text)] if Path(text).is_file() else [Path(each) for each in shlex.split(text)]
+    try:
+        names = [text] if os.path.isfile(os.path.expanduser(text)) else shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} names no files ({error}): quote a path with a blank") from error
+    return [Path(os.path.expanduser(name)) for name in names]
 
 
 @contextmanager

@@ -23,15 +23,20 @@ def commit(root: Path) -> dict[str, Any]:
     `changed` says that `lib` or `notebooks` differ from that commit.
     """
 
+    others = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}  # of a hook of another repository
+    environment = {name: value for name, value in os.environ.items() if name not in others}
+
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(root), *arguments]
         try:
-            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+            finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         except FileNotFoundError:  # a machine without git, as Kaggle's
             return None
         return finished.stdout.strip() if finished.returncode == 0 else None
 
-    head, changes = git("rev-parse", "--verify", "HEAD"), git("status", "--porcelain", "--", "lib", "notebooks")
+    known = git("ls-files", "lib", "notebooks")  # of a folder in somebody's repository nothing is
+    head = git("rev-parse", "--verify", "HEAD") if known else None
+    changes = git("status", "--porcelain", "--", "lib", "notebooks")
     return {"commit": head, "changed": None if head is None or changes is None else changes != ""}
 
 
