@@ -97,6 +97,8 @@ def test_values_arrive_as_they_were_typed(root, monkeypatch):
     [
         (["run", "gone.ipynb"], "there is no notebook gone.ipynb"),
         (["run", "x.ipynb", "-p", "RATE"], "-p RATE has no value"),
+        (["run", "x.ipynb", "-p", "A", "1", "-p", "B", "2", "-p", "A", "3"], "-p A is given twice: give it one value"),
+        (["run", "gone.ipynb", "-p", "my-title", "2"], "there is no notebook gone.ipynb"),
         (["run", "x.ipynb", "--speed"], "No such option: --speed"),
         (["run"], "Missing argument"),
         (["dream"], "No such command 'dream'"),
@@ -165,6 +167,42 @@ def test_a_submission_is_scored(root, capsys):
     said = capsys.readouterr().out
     assert said.startswith("F2 0.714, 95 % interval ")
     assert said.endswith(", 4 tomograms\n")
+
+
+TRUTH = "tomo_id,z,y,x,spacing,has_motor\na,1,2,3,10,True\nb,-1,-1,-1,10,no\n"
+MINE = "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\na,1,2,3\nb,-1,-1,-1\n"
+
+
+@pytest.mark.parametrize(
+    ("mine", "truth", "sentence"),
+    [
+        (MINE.replace("a,1", "a,one"), TRUTH, "mine.csv, line 2: tomogram a has a coordinate that is no number"),
+        (MINE + "a,1,2,3\n", TRUTH, "mine.csv, line 4: tomogram a is answered twice"),
+        (MINE.replace("\n", ",9\n").replace("2,9", "2,z", 1), TRUTH, "the column z is there twice"),
+        ("tomo_id,z,y,x,has_motor\na,1,2,3,no\nb,-1,-1,-1,no\n", TRUTH, "mine.csv, line 2: tomogram a has has_motor"),
+        ("tomo_id,z,y\na,1,2\n", TRUTH, "mine.csv has no column x"),
+        (MINE, TRUTH.replace("3,10", "3,10A"), "tomogram a has a position or spacing that cannot be"),
+        (MINE, TRUTH + "a,50,2,3,12,True\n", "truth.csv, line 2: tomogram a has several spacings"),
+        (MINE, TRUTH.replace("1,2,3", "1,-1,3"), "tomogram a has -1 in some coordinates only"),
+        (MINE, TRUTH.partition("a,")[0], "truth.csv has no tomogram"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_for_its_own_reason(root, capsys, mine, truth, sentence):
+    """With the file and the line, where there is one."""
+    (root / "mine.csv").write_text(mine)
+    (root / "truth.csv").write_text(truth)
+    assert cli.main(["score", "mine.csv", "truth.csv"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_competitions_own_labels_are_a_truth(root, capsys):
+    """One row for each motor, as train_labels.csv has them."""
+    head = "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"
+    rows = "0,a,1,2,3,48,64,96,13.1,1\n1,b,-1,-1,-1,48,64,96,20,0\n"
+    (root / "labels.csv").write_text(f"{head}Array shape (axis 2),Voxel spacing,Number of motors\n{rows}")
+    (root / "mine.csv").write_text(MINE)
+    assert cli.main(["score", "mine.csv", "labels.csv"]) == 0
+    assert capsys.readouterr().out.startswith("F2 1.000")
 
 
 def test_code_that_computes_the_same_is_accepted_when_asked_for(root, monkeypatch):

@@ -17,7 +17,7 @@ from motors.labels.folds import folds
 from motors.labels.formats import read_competition, write_competition, wrong_counts
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide, to_wide
-from motors.tables import MOTORS, TOMOGRAMS, TableWarning, read_table
+from motors.tables import MOTORS, TOMOGRAMS, TableWarning, numbers, read_table
 
 HEADER = (
     "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"
@@ -650,6 +650,40 @@ def test_decimal_commas_and_blanks_before_quotes_are_understood(tmp_path, text):
     """Whatever the separator is, as spreadsheets in other languages save them."""
     (tmp_path / "a.csv").write_text(text)
     assert read_table(tmp_path / "a.csv")[["z", "y", "x"]].to_numpy().tolist() == [[1.5, -2.5, 3.5], [4, 5, 6]]
+
+
+def test_a_table_in_utf16_is_read_where_its_mark_says_so(tmp_path):
+    """Excel calls it Unicode text."""
+    for code in ("utf-16", "utf-16-be"):
+        mark = "\ufeff" if code == "utf-16-be" else ""
+        (tmp_path / "a.csv").write_text(f"{mark}tomo_id\tz\ty\tx\nz\u00e9\t1,5\t2\t3\n", encoding=code)
+        assert read_table(tmp_path / "a.csv").to_numpy().tolist() == [["z\u00e9", 1.5, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("tomo_id;z;y;x\na;64;100,5;5\nb;65;101;1.200\n", 3),
+        ("tomo_id;z;y;x\na;64;100;1.200\nb;65;101,5;5\n", 3),
+        ("tomo_id\tz\ty\tx\na\t64.5\t100\t1,200\n", 2),
+    ],
+)
+def test_a_point_between_thousands_is_no_decimal_point(tmp_path, text, line):
+    """1.200 beside 100,5 would be read as a little more than one."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"a.csv, line {line}: numbers have a comma here and a point elsewhere"):
+        read_table(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("tomo_id;z;why\n1.5;2,5;3.5\n")  # what is text decides nothing
+    assert read_table(tmp_path / "a.csv").to_numpy().tolist() == [["1.5", 2.5, "3.5"]]
+
+
+def test_a_column_under_two_names_is_refused(tmp_path):
+    """Which of them is meant nobody knows."""
+    with pytest.raises(ValueError, match="the column z is there twice, perhaps under two names: remove one"):
+        numbers(pd.DataFrame([[1, 2, 3]], columns=["z", "y", "z"]), ["y", "z"])
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x,has_motor\na,1,-1,3,yes\n")
+    with pytest.raises(ValueError, match="a.csv, line 2: tomogram a has -1 in some coordinates only"):
+        read_external(tmp_path / "a.csv", STORED.assign(tomo_id=["a", "b"]))
 
 
 def test_a_word_among_counts_is_blamed_alone(tmp_path):

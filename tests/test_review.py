@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -309,7 +310,10 @@ def test_a_later_round_may_take_back_what_an_earlier_one_added():
         ([("add", "a", 10, 10, 10)], "tomo_a gets two motors within 333 Å"),
         ([("add", "b", 10, 10, 10), ("add", "b", 10, 10, 16)], "tomo_b gets two motors within 333 Å"),
         ([("remove", "b", 10, 10, 10)], "tomo_b has no motor at z, y, x = 10, 10, 10"),
-        ([("remove", "a", 10, 10, 10), ("move", "a", 10, 10, 10, 1, 1, 1)], "tomo_a has a motor that is both moved"),
+        (
+            [("remove", "a", 10, 10, 10), ("move", "a", 10, 10, 10, 1, 1, 1)],
+            "tomo_a has a motor that is moved or removed twice",
+        ),
     ],
 )
 def test_corrections_that_do_not_fit_are_refused(rows, message):
@@ -418,6 +422,50 @@ def test_tags_of_cvat_are_decisions(case, tmp_path):
         elsewhere = tagged(sheet, a=a, b=b).replace('name="', 'name="C:\\sheet\\').replace('label="', 'label=" ')
         (tmp_path / "annotations.xml").write_text(elsewhere)
         assert read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
+
+
+def test_an_export_of_cvat_is_read_as_it_comes(case, tmp_path):
+    """Zipped, with a picture in two jobs; wherever decisions are asked for."""
+    _, sheet = case
+    text = tagged(sheet, a="1", b="0")
+    twice = text.replace("</annotations>", text.partition("</version>")[2])
+    with zipfile.ZipFile(tmp_path / "task.ZIP", "w") as archive:
+        archive.writestr("annotations.xml", twice)
+    (tmp_path / "annotations.XML").write_text(text)
+    for name in ("task.ZIP", "annotations.XML"):
+        for read in (read_tags, read_decisions):
+            assert read(tmp_path / name, sheet)["decision"].tolist() == ["accept"] * 3 + ["reject"] * 2
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("instances.json", "{}")
+    with pytest.raises(ValueError, match="other.zip is no XML .*annotations.xml.*: export it again, as CVAT for"):
+        read_tags(tmp_path / "other.zip", sheet)
+    (tmp_path / "annotations.xml").write_text(twice.replace('label="1"', 'label="-1"', 1))
+    with pytest.raises(ValueError, match="tomo_a.* is there twice, with other tags: keep one"):
+        read_tags(tmp_path / "annotations.xml", sheet)
+
+
+def test_a_new_motor_may_begin_with_a_capital_and_a_mistake_has_its_line(case, tmp_path):
+    """Spreadsheets write New for new."""
+    _, sheet = case
+    path = tmp_path / "decisions.csv"
+    new = {"tomo_id": "tomo_b", "entry": "New", "z": 1, "y": 2, "x": 3, "decision": "Accept"}
+    table = pd.concat([pd.DataFrame([new]), sheet])
+    write_table(path, table)
+    assert read_decisions(path, sheet)["entry"].tolist()[-1] == "new"
+    write_table(path, table.assign(z=table["z"].where(table["x"] != 80, 41)))
+    with pytest.raises(ValueError, match="decisions.csv, line 4: tomogram tomo_a has an entry that is not on the"):
+        read_decisions(path, sheet)
+
+
+def test_a_correction_that_means_no_motor_has_its_line(tmp_path):
+    """And one that is removed twice is not called moved."""
+    path, known = tmp_path / "corrections.csv", some(("a", 10, 10, 10))
+    write_table(path, corrected(("keep", "a", 10, 10, 10), ("remove", "a", 11, 10, 10)))
+    with pytest.raises(ValueError, match="corrections.csv, line 3: tomogram tomo_a has no motor at z, y, x = 11, 10"):
+        corrections.apply(known, read_corrections(path))
+    write_table(path, corrected(("remove", "a", 10, 10, 10), ("remove", "a", 10.001, 10, 10)))
+    with pytest.raises(ValueError, match="corrections.csv, line 3: .*a motor that is moved or removed twice"):
+        corrections.apply(known, read_corrections(path))
 
 
 @pytest.mark.parametrize(

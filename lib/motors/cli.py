@@ -72,7 +72,7 @@ def _paired(words: list[str]) -> list[str]:
     left, runs = list(words), next((word for word in words if not word.startswith("-")), None) == "run"
     while left:
         word = left.pop(0)
-        if runs and word in ("-p", "--parameter") and len(left) > 1 and left[0].isidentifier():
+        if runs and word in ("-p", "--parameter") and len(left) > 1 and "=" not in left[0]:
             word = f"--parameter={left.pop(0)}={left.pop(0)}"
         joined.append(word)
     return joined
@@ -92,6 +92,9 @@ def run(
     pairs = [word.partition("=") for word in parameter or []]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise ValueError(f"-p {wrong[0]} has no value: write -p NAME VALUE")
+    names = [name for name, *_ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"-p {twice[0]} is given twice: give it one value")
     return run_notebook(notebook, {name: value for name, _, value in pairs})
 
 
@@ -182,7 +185,9 @@ def simulate(
 @app.command()
 def score(
     submission: Annotated[str, Argument(help="folder of `motors detect --out`, or a CSV: tomo_id and z, y, x or -1")],
-    solution: Annotated[str, Argument(help="tomo_id, z, y, x, spacing, has_motor; or metadata.json of a benchmark")],
+    solution: Annotated[
+        str, Argument(help="tomo_id, z, y, x, spacing, has_motor; train_labels.csv; metadata.json of a benchmark")
+    ],
     split: Annotated[str, Option(help="of the benchmark, such as test; by default all of it")] = "",
     object_name: Annotated[str, Option("--object", help="of the benchmark: what its motors are called")] = "",
 ) -> None:
@@ -193,17 +198,16 @@ def score(
     from pathlib import Path
 
     from motors.evaluation import benchmark, metrics
-    from motors.tables import read_table
 
     others = Path(solution).suffix == ".json"
-    truth = benchmark.truth(solution, split=split, object_name=object_name) if others else read_table(solution)
+    truth = benchmark.truth(solution, split=split, object_name=object_name) if others else benchmark.solution(solution)
     if Path(submission).is_dir():
         answer = benchmark.found(submission, angstrom=others)
         answer = answer[answer["tomo_id"].isin(truth["tomo_id"])]
     elif others:
         raise ValueError(f"{submission} is no folder: a benchmark is compared with what motors detect --out wrote")
     else:
-        answer = read_table(submission)
+        answer = benchmark.answer(submission)
     value, (low, high) = metrics.f2(truth, answer), metrics.bootstrap(truth, answer)
     typer.echo(f"F2 {value:.3f}, 95 % interval {low:.3f} to {high:.3f}, {truth['tomo_id'].nunique()} tomograms")
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import unicodedata
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 TEXT = ("tomo_id", "run", "round", "frame", "image", "name", "decision", "entry", "action", "why", "source", "symmetry")
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"]
-_COMMA = re.compile(r'(?m)(^|[;\t])\s*"?[+-]?\d+,\d+(e\S+)?"?\s*([;\t]|$)')  # a number with a decimal comma
+_NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
 
 
 class TableWarning(UserWarning):
@@ -50,11 +51,11 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
-        text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding="utf-8-sig"))  # of Excel
+        code = "utf-16" if path.read_bytes()[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+        text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding=code))  # of Excel
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
-        between, names, lines = _layout(text, path.name)
-        decimal = "," if between != "," and _COMMA.search(text) else "."
+        between, names, lines, decimal = _layout(text, path.name)
         missing = {name: _NOTHING for name in names if name not in TEXT}
         kinds = {name: str for name in names if name in TEXT}
         table = pd.read_csv(
@@ -93,18 +94,19 @@ class _Origin:
 
     def line(self, table: pd.DataFrame, index: object) -> int | None:
         """Return where a row of `table` was read, None if rows may have moved since."""
-        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows)
+        known = table.index
+        moved = isinstance(known, pd.RangeIndex) and not known.start and len(table) != len(self.rows)
         if moved or not isinstance(index, int | np.integer) or not 0 <= index < len(self.rows):
             return None
         number, tomo_id = self.rows[index]
         return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
 
 
-def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
-    """Return what separates the values of a CSV file, its columns, and the line on which each of its rows begins."""
+def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
+    """Return what separates the values of a CSV file, its columns, the line where each row begins, its decimal mark."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     form = {"delimiter": between, "strict": True, "skipinitialspace": True}
-    rows, lines = csv.reader(io.StringIO(text, newline=""), **form), []
+    rows, lines, marks = csv.reader(io.StringIO(text, newline=""), **form), [], {}
     names = [value.strip() for value in next((row for row in rows if row), [])]
     columns = len(names)
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
@@ -123,12 +125,20 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int]]:
             raise ValueError(f"{name}, line {begin}: {what}")
         if row:
             lines.append(begin)
+        for column, value in zip(names, row, strict=False) if between != "," else ():
+            if column not in TEXT and (found := _NUMBER.fullmatch(value)):
+                marks.setdefault(found[1], begin)
         begin = rows.line_num + 1
-    return between, names, lines
+    if len(marks) > 1:
+        what = "numbers have a comma here and a point elsewhere, or the reverse: write all alike"
+        raise ValueError(f"{name}, line {max(marks.values())}: {what}")
+    return between, names, lines, next(iter(marks), ".")
 
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
-    """Return columns of `table` as float64, NaN where they hold no number."""
+    """Return columns of `table` as float64, NaN where they hold no number; one that is there twice is refused."""
+    if twice := [name for name in columns if (table.columns == name).sum() > 1]:
+        raise ValueError(f"the column {twice[0]} is there twice, perhaps under two names: remove one")
     values = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns]
     return np.array(values).reshape(len(values), len(table)).T
 
@@ -138,7 +148,10 @@ def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
 
     Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no.
     """
-    there = (numbers(table, POINT) != NO_MOTOR).any(axis=1)
+    told = numbers(table, POINT) != NO_MOTOR
+    there = told.any(axis=1)
+    advice = "write -1 in all three, or a position"
+    refuse(table, there & ~told.all(axis=1), name, "has -1 in some coordinates only", advice)
     if "has_motor" in table:
         told = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
         refuse(table, told.isna(), name, "has another has_motor", "write True or False")

@@ -7,10 +7,13 @@ a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from motors.labels.formats import ARRAY_SHAPE, read_competition
+from motors.labels.table import solution as of_labels
 from motors.matching import best
-from motors.tables import MOTORS, NO_MOTOR, POINT, SOLUTION, need, read_table
+from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
 
 
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
@@ -40,6 +43,37 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
     motors = pd.DataFrame(rows, columns=MOTORS).drop_duplicates()
     table = runs[["name"]].rename(columns={"name": "tomo_id"}).merge(motors, on="tomo_id", how="left")
     return table.assign(has_motor=table["z"].notna(), spacing=1.0).fillna(dict.fromkeys(POINT, NO_MOTOR))[SOLUTION]
+
+
+def solution(path: str | Path) -> pd.DataFrame:
+    """Return the solution in a CSV file: see `labels.table.solution`; or as the competition has labels.
+
+    Raises FileNotFoundError or ValueError if the file is missing, or holds nothing to compare with.
+    """
+    table, name = read_table(path), Path(path).name
+    if ARRAY_SHAPE.keys() <= {*table}:
+        return of_labels(read_competition(path))
+    need(table, SOLUTION, name)
+    if table.empty:
+        raise ValueError(f"{name} has no tomogram: give the truth of some")
+    varies = table.groupby("tomo_id")["spacing"].transform("nunique").gt(1)
+    refuse(table, varies, name, "has several spacings", "correct the wrong ones")
+    return table
+
+
+def answer(path: str | Path) -> pd.DataFrame:
+    """Return the answer in a CSV file: a submission, or z, y, x; its has_motor, if it has one, is believed or refused.
+
+    Raises FileNotFoundError or ValueError if the file is missing or contradicts itself.
+    """
+    table, name = read_table(path).rename(columns=MOTOR_AXES), Path(path).name
+    need(table, MOTORS, name)
+    lost = ~np.isfinite(numbers(table, POINT)).all(axis=1)
+    refuse(table, lost, name, "has a coordinate that is no number", "write a position, or -1 -1 -1 for none")
+    refuse(table, table["tomo_id"].duplicated(), name, "is answered twice", "keep one row")
+    if "has_motor" in table:
+        has_motor(table, name)
+    return table
 
 
 def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:

@@ -120,7 +120,8 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     """Return has_motor, spacing, answered, score, distance_voxels to the nearest motor by tomogram, sorted by id."""
     name = "the solution"
     need(solution, SOLUTION, name)
-    finite = np.isfinite(numbers(solution, [*POINT, "spacing"])).all(axis=1) & solution["spacing"].gt(0)
+    sizes = numbers(solution, [*POINT, "spacing"])
+    finite = np.isfinite(sizes).all(axis=1) & (sizes[:, 3] > 0)
     refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
     solution = solution[SOLUTION].assign(has_motor=has_motor(solution, name))
     empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)

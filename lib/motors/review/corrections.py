@@ -150,7 +150,7 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
 def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:
     """Return the corrections that change something, in an order of their own, each with its hash."""
     need(corrections, CORRECTIONS, NAME)
-    name = getattr(corrections.attrs.get("origin"), "name", NAME)  # of the file, if it is one
+    name = _name(corrections)
     sizes = corrections[["tomo_id"]].merge(labels.tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     action = corrections["action"]
     refuse(corrections, ~action.isin(ACTIONS), name, "has another action", f"write one of {', '.join(ACTIONS)}")
@@ -176,16 +176,26 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     return changes.assign(hash=[f"c{key[:11]}" for key in keys])
 
 
+def _name(corrections: pd.DataFrame) -> str:
+    """What messages call corrections: their file, if they are from one."""
+    return getattr(corrections.attrs.get("origin"), "name", NAME)
+
+
 def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:
     """Return the motors after all additions, then all moves and removals."""
     added = changes[changes["action"] == "add"]
     source = "added, " + added["run"].fillna("").astype(str) + ", " + added["round"].fillna("").astype(str)
     motors = pd.concat([motors, added[["tomo_id", *POINT]].assign(source=source)] if len(added) else [motors])
     motors = motors.reset_index(drop=True)
-    others = changes[changes["action"] != "add"].to_dict("records")
+    left, name = changes[changes["action"] != "add"], _name(changes)
+    others = left.to_dict("records")
     places = [_place(motors, row) for row in others]
+    gone = np.array([place is None for place in places], bool)
+    where = ", ".join(f"{value:g}" for value in left.loc[gone, POINT].head(1).to_numpy(float).ravel())
+    advice = "name one that it has, or give the labels that were reviewed"
+    refuse(left, gone, name, f"has no motor at z, y, x = {where}", advice)
     twice = pd.Series(places, dtype=float).duplicated()
-    refuse(pd.DataFrame(others), twice, NAME, "has a motor that is both moved and removed", "do one of them")
+    refuse(left, twice, name, "has a motor that is moved or removed twice", "do one of them")
     for place, row in zip(places, others, strict=True):
         if row["action"] == "move":
             motors.loc[place, POINT] = [row[axis] for axis in GOAL]
@@ -197,17 +207,12 @@ def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -
     return motors
 
 
-def _place(motors: pd.DataFrame, row: dict) -> int:
-    """Return the index of the motor that a correction means."""
+def _place(motors: pd.DataFrame, row: dict) -> int | None:
+    """Return the index of the motor that a correction means; None if there is none."""
     own = motors[motors["tomo_id"] == row["tomo_id"]]
     point = [row[axis] for axis in POINT]
     there = own.index[np.abs(own[POINT].to_numpy(float) - point).max(axis=1, initial=0) <= NEAR]
-    if not len(there):
-        raise ValueError(
-            f"{NAME}: tomogram {row['tomo_id']} has no motor at z, y, x = {', '.join(f'{value:g}' for value in point)}:"
-            f" {row['action']} one that it has, or give the labels that were reviewed"
-        )
-    return int(there[0])
+    return int(there[0]) if len(there) else None
 
 
 def _is_crowded(own: pd.DataFrame, row, spacings: pd.Series) -> bool:

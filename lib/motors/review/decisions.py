@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from xml.etree import ElementTree
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     path : a file with tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why
-        is optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted
+        is optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted.
+        An export of CVAT is read by `read_tags`
     sheet : the sheet that was decided on
 
     Returns
@@ -34,10 +36,12 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         If the file is missing, lacks columns, has an entry twice, knows another decision, or is of another sheet.
     """
     path = Path(path)
+    if path.suffix.lower() in (".xml", ".zip"):
+        return read_tags(path, sheet)
     table = read_table(path, [column for column in DECISIONS if column != "why"])
     for name in ("decision", "why"):
         table[name] = table.get(name, pd.Series("", table.index)).astype(object).fillna("")
-    table["decision"] = table["decision"].str.lower()
+    table = table.assign(**{name: table[name].str.lower() for name in ("decision", "entry")})
     new = table["entry"] == "new"
     refuse(table, ~table["decision"].isin([*ANSWERS, ""]), path.name, "has another decision", "write accept or reject")
     gone = new & (table["decision"] == "reject")
@@ -53,7 +57,7 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
-    """Return the sheet with what was decided, from the `annotations.xml` that CVAT exports ("CVAT for images").
+    """Return the sheet with what was decided, from what CVAT exports: `annotations.xml` of "CVAT for images", or a zip.
 
     The pictures of the sheet are tagged as in the original solution: `0` keeps the labels as they are, a number k adds
     candidate k, and, which the original did not need, -k removes label k. Tags may be combined. Everything else in a
@@ -62,16 +66,17 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: export the task from CVAT and unpack annotations.xml")
+        raise FileNotFoundError(f"{path} is not there: export the task from CVAT")
     try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        content = ZipFile(path).read("annotations.xml") if is_zipfile(path) else path.read_bytes()
+        root = ElementTree.fromstring(content)
+    except (ElementTree.ParseError, BadZipFile, LookupError, ValueError) as error:
         raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
     if root.tag != "annotations":
         raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
     if root.find("image") is None or root.find("track") is not None:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
-    known, decided = dict(sheet[["image", "tomo_id"]].to_numpy()), []
+    known, found = dict(sheet[["image", "tomo_id"]].to_numpy()), {}
     for image in root.iter("image"):
         name = image.get("name", "").replace("\\", "/").rpartition("/")[2]
         tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
@@ -80,7 +85,11 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"{path.name}: picture {name} has a {shapes[0]}, only tags are decisions: tag it instead")
         if name not in known:
             raise ValueError(f"{path.name}: picture {name!r} is not on the sheet: give the annotations of this sheet")
-        decided += _tagged(sheet[sheet["image"] == name], tags, f"{path.name}: picture {name}") if tags else []
+        if tags and found.setdefault(name, tags) != tags:  # of several jobs
+            raise ValueError(f"{path.name}: picture {name} is there twice, with other tags: keep one")
+    decided = []
+    for name, tags in found.items():
+        decided += _tagged(sheet[sheet["image"] == name], tags, f"{path.name}: picture {name}")
     return _joined(sheet, pd.DataFrame(decided, columns=DECISIONS), sheet[:0], path.name)
 
 
@@ -103,7 +112,7 @@ def _joined(sheet: pd.DataFrame, decided: pd.DataFrame, new: pd.DataFrame, name:
     both = decided.merge(sheet[KEY + POINT], on=KEY, how="left", suffixes=("", "_sheet"))
     there = numbers(both, [f"{axis}_sheet" for axis in POINT])
     elsewhere = ~(np.abs(numbers(both, POINT) - there) <= NEAR).all(axis=1)  # or not at all
-    refuse(both, elsewhere, name, "has an entry that is not on the sheet", OF_ANOTHER)
+    refuse(decided, elsewhere, name, "has an entry that is not on the sheet", OF_ANOTHER)
     whole = sheet.merge(decided[[*KEY, "decision", "why"]], on=KEY, how="left")
     if len(new):
         whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0, asked=False)])
