@@ -317,7 +317,7 @@ def test_quotes_do_not_hide_a_home_and_have_to_be_closed(tmp_path, monkeypatch):
     (tmp_path / "it's one.csv").touch()
     assert listed("~/a.csv '~/b c.csv'") == [tmp_path / "a.csv", tmp_path / "b c.csv"]
     assert listed("~/it's one.csv") == [tmp_path / "it's one.csv"]
-    with pytest.raises(ValueError, match="names no files .No closing quotation.: quote a path with a blank"):
+    with pytest.raises(ValueError, match="names no files .No closing quotation.: quote blanks"):
         listed("it's gone.csv")
 
 

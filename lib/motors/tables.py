@@ -7,7 +7,6 @@ import io
 import json
 import re
 import unicodedata
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
-        code = "utf-16" if path.read_bytes()[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+        code = "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding=code))  # of Excel
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
@@ -94,8 +93,7 @@ class _Origin:
 
     def line(self, table: pd.DataFrame, index: object) -> int | None:
         """Return where a row of `table` was read, None if rows may have moved since."""
-        known = table.index
-        moved = isinstance(known, pd.RangeIndex) and not known.start and len(table) != len(self.rows)
+        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows) and not table.index.start
         if moved or not isinstance(index, int | np.integer) or not 0 <= index < len(self.rows):
             return None
         number, tomo_id = self.rows[index]
@@ -103,7 +101,7 @@ class _Origin:
 
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
-    """Return what separates the values of a CSV file, its columns, the line where each row begins, its decimal mark."""
+    """Return what separates the values of a CSV file, its columns, the line where each row begins, its comma."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     form = {"delimiter": between, "strict": True, "skipinitialspace": True}
     rows, lines, marks = csv.reader(io.StringIO(text, newline=""), **form), [], {}
@@ -130,15 +128,14 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
                 marks.setdefault(found[1], begin)
         begin = rows.line_num + 1
     if len(marks) > 1:
-        what = "numbers have a comma here and a point elsewhere, or the reverse: write all alike"
-        raise ValueError(f"{name}, line {max(marks.values())}: {what}")
+        raise ValueError(f"{name}, line {max(marks.values())}: numbers have commas or points: write all alike")
     return between, names, lines, next(iter(marks), ".")
 
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
-    """Return columns of `table` as float64, NaN where they hold no number; one that is there twice is refused."""
+    """Return columns of `table` as float64, NaN where they hold no number; none may be there twice."""
     if twice := [name for name in columns if (table.columns == name).sum() > 1]:
-        raise ValueError(f"the column {twice[0]} is there twice, perhaps under two names: remove one")
+        raise ValueError(f"the column {twice[0]} is there twice: remove one")
     values = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns]
     return np.array(values).reshape(len(values), len(table)).T
 

@@ -105,7 +105,7 @@ def listed(text: str) -> list[Path]:
     try:
         names = [text] if os.path.isfile(os.path.expanduser(text)) else shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} names no files ({error}): quote a path with a blank") from error
+        raise ValueError(f"{text!r} names no files ({error}): quote blanks") from error
     return [Path(os.path.expanduser(name)) for name in names]
 
 

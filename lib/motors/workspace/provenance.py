@@ -23,8 +23,8 @@ def commit(root: Path) -> dict[str, Any]:
     `changed` says that `lib` or `notebooks` differ from that commit.
     """
 
-    others = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}  # of a hook of another repository
-    environment = {name: value for name, value in os.environ.items() if name not in others}
+    hook = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}  # of another repository
+    environment = {name: value for name, value in os.environ.items() if name not in hook}
 
     def git(*arguments: str) -> str | None:
         command = ["git", "-C", str(root), *arguments]
@@ -34,9 +34,9 @@ def commit(root: Path) -> dict[str, Any]:
             return None
         return finished.stdout.strip() if finished.returncode == 0 else None
 
-    known = git("ls-files", "lib", "notebooks")  # of a folder in somebody's repository nothing is
-    head = git("rev-parse", "--verify", "HEAD") if known else None
-    changes = git("status", "--porcelain", "--", "lib", "notebooks")
+    code = ["--", "lib", "notebooks"]
+    head = git("rev-parse", "--verify", "HEAD") if git("ls-files", *code) else None  # it may be around the workspace
+    changes = git("status", "--porcelain", *code)
     return {"commit": head, "changed": None if head is None or changes is None else changes != ""}
 
 
