@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
@@ -824,6 +825,30 @@ def test_what_is_wrong_with_the_file_of_another_plane_or_a_compression_is_said(t
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(ValueError, match="its compression cannot be read .*JBIG"):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("tag", ["RowsPerStrip", "BitsPerSample", "ImageLength"])
+def test_a_page_whose_tags_are_damaged_is_said_to_be_wherever_it_lies(tmp_path, tag: str):
+    """Pages are read when they are looked at: a tag of no values, or of two, comes up late."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", metadata=None)
+    whole = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        places = [page.tags[tag].offset for page in file.pages]
+    refused = []
+    for place, count in itertools.product(places, (0, 2)):
+        content = bytearray(whole)
+        struct.pack_into("<I", content, place + 4, count)
+        (tmp_path / "a.tif").write_bytes(content)
+        try:
+            assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) >= len(places) and all("cannot be read as a tomogram" in each for each in refused)
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    about = json.loads((path / "0" / ".zarray").read_text())
+    (path / "0" / ".zarray").write_text(json.dumps(about | {"chunks": [0, 8, 8]}))
+    with pytest.raises(ValueError, match="it is damaged"):
+        read(path)
 
 
 def test_arrays_that_are_none_say_why(tmp_path):

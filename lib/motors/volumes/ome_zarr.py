@@ -86,8 +86,9 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
     stored = open_zarr(path, image)
     array = stored.voxels
     whole = array.shards or array.chunks  # what a file holds
-    files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
-    missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
+    with parsing():
+        files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
+        missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
     if missing == files and any(map(_is_chunk, (path / array.path).rglob("*"))):
         what = "set dimension_separator to / if they lie in folders, to . if they do not"
         raise ValueError(f"its chunks are not called as its metadata say: {what}")

@@ -44,10 +44,9 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
             # written page by page: one volume, although tifffile describes each page as an image
             file.close()
             file = tifffile.TiffFile(path, is_shaped=False)
-    with file:
-        with parsing(tifffile.TiffFileError):
-            series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
-            ome, imagej = file.ome_metadata, file.imagej_metadata or {}
+    with file, parsing(tifffile.TiffFileError):  # which reads its pages when they are looked at
+        series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
+        ome, imagej = file.ome_metadata, file.imagej_metadata or {}
         plain = [each for each in series if each.kind == "generic"]
         pages = sorted((page.index, k) for k, each in enumerate(plain) for page in each.pages)
         begins = [number for (number, k), (_, before) in zip(pages[1:], pages, strict=False) if k != before]
@@ -65,9 +64,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
             raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, number, len(series)) if ome else {}
-        with parsing(tifffile.TiffFileError):
-            voxels = _voxels(path, chosen)
-        voxels, axes = _grey(_typed(voxels, pixels.get("Type")), chosen.keyframe, chosen.axes)
+        voxels, axes = _grey(_typed(_voxels(path, chosen), pixels.get("Type")), chosen.keyframe, chosen.axes)
         names = [f"PhysicalSize{axis}" for axis in "ZYX"]
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
         spacing = in_angstrom(sizes if ome else _sizes(file, imagej))
@@ -110,8 +107,7 @@ def _check_chain(path: Path) -> None:
 
 def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> None:
     """Raise a ValueError if planes of a series, or pieces of them, are not there; they would be read as zeros."""
-    with parsing(tifffile.TiffFileError):
-        planes = list(series.pages)
+    planes = list(series.pages)
     lost = sum(page is None for page in planes)
     if lost:
         raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
