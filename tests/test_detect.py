@@ -479,7 +479,7 @@ def test_a_letter_with_an_accent_is_the_same_however_a_disk_spells_it(tmp_path, 
         assert collect(tmp_path / meant)[0] == {"ü": stored}
 
 
-def test_what_computes_is_asked_for_by_name(networks, weights, tomograms, capsys, monkeypatch):
+def test_what_computes_is_asked_for_by_name(networks, weights, tomograms, capsys, monkeypatch, tmp_path):
     """The word reaches every network; another one is refused before anything is read."""
     one, asked, get = [str(tomograms / "one.mrc"), "--weights", str(weights)], [], Backends.get
     monkeypatch.setattr(Backends, "get", lambda self, name, *given: asked.append(name) or get(self, name, *given))
@@ -490,7 +490,9 @@ def test_what_computes_is_asked_for_by_name(networks, weights, tomograms, capsys
     asked.clear()
     assert cli.main(["detect", *one, "--backend", "tensorrt"]) == 2
     assert "no backend 'tensorrt' here: choose one of auto, eager, rewritten" in capsys.readouterr().err
-    assert not asked
+    with pytest.raises(ValueError, match="no backend 'tensorrt'"):
+        motors.detect(one[0], weights=weights, backend="tensorrt", out=tmp_path / "found")
+    assert not asked and not (tmp_path / "found").exists()
 
 
 def test_a_name_of_two_lines_stays_one_line_of_the_summary(networks, weights, tmp_path, capsys):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from motors.detection import heatmap
+from motors.detection import backends, heatmap
 from motors.detection.heatmap import Grid
 from motors.detection.memory import parse, voxels_within
 from motors.detection.queue import Workers, detect_all
-from motors.detection.workers import check_device
+from motors.detection.workers import all_devices, check_device
 from motors.ensemble import bundle
 from motors.ensemble.bundle import Bundle
 from motors.ensemble.combine import combine, fuse_grids
@@ -125,19 +125,19 @@ def detect(
     >>> found = motors.detect("cell.mrc")  # doctest: +SKIP
     >>> found.table  # doctest: +SKIP
     """
-    _check(spacing, threshold, max_detections, _devices(device), memory)
+    devices = _devices(device, options.get("backend"))
+    _check(spacing, threshold, max_detections, memory)
     sources, notes = collect(paths, recursive=recursive)
     picks.check(formats, sources)
     networks = bundle.find(weights)
-    chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
-    level = max(LOWEST, next(float(value) for value in chosen if value is not None))
+    level = _level(threshold, networks)
     reading = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
     before = _claim(Path(out), settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
-        options |= {"device": device, "memory": memory, "reading": reading, "spacing": spacing}
+        options |= {"devices": devices, "memory": memory, "reading": reading, "spacing": spacing}
         rows, faults, said = _predicted(networks, sources, work, **options)
         grids = {name: heatmap.load_heatmaps(work, name) for name in sources if name not in faults}
         notes += said + _doubts(networks, reading, work, list(sources))
@@ -169,15 +169,16 @@ def _claim(out: Path, settings: dict[str, Any], sources: Iterable[str], force: b
     return before["tomo_id"].tolist()
 
 
-def _devices(device: str | None) -> list[str]:
-    """Return the names of devices."""
-    return [name.strip() for name in (device or "").split(",") if name.strip()]
+def _devices(device: str | None, backend: str | None) -> list[str]:
+    """Return the names of devices; raises ValueError if one cannot compute, or not by this backend."""
+    names = [check_device(name.strip()) for name in (device or "").split(",") if name.strip()]
+    if backend:
+        backends.check(backend, (names or all_devices())[0])
+    return names
 
 
-def _check(spacing: float | None, threshold: float | None, most: int | None, devices: list[str], memory: str | None):
-    """Raise ValueError if a number makes no sense, or a device cannot compute."""
-    for name in devices:
-        check_device(name)
+def _check(spacing: float | None, threshold: float | None, most: int | None, memory: str | None) -> None:
+    """Raise ValueError if a number makes no sense."""
     if memory:
         parse(memory)
     if spacing is not None:
@@ -188,21 +189,27 @@ def _check(spacing: float | None, threshold: float | None, most: int | None, dev
         raise ValueError(f"at most {most} detections were wanted: give 1 or more")
 
 
+def _level(threshold: float | None, networks: Bundle) -> float:
+    """Return the lowest score of a motor: as it was given, as it was chosen out-of-fold, or a guess."""
+    chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
+    return max(LOWEST, next(float(value) for value in chosen if value is not None))
+
+
 def _predicted(
-    networks: Bundle, sources: dict[str, Path], work: Path, *, device: str | None, memory: str | None, **options: Any
+    networks: Bundle, sources: dict[str, Path], work: Path, *, devices: list[str], memory: str | None, **options: Any
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Return the candidates of all members, why tomograms failed, by name, and what was warned of."""
-    names = _devices(device)
-    options |= {"device": names[0]} if len(names) == 1 else {}
+    options |= {"device": devices[0]} if len(devices) == 1 else {}
     tables, faults, left = [], {}, dict(sources)
-    with Workers(names) if len(names) > 1 else nullcontext() as devices, warnings.catch_warnings(record=True) as said:
+    several = Workers(devices) if len(devices) > 1 else nullcontext()
+    with several as workers, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         for k, (run, folder) in enumerate(networks.networks.items(), start=1):
             network, experiment = checkpoints.load(folder)
             mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
             title = f"{k}/{len(networks.networks)} {experiment.name}"
             settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True, "title": title}
-            settings |= {"policy": "carry on", "devices": devices}
+            settings |= {"policy": "carry on", "devices": workers}
             if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
                 settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
             tables.append(detect_all(network, experiment, left, work, **settings, **options))

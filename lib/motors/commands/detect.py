@@ -46,8 +46,6 @@ def detect(
     """
     from motors import api
 
-    if backend and backend not in (known := ["auto", *_backends(device)]):
-        raise ValueError(f"there is no backend {backend!r} here: choose one of {', '.join(known)}")
     if not out and (plot or force or formats):
         raise ValueError("--plot, --format and --force write files: say where, such as --out found")
     reading = {"axes": axes or None, "channel": channel, "time": time, "image": image, "invert": invert}
@@ -61,16 +59,6 @@ def detect(
         say(f"note: {note}")
     say(f"{found.said}{f'; all of it is in {out}' if out else ''}")
     return FAILED if found.tomograms["fault"].any() else DONE
-
-
-def _backends(device: str) -> list[str]:
-    """Return the names of what can compute on the first of some devices, by default a GPU if there is one."""
-    from torch import device as torch_device
-
-    from motors.detection.backends import available
-    from motors.detection.workers import all_devices, check_device
-
-    return available(torch_device(check_device(device.partition(",")[0].strip() or all_devices()[0])))
 
 
 def _number(text: str) -> float | None:

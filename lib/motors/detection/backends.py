@@ -100,6 +100,13 @@ def has_bfloat16() -> bool:
     return native and asked in ("", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_AMX", "AVX10_1_512_AMX")
 
 
+def check(name: str, device: str) -> None:
+    """Raise ValueError if no backend for this device is called so; "auto" means the fastest of them."""
+    known = ["auto", *available(torch.device(device))]
+    if name not in known:
+        raise ValueError(f"there is no backend {name!r} here: choose one of {', '.join(known)}")
+
+
 def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a network as the backend called `name` computes it, for tiles of the shape of `example`.
 
