@@ -13,7 +13,7 @@ import pytest
 import toys
 
 from motors.pipeline import records, runner
-from motors.pipeline.records import newest, settle
+from motors.pipeline.records import newest, settle, tell_the_truth
 from motors.pipeline.runner import Refused
 from motors.workspace import files, paths
 from motors.workspace.files import locked, write_json
@@ -378,3 +378,10 @@ def test_a_reply_whose_signal_was_lost_is_found_all_the_same(monkeypatch):
     assert asyncio.run(channel.get_msg()) == {"content": "reply"}
     with pytest.raises(Empty):
         asyncio.run(channel.get_msg(timeout=0.1))
+
+
+def test_a_notebook_that_a_full_disk_cut_short_does_not_hide_why(tmp_path):
+    """What is half there is taken away, and the run ends with what the disk said."""
+    (tmp_path / "cut.ipynb").write_text('{"cells": [{"cell_ty')
+    tell_the_truth(tmp_path / "cut.ipynb", "failed")
+    assert not (tmp_path / "cut.ipynb").exists()

@@ -108,7 +108,11 @@ def tell_the_truth(executed: Path, status: str) -> None:
     """Correct papermill's metadata: no machine's paths; cells that a dead kernel never reached are not completed."""
     if not executed.is_file():
         return
-    content = json.loads(executed.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(executed.read_text(encoding="utf-8"))
+    except ValueError:  # cut short, as a full disk does: what went wrong is known, this is not it
+        executed.unlink()
+        return
     about = content["metadata"].setdefault("papermill", {})
     about |= {"input_path": executed.name, "output_path": executed.name, "exception": status != "succeeded"}
     about.pop("environment_variables", None)
