@@ -17,9 +17,8 @@ import toys
 
 from motors.workspace import code_hash, paths, progress, provenance
 from motors.workspace.files import listed, locked, sha256, write_json, write_table
-from motors.workspace.paths import new_dataset, open_run
+from motors.workspace.paths import canonical_tag, new_dataset, open_run
 from motors.workspace.provenance import Inputs, differences, write_inputs
-from motors.workspace.tags import canonical_tag
 
 
 @pytest.fixture

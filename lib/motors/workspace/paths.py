@@ -1,18 +1,21 @@
-"""Where datasets and outputs live, at home and on Kaggle."""
+"""Where datasets and outputs live, at home and on Kaggle, and what the folder of a run is called."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from motors.workspace.files import read_json, write_json
 from motors.workspace.provenance import commit, outdated, versions
-from motors.workspace.tags import canonical_tag
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 PROFILES = ("smoke", "demo", "full")
@@ -21,6 +24,7 @@ KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: another folder than 
 STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <notebook>/<run>
 IDENTITY = "run.json"  # in the folder of a run: which run it is
 MARK = "finished"  # beside it: the last execution succeeded
+LONGEST = 64  # characters of a tag
 USUAL = {"experiment": "", "fold": 0, "tag": ""}  # of notebooks that do not train
 
 
@@ -254,3 +258,35 @@ def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
         return ()
     owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
     return (top, *owners, top / "competitions")
+
+
+def canonical_tag(text: str) -> str:
+    """Return settings in one way of writing that can be part of a folder's name: sorted, `name=value`, joined by "_".
+
+    Numbers of one value are written alike; a single word becomes "tag=word"; what is too long for a folder or has
+    characters that not every file system takes is cut and ends in a hash. A tag that is such already stays as it is.
+    Raises ValueError if quotes are not closed, or a name is given twice.
+    """
+    words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in shlex.split(text)]
+    settings = dict(word.split("=", 1) for word in words)
+    if len(settings) < len(words):
+        raise ValueError(f"{text!r} sets a name twice: give each one value")
+    tag = "_".join(f"{name}={_canonical(value)}" for name, value in sorted(settings.items()))
+    safe = re.sub(r"[^A-Za-z0-9_.,=+-]+", ".", tag)
+    if len(safe) > LONGEST or safe != tag:
+        safe = f"{safe[: LONGEST - 11]}.{hashlib.sha256(tag.encode()).hexdigest()[:10]}"
+    return safe
+
+
+def _canonical(value: str) -> str:
+    """A value in one way of writing: 1e-4 for 0.0001 and 1.0e-04, 300 for 300.0, 96,128,128 for (96, 128, 128)."""
+    try:
+        known = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    if isinstance(known, tuple | list):
+        return ",".join(_canonical(repr(each)) for each in known)
+    if isinstance(known, float):
+        exact = Decimal(repr(known))
+        return str(int(known)) if known.is_integer() else format(exact, "e" if abs(known) < 1e-3 else "f")
+    return str(known)
