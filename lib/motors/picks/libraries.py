@@ -52,41 +52,64 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 
 def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
-    """Return the particles of a STAR file; the centred coordinates count, if the tomograms are known."""
+    """Return the particles of a STAR file, at their shifted places."""
     starfile = library("starfile")
     linecache.checkcache(str(path))  # by which starfile reads: of a file that was damaged it keeps the lines
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
     except ValueError as error:
         raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
-    found = [each for each in blocks.values() if {*COORDINATES} <= {*each} or {*CENTRED} <= {*each}]
-    if len(found) != 1:
-        what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[-1]} or {CENTRED[-1]}"
-        raise ValueError(f"{path.name} has {what}, wanted one: export particles")
-    (table,) = found
-    table = pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
+    table = _particles(blocks, path.name)
     name = next((name for name in NAMES if name in table), None)
     need(table, [name or NAMES[0]], path.name)
     picks = pd.DataFrame({"tomo_id": named(table[name], tomograms), "score": table.get(MERIT, 1.0)})
-    whole = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
-    if whole is not None and tomograms is not None:
-        whole = whole * _binning(table, blocks.get("optics"), of_each(picks, tomograms, ["spacing"])[:, 0], path.name)
-    if {*CENTRED} <= {*table} and (tomograms is not None or whole is None):
-        if tomograms is None:
-            raise ValueError(f"{path.name} counts ångström from the centre: give the table of tomograms, for sizes")
-        about = of_each(picks, tomograms, [*SIZE, "spacing"])
-        centred = numbers(table, CENTRED) / about[:, 3:] + about[:, :3] / 2
-        if whole is not None and not np.nanmax(np.abs(whole - centred), initial=0) <= SAME:
-            raise ValueError(f"{path.name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
-        whole = centred
+    about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"])
+    places = _coordinates(table, blocks.get("optics"), about, path.name) - _shifts(table, about, path.name)
+    return picks.assign(**dict(zip(POINT, places.T, strict=True)))
+
+
+def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> pd.DataFrame:
+    """Return the one block of a STAR file that has coordinates."""
+    found = [each for each in blocks.values() if {*COORDINATES} <= {*each} or {*CENTRED} <= {*each}]
+    if len(found) != 1:
+        what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[-1]} or {CENTRED[-1]}"
+        raise ValueError(f"{name} has {what}, wanted one: export particles")
+    return pd.DataFrame([found[0]] if isinstance(found[0], dict) else found[0])  # of one particle, without a loop
+
+
+def _coordinates(
+    table: pd.DataFrame, optics: pd.DataFrame | dict | None, about: np.ndarray | None, name: str
+) -> np.ndarray:
+    """Return coordinates before shifts, `(n, 3)` zyx in voxels; those from the centre count where both kinds are there.
+
+    `about` has size_z, size_y, size_x and spacing of the tomogram of each, if they are known.
+    """
+    places = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
+    if places is None and about is None:
+        raise ValueError(f"{name} counts ångström from the centre: give the table of tomograms, for sizes")
+    if about is None:
+        return places
+    if places is not None:
+        places = places * _binning(table, optics, about[:, 3], name)
+    if not {*CENTRED} <= {*table}:
+        return places
+    centred = numbers(table, CENTRED) / about[:, 3:] + about[:, :3] / 2
+    if places is not None and not np.nanmax(np.abs(places - centred), initial=0) <= SAME:
+        raise ValueError(f"{name}: {COORDINATES[-1]} and {CENTRED[-1]} disagree, perhaps binned: keep one")
+    return centred
+
+
+def _shifts(table: pd.DataFrame, about: np.ndarray | None, name: str) -> np.ndarray | float:
+    """Return what is to be subtracted from coordinates, in voxels: `(n, 3)` zyx, or 0."""
     names = next((names for names in (SHIFTS, VOXELS) if {*names} & {*table}), [])
-    if np.any(shifts := numbers(table.reindex(columns=names, fill_value=0), names)):  # of pictures, without a z
-        turned, unit = np.any(numbers(table, [each for each in TURNED if each in table])), names == SHIFTS
-        if turned or (unit and tomograms is None):
-            what = f"shifts{' in ångström' * unit}: give the table of tomograms, or apply {names[-1]}"
-            raise ValueError(f"{path.name} has {what}")
-        whole = whole - shifts / (of_each(picks, tomograms, ["spacing"]) if unit else 1)
-    return picks.assign(**dict(zip(POINT, whole.T, strict=True)))
+    shifts = numbers(table.reindex(columns=names, fill_value=0), names)  # of pictures, without a z
+    if not np.any(shifts):
+        return 0.0
+    unit = names == SHIFTS
+    if (unit and about is None) or np.any(numbers(table, [each for each in TURNED if each in table])):
+        what = f"shifts{' in ångström' * unit}: give the table of tomograms, or apply {names[-1]}"
+        raise ValueError(f"{name} has {what}")
+    return shifts / about[:, 3:] if unit else shifts
 
 
 def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.ndarray, name: str) -> np.ndarray:
@@ -106,7 +129,7 @@ def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.
     if len(other) and (column == TILT or not {*CENTRED} <= {*table}):
         what = f"states pixels of {stated[other[0]]:g} Å, the tomogram has {sizes[other[0]]:g}"
         done = "brought to its voxels" if column == TILT else "taken as its voxels, check the binning"
-        warnings.warn(f"{name} {what}: {done}", TableWarning, stacklevel=5)
+        warnings.warn(f"{name} {what}: {done}", TableWarning, stacklevel=6)
     return (stated / sizes)[:, None] if len(other) and column == TILT else np.ones((1, 1))
 
 
