@@ -88,10 +88,17 @@ def test_labels_in_native_voxels_are_moved_to_the_stored_tomogram(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"run-1": [[1, 2], [3, 4], [5, 6]]}', "coordinates.json is no list of z, y, x for each tomogram"),
-        ('{"run-1": [["a", 2, 3]]}', "coordinates.json is no list of z, y, x"),
-        ('{"run-1": 3', "coordinates.json is no list of z, y, x"),
-        ("[1, 2, 3]", "coordinates.json is no list of z, y, x"),
+        (
+            '{"run-1": [[1, 2], [3, 4], [5, 6]]}',
+            "json, tomogram run-1: no list of z, y, x for each tomogram",
+        ),
+        ('{"run-1": [["a", 2, 3]]}', "coordinates.json, tomogram run-1: no list of z, y, x"),
+        ('{"run-1": 3', "coordinates.json: no list of z, y, x"),
+        ("[1, 2, 3]", "coordinates.json: no list of z, y, x"),
+        ('{"run-0": [], "run-1": [[1, 2, true]]}', "tomogram run-1: .*true is no number.: correct it"),
+        ('{"run-1": [[1, 2]]}', "tomogram run-1: .*not three numbers of each motor"),
+        (f'{{"run-1": [[1, 2, 1{"0" * 400}]]}}', "tomogram run-1: .*int too large"),
+        ("[" * 100_000, "coordinates.json: no list of z, y, x"),
         ('{"run-1": [], "1__run-1": []}', "coordinates.json has 1 tomograms twice: keep one"),
         ('{"run-1": [[96, 2, 3]]}', "coordinates.json: tomogram run-1 has a motor outside its shape"),
         ('{"run-1": [[NaN, 2, 3]]}', "coordinates.json: tomogram run-1 has a motor without a position"),

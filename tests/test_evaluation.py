@@ -486,6 +486,15 @@ def test_a_benchmark_that_lacks_something_is_refused(project, given, sentence):
         benchmark.truth(project / "Croissant" / "metadata.json", **given)
 
 
+@pytest.mark.parametrize("word", ["NaN", "true", '"x"', "null"])
+def test_a_place_of_a_benchmark_that_is_no_number_is_refused(project, word):
+    """It would count as a tomogram without a motor, or as 1."""
+    path = project / "ExperimentRuns/007/Picks/curator_0_motor.json"
+    path.write_text(path.read_text().replace("2600.0", word))
+    with pytest.raises(ValueError, match="curator_0_motor.json holds no picks"):
+        benchmark.truth(project / "Croissant" / "metadata.json", split="test")
+
+
 def test_what_was_found_is_scored_in_voxels_beside_a_solution(project, capsys):
     """A folder instead of a submission; other tomograms in it do not matter."""
     text = "tomo_id,z,y,x,spacing,has_motor\n007,50,200,100,13,1\nc,-1,-1,-1,13,0\n"

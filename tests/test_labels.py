@@ -704,3 +704,24 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
     assert set(gather(tmp_path)) == {"A", "C_COORDINATES", "three"}
     (tmp_path / "RUN.NDJSON").write_text('{"type": "point", "location": {"z": 1, "y": 2, "x": 3}}')
     assert len(read_points(tmp_path, STORED[:1].assign(tomo_id="RUN")).motors) == 1
+
+
+@pytest.mark.parametrize("word", ["True", "false", "TRUE", f"1{'0' * 400}"])
+def test_a_coordinate_that_is_true_is_no_one(tmp_path, word):
+    """Nor is False the first slice; in CSV and JSON, in a column of its own or among numbers."""
+    assert np.isnan(numbers(pd.DataFrame({"z": [True, 1.5]}), ["z"])[:, 0]).tolist() == [True, False]
+    path, lost = tmp_path / "a.csv", "line 3: tomogram b has a motor without a position"
+    for text in (f"tomo_id,z,y,x\na,1,2,3\nb,1,{word},3\n", f"tomo_id,z,y,x\na,{word},2,3\nb,{word},2,3\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=lost if "a,1," in text else "line 2: tomogram a has a motor without"):
+            read_external(path, STORED.assign(tomo_id=["a", "b"]))
+    path.write_text(table(EMPTY, ONE.replace("20.5", word)))
+    with pytest.raises(ValueError, match="tomogram tomo_b has a motor (without a position|outside its shape)"):
+        read_competition(path)
+    cell = word.lower()
+    path.write_text(f'tomo_id,Z,Y,X,voxel_spacing,num_motors,motor_zyx\na,48,64,96,13.1,1,"[[1, {cell}, 3]]"\n')
+    with pytest.raises(ValueError, match="a.csv, line 2: tomogram a has motor_zyx"):
+        read_wide(path)
+    (tmp_path / "a.ndjson").write_text(f'{{"type": "point", "location": {{"x": {cell}, "y": 2, "z": 3}}}}\n')
+    with pytest.raises(ValueError, match="a.ndjson, line 1: no point with location"):
+        read_points(tmp_path, STORED[:1].assign(tomo_id="a"))

@@ -442,3 +442,48 @@ def test_what_a_file_says_of_its_tomogram_and_unit_goes_before_its_name(tmp_path
         formats.read(path, TOMOGRAM)
     (tmp_path / "a.tbl").write_text("\n \n")
     assert formats.read(tmp_path / "a.tbl", TOMOGRAM).empty
+
+
+def test_what_is_wrong_with_a_pick_is_blamed_on_its_file_and_line(tmp_path):
+    """A spacing in words, True for a number, a tomogram that is none of these."""
+    path, head = tmp_path / "mine.csv", "tomo_id,z,y,x,spacing"
+    for row, message in (
+        ("tomo_1,4,5,6,fine", "line 3: tomogram tomo_1 has a spacing that is no number"),
+        ("tomo_1,4,5,6,True", "line 3: tomogram tomo_1 has a spacing that is no number"),
+        ("tomo_1,True,5,6,13.17", "line 3: tomogram tomo_1 has a pick without a position"),
+        ("tomo_7,4,5,6,13.17", "line 3: tomogram tomo_7 is not among the tomograms here"),
+    ):
+        path.write_text(f"{head}\ntomo_1,1,2,3,13.17\n{row}\n")
+        with pytest.raises(ValueError, match=f"mine.csv, {message}"):
+            formats.read(path, TOMOGRAM)
+    path.write_text(f"{head}\ntomo_1,1,2,3,\n")  # nobody said
+    assert formats.read(path, TOMOGRAM)[["z", "y", "x"]].to_numpy().tolist() == [[1, 2, 3]]
+    for name in ("star", "tbl", "cmm", "copick", "ndjson"):
+        (made,) = formats.write(tmp_path, PICK, TOMOGRAM, name)
+        with pytest.raises(ValueError, match=f"{made.name}.*tomo_1 is not among the tomograms here: give"):
+            formats.read(made, TOMOGRAM.assign(tomo_id="tomo_2"), name="tomo_1")
+
+
+@pytest.mark.parametrize("word", ["true", '"x"', "null", "[]", f"1{'0' * 400}"])
+def test_a_word_in_json_is_no_number(tmp_path, word):
+    """Neither as a place nor as the spacing of the file."""
+    path = tmp_path / "tomo_1.json"
+    path.write_text(f'{{"points": [{{"location": {{"x": {word}, "y": 20, "z": 30}}}}]}}')
+    with pytest.raises(ValueError, match="tomo_1.json: tomogram tomo_1 has a pick without a position"):
+        formats.read(path, TOMOGRAM)
+    path.write_text(f'{{"points": [{{"location": {{"x": 1, "y": 2, "z": 3}}}}], "voxel_spacing": {word}}}')
+    with pytest.raises(ValueError, match=r"tomo_1.json (counts ångström: give the table|is no file of picks)"):
+        formats.read(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="tomo_1.json is no file of picks, or damaged"):
+        formats.read(path, TOMOGRAM)
+
+
+def test_what_detect_says_in_json_is_read_as_picks(tmp_path):
+    """As its file of detections is."""
+    row = {"tomo_id": "tomo_1", "has_motor": True, "spacing": SPACING, "fault": ""}
+    said = {"threshold": 0.5, "notes": [], "tomograms": [row | {"detections": [AT | {"score": 0.625}]}]}
+    (tmp_path / "found.json").write_text(json.dumps(said))
+    assert formats.read(tmp_path / "found.json", TOMOGRAM).to_dict("records") == PICK.to_dict("records")
+    (tmp_path / "found.json").write_text(json.dumps(said | {"tomograms": [row | {"detections": []}]}))
+    assert formats.read(tmp_path / "found.json", TOMOGRAM).empty

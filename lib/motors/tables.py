@@ -132,11 +132,18 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
     return between, names, lines, next(iter(marks), ".")
 
 
+def numeric(values: pd.Series) -> pd.Series:
+    """Return numbers, NaN for all else, such as True or an integer that is no float."""
+    if values.dtype.kind in "bO":
+        values = values.map(lambda each: str(each) if isinstance(each, int) else each)
+    return pd.to_numeric(values, errors="coerce")
+
+
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     """Return columns of `table` as float64, NaN where they hold no number; none may be there twice."""
     if twice := [name for name in columns if (table.columns == name).sum() > 1]:
         raise ValueError(f"the column {twice[0]} is there twice: remove one")
-    values = [pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns]
+    values = [numeric(table[name]).to_numpy(np.float64) for name in columns]
     return np.array(values).reshape(len(values), len(table)).T
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import solution as of_labels
+from motors.labels.wide import NO_POINTS, points_of
 from motors.matching import best
 from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
 
@@ -110,7 +111,10 @@ def _points(project: Path, row: dict) -> list[list[float]]:
             points, scale = [json.loads(line) for line in text.split("\n") if line.strip()], float(row["voxel_size"])
         else:
             points, scale = json.loads(text)["points"], 1.0
-        return [[float(point["location"][axis]) * scale for axis in POINT] for point in points]
-    except (LookupError, TypeError, ValueError) as error:
+        places = points_of([[point["location"][axis] for axis in POINT] for point in points]) * scale
+        if not np.isfinite(places).all():
+            raise ValueError("a place that is no number")
+        return places.tolist()
+    except NO_POINTS as error:
         what = f"{path.name} holds no picks, or picks.csv no voxel_size"
         raise ValueError(f"{what} ({error!r}): download it again") from error

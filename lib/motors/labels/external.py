@@ -13,7 +13,7 @@ import pandas as pd
 from motors.geometry import Shape
 from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import Labels
-from motors.labels.wide import read_wide
+from motors.labels.wide import NO_POINTS, points_of, read_wide
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
 from motors.workspace.files import spelt, visible
@@ -85,18 +85,18 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     FileNotFoundError, ValueError
         If the file is missing, holds something else, has a tomogram twice, or a motor outside its shape.
     """
-    path = spelt(Path(path))
+    path, name, found = spelt(Path(path)), "", {}
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=list)
-        known = set(tomograms["tomo_id"])
-        names = {name: name if name in known else re.sub(r"^\d+__", "", name).strip() for name, _ in pairs}
-        lists = [(normalize("NFC", names[name]), np.array(points, float)) for name, points in pairs]
-        found = {name: points.reshape(len(points), 3) for name, points in lists}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} is no list of z, y, x for each tomogram ({error}): correct it") from error
+        pairs, known = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list), set(tomograms["tomo_id"])
+        for name, points in pairs:
+            own = name if name in known else re.sub(r"^\d+__", "", name).strip()
+            found[normalize("NFC", own)] = points_of(points)
+    except NO_POINTS as error:
+        where = f", tomogram {name}" if name else ""
+        raise ValueError(f"{path.name}{where}: no list of z, y, x for each tomogram ({error}): correct it") from error
     if len(found) < len(pairs):
         raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
     return _from_native(found, tomograms, path.name)
@@ -134,10 +134,10 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
             try:
                 if line.strip():
                     record = json.loads(line)
-                    points.append([float(record["location"][axis]) for axis in POINT])
+                    points += points_of([[record["location"][axis] for axis in POINT]]).tolist()
                     if record["type"] not in formats.POINTS:
                         raise ValueError(f"type {record['type']!r}")
-            except (LookupError, TypeError, ValueError) as error:
+            except NO_POINTS as error:
                 raise ValueError(f"{path.name}, line {number}: no point with location ({error}): correct it") from error
         found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
     return _from_native(found, tomograms, folder.name)

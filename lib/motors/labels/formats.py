@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from motors.labels.table import Labels
-from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, read_table, refuse
+from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, numeric, read_table, refuse
 from motors.workspace.files import write_table
 
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
@@ -23,7 +23,7 @@ def read_competition(path: str | Path) -> Labels:
     table of labels.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
-    table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(pd.to_numeric, errors="coerce")
+    table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(numeric)
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
     missing = table[POINT].eq(NO_MOTOR)
@@ -44,7 +44,7 @@ def wrong_counts(path: str | Path) -> pd.DataFrame:
     One row each: tomo_id, said (the column), counted (the rows)
     """
     rows = read_table(path, ["tomo_id", "Number of motors"]).groupby("tomo_id", sort=False)
-    said = rows["Number of motors"].max().pipe(pd.to_numeric, errors="coerce")
+    said = rows["Number of motors"].max().pipe(numeric)
     both = pd.DataFrame({"said": said, "counted": read_competition(path).counts()})
     return both[both["said"] != both["counted"]].reset_index()
 

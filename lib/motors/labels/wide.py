@@ -10,6 +10,7 @@ from motors.labels.table import Labels
 from motors.tables import NO_MOTOR, POINT, TOMOGRAMS, numbers, read_table, refuse
 
 WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
+NO_POINTS = (LookupError, TypeError, ValueError, OverflowError, RecursionError)  # what JSON of something else raises
 FIRST = ["motor_z", "motor_y", "motor_x"]
 
 
@@ -37,7 +38,7 @@ def read_wide(path: str | Path) -> Labels:
     as long as num_motors says.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
-    points = list(map(_points, table["motor_zyx"]))
+    points = [_points(text) for text in table["motor_zyx"]]
     unknown = [each is None for each in points]
     shown = table.loc[unknown, "motor_zyx"].iloc[:1].to_list()
     refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
@@ -51,7 +52,16 @@ def read_wide(path: str | Path) -> Labels:
 def _points(text: str) -> np.ndarray | None:
     """Return the points_zyx written in one cell of a wide table; None if it holds something else."""
     try:
-        points = json.loads(text)
-        return np.array(points, dtype=float).reshape(len(points), 3)
-    except (TypeError, ValueError):
+        return points_of(json.loads(text))
+    except NO_POINTS:
         return None
+
+
+def points_of(found: list[list[float]]) -> np.ndarray:
+    """Return lists of z, y, x in JSON as `(n, 3)` float64; raises one of `NO_POINTS` if they are something else."""
+    points = np.array(found, dtype=object)
+    if points.size != 3 * len(found):
+        raise ValueError("not three numbers of each motor")
+    if strange := [each for each in points.ravel() if isinstance(each, bool)]:
+        raise ValueError(f"{json.dumps(strange[0])} is no number")
+    return points.astype(float).reshape(-1, 3)

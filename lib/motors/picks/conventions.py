@@ -31,15 +31,17 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     return names.map(found).astype(object)
 
 
-def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """Return columns of the table of tomograms for every pick, `(n, len(columns))`.
+def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str], name: str = "picks") -> np.ndarray:
+    """Return columns of the table of tomograms for every pick, `(n, len(columns))`; `name` is the file of the picks.
 
     Raises ValueError if a pick belongs to none of the tomograms, or to one without these numbers.
     """
+    unknown = ~picks["tomo_id"].isin(tomograms["tomo_id"])
+    refuse(picks, unknown, name, "is not among the tomograms here", "give a table that has it, or leave its picks out")
     known = tomograms.drop_duplicates("tomo_id").set_index("tomo_id").reindex(columns=columns)
     found = numbers(known.reindex(picks["tomo_id"]), columns).reshape(-1, len(columns))
     lost = ~np.isfinite(found).all(axis=1)
-    refuse(picks, lost, "picks", f"has no {' or '.join(columns)} here", "give a table of tomograms that has it")
+    refuse(picks, lost, name, f"has no {' or '.join(columns)} here", "give a table of tomograms that has it")
     return found
 
 
@@ -55,11 +57,13 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
     lost = ~np.isfinite(picks[[*POINT, "score"]]).all(axis=1)
     refuse(picks, lost, name, "has a pick without a position or a score", "write numbers, or remove the row")
     if tomograms is not None:
-        points, sizes = picks[POINT].to_numpy(), of_each(picks, tomograms, SIZE)
+        points, sizes = picks[POINT].to_numpy(), of_each(picks, tomograms, SIZE, name)
         outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
         refuse(picks, outside, name, "has a pick outside", "check the order of the axes, the unit and the binning")
         if "spacing" in picks and "spacing" in tomograms:
-            own, true = numbers(picks, ["spacing"]), of_each(picks, tomograms, ["spacing"])
+            own, true = numbers(picks, ["spacing"]), of_each(picks, tomograms, ["spacing"], name)
+            text = picks["spacing"].notna() & np.isnan(own[:, 0])
+            refuse(picks, text, name, "has a spacing that is no number", "write ångström per voxel, or leave it empty")
             moved = (np.abs(own / true - 1) > 0.01).any(axis=1)
             refuse(picks, moved, name, "was picked at another spacing", "give the table of the tomograms picked in")
     order = ["tomo_id", "score", *POINT]

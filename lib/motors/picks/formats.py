@@ -22,7 +22,12 @@ RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
 POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
-DAMAGE += (json.JSONDecodeError, pd.errors.ParserError)  # what the readers raise where a file is none
+DAMAGE += (
+    json.JSONDecodeError,
+    pd.errors.ParserError,
+    RecursionError,
+    OverflowError,
+)  # what the readers raise where a file is none
 
 
 class Format(NamedTuple):
@@ -149,6 +154,8 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if isinstance(content, dict) and "tomograms" in content:  # of `motors detect --json`
+        content = content["tomograms"]
     if isinstance(content, dict):
         if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
             raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
@@ -160,11 +167,10 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
         if not re.search("motor|flagell", thing := str(content.get("pickable_object_name") or OBJECT), re.IGNORECASE):
             warnings.warn(f"{path.name} is of the object {thing}: taken as motors", TableWarning, stacklevel=4)
         points = content["points"] or []
-        for point in points:
-            shift = np.array(point.get("transformation_") or np.eye(4), float)[:3, 3].tolist()
-            place = {axis: pd.to_numeric(point["location"][axis], errors="coerce") for axis in "xyz"}
-            point["location"] = {axis: place[axis] + by for axis, by in zip("xyz", shift, strict=True)}
-        return _voxels(_frame(points, name), tomograms, path, content.get("voxel_spacing"))
+        shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
+        picks = _frame(points, name)
+        picks[POINT] = numbers(picks, POINT) + np.reshape(shifts, (-1, 3))
+        return _voxels(picks, tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
 
@@ -226,9 +232,9 @@ def _voxels(
     picks: pd.DataFrame, tomograms: pd.DataFrame | None, path: Path, stated: float | None = None
 ) -> pd.DataFrame:
     """Return picks in ångström as voxels; the spacing that a file states counts where the tomograms are not known."""
-    if tomograms is None and stated is None:
+    if tomograms is None and not (type(stated) in (int, float) and stated > 0):
         raise ValueError(f"{path.name} counts ångström: give the table of tomograms, for their spacings")
-    spacing = stated if tomograms is None else of_each(picks, tomograms, ["spacing"])
+    spacing = stated if tomograms is None else of_each(picks, tomograms, ["spacing"], path.name)
     return picks.assign(**dict(zip(POINT, (numbers(picks, POINT) / spacing).T, strict=True)))
 
 

@@ -63,7 +63,7 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFram
     name = next((name for name in NAMES if name in table), None)
     need(table, [name or NAMES[0]], path.name)
     picks = pd.DataFrame({"tomo_id": named(table[name], tomograms), "score": table.get(MERIT, 1.0)})
-    about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"])
+    about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"], path.name)
     places = _coordinates(table, blocks.get("optics"), about, path.name) - _shifts(table, about, path.name)
     return picks.assign(**dict(zip(POINT, places.T, strict=True)))
 
