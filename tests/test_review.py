@@ -759,3 +759,27 @@ def test_the_rounds_of_the_original_solution_are_corrections(real):
     left, right = (each.motors[MOTORS].sort_values(MOTORS, ignore_index=True) for each in (after, third))
     pd.testing.assert_frame_equal(left, right, check_dtype=False)
     assert same(corrections.apply(corrections.apply(gt, tables[0]), tables[1]), after)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("erase", "b", 7, 20, 30), "tomogram tomo_b has another action"),
+        (("keep", "z", 7, 20, 30), "tomogram tomo_z is not labelled"),
+        (("add", "b", 700, 20, 30), "tomogram tomo_b has a correction outside its shape"),
+        (("add", "a", 10, 10, 10), "tomogram tomo_a has the same correction twice"),
+        (("remove", "b", 7, 20, 30), "tomogram tomo_b has no motor at z, y, x = 7, 20, 30"),
+        (("move", "b", 20, 20, 20), "tomogram tomo_b has a correction without a position"),
+        (("add", "b", 20, 20, 21), "tomogram tomo_b gets two motors within"),
+    ],
+)
+def test_corrections_of_several_files_keep_theirs(tmp_path, row, message):
+    """As notebook 10 joins them: the second file and its line are to blame, not the table of all."""
+    write_table(tmp_path / "one.csv", corrected(("add", "a", 10, 10, 10)))
+    write_table(tmp_path / "two.csv", corrected(("keep", "b", 20, 20, 20), row))
+    tables = [read_corrections(tmp_path / f"{name}.csv") for name in ("one", "two")]
+    for table in (pd.concat(tables), pd.concat(tables, ignore_index=True), pd.concat(tables[::-1], ignore_index=True)):
+        with pytest.raises(ValueError, match=rf"^two.csv, line 3: {message}" if row[1] != "a" else message):
+            corrections.apply(some(("b", 20, 20, 20)), table, move=True)
+    known = corrections.apply(some(("b", 20, 20, 20)), tables[0])
+    assert list(known.motors) == ["tomo_id", "z", "y", "x", "source"]

@@ -99,12 +99,16 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 def read_corrections(path: str | Path) -> pd.DataFrame:
     """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
 
+    Each keeps its place, the name and the line of the file, also where tables are joined.
+
     Raises FileNotFoundError or ValueError if the file is missing or lacks columns. Whether corrections suit the labels
     is seen when they are applied.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
+    lines = [table.attrs["origin"].line(table, row) for row in table.index]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
-    return table.assign(**points, action=table["action"].str.lower())
+    places = [f"{Path(path).name}, line {line}" if line else Path(path).name for line in lines]
+    return table.assign(**points, action=table["action"].str.lower(), place=places)
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
@@ -150,61 +154,62 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
 def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:
     """Return the corrections that change something, in an order of their own, each with its hash."""
     need(corrections, CORRECTIONS, NAME)
-    name = _name(corrections)
     sizes = corrections[["tomo_id"]].merge(labels.tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     action = corrections["action"]
-    refuse(corrections, ~action.isin(ACTIONS), name, "has another action", f"write one of {', '.join(ACTIONS)}")
-    refuse(corrections, np.isnan(sizes).any(axis=1), name, "is not labelled", "give the labels that were reviewed")
+    _refuse(corrections, ~action.isin(ACTIONS), "has another action", f"write one of {', '.join(ACTIONS)}")
+    _refuse(corrections, np.isnan(sizes).any(axis=1), "is not labelled", "give the labels that were reviewed")
     frame = corrections["frame"].astype(object).fillna("")
     moved = frame.ne("") & frame.ne(corrections["tomo_id"].map(labels.frames()))
-    refuse(corrections, moved, name, "was reviewed in another frame", "give labels of that shape and spacing")
+    _refuse(corrections, moved, "was reviewed in another frame", "give labels of that shape and spacing")
     for columns, rows in ((POINT, action.notna()), (GOAL, action == "move")):
         points = numbers(corrections, columns)
         lost = rows & ~np.isfinite(points).all(axis=1)
         outside = rows & ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-        refuse(corrections, lost, name, "has a correction without a position", "write three numbers")
+        _refuse(corrections, lost, "has a correction without a position", "write three numbers")
         advice = "check the frame and the order z, y, x"
-        refuse(corrections, outside, name, "has a correction outside its shape", advice)
+        _refuse(corrections, outside, "has a correction outside its shape", advice)
     changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
     twice = changes.duplicated(["tomo_id", "action", *POINT])
-    refuse(changes, twice, name, "has the same correction twice", "keep one row")
+    _refuse(changes, twice, "has the same correction twice", "keep one row")
     advice = "apply them with move=True, or leave them out"
-    refuse(changes, changes["action"].eq("move") & (not move), name, "has a label that would move", advice)
+    _refuse(changes, changes["action"].eq("move") & (not move), "has a label that would move", advice)
     text = changes[["tomo_id", "action"]].agg(" ".join, axis=1) if len(changes) else changes["tomo_id"]
     points = map(str, numbers(changes, [*POINT, *GOAL]).tolist())
     keys = [hashlib.sha256(f"{one} {other}".encode()).hexdigest() for one, other in zip(text, points, strict=True)]
     return changes.assign(hash=[f"c{key[:11]}" for key in keys])
 
 
-def _name(corrections: pd.DataFrame) -> str:
-    """What messages call corrections: their file, if they are from one."""
-    return getattr(corrections.attrs.get("origin"), "name", NAME)
+def _refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, what: str, advice: str) -> None:
+    """As `tables.refuse`; the file and line are those that the first row has kept."""
+    places = table.get("place", pd.Series(NAME, table.index)).fillna(NAME)[np.asarray(wrong, bool)]
+    refuse(table, wrong, next(iter(places), NAME), what, advice)
 
 
 def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:
     """Return the motors after all additions, then all moves and removals."""
     added = changes[changes["action"] == "add"]
     source = "added, " + added["run"].fillna("").astype(str) + ", " + added["round"].fillna("").astype(str)
-    motors = pd.concat([motors, added[["tomo_id", *POINT]].assign(source=source)] if len(added) else [motors])
-    motors = motors.reset_index(drop=True)
-    left, name = changes[changes["action"] != "add"], _name(changes)
+    added = added.reindex(columns=["tomo_id", *POINT, "place"]).assign(source=source)
+    motors = motors.assign(place=pd.Series(index=motors.index, dtype=object))
+    motors = pd.concat([motors, added] if len(added) else [motors], ignore_index=True)
+    left = changes[changes["action"] != "add"]
     others = left.to_dict("records")
     places = [_place(motors, row) for row in others]
     gone = np.array([place is None for place in places], bool)
     where = ", ".join(f"{value:g}" for value in left.loc[gone, POINT].head(1).to_numpy(float).ravel())
     advice = "name one that it has, or give the labels that were reviewed"
-    refuse(left, gone, name, f"has no motor at z, y, x = {where}", advice)
+    _refuse(left, gone, f"has no motor at z, y, x = {where}", advice)
     twice = pd.Series(places, dtype=float).duplicated()
-    refuse(left, twice, name, "has a motor that is moved or removed twice", "do one of them")
+    _refuse(left, twice, "has a motor that is moved or removed twice", "do one of them")
     for place, row in zip(places, others, strict=True):
         if row["action"] == "move":
             motors.loc[place, POINT] = [row[axis] for axis in GOAL]
-            motors.loc[place, "source"] = f"moved, {row['run']}, {row['round']}"
+            motors.loc[place, ["source", "place"]] = [f"moved, {row['run']}, {row['round']}", row.get("place")]
     motors = motors.drop(index=[place for place, row in zip(places, others, strict=True) if row["action"] == "remove"])
     new = motors[motors["source"].str.startswith(("added, ", "moved, "))]
     crowded = [_is_crowded(motors[motors["tomo_id"] == row.tomo_id], row, spacings) for row in new.itertuples()]
-    refuse(new, np.array(crowded, bool), NAME, f"gets two motors within {SAME:.0f} Å", "keep one of them")
-    return motors
+    _refuse(new, np.array(crowded, bool), f"gets two motors within {SAME:.0f} Å", "keep one of them")
+    return motors.drop(columns="place")
 
 
 def _place(motors: pd.DataFrame, row: dict) -> int | None:
