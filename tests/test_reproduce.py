@@ -128,7 +128,7 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         ),
         (PLAN.replace("{STEPS: 7}", "{TITLE: 007}"), "10_middle has 'TITLE': 7, which is no text: put it in quotes"),
         (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is no text: put it in quotes"),
-        (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML: while parsing .* line 3"),
+        (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML in UTF-8: while parsing .* line 3"),
         ("", "experiments.yaml has no table graph: write one"),
     ],
 )
@@ -138,6 +138,22 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
     toys.notebook(root, "10_middle", parameters=toys.PARAMETERS + 'TITLE: str = "a"\n')
     with pytest.raises(ValueError, match=sentence):
         reproduce("demo", start=root)
+
+
+def test_nothing_runs_where_the_plan_is_no_utf_8_or_outputs_is_no_folder(root):
+    """A file of that name, or a link to a disk that is not mounted."""
+    for make in (lambda path: path.touch(), lambda path: path.symlink_to(root / "nowhere")):
+        (root / "outputs").rename(root / "kept")
+        make(root / "outputs")
+        with pytest.raises(ValueError, match="outputs is a file, or leads nowhere: move it away"):
+            reproduce("demo", start=root, dry_run=True)
+        (root / "outputs").unlink()
+        (root / "kept").rename(root / "outputs")
+    with (root / "notebooks" / "experiments.yaml").open("ab") as file:
+        file.write(b"# caf\xe9\n")
+    with pytest.raises(ValueError, match="experiments.yaml is no YAML in UTF-8: .*correct it there"):
+        reproduce("demo", start=root, dry_run=True)
+    assert not (root / ".snakemake").exists()
 
 
 @pytest.mark.kernel

@@ -58,6 +58,7 @@ def test_a_misspelt_parameter_is_refused_with_the_one_that_was_meant(root):
         ({"RATE": "1e400"}, "RATE cannot be inf: give a finite number"),
         ({"TITLE": "caf\udce9.csv"}, r"TITLE cannot be 'caf\\udce9.csv': give a finite number, or text in UTF-8"),
         ({"PROFILE": "dmeo"}, "no profile 'dmeo': choose one of smoke, demo, full"),
+        ({"SEED": "-1"}, "the seed is -1: give one from 0 up"),
     ],
 )
 def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sentence):

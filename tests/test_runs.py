@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import toys
 
+from motors import cli
 from motors.evaluation import runs
 from motors.experiments import catalogue
 from motors.labels.formats import write
@@ -63,6 +64,16 @@ def test_the_table_of_all_runs_says_what_records_say(home):
     assert found["hours"].tolist() == [1.5, 1.5] and found["GiB"].tolist() == [1.5, 1.5]
     assert found["commit"].tolist() == ["01234567"] * 2 and found["hidden_F2"].isna().tolist() == [False, True]
     assert runs.table(home, "demo", 7).empty and list(runs.table(home, "smoke")) == list(runs.table(home))
+
+
+def test_runs_that_nobody_trained_are_refused_with_those_there_are(home, monkeypatch, capsys):
+    """An empty table would look like a result."""
+    monkeypatch.chdir(home.root)
+    for words in (["--profile", "x"], ["--seed", "7"]):
+        assert cli.main(["runs", *words]) == 2
+        said = capsys.readouterr()
+        assert said.err == "no such network is trained: there are --profile demo --seed 0\n" and not said.out
+    assert cli.main(["runs", "--profile", "demo"]) == 0
 
 
 def test_a_cost_that_a_record_does_not_know_stays_empty(home):

@@ -14,7 +14,7 @@ PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_i
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {words}" for code, words in CODES.items())
 UsageError = typer.BadParameter.__base__  # of a word on the command line that cannot be understood
 Profile = Annotated[str, Option(metavar="smoke|demo|full", help="seconds, minutes on a laptop, or the real thing")]
-Seed = Annotated[int, Option(help="of everything random; it names the runs")]
+Seed = Annotated[int, Option(min=0, help="of everything random; it names the runs")]
 
 app = typer.Typer(**PLAIN, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 app.command()(detect.detect)
@@ -103,14 +103,14 @@ def reproduce(
     profile: Profile = "demo",
     seed: Seed = 0,
     experiment: Annotated[str, Option(help="only this one, with what it needs and what judges it")] = "",
-    fold: Annotated[int, Option(help="of the experiment, held out; -1 trains on all")] = 0,
+    fold: Annotated[int, Option(min=-1, help="of the experiment, held out; -1 trains on all")] = 0,
     settings: Annotated[str, Option("--set", help='of the experiment: "learning_rate=1e-4 steps=200"')] = "",
     folds: Annotated[int, Option(help="cross-validation: how many folds are trained")] = 0,
     networks: Annotated[str, Option(help="of the cross-validation: experiments; by default all networks")] = "",
     sweep: Annotated[str, Option(help="a grid of experiments.yaml, such as sigma")] = "",
-    cores: Annotated[int | None, Option(help="processor cores to use, or jobs on a cluster; by default all")] = None,
+    cores: Annotated[int | None, Option(min=1, help="processor cores, or jobs on a cluster; by default all")] = None,
     executor: Annotated[str, Option(help="where jobs run: slurm; by default here")] = "",
-    shards: Annotated[int, Option(help="jobs that share the tomograms of 90_submit, 20 to 50 each")] = 0,
+    shards: Annotated[int, Option(min=0, help="jobs that share the tomograms of 90_submit, 20 to 50 each")] = 0,
     dry_run: Annotated[
         bool, Option("--dry-run", help="only say what would run, and what it is expected to take")
     ] = False,
@@ -215,7 +215,7 @@ def score(
 @app.command()
 def runs(
     profile: Annotated[str, Option(metavar="smoke|demo|full", help="only its runs; by default all")] = "",
-    seed: Annotated[int | None, Option(help="only its runs; by default all")] = None,
+    seed: Annotated[int | None, Option(min=0, help="only its runs; by default all")] = None,
     csv: Annotated[bool, Option("--csv", help="all columns, as a CSV table")] = False,
 ) -> None:
     """List every trained network with its score and its cost.
@@ -225,7 +225,10 @@ def runs(
     from motors.evaluation.runs import table
     from motors.workspace.paths import find
 
-    found = table(find(), profile or None, seed)
+    found, every = table(find(), profile or None, seed), table(find())[["profile", "seed"]].drop_duplicates()
+    if found.empty:
+        there = ", ".join(f"--profile {name} --seed {number}" for name, number in every.to_numpy())
+        raise ValueError(f"no such network is trained: {f'there are {there}' if there else 'train one first'}")
     short = found[["run", "changed", "F2", "low", "high", "AP", "hidden_F2", "hours"]].round(3)
     typer.echo(found.to_csv(index=False).rstrip() if csv else short.fillna("").to_string(index=False))
 

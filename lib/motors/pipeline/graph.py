@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -75,8 +76,10 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None
     A notebook that the profile leaves out is skipped over: who waits for it waits for those it would have waited for.
     If trainings are `asked` for, it is they, what they read, and the notebooks that judge them; one that is not the
     profile's own is called notebook/run. Raises ValueError if `experiments.yaml` is broken, the profile is not in it, a
-    notebook is named there that does not exist, or what is asked for makes no sense.
+    notebook is named there that does not exist, what is asked for makes no sense, or outputs is no folder.
     """
+    if os.path.lexists(workspace.outputs) and not workspace.outputs.is_dir():
+        raise ValueError(f"{workspace.outputs} is a file, or leads nowhere: move it away, or mount its disk")
     plan = read_plan(workspace)
     if profile not in plan["profiles"]:
         raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
@@ -173,8 +176,8 @@ def read_plan(workspace: Workspace) -> dict[str, Any]:
 
     try:
         plan = yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{PLAN} is no YAML: {' '.join(str(error).split())}: correct it there") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{PLAN} is no YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
     _check(plan)
     return plan
 

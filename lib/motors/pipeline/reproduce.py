@@ -59,7 +59,7 @@ def reproduce(
     Raises
     ------
     ValueError
-        If the profile does not fit the notebooks there are, or another reproduction is running.
+        If the profile does not fit the notebooks there are, outputs is no folder, or another reproduction is running.
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)

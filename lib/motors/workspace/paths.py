@@ -75,10 +75,12 @@ class Workspace:
         Raises
         ------
         ValueError
-            If there is no such profile, or the name of the experiment cannot be part of a folder's.
+            If there is no such profile or seed, or the name of the experiment cannot be part of a folder's.
         """
         if profile not in PROFILES:
             raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
+        if int(seed) < 0:
+            raise ValueError(f"{notebook}: the seed is {seed}: give one from 0 up")
         experiment = experiment.removesuffix(f"_{profile}") or _own_experiment(notebook)
         if not re.fullmatch(r"(?!(fold|seed)-?\d+$)[\w.+]*", experiment, re.ASCII):
             raise ValueError(f"{notebook}: {experiment!r} cannot name an experiment: write letters, digits, _ . and +")
