@@ -619,3 +619,16 @@ def test_names_are_whole_where_the_locale_knows_ascii_only(tmp_path):
     command = [sys.executable, "-m", "motors", "score", tmp_path / "answer.csv", tmp_path / "zé {x}.csv"]
     found = subprocess.run(command, env=os.environ | plain, capture_output=True, check=False)
     assert (found.returncode, "zé {x}.csv is not there" in found.stderr.decode("utf-8")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("t" * 230, True), ("t" * 251, False), ("\N{GREEK SMALL LETTER MU}" * 116, False)]
+)
+def test_a_name_that_is_too_long_for_what_is_written_is_refused_first(networks, weights, tmp_path, capsys, name, fits):
+    """Files are called like the tomogram, and their names have an ending too; letters may have two bytes."""
+    write_mrc(tmp_path / "cell.mrc", with_ball(SHAPE, BALL, 22), SPACING)
+    (tmp_path / "cell.mrc").rename(tmp_path / f"{name}.mrc")
+    words = ["detect", f"{name}.mrc", "--weights", str(weights), "--out", "found"]
+    code = cli.main([*words, "--format", ",".join(picks.FORMATS), "--plot"])
+    assert (code, (tmp_path / "found").exists()) == ((0, True) if fits else (2, False))
+    assert fits or f"the name {name[:20]}... has more than 230 bytes" in capsys.readouterr().err

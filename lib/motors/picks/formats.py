@@ -1,6 +1,7 @@
 """Files of points: which there are, and how they are written and read. `README.md` beside this says what they mean."""
 
 import json
+import os
 import re
 import struct
 import warnings
@@ -20,6 +21,7 @@ from motors.workspace.files import spelt, write_json, write_table, write_text
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
+LONGEST = 230  # bytes of a name: with an ending and the number of a process, most disks take 255
 POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
 DAMAGE += (
@@ -42,9 +44,13 @@ class Format(NamedTuple):
 def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
     """Return formats as a list, if all are known, can be written, and hold the `names` of these tomograms.
 
-    Raises ValueError or ModuleNotFoundError if one is not, or would not give a name back.
+    Raises ValueError or ModuleNotFoundError if one is not, or would not give a name back, or one is too long.
     """
     formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
+    if long := next((each for each in names if len(os.fsencode(each)) > LONGEST), ""):
+        raise ValueError(
+            f"the name {long[:20]}... has more than {LONGEST} bytes, and files add to it: rename the tomogram"
+        )
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")
