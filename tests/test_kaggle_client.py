@@ -433,3 +433,20 @@ def test_no_test_reaches_the_real_servers(server):
     """The package speaks to loopback only, whatever the user has configured."""
     with client.logged_in().build_kaggle_client() as kaggle:
         assert kaggle.http_client()._endpoint.startswith("http://localhost")
+
+
+def test_who_is_not_logged_in_hears_one_sentence(monkeypatch):
+    """The client has a page of its own about that, and ends the program."""
+
+    def log_in():
+        print("You need to authenticate. Option A: ...")
+        raise SystemExit(1)
+
+    heard = []
+    monkeypatch.setattr(client, "logged_in", log_in)
+    with pytest.raises(KaggleError, match="accepted no credentials"):
+        client.ask("competitions download", lambda api: None, show=heard.append)
+    assert not heard
+    monkeypatch.setattr(client, "logged_in", dict)
+    assert client.ask("files", lambda api: print("50 %"), show=heard.append) is None
+    assert "50 %" in heard

@@ -37,12 +37,11 @@ class KaggleError(RuntimeError):
 class _Heard(io.StringIO):
     """Passes on what the client prints."""
 
-    def __init__(self, show: Callable[[str], None] | None) -> None:
-        super().__init__()
-        self.show = show or (lambda text: None)
+    show: Callable[[str], None] | None = None
 
     def write(self, text: str) -> int:
-        self.show(text)
+        if self.show:
+            self.show(text)
         return len(text)
 
 
@@ -62,10 +61,12 @@ def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], 
     ModuleNotFoundError
         If the package `kaggle` is not installed.
     """
-    heard = _Heard(show)
+    heard = _Heard()
     with redirect_stdout(heard), redirect_stderr(heard):
         try:
-            response = question(logged_in())
+            api = logged_in()
+            heard.show = show  # not the client's page about logging in: the sentence below says it
+            response = question(api)
         except SystemExit:  # of a client without credentials
             raise KaggleError(LOGIN, 401) from None
         except (OSError, ValueError) as error:  # those of requests are OSErrors, those of the client itself ValueErrors
