@@ -26,6 +26,7 @@ from motors.training.watch import Watch
 from motors.visualization.architecture import architecture
 from motors.volumes.prepared import write_prepared
 from motors.workspace import paths
+from motors.workspace.files import write_json
 
 NEWTON_SCHULZ = muon.zeropower_via_newtonschulz  # timm's own, which a training replaces
 
@@ -136,6 +137,23 @@ def test_fine_tuning_begins_with_all_the_weights_of_another_run(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"experiment\.json"):
         (tmp_path / "empty").mkdir()
         training_data.first_network(BLOCK, tmp_path / "empty")
+
+
+def test_fine_tuning_does_not_begin_with_weights_that_have_seen_what_is_held_out(prepared, tmp_path):
+    """They would be judged by it; what they have seen is seen by those that began with them."""
+    for name in ("notebooks", "kaggle_datasets"):
+        (tmp_path / name).mkdir()
+    run = paths.find(tmp_path).run("22_train_x3d_m", "smoke", tag="steps=1")
+    experiment = replace(BLOCK, fold=0, steps=1, batch=2, accumulate=1)
+    material = training_data.data(experiment, prepared, prepared, STORED)
+    first = checkpoints.save(build(BLOCK), BLOCK, tmp_path / "first")
+    write_json(first / checkpoints.TRAINED_ON, ["a", "b", "x"])
+    with pytest.raises(ValueError, match="first weights have seen a, which is held out: take some of this fold"):
+        training_data.trained(run, experiment, material, training_data.first_network(experiment, first))
+    assert not (run.folder / "weights").exists()
+    write_json(first / checkpoints.TRAINED_ON, ["b", "x"])
+    weights = training_data.trained(run, experiment, material, training_data.first_network(experiment, first))
+    assert checkpoints.trained_on(weights) == {"b", "c", "d", "x"}
 
 
 def test_an_experiment_that_starts_from_another_finds_its_weights_or_asks_for_it(tmp_path):

@@ -133,7 +133,7 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
 
 
 def numeric(values: pd.Series) -> pd.Series:
-    """Return numbers, NaN for all else, such as True or an integer that is no float."""
+    """Return numbers, NaN for all else: True, too."""
     if values.dtype.kind in "bO":
         values = values.map(lambda each: str(each) if isinstance(each, int) else each)
     return pd.to_numeric(values, errors="coerce")

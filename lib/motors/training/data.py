@@ -115,6 +115,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
         )
     network = build(experiment)
     fill(network, read(folder / checkpoints.WEIGHTS))
+    network.seen = checkpoints.trained_on(folder) or ()
     return network
 
 
@@ -152,11 +153,16 @@ def trained(
     workers, devices : see `train`
     checkpoint : a file of the original solution's author to take instead of training
     shown : called with metrics.csv when it has new validation figures
+
+    Raises ValueError as `train`, or if the first weights have seen a tomogram which is held out.
     """
     if checkpoint:
         own = catalogue.get(experiment.name)  # with the fold that its author held out, whatever is held out here
         weights = checkpoints.convert(Path(checkpoint), own, run.output / "weights")
     else:
+        seen = {*getattr(network, "seen", ())}.intersection(material.held_out.tomograms["tomo_id"])
+        if seen and experiment.fold >= 0:
+            raise ValueError(f"first weights have seen {min(seen)}, which is held out: take some of this fold")
         watch = None if material.watched is None else Watch(material.watched, experiment, shown)
         settings = {"network": network, "workers": workers, "devices": devices, "watch": watch}
         weights = train(experiment, material.samples, run.output, **settings)

@@ -112,7 +112,7 @@ def train(
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return weights
-    _write_weights(average, experiment, newest(output / "checkpoints"), weights, getattr(dataset, "tomo_ids", None))
+    _write_weights(average, experiment, newest(output / "checkpoints"), weights, getattr(dataset, "tomo_ids", ()))
     return weights
 
 
@@ -194,15 +194,15 @@ def _admit(output: Path, inputs: Inputs) -> None:
 
 
 def _write_weights(
-    average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path, tomo_ids: Iterable[str] | None
+    average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path, tomo_ids: Iterable[str]
 ) -> None:
     """Write the averaged weights of the last checkpoint and what they have seen, the whole folder or nothing."""
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
     checkpoints.save(average.average.module.cpu(), experiment, part)
-    if tomo_ids is not None:
-        write_json(part / checkpoints.TRAINED_ON, sorted(tomo_ids))
+    if seen := {*tomo_ids, *getattr(average.average.module, "seen", ())}:
+        write_json(part / checkpoints.TRAINED_ON, sorted(seen))
     if weights.exists():  # of an earlier attempt, and not whole
         shutil.rmtree(weights)
     part.rename(weights)
