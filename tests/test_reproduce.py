@@ -545,3 +545,16 @@ def _kill_with_children(pid: int) -> None:
     for member in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("about", "sentence"),
+    [
+        ({"grid": {"sigma": [200, 200]}}, "sweep mine has one value: give at least two"),
+        ({"grid": {"sigma": [200, 300]}, "seeds": 7}, "sweep mine has no list of seeds, but 7: write"),
+    ],
+)
+def test_a_sweep_that_says_one_thing_twice_or_seeds_without_a_list_is_refused(about, sentence):
+    """It would compare nothing, or end in the middle."""
+    with pytest.raises(ValueError, match=sentence):
+        Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)

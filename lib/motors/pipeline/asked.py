@@ -92,8 +92,10 @@ class Asked:
         grid = about.get("grid") if isinstance(about, dict) else None
         if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
             raise ValueError(f"sweep {self.sweep} has no grid: write grid: {{setting: [value, value]}}")
+        if not isinstance(about.get("seeds", []), list):
+            raise ValueError(f"sweep {self.sweep} has no list of seeds, but {about['seeds']!r}: write [0] or more")
         points = list(product(*grid.values()))
-        if len(points) < 2:
+        if len(set(map(str, points))) < 2:
             raise ValueError(f"sweep {self.sweep} has one value: give at least two, or it compares nothing")
         for seed in about.get("seeds", [0]):
             for point in points:
