@@ -1,11 +1,11 @@
-"""What the plan of tiles changes: points found by ours beside those of the original's windows, on the same networks.
+"""What the plan of tiles changes: motors found by ours beside those of the original's windows, on the same networks.
 
     python tests/benchmarks/windows.py               # after make demo: its networks, its held-out tomograms
     python tests/benchmarks/windows.py --count 20    # fewer tomograms
 
 *original*: windows of the training patch, the last one flush with the end, every logit at the nearest cell, all
-counting alike. *ours*: the default of `motors.detection`. Candidates of at least `LEAST` are paired within 1000 Å. A
-picture of the distances lies beside the JSON.
+counting alike. *ours*: the default of `motors.detection`. A motor is found by a candidate within 1000 Å whose score is
+at least `LEAST`. A picture of how far the two candidates are apart lies beside the JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from measured import ROOT, save
 
 from motors import matching
@@ -29,17 +28,15 @@ from motors.workspace.progress import progress
 LEAST = 0.1  # of a score: the EfficientNet of the demo is sure of little
 
 
-def compared(network, experiment, tomogram) -> tuple[list[float], list[float]]:
-    """Return how far the points that both find are apart, in ångström, and the scores of those that only one finds."""
-    view = "yx" if experiment.is_2d else "zyx"
-    found = [detect(network, experiment, tomogram, symmetries=[view], original=original) for original in (True, False)]
-    one, other = (table[table.score >= LEAST] for table in found)
-    pairs = matching.nearest_pairs(one[POINT].to_numpy(), other[POINT].to_numpy(), spacing=tomogram.spacing)
-    alone = [
-        one.score.drop(one.index[[k for k, _, _ in pairs]]),
-        other.score.drop(other.index[[k for _, k, _ in pairs]]),
-    ]
-    return [apart for _, _, apart in pairs], pd.concat(alone).tolist()
+def compared(network, experiment, tomogram, motors: np.ndarray) -> np.ndarray:
+    """Return where each way finds each motor, `(2, n, 3)` in voxels; NaN where it does not."""
+    view, places = "yx" if experiment.is_2d else "zyx", np.full((2, *motors.shape), np.nan)
+    for way, original in enumerate((True, False)):
+        found = detect(network, experiment, tomogram, symmetries=[view], original=original)
+        points = found[found.score >= LEAST][POINT].to_numpy()
+        for motor, point, _ in matching.nearest_pairs(motors, points, spacing=tomogram.spacing):
+            places[way, motor] = points[point]
+    return places
 
 
 def main() -> None:
@@ -56,25 +53,30 @@ def main() -> None:
     tables = trained[0].input("10_prepare_labels")
     folds = read_table(tables / "folds.csv")
     names = folds.tomo_id[folds.fold == 0].tolist()[:count]
-    spacings = labels_formats.read(tables).tomograms.set_index("tomo_id").spacing
+    known = labels_formats.read(tables)
+    spacings = known.tomograms.set_index("tomo_id").spacing
+    names = [name for name in names if name in set(known.motors.tomo_id)]
     rows, lines = [], {}
     figure, axes = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     for run in trained:
         network, experiment = checkpoints.load(run.folder / "weights")
-        apart, alone = [], []
+        places = []
         for name in progress(names, title=run.notebook):
             tomogram = formats.read(run.competition / "train" / name, spacing=spacings[name])
-            paired, single = compared(network.eval(), experiment, tomogram)
-            apart, alone = apart + paired, alone + single
-        median, most = np.quantile(apart, [0.5, 0.95]) if apart else (np.nan, np.nan)
-        rows.append({"network": run.notebook, "ångström apart": apart, "scores of what one way alone finds": alone})
+            motors = known.motors[known.motors.tomo_id == name][POINT].to_numpy()
+            places.append(compared(network.eval(), experiment, tomogram, motors) * tomogram.spacing)
+        original, ours = np.concatenate(places, axis=1)
+        seen, found = np.isfinite(original[:, 0]), np.isfinite(ours[:, 0])
+        both = np.linalg.norm(original - ours, axis=1)[seen & found]
+        alone = int((seen & ~found).sum()), int((found & ~seen).sum())
+        rows.append({"network": run.notebook, "ångström apart": both.tolist(), "original, ours alone": alone})
         lines[f"tiles beside the original's windows, {experiment.name}"] = (
-            f"{len(apart)} points of both, {median:.0f} Å apart in the middle, 95 % within {most:.0f} Å; {len(alone)}"
-            f" of one alone, with scores of {np.median(alone) if alone else 0:.2f} in the middle"
+            f"{len(both)} of {len(ours)} motors found by both, {np.median(both):.0f} Å apart in the middle, 95 % within"
+            f" {np.quantile(both, 0.95):.0f} Å; {alone[0]} by the original's windows alone, {alone[1]} by ours"
         )
-        axes.ecdf(apart or [0], label=f"{run.notebook[3:].removeprefix('train_')} ({len(apart)}, {len(alone)} alone)")
-    axes.set(xlabel="ångström between the point of our tiles and of the original's windows", ylabel="share of points")
-    axes.legend(fontsize="small")
+        axes.ecdf(both, label=f"{run.notebook[3:].removeprefix('train_')}: {len(both)} of {len(ours)}, {alone}")
+    axes.set(xlabel="ångström between what our tiles and the original's windows find", ylabel="share of motors")
+    axes.legend(fontsize="small", title="found by both, (original's, ours alone)", title_fontsize="small")
     path = save("windows", lines, rows, tomograms=len(names), threshold=LEAST)
     figure.savefig(path.with_suffix(".png"), dpi=130)
     print("\n".join(f"{what}: {found}" for what, found in lines.items()))
