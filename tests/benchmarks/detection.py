@@ -100,7 +100,32 @@ def monai(network, experiment, voxels: np.ndarray) -> None:
         sliding_window_inference(tiles, experiment.patch, 1, network, overlap=0.25, mode="gaussian")
 
 
-def measure(name: str, scale: float, rounds: int, backend: str, slices: int | None) -> dict:
+def parts(network: torch.nn.Module, tile: torch.Tensor, limit: float) -> dict[str, dict[str, float]]:
+    """Gigaflop and seconds of each part of a network on one tile, and the share of the peak that it reaches."""
+    times, begins = dict.fromkeys(dict(network.named_children()), 0.0), {}
+
+    def before(name: str) -> None:
+        begins[name] = time.perf_counter()
+
+    def after(name: str) -> None:
+        times[name] += time.perf_counter() - begins[name]
+
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            network(tile)
+        for name, part in network.named_children():
+            part.register_forward_pre_hook(lambda *_, name=name: before(name))
+            part.register_forward_hook(lambda *_, name=name: after(name))
+        network(tile)
+    counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    found = {name: (counts.get(f"{type(network).__name__}.{name}", 0), took) for name, took in times.items() if took}
+    return {
+        name: {"gigaflop": flops / 1e9, "seconds": took, "share of the measured peak": flops / took / limit}
+        for name, (flops, took) in found.items()
+    }
+
+
+def measure(name: str, scale: float, rounds: int, backend: str, slices: int | None, limit: float) -> dict:
     """Seconds of each way for one network, and how far what is predicted differs."""
     experiment = catalogue.get(name)
     if not experiment.is_2d:  # tiles shrink with the tomogram, and with them what a network needs around a motor
@@ -139,15 +164,13 @@ def measure(name: str, scale: float, rounds: int, backend: str, slices: int | No
     for way in progress(list(ways) * rounds, title=name):
         times[way].append(seconds(ways[way]))
     median = {way: statistics.median(each) for way, each in times.items()}
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        seconds_of_one = seconds(lambda: network(one))
     apart = np.abs(1 / (1 + np.exp(-found["ours"])) - 1 / (1 + np.exp(-found["original"])))
     return {
         "network": name, "shape": shape, "patch": experiment.patch, "tile": tiles.tile, "backend": backend,
         "windows": len(plan(shape, experiment, original=True).starts), "tiles": len(tiles.starts), "waste": tiles.waste,
         "share of reference kernels": slow,
         "seconds": median, "runs": times, "ratio": median["original"] / median["ours"],
-        "gigaflop per tile": counter.get_total_flops() / 1e9, "seconds of one tile, eager": seconds_of_one,
+        "parts of one tile, eager": parts(network, one, limit),
         "difference of probabilities, median and largest": [float(np.median(apart)), float(apart.max())],
     }  # fmt: skip
 
@@ -163,8 +186,10 @@ def main() -> None:
     options = parser.parse_args()
     limit, rows, lines = peak(), [], {}
     for name in options.networks:
-        row = measure(name, options.scale, options.rounds, options.backend, options.slices)
+        row = measure(name, options.scale, options.rounds, options.backend, options.slices, limit)
         rows.append(row)
+        stages = row["parts of one tile, eager"]
+        row["gigaflop per tile"] = sum(each["gigaflop"] for each in stages.values())
         flops = row["gigaflop per tile"] * 1e9 * row["tiles"]
         whole = flops * math.prod(HIDDEN) / math.prod(row["shape"])
         row["share of the measured peak"] = flops / row["seconds"]["ours"] / limit
@@ -176,6 +201,9 @@ def main() -> None:
             f" {limit / 1e9:.0f} Gflop/s; {paper}"
         )
         print(f"{name}: {list(lines.values())[-1]}", flush=True)
+        for part, each in stages.items():
+            reached = f"{each['seconds']:.2f} s, {each['share of the measured peak']:.0%} of the peak"
+            print(f"  {part}: {each['gigaflop']:.1f} Gflop, {reached}", flush=True)
     print(save("detection", lines, rows, device=str(DEVICE), scale=options.scale))
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     known = labels_formats.read(tables)
     spacings = known.tomograms.set_index("tomo_id").spacing
     names = [name for name in names if name in set(known.motors.tomo_id)]
-    rows, lines = [], {}
+    rows = []
     figure, axes = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     for run in trained:
         network, experiment = checkpoints.load(run.folder / "weights")
@@ -69,14 +69,16 @@ def main() -> None:
         seen, found = np.isfinite(original[:, 0]), np.isfinite(ours[:, 0])
         both = np.linalg.norm(original - ours, axis=1)[seen & found]
         alone = int((seen & ~found).sum()), int((found & ~seen).sum())
-        rows.append({"network": run.notebook, "ångström apart": both.tolist(), "original, ours alone": alone})
-        lines[f"tiles beside the original's windows, {experiment.name}"] = (
-            f"{len(both)} of {len(ours)} motors found by both, {np.median(both):.0f} Å apart in the middle, 95 % within"
-            f" {np.quantile(both, 0.95):.0f} Å; {alone[0]} by the original's windows alone, {alone[1]} by ours"
-        )
+        rows.append({"network": run.notebook, "apart": both.tolist(), "motors": len(ours), "alone": alone})
         axes.ecdf(both, label=f"{run.notebook[3:].removeprefix('train_')}: {len(both)} of {len(ours)}, {alone}")
     axes.set(xlabel="ångström between what our tiles and the original's windows find", ylabel="share of motors")
     axes.legend(fontsize="small", title="found by both, (original's, ours alone)", title_fontsize="small")
+    apart, alone = np.concatenate([row["apart"] for row in rows]), np.sum([row["alone"] for row in rows], axis=0)
+    lines = {
+        "our tiles beside the original's windows": f"{len(apart)} of {sum(row['motors'] for row in rows)} motors of"
+        f" {len(rows)} networks found by both, {np.median(apart):.0f} Å apart in the middle, 95 % within"
+        f" {np.quantile(apart, 0.95):.0f} Å; {alone[0]} by the original's alone, {alone[1]} by ours"
+    }
     path = save("windows", lines, rows, tomograms=len(names), threshold=LEAST)
     figure.savefig(path.with_suffix(".png"), dpi=130)
     print("\n".join(f"{what}: {found}" for what, found in lines.items()))
