@@ -21,7 +21,7 @@ from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
 from motors.workspace.files import sha256, write_table, write_text
 
-KEPT = 2**28  # bytes of prepared tomograms: those of the demo are a quarter of the time of its passes
+KEPT = 2**28  # bytes of prepared tomograms
 CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
 
 
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 class Station:
-    """What one device does with one network, tomogram by tomogram; `kept` holds those prepared for networks before."""
+    """What one device does with one network, tomogram by tomogram; `kept` are those prepared before."""
 
     def __init__(self, detector: Detector, kept: dict[tuple, Ready] | None = None) -> None:
         self.detector, self.kept = detector, kept
@@ -126,8 +126,9 @@ def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[tuple,
     ready = (kept or {}).get(about) or detector.prepare(task.source, name=task.name, spacing=task.spacing)
     if kept is not None and key is not None:
         kept[about] = ready
-        while sum(each.voxels.nbytes for each in kept.values()) > KEPT:
-            del kept[next(iter(kept))]
+        for old in tuple(kept):  # a thread that hung may add, too
+            if sum(each.voxels.nbytes for each in tuple(kept.values())) > KEPT:
+                kept.pop(old, None)
     return ready
 
 
