@@ -225,8 +225,9 @@ def runs(
     from motors.evaluation.runs import table
     from motors.workspace.paths import find
 
-    found, every = table(find(), profile or None, seed), table(find())[["profile", "seed"]].drop_duplicates()
+    found = table(find(), profile or None, seed)
     if found.empty:
+        every = table(find())[["profile", "seed"]].drop_duplicates()
         there = ", ".join(f"--profile {name} --seed {number}" for name, number in every.to_numpy())
         raise ValueError(f"no such network is trained: {f'there are {there}' if there else 'train one first'}")
     short = found[["run", "changed", "F2", "low", "high", "AP", "hidden_F2", "hours"]].round(3)

@@ -101,7 +101,7 @@ class _Origin:
 
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
-    """Return what separates the values of a CSV file, its columns, the line where each row begins, its comma."""
+    """Return separator and columns of a CSV file, the lines on which rows begin, its decimal mark."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     form = {"delimiter": between, "strict": True, "skipinitialspace": True}
     rows, lines, marks = csv.reader(io.StringIO(text, newline=""), **form), [], {}
@@ -134,7 +134,7 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
 
 def numeric(values: pd.Series) -> pd.Series:
     """Return numbers, NaN for all else: True, too."""
-    if values.dtype.kind in "bO":
+    if values.dtype.kind in "bO":  # pandas takes True for 1
         values = values.map(lambda each: str(each) if isinstance(each, int) else each)
     return pd.to_numeric(values, errors="coerce")
 
@@ -152,10 +152,10 @@ def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
 
     Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no.
     """
-    told = numbers(table, POINT) != NO_MOTOR
-    there = told.any(axis=1)
+    placed = numbers(table, POINT) != NO_MOTOR
+    there = placed.any(axis=1)
     advice = "write -1 in all three, or a position"
-    refuse(table, there & ~told.all(axis=1), name, "has -1 in some coordinates only", advice)
+    refuse(table, there & ~placed.all(axis=1), name, "has -1 in some coordinates only", advice)
     if "has_motor" in table:
         told = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
         refuse(table, told.isna(), name, "has another has_motor", "write True or False")

@@ -101,7 +101,7 @@ def has_bfloat16() -> bool:
 
 
 def check(name: str, device: str) -> None:
-    """Raise ValueError if no backend for this device is called so; "auto" means the fastest of them."""
+    """Raise ValueError if there is no such backend on this device; "auto" is one."""
     known = ["auto", *available(torch.device(device))]
     if name not in known:
         raise ValueError(f"there is no backend {name!r} here: choose one of {', '.join(known)}")

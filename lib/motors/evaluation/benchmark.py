@@ -1,7 +1,8 @@
-"""What `motors detect` found beside the truth of others: a benchmark that is described by a Croissant manifest.
+"""What `motors score` compares: answers, and a truth in a table or of a benchmark with a Croissant manifest.
 
-The layout is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv` beside it, in
-a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; it could not be seen.
+The layout of a benchmark is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv`
+beside it, in a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; it could
+not be seen.
 """
 
 import json

@@ -23,13 +23,9 @@ RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
 LONGEST = 230  # bytes of a name: with an ending and the number of a process, most disks take 255
 POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
+# What the readers raise where a file is none.
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
-DAMAGE += (
-    json.JSONDecodeError,
-    pd.errors.ParserError,
-    RecursionError,
-    OverflowError,
-)  # what the readers raise where a file is none
+DAMAGE += (json.JSONDecodeError, pd.errors.ParserError, RecursionError, OverflowError)
 
 
 class Format(NamedTuple):

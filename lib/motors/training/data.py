@@ -94,7 +94,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
     ----------
     experiment : says which
     weights : a file of published weights that the encoder begins with; or a folder of trained weights of ours, of
-        which everything is taken: fine-tuning; empty begins with random weights
+        which everything is taken: fine-tuning, `seen` is what they saw; empty begins with random weights
 
     Raises
     ------
