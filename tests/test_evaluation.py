@@ -495,6 +495,41 @@ def test_a_place_of_a_benchmark_that_is_no_number_is_refused(project, word):
         benchmark.truth(project / "Croissant" / "metadata.json", split="test")
 
 
+def test_picks_of_a_benchmark_are_read_as_copick_means_them(project):
+    """Shifted, in ångström, none where there are none; a run that nobody lists is not one without a motor."""
+    path, manifest = project / "ExperimentRuns/007/Picks/curator_0_motor.json", project / "Croissant" / "metadata.json"
+    shift = [[1, 0, 0, 5], [0, 1, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]]
+    point = {"location": {"x": 30, "y": 20, "z": 10}, "transformation_": shift}
+    path.write_text(json.dumps({"unit": "angstrom", "points": [point]}))
+    truth = benchmark.truth(manifest, split="test").set_index("tomo_id")
+    assert truth.loc["007", ["z", "y", "x"]].tolist() == [17, 26, 35]
+    path.write_text(json.dumps({"points": None}))
+    assert not benchmark.truth(manifest, split="test").set_index("tomo_id").loc["007", "has_motor"]
+    path.write_text(json.dumps({"unit": "nm", "points": [point]}))
+    with pytest.raises(ValueError, match="curator_0_motor.json counts nm: wanted ångström"):
+        benchmark.truth(manifest, split="test")
+    (project / "Croissant/runs.csv").write_text("name,split\n7,test\nb,test\nd,test\n")
+    with pytest.raises(ValueError, match="picks.csv has picks in the run 007, which runs.csv lacks"):
+        benchmark.truth(manifest, split="test")
+
+
+def test_what_is_wrong_with_a_table_to_score_is_blamed_on_its_file_and_line(project):
+    """Not on the solution, which somebody else may have made."""
+    path, head = project / "truth.csv", "tomo_id,z,y,x,spacing,has_motor\na,1,2,3,10,1\n"
+    for row, message in (
+        ("b,,,,10,0", "has a position or spacing that is no number: write -1 -1 -1"),
+        ("b,-1,-1,-1,fine,0", "has a position or spacing that is no number"),
+        ("b,-1,-1,-1,10,1", "has has_motor against its position"),
+        ("b,-1,-1,-1,10,", "has another has_motor"),
+    ):
+        path.write_text(f"{head}{row}\n")
+        with pytest.raises(ValueError, match=f"truth.csv, line 3: tomogram b {message}"):
+            benchmark.solution(path)
+    (project / "found/tomograms.csv").write_text("tomo_id\n7\nb\nelse\n")
+    with pytest.raises(ValueError, match="detections.csv, line 2: tomogram 007 is not in tomograms.csv"):
+        benchmark.found(project / "found")
+
+
 def test_what_was_found_is_scored_in_voxels_beside_a_solution(project, capsys):
     """A folder instead of a submission; other tomograms in it do not matter."""
     text = "tomo_id,z,y,x,spacing,has_motor\n007,50,200,100,13,1\nc,-1,-1,-1,13,0\n"

@@ -217,7 +217,9 @@ def test_a_folder_with_a_motor_of_an_unknown_tomogram_or_a_repeated_id_is_refuse
     formats.write(tmp_path / "lost", three)
     three.tomograms[1:].to_csv(tmp_path / "lost" / "tomograms.csv", index=False)
     three.motors.assign(tomo_id="tomo_z").to_csv(tmp_path / "lost" / "motors.csv", index=False)
-    with pytest.raises(ValueError, match=r"lost: tomogram tomo_z has a motor but no shape and spacing .*add them"):
+    with pytest.raises(
+        ValueError, match=r"motors.csv, line 2: tomogram tomo_z has a motor but no shape and spacing .*add them"
+    ):
         formats.read(tmp_path / "lost")
     twice = Labels(pd.concat([three.tomograms, three.tomograms[:1]]), three.motors)
     with pytest.raises(ValueError, match="labels: tomogram tomo_a is listed twice: keep one row"):
@@ -706,6 +708,26 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
     assert len(read_points(tmp_path, STORED[:1].assign(tomo_id="RUN")).motors) == 1
 
 
+def test_a_motor_that_cannot_be_is_blamed_by_its_line_in_every_table(three, tmp_path):
+    """Also below rows without a motor, a remark of two lines, or several motors in one cell."""
+    path, far = tmp_path / "a.csv", ONE.replace("20.5", "2000")
+    path.write_text(table(EMPTY, TWO, far).replace("Motor axis 0", "Motor\u00a0 axis 0"))  # as pages have blanks
+    with pytest.raises(ValueError, match="a.csv, line 5: tomogram tomo_b has a motor outside its shape"):
+        read_competition(path)
+    path.write_text(table(f'{EMPTY},"one\ntwo"', f"{far},").replace("motors\n", "motors,note\n", 1))
+    with pytest.raises(ValueError, match="a.csv, line 4: tomogram tomo_b has a motor outside its shape"):
+        read_competition(path)
+    rows = 'a,48,64,96,13.1,2,"[[1, 2, 3], [4, 5, 6]]"\nb,48,64,96,13.1,1,"[[1, 2, 300]]"\n'
+    path.write_text(f"tomo_id,Z,Y,X,voxel_spacing,num_motors,motor_zyx\n{rows}")
+    with pytest.raises(ValueError, match="a.csv, line 3: tomogram b has a motor outside its shape"):
+        read_wide(path)
+    formats.write(tmp_path, three)
+    motors = tmp_path / "motors.csv"
+    motors.write_text(motors.read_text() + motors.read_text().splitlines()[1] + "\n")
+    with pytest.raises(ValueError, match=f"motors.csv, line {len(three.motors) + 2}: .* the same motor twice"):
+        formats.read(tmp_path)
+
+
 @pytest.mark.parametrize("word", ["True", "false", "TRUE", f"1{'0' * 400}"])
 def test_a_coordinate_that_is_true_is_no_one(tmp_path, word):
     """Nor is False the first slice; in CSV and JSON, in a column of its own or among numbers."""
@@ -723,5 +745,5 @@ def test_a_coordinate_that_is_true_is_no_one(tmp_path, word):
     with pytest.raises(ValueError, match="a.csv, line 2: tomogram a has motor_zyx"):
         read_wide(path)
     (tmp_path / "a.ndjson").write_text(f'{{"type": "point", "location": {{"x": {cell}, "y": 2, "z": 3}}}}\n')
-    with pytest.raises(ValueError, match="a.ndjson, line 1: no point with location"):
+    with pytest.raises(ValueError, match="a.ndjson, line 1: tomogram a has a pick without a position"):
         read_points(tmp_path, STORED[:1].assign(tomo_id="a"))

@@ -1,6 +1,7 @@
 """Points as other programs keep them: every format says where the same voxel is, in its own numbers."""
 
 import json
+import warnings
 from contextlib import nullcontext
 from xml.etree import ElementTree
 
@@ -171,8 +172,11 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
         ("a.json", '{"unit": "nanometre", "points": []}', "nanometre"),
         ("tomo_1.cmm", "<marker_set", "damaged"),
         ("tomo_1.cmm", "<html></html>", "holds <html>"),
-        ("tomo_1.ndjson", '{"type": "point"}\n', "damaged"),
-        ("a.star", "data_\n\nloop_\n_rlnA #1\n1\n", "rlnCoordinateX"),
+        ("tomo_1.ndjson", '\n{"type": "point"}\n', "tomo_1.ndjson, line 2: no point with location"),
+        ("tomo_1.ndjson", '{\n"type": "point"\n}\n', "tomo_1.ndjson, line 1: no point with location"),
+        ("a.json", "\udcff\udcfe" * 999, "damaged .{,99}: export"),  # and not all of it again
+        ("a.star", "data_\n\nloop_\n_rlnA #1\n1\n", "no block with rlnCoordinateZ"),
+        ("a.star", "data_\n\nloop_\n_rlnCoordinateX\n_rlnCoordinateY\n1 2\n", "no block with rlnCoordinateZ"),
         (
             "a.star",
             "".join(
@@ -189,7 +193,7 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
 )
 def test_a_file_that_is_none_is_refused(tmp_path, file, text, word):
     """In a sentence with its name."""
-    (tmp_path / file).write_text(text)
+    (tmp_path / file).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=word):
         formats.read(tmp_path / file, TOMOGRAM)
 
@@ -268,7 +272,10 @@ OPTICS = pd.DataFrame({"rlnOpticsGroup": [2, 1], "rlnTomoTiltSeriesPixelSize": [
         ({"rlnPixelSize": 6.585}, None, "6.585 Å.* check the binning", [7, 6, 5]),
         ({"rlnDetectorPixelSize": 13.17, "rlnMagnification": 10_000.0}, None, None, [7, 6, 5]),
         ({"rlnDetectorPixelSize": 13.17, "rlnMagnification": 20_000.0}, None, "6.585 Å", [7, 6, 5]),
-        ({"rlnDetectorPixelSize": 14.0}, None, None, [7, 6, 5]),
+        ({"rlnDetectorPixelSize": SPACING}, None, None, [7, 6, 5]),
+        ({"rlnDetectorPixelSize": 6.585}, None, "6.585 Å.* check the binning", [7, 6, 5]),  # of PyTom
+        ({}, OPTICS[:1], "6.585 Å.* brought to its voxels", [3.5, 3, 2.5]),
+        ({}, OPTICS, None, [7, 6, 5]),
     ],
 )
 def test_relion_counts_pixels_of_the_size_that_it_states(tmp_path, columns, optics, word, place):
@@ -307,12 +314,108 @@ def test_a_star_file_that_was_damaged_is_read_anew_when_it_is_mended(tmp_path):
         "data_\n\nloop_\n_rlnTomoName\n_rlnCoordinateX\n_rlnCoordinateY\n_rlnCoordinateZ\n",
     )
     path.write_text(f"{head}tomo_1 90.0 50.5\n")
-    with pytest.raises(ValueError, match="a.star is no STAR file"):
+    with pytest.raises(ValueError, match="a.star, line 8: 3 values for 4 columns"):
         formats.read(path)
     path.write_text(f"{head}tomo_1 90.0 50.5 7.25\n")
     assert formats.read(path)[["z", "y", "x"]].to_numpy().tolist() == [list(AT.values())]
     path.write_text("data_\n\n_rlnTomoName tomo_1\n_rlnCoordinateX 90.0\n_rlnCoordinateY 50.5\n_rlnCoordinateZ 7.25\n")
     assert formats.read(path)[["z", "y", "x"]].to_numpy().tolist() == [list(AT.values())]
+
+
+STAR = "data_\n\nloop_\n_rlnTomoName #1\n_rlnCoordinateX #2\n_rlnCoordinateY #3\n_rlnCoordinateZ #4\n_rlnAngleRot #5\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("tomo_1 50.5 7.25 0\ntomo_1 90 50.5 7.25 0\n", "line 9: 4 values for 5 columns: correct it"),
+        ("tomo_1 90 50.5 7.25 0\n\n# and\n'tomo_1' 90 50.5 0 # x\n", "line 12: 4 values for 5 columns"),
+        ("tomo_1 90 50.5 7.25 0 1\n", "line 9: 6 values for 5 columns"),
+        ("tomo_1 90 50.5 7.25 0\ntomo_1 90 50.5 725 0\n", "line 10: tomogram tomo_1 has a pick outside"),
+        ("tomo_1 90 50,5 7.25 0\n", "line 9: tomogram tomo_1 has a pick without a position"),
+        ("tomo_7 90 50.5 7.25 0\n", "line 9: tomogram tomo_7 is not among the tomograms here"),
+        (f"tomo_1 90 50.5 7.25 0\n\n{STAR}tomo_1 9 5 7 0\n", "line 11: data_ is there twice"),
+    ],
+)
+def test_a_row_of_a_star_file_never_moves_and_is_blamed_by_its_line(tmp_path, rows, message):
+    """starfile fills short rows up, and of two blocks of one name it keeps the last."""
+    (tmp_path / "p.star").write_text(STAR + rows)
+    with pytest.raises(ValueError, match=f"p.star, {message}"):
+        formats.read(tmp_path / "p.star", TOMOGRAM)
+
+
+def test_a_star_file_that_names_no_tomogram_is_of_the_one_it_is_called_like(tmp_path):
+    """As those that RELION 5 imports one by one."""
+    text = STAR.replace("_rlnTomoName #1\n", "") + "90 50.5 7.25 0\n"
+    for name in ("tomo_1.star", "p.star"):
+        (tmp_path / name).write_text(text)
+    assert formats.read(tmp_path / "tomo_1.star", TOMOGRAM)[["tomo_id", *AT]].to_numpy().tolist() == [
+        ["tomo_1", *AT.values()]
+    ]
+    with pytest.raises(ValueError, match="p.star has no column rlnTomoName"):
+        formats.read(tmp_path / "p.star", TOMOGRAM)
+
+
+def test_particles_of_an_optics_group_that_is_not_there_are_not_without_a_position(tmp_path):
+    """Their pixels are."""
+    table = pd.DataFrame(
+        [["tomo_1", 5.0, 6.0, 7.0, 3]], columns=["rlnTomoName", *(f"rlnCoordinate{a}" for a in "XYZ"), "rlnOpticsGroup"]
+    )
+    starfile.write({"particles": table, "optics": OPTICS}, tmp_path / "p.star")
+    with pytest.raises(
+        ValueError, match="p.star states no rlnTomoTiltSeriesPixelSize for some particles: give their rlnOpticsGroup"
+    ):
+        formats.read(tmp_path / "p.star", TOMOGRAM)
+
+
+def test_shares_of_the_sides_are_no_voxels(tmp_path):
+    """Warp's template matching writes them; all motors would lie in the first corner."""
+    for file, text in {
+        "p.star": STAR + "tomo_1 0.93 0.79 0.18 0\ntomo_1 0 1 0.5 0\n",
+        "p.csv": "tomo_id,z,y,x\ntomo_1,0.18,0.79,0.93\n",
+        "tomo_1.csv": "axis-0,axis-1,axis-2\n0.18,0.79,0.93\n",
+        "tomo_1.ndjson": json.dumps({"type": "point", "location": {"x": 0.93, "y": 0.79, "z": 0.18}}),
+    }.items():
+        (tmp_path / file).write_text(text)
+        with pytest.raises(ValueError, match=f"{file} has places from 0 to 1"):
+            formats.read(tmp_path / file, TOMOGRAM)
+    (tmp_path / "p.csv").write_text("tomo_id,z,y,x\ntomo_1,0.18,0.79,0.93\ntomo_1,0,0,1.5\n")
+    assert len(formats.read(tmp_path / "p.csv", TOMOGRAM)) == 2
+
+
+def test_the_map_that_dynamo_writes_itself_names_tomograms(tmp_path):
+    """`indices_column20.doc` beside `crop.tbl`; one that is called like the table goes before it. Lines are blamed."""
+    (made,) = formats.write(tmp_path, PICK, TOMOGRAM, "tbl")
+    (tmp_path / "crop.tbl").write_text("\n" + made.read_text())
+    (tmp_path / "indices_column20.doc").write_text("1 /data/tomograms/tomo_1.rec\n")
+    np.testing.assert_allclose(formats.read(tmp_path / "crop.tbl", TOMOGRAM)[["z", "y", "x"]], [list(AT.values())])
+    with pytest.raises(ValueError, match="crop.tbl, line 2: tomogram tomo_1 has a pick outside"):
+        formats.read(tmp_path / "crop.tbl", TOMOGRAM.assign(size_x=50))
+    (tmp_path / "crop.doc").write_text("1 tomo_7\n")
+    with pytest.raises(ValueError, match="crop.tbl, line 2: tomogram tomo_7 is not among the tomograms here"):
+        formats.read(tmp_path / "crop.tbl", TOMOGRAM)
+
+
+def test_what_a_model_of_imod_says_of_its_objects_and_its_volume_is_heard(tmp_path):
+    """Points of a membrane are no motors without a word, nor those of a volume half as large."""
+    (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "mod")
+    model = imodmodel.ImodModel.from_file(path)
+    for sides in ((97, 64, 41), (97, 41, 64), (0, 0, 0)):  # y and z may be flipped, or nobody said
+        model.header.xmax, model.header.ymax, model.header.zmax = sides
+        model.to_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TableWarning)
+            assert len(formats.read(path, TOMOGRAM)) == 1
+    model.header.xmax, model.header.ymax, model.header.zmax = 194, 128, 82
+    model.to_file(path)
+    with pytest.warns(TableWarning, match=r"of a volume of \[82, 128, 194\] voxels, the tomogram has \[41, 64, 97\]"):
+        assert len(formats.read(path, TOMOGRAM)) == 1
+    points = pd.DataFrame({"object_id": [0, 1], "contour_id": 0, "x": [9.5, 8.5], "y": [5.5, 4.5], "z": [3.0, 2.0]})
+    model = imodmodel.ImodModel.from_dataframe(points)
+    model.objects[1].header.name = "membrane"
+    model.to_file(path)
+    with pytest.warns(TableWarning, match="tomo_1.mod has the objects nameless, membrane: all are taken as motors"):
+        assert formats.read(path, TOMOGRAM)[["z", "y", "x"]].to_numpy().tolist() == [[2, 4, 8], [3, 5, 9]]
 
 
 @pytest.mark.parametrize("column", ["axis-3", "shape-type"])

@@ -386,9 +386,11 @@ def test_decisions_are_read_from_the_sheet_filled_in(case, tmp_path):
         (lambda t: t.assign(x=np.nan), "tomo_a has an entry that is not on the sheet"),
         (lambda t: t.replace("tomo_a", "tomo_q"), "tomo_q has an entry that is not on the sheet"),
         (lambda t: t.assign(entry="new", decision="accept", z=np.nan), "tomo_a has a new motor without a position"),
-        (lambda t: t.assign(entry="new", decision="reject"), "tomo_a has a new motor that is rejected"),
+        (lambda t: t.assign(entry="new", decision="reject"), "tomo_a has a new motor that is not accepted"),
+        (lambda t: t.assign(entry="new"), "line 2: tomogram tomo_a has a new motor that is not accepted"),
+        (lambda t: t.assign(entry="new", decision="accept", y=6400), "line 2: tomogram tomo_a has a new motor outside"),
     ],
-    ids=["column", "twice", "word", "moved", "NaN", "other", "nowhere", "rejected"],
+    ids=["column", "twice", "word", "moved", "NaN", "other", "nowhere", "rejected", "open", "outside"],
 )
 def test_decisions_about_something_else_are_refused(case, tmp_path, change, message):
     """One sentence each."""
@@ -660,7 +662,9 @@ def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(cas
     assert given["decision"].tolist() == ["accept", "accept", "", "", ""]
     assert mine.read_bytes() == before
     other = (known, sheet.assign(x=sheet["x"] + 1))
-    with pytest.raises(ValueError, match=r"decisions.csv: .* not on the sheet .*move the file away to begin anew"):
+    with pytest.raises(
+        ValueError, match=r"decisions.csv, line 2: .* not on the sheet .*move the file away to begin anew"
+    ):
         decide_in_the_notebook(tmp_path, other, profile)
     assert mine.read_bytes() == before
 

@@ -81,13 +81,7 @@ def voxel_to_cell(points_zyx: np.ndarray, stride: PerAxis) -> np.ndarray:
 
 
 def tiles(
-    shape: Shape,
-    patch: Shape,
-    *,
-    border: PerAxis = 0,
-    overlap: PerAxis = 0,
-    start: PerAxis = 0,
-    align: PerAxis = 1,
+    shape: Shape, patch: Shape, *, border: PerAxis = 0, overlap: PerAxis = 0, start: PerAxis = 0, align: PerAxis = 1
 ) -> np.ndarray:
     """Return where to cut patches so that together they cover a volume.
 

@@ -225,12 +225,7 @@ def brightest(heatmap: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, 
 
 
 def blobs(
-    voxels: np.ndarray,
-    spacing: float,
-    *,
-    scale: float = 200.0,
-    radius: float = MATCH_RADIUS,
-    most: int = 10,
+    voxels: np.ndarray, spacing: float, *, scale: float = 200.0, radius: float = MATCH_RADIUS, most: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
 

@@ -73,30 +73,28 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
-        known = list(zip(np.array(lines, int)[filled].tolist(), table.loc[filled, "tomo_id"].fillna(""), strict=True))
-    table = table[filled].reset_index(drop=True)
-    table.attrs["origin"] = _Origin(path.name, known)
+        known = list(zip(np.array(lines, int)[filled], table.loc[filled, "tomo_id"].fillna(""), strict=True))
+    table = table[filled].set_axis(np.arange(filled.sum()))  # a range is of rows that were moved
+    table.attrs["origin"] = Origin(path.name, known)
     need(table, columns, path.name)
     if "tomo_id" in names:
         refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every row")
     return table
 
 
-class _Origin:
+class Origin:
     """The file of a table, and line and id of each of its rows; pandas copies it along with every view."""
 
     def __init__(self, name: str, rows: list[tuple[int, str]]) -> None:
-        self.name, self.rows = name, rows
+        self.name, self.rows = name, dict(enumerate(rows))
 
-    def __deepcopy__(self, _: dict) -> _Origin:
+    def __deepcopy__(self, _: dict) -> Origin:
         return self
 
     def line(self, table: pd.DataFrame, index: object) -> int | None:
         """Return where a row of `table` was read, None if rows may have moved since."""
-        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows) and not table.index.start
-        if moved or not isinstance(index, int | np.integer) or not 0 <= index < len(self.rows):
-            return None
-        number, tomo_id = self.rows[index]
+        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows)
+        number, tomo_id = ({} if moved else self.rows).get(index, (None, None))
         return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
 
 
@@ -105,7 +103,7 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     form = {"delimiter": between, "strict": True, "skipinitialspace": True}
     rows, lines, marks = csv.reader(io.StringIO(text, newline=""), **form), [], {}
-    names = [value.strip() for value in next((row for row in rows if row), [])]
+    names = [" ".join(value.split()) for value in next((row for row in rows if row), [])]
     columns = len(names)
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
         names.pop()

@@ -13,8 +13,9 @@ import pandas as pd
 
 from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import solution as of_labels
-from motors.labels.wide import NO_POINTS, points_of
+from motors.labels.wide import NO_POINTS
 from motors.matching import best
+from motors.picks import formats
 from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
 
 
@@ -35,6 +36,8 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
     folder = Path(manifest).parent
     runs = read_table(folder / "runs.csv", ["name"])
     picks = read_table(folder / "picks.csv", ["run", "object_name", "url"])
+    if strange := sorted({*picks["run"]} - {*runs["name"]}):
+        raise ValueError(f"picks.csv has picks in the run {strange[0]}, which runs.csv lacks: download both again")
     if split:
         need(runs, ["split"], "runs.csv")
         runs = runs[_chosen(runs["split"], split, "split")]
@@ -58,6 +61,9 @@ def solution(path: str | Path) -> pd.DataFrame:
     need(table, SOLUTION, name)
     if table.empty:
         raise ValueError(f"{name} has no tomogram: give the truth of some")
+    lost = ~np.isfinite(numbers(table, [*POINT, "spacing"])).all(axis=1)
+    refuse(table, lost, name, "has a position or spacing that is no number", "write -1 -1 -1 for no motor")
+    has_motor(table, name)
     varies = table.groupby("tomo_id")["spacing"].transform("nunique").gt(1)
     refuse(table, varies, name, "has several spacings", "correct the wrong ones")
     return table
@@ -88,6 +94,8 @@ def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
     """
     tomograms = read_table(Path(folder) / "tomograms.csv", ["tomo_id"])
     table = read_table(Path(folder) / "detections.csv", [*MOTORS, "score", "spacing"])
+    lost = ~table["tomo_id"].isin(tomograms["tomo_id"])
+    refuse(table, lost, "detections.csv", "is not in tomograms.csv", "take both from one run of motors detect")
     places = table[POINT].mul(table["spacing"] if angstrom else 1.0, axis=0)
     first = best(table.assign(**places))[MOTORS]
     return tomograms[["tomo_id"]].merge(first, on="tomo_id", how="left").fillna(NO_MOTOR)
@@ -106,16 +114,15 @@ def _points(project: Path, row: dict) -> list[list[float]]:
     path = project / str(row["url"]).removeprefix("file://")
     if not path.is_file():
         raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
-    text = path.read_text(encoding="utf-8")
     try:
         if path.suffix == ".ndjson":
-            points, scale = [json.loads(line) for line in text.split("\n") if line.strip()], float(row["voxel_size"])
+            picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
         else:
-            points, scale = json.loads(text)["points"], 1.0
-        places = points_of([[point["location"][axis] for axis in POINT] for point in points]) * scale
+            picks, scale = formats.angstrom(json.loads(path.read_text(encoding="utf-8")), path, row["run"]), 1.0
+        places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
             raise ValueError("a place that is no number")
         return places.tolist()
-    except NO_POINTS as error:
+    except (*NO_POINTS, AttributeError) as error:
         what = f"{path.name} holds no picks, or picks.csv no voxel_size"
         raise ValueError(f"{what} ({error!r}): download it again") from error

@@ -34,13 +34,8 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number; of a
         tomogram without one, a row of -1
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, and native_z, the number of
-        slices before the tomogram was resampled; rows of `path` about others are left out
+        slices before the tomogram was resampled; rows of `path` about others are left out, which a TableWarning says
     frame : `(z, y, x)` of the frame
-
-    Warns
-    -----
-    TableWarning
-        If rows are left out: how many, and the first of them.
 
     Raises
     ------
@@ -73,12 +68,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     path : JSON file with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
         number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
-        `path` says about others is left out
-
-    Warns
-    -----
-    TableWarning
-        If tomograms are left out: how many, and the first of them.
+        `path` says about others is left out, which a TableWarning says
 
     Raises
     ------
@@ -110,12 +100,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     folder : with `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
         JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the
         tomogram as it came
-    tomograms : as for `read_native`; what the folder says about others is left out
-
-    Warns
-    -----
-    TableWarning
-        If tomograms are left out: how many, and the first of them.
+    tomograms : as for `read_native`; what the folder says about others is left out, which a TableWarning says
 
     Raises
     ------
@@ -127,19 +112,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
-    found = {}
-    for path in paths:
-        points = []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-            try:
-                if line.strip():
-                    record = json.loads(line)
-                    points += points_of([[record["location"][axis] for axis in POINT]]).tolist()
-                    if record["type"] not in formats.POINTS:
-                        raise ValueError(f"type {record['type']!r}")
-            except NO_POINTS as error:
-                raise ValueError(f"{path.name}, line {number}: no point with location ({error}): correct it") from error
-        found[normalize("NFC", path.stem)] = np.array(points, float).reshape(len(points), 3)
+    found = {normalize("NFC", path.stem): numbers(formats.read(path, name=path.stem), POINT) for path in paths}
     return _from_native(found, tomograms, folder.name)
 
 

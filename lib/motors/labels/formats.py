@@ -19,8 +19,7 @@ def read_competition(path: str | Path) -> Labels:
     Rows are counted, the column "Number of motors" is not believed (see `wrong_counts`). Columns that the
     competition does not have stay with the motors.
 
-    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, contradicts itself, or is no valid
-    table of labels.
+    Raises FileNotFoundError or ValueError if the file is missing, contradicts itself, or is no table of labels.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
     table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(numeric)
@@ -33,7 +32,8 @@ def read_competition(path: str | Path) -> Labels:
     refuse(table, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
     extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
     tomograms = table.drop_duplicates("tomo_id")[TOMOGRAMS].reset_index(drop=True)
-    return Labels(tomograms, table.loc[~empty, [*MOTORS, *extra]].reset_index(drop=True)).validate(path.name)
+    motors = table.loc[~empty, [*MOTORS, *extra]]  # which know their lines
+    return Labels(Labels(tomograms, motors).validate(path.name).tomograms, motors.reset_index(drop=True))
 
 
 def wrong_counts(path: str | Path) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def write(folder: str | Path, labels: Labels) -> None:
 def read(folder: str | Path) -> Labels:
     """Return the labels of a folder with `tomograms.csv`, `motors.csv` and perhaps `unsure.csv`.
 
-    Raises FileNotFoundError or ValueError if a file is missing or lacks columns, or together they are no valid labels.
+    Raises FileNotFoundError or ValueError if a file is missing, or together they are no labels.
     """
     folder = Path(folder)
     tables = [read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)]

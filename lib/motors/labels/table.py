@@ -46,14 +46,14 @@ class Labels:
         refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")
         for motors, what in ((self.motors, "motor"), (self.unsure, "point that is not sure")):
             need(motors, MOTORS, f"{name} ({what}s)")
-            placed = motors[MOTORS].merge(table[TOMOGRAMS], on="tomo_id", how="left")
-            points, sizes = numbers(placed, POINT), numbers(placed, SIZE)
-            unknown, lost = placed["spacing"].isna(), ~np.isfinite(points).all(axis=1)
+            file = getattr(motors.attrs.get("origin"), "name", name)
+            points, sizes = numbers(motors, POINT), numbers(motors[MOTORS].merge(table, "left", "tomo_id"), SIZE)
+            unknown, lost = np.isnan(sizes[:, 0]), ~np.isfinite(points).all(axis=1)
             outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-            refuse(placed, unknown, name, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
-            refuse(placed, lost, name, f"has a {what} without a position", f"write three numbers, or remove the {what}")
-            refuse(placed, outside, name, f"has a {what} outside its shape", "check the order z, y, x and the shape")
-            refuse(placed, placed.duplicated(MOTORS), name, f"has the same {what} twice", "keep one row")
+            refuse(motors, unknown, file, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
+            refuse(motors, lost, file, f"has a {what} without a position", f"write three numbers, or remove the {what}")
+            refuse(motors, outside, file, f"has a {what} outside its shape", "check the order z, y, x and the shape")
+            refuse(motors, motors.duplicated(MOTORS), file, f"has the same {what} twice", "keep one row")
         return self
 
     def of(self, tomo_id: str) -> np.ndarray:
@@ -104,17 +104,12 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
 
     Parameters
     ----------
-    labels : tomograms and motors in original voxels
+    labels : tomograms and motors in original voxels, as `Labels.validate` accepts them
     spacing : ångström per voxel of the prepared volumes along z, y, x
 
     Returns
     -------
     tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes
-
-    Raises
-    ------
-    ValueError
-        If the labels do not make sense, such as a motor outside its tomogram (see `Labels.validate`).
     """
     labels.validate()
     tomograms, motors = labels.tomograms[["tomo_id", *SIZE]].copy(), labels.motors[["tomo_id", *POINT]].copy()

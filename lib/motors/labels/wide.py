@@ -44,9 +44,10 @@ def read_wide(path: str | Path) -> Labels:
     refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
     wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
     refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
-    motors = pd.DataFrame(np.concatenate([np.empty((0, 3)), *points]), columns=POINT)
-    motors.insert(0, "tomo_id", table["tomo_id"].repeat([len(found) for found in points]).to_numpy())
-    return Labels(table.rename(columns=WIDE)[TOMOGRAMS], motors).validate(path.name)
+    rows = table[["tomo_id"]].loc[table.index.repeat([len(found) for found in points])]  # which know their lines
+    rows[POINT] = np.concatenate([np.empty((0, 3)), *points])
+    labels = Labels(table.rename(columns=WIDE)[TOMOGRAMS], rows).validate(path.name)
+    return Labels(labels.tomograms, rows.reset_index(drop=True))
 
 
 def _points(text: str) -> np.ndarray | None:

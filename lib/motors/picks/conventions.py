@@ -56,8 +56,11 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
     picks[[*POINT, "score"]] = numbers(picks, [*POINT, "score"])
     lost = ~np.isfinite(picks[[*POINT, "score"]]).all(axis=1)
     refuse(picks, lost, name, "has a pick without a position or a score", "write numbers, or remove the row")
+    points = picks[POINT].to_numpy()
+    if len(points) and (points >= 0).all() and (points <= 1).all() and (points % 1).any():
+        raise ValueError(f"{name} has places from 0 to 1, as Warp writes shares of the sides: give voxels")
     if tomograms is not None:
-        points, sizes = picks[POINT].to_numpy(), of_each(picks, tomograms, SIZE, name)
+        sizes = of_each(picks, tomograms, SIZE, name)
         outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
         refuse(picks, outside, name, "has a pick outside", "check the order of the axes, the unit and the binning")
         if "spacing" in picks and "spacing" in tomograms:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTOR_AXES, MOTORS, POINT, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table
+from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, Origin, TableWarning, has_motor, need, numbers, read_table
 from motors.workspace.files import spelt, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
@@ -124,7 +124,8 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     try:
         picks = endings[ending].read(path, tomograms, name or run)
     except DAMAGE as error:
-        raise ValueError(f"{path.name} is no file of picks, or damaged ({error!r}): export it again") from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # of a file in UTF-16, repr has all of it
+        raise ValueError(f"{path.name} is no file of picks, or damaged ({reason}): export it again") from error
     return checked(picks, tomograms, path.name)
 
 
@@ -139,7 +140,7 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
         return table.rename(columns=AXES).assign(tomo_id=table.get("tomo_id", name))
     table = table.rename(columns=MOTOR_AXES)  # of a submission
-    need(table, MOTORS, path.name)
+    need(table, PICKS[:-1], path.name)
     return table[has_motor(table, path.name)]
 
 
@@ -159,8 +160,6 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
     if isinstance(content, dict) and "tomograms" in content:  # of `motors detect --json`
         content = content["tomograms"]
     if isinstance(content, dict):
-        if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
-            raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
         run = content.get("run_name") or name
         if run != name and path.name.startswith(f"{name}."):  # neither the caller nor a project names the tomogram
             name = run
@@ -168,13 +167,20 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
             warnings.warn(f"{path.name} says that it is of {run}, taken as of {name}", TableWarning, stacklevel=4)
         if not re.search("motor|flagell", thing := str(content.get("pickable_object_name") or OBJECT), re.IGNORECASE):
             warnings.warn(f"{path.name} is of the object {thing}: taken as motors", TableWarning, stacklevel=4)
-        points = content["points"] or []
-        shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
-        picks = _frame(points, name)
-        picks[POINT] = numbers(picks, POINT) + np.reshape(shifts, (-1, 3))
-        return _voxels(picks, tomograms, path, content.get("voxel_spacing"))
+        return _voxels(angstrom(content, path, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
+
+
+def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:
+    """Return the picks that copick keeps of one tomogram, at their shifted places, in ångström."""
+    if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
+        raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
+    points = content["points"] or []
+    shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
+    picks = _frame(points, name)
+    picks[POINT] = numbers(picks, POINT) + np.reshape(shifts, (-1, 3))
+    return picks
 
 
 def _write_copick(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
@@ -192,12 +198,22 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    records = [json.loads(line) for line in lines if line.strip()]
-    if strange := [each["type"] for each in records if each.get("type", POINTS[0]) not in POINTS]:
-        raise ValueError(f"{path.name} has a record of type {strange[0]!r}: wanted points")
-    return _frame(records, name)
+def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """Return the points of one annotation of the portal."""
+    rows, lines = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        try:
+            if line.strip():
+                record = json.loads(line)
+                if (kind := record.get("type", POINTS[0])) not in POINTS:
+                    raise TypeError(f"a record of type {kind!r}")
+                rows.append([name, *(record["location"][axis] for axis in POINT), 1.0])
+                lines.append((number, name))
+        except DAMAGE as error:
+            raise ValueError(f"{path.name}, line {number}: no point with location ({error!r}): correct it") from error
+    picks = pd.DataFrame(rows, columns=PICKS)
+    picks.attrs["origin"] = Origin(path.name, lines)
+    return picks
 
 
 def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
@@ -247,7 +263,7 @@ FORMATS = {
     "mod": Format(".mod", True, libraries.write_mod, libraries.read_mod),
     "tbl": Format(".tbl", False, libraries.write_tbl, libraries.read_tbl),
     "copick": Format(".copick.json", True, _write_copick, _read_json),
-    "ndjson": Format(".ndjson", True, _write_ndjson, _read_ndjson),
+    "ndjson": Format(".ndjson", True, _write_ndjson, read_ndjson),
     "cmm": Format(".cmm", True, _write_cmm, _read_cmm),
     "napari": Format(".napari.csv", True, _write_napari, _read_csv),
 }

@@ -1,6 +1,7 @@
 """STAR, IMOD models and Dynamo tables, by the libraries made for them: see `conventions`."""
 
 import linecache
+import re
 import warnings
 from importlib import import_module
 from io import BytesIO
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from motors.picks.conventions import named, of_each
-from motors.tables import MOTORS, POINT, SIZE, TableWarning, need, numbers
+from motors.tables import MOTORS, POINT, SIZE, Origin, TableWarning, need, numbers
 from motors.workspace.files import renamed
 
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
@@ -20,8 +21,9 @@ SHIFTS = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]  # to be subt
 VOXELS = ["rlnOriginZ", "rlnOriginY", "rlnOriginX"]  # the same, before RELION 3.1
 TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # of the axes of the shifts
 TILT = "rlnTomoTiltSeriesPixelSize"  # ångström: what RELION counts in, whatever the binning of the tomogram
-PIXELS = ("rlnPixelSize", "rlnImagePixelSize")  # of extracted images, which need not be those of the coordinates
 CAMERA = ["rlnDetectorPixelSize", "rlnMagnification"]  # before RELION 3.1: micrometres, and how many times
+# Of extracted images, which need not be those of the coordinates; alone, the last is PyTom's voxel, in ångström.
+PIXELS = ("rlnPixelSize", "rlnImagePixelSize", CAMERA[0])
 GROUP = "rlnOpticsGroup"
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
@@ -51,30 +53,55 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
         starfile.write({"particles": table}, partial)
 
 
-def read_star(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
-    """Return the particles of a STAR file, at their shifted places."""
-    starfile = library("starfile")
+def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    """Return the particles of a STAR file, at their shifted places; where none is named, its tomogram is the file's."""
+    starfile, lines = library("starfile"), _lines(path)
     linecache.checkcache(str(path))  # by which starfile reads: of a file that was damaged it keeps the lines
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
     except ValueError as error:
         raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
-    table = _particles(blocks, path.name)
-    name = next((name for name in NAMES if name in table), None)
-    need(table, [name or NAMES[0]], path.name)
-    picks = pd.DataFrame({"tomo_id": named(table[name], tomograms), "score": table.get(MERIT, 1.0)})
+    block, table = _particles(blocks, path.name)
+    if not {*NAMES} & {*table} and tomograms is not None and name in {*tomograms["tomo_id"]}:
+        table = table.assign(**{NAMES[0]: name})
+    column = next((each for each in NAMES if each in table), NAMES[0])
+    need(table, [column], path.name)
+    picks = pd.DataFrame({"tomo_id": named(table[column], tomograms), "score": table.get(MERIT, 1.0)})
+    picks.attrs["origin"] = Origin(path.name, list(zip(lines[block], picks["tomo_id"], strict=False)))
     about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"], path.name)
     places = _coordinates(table, blocks.get("optics"), about, path.name) - _shifts(table, about, path.name)
     return picks.assign(**dict(zip(POINT, places.T, strict=True)))
 
 
-def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> pd.DataFrame:
-    """Return the one block of a STAR file that has coordinates."""
-    found = [each for each in blocks.values() if {*COORDINATES} <= {*each} or {*CENTRED} <= {*each}]
+def _lines(path: Path) -> dict[str, list[int]]:
+    """Return where the rows of each block of a STAR file lie; one of another length than its header is refused."""
+    found, block, columns = {}, "", -1  # no loop
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        words = re.sub(r"""(?<!\S)(["']).*?\1(?!\S)""", "quoted", line).partition("#")[0].split()
+        first = words[0] if words else ""
+        if first.startswith("data_"):
+            if (block := first[5:]) in found:
+                raise ValueError(f"{path.name}, line {number}: {first} is there twice: put it in a file of its own")
+            found[block], columns = [], -1
+        elif first == "loop_":
+            columns = 0
+        elif columns >= 0 and first.startswith("_") and not found[block]:
+            columns += 1
+        elif columns >= 0 and words:
+            if len(words) != columns:
+                raise ValueError(f"{path.name}, line {number}: {len(words)} values for {columns} columns: correct it")
+            found[block].append(number)
+    return found
+
+
+def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> tuple[str, pd.DataFrame]:
+    """Return the one block of a STAR file that has coordinates, after its name."""
+    found = [each for each in blocks.items() if {*COORDINATES} <= {*each[1]} or {*CENTRED} <= {*each[1]}]
     if len(found) != 1:
-        what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[-1]} or {CENTRED[-1]}"
+        what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[0]} or {CENTRED[0]}"
         raise ValueError(f"{name} has {what}, wanted one: export particles")
-    return pd.DataFrame([found[0]] if isinstance(found[0], dict) else found[0])  # of one particle, without a loop
+    block, table = found[0]
+    return block, pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
 
 
 def _coordinates(
@@ -117,14 +144,20 @@ def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.
 
     RELION counts pixels of the tilt series. Any other pixel size may be that of the images: it is said, no more.
     """
-    if optics is not None and GROUP in optics and GROUP in table:
-        optics = pd.DataFrame([optics] if isinstance(optics, dict) else optics).drop_duplicates(GROUP)
-        table = table.merge(optics[[GROUP, *(each for each in optics if each not in table)]], "left", GROUP)
+    if optics is not None:
+        optics = pd.DataFrame([optics] if isinstance(optics, dict) else optics)
+        own = [each for each in optics if each not in table]
+        if {GROUP} <= {*optics} & {*table}:
+            table = table.merge(optics.drop_duplicates(GROUP)[[GROUP, *own]], "left", GROUP)
+        elif len(optics) == 1:
+            table = table.merge(optics[own], "cross")
     if {*CAMERA} <= {*table} and PIXELS[0] not in table:
         size, times = numbers(table, CAMERA).T
         table = table.assign(**{PIXELS[0]: size * 1e4 / times})
     column = next((column for column in (TILT, *PIXELS) if column in table), None)
     stated = numbers(table, [column])[:, 0] if column else sizes
+    if np.isnan(stated).any():
+        raise ValueError(f"{name} states no {column} for some particles: give their {GROUP} one, or leave them out")
     other = np.flatnonzero(~np.isclose(stated, sizes, rtol=0.01))
     if len(other) and (column == TILT or not {*CENTRED} <= {*table}):
         what = f"states pixels of {stated[other[0]]:g} Å, the tomogram has {sizes[other[0]]:g}"
@@ -153,13 +186,20 @@ class _Whole(BytesIO):
         return content
 
 
-def read_mod(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
+def read_mod(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return the points of all contours of an IMOD model, y and z in their places; its spacing, if it has a unit."""
     library("imodmodel")
     model = import_module("imodmodel.parsers").parse_model(_Whole(path.read_bytes()))
     found = [contour.points for each in model.objects for contour in each.contours]
     points, header = np.concatenate([np.empty((0, 3)), *found])[:, ::-1] - EDGE, model.header
     points = points[:, [1, 0, 2]] if header.flags.model_last_viewed_onYZ_flipped_or_rotated else points
+    if len(names := [each.header.name or "nameless" for each in model.objects]) > 1:
+        warnings.warn(f"{path.name} has the objects {', '.join(names)}: all are taken as motors", TableWarning, 4)
+    mine = [] if tomograms is None else tomograms.loc[tomograms["tomo_id"] == name, SIZE].to_numpy(int).tolist()
+    sides = [header.zmax, header.ymax, header.xmax]
+    if mine and all(sides) and sorted(sides) != sorted(mine[0]):  # they may be flipped
+        what = f"{path.name} is of a volume of {sides} voxels, the tomogram has {mine[0]}"
+        warnings.warn(f"{what}: taken as its voxels, check the binning", TableWarning, stacklevel=4)
     spacing = header.pixelsize * 10.0 ** (10 + header.units) if -13 < header.units < 0 else np.nan
     return pd.DataFrame(points, columns=POINT).assign(tomo_id=name, spacing=spacing)
 
@@ -177,24 +217,28 @@ def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
 
 
 def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
-    """Return the particles of a Dynamo table, at their shifted places; the `.doc` beside it names its tomograms."""
-    dynamotable, doc = library("dynamotable"), path.with_suffix(".doc")
-    if not path.read_bytes().strip():  # no particles, which pandas calls no table
+    """Return the particles of a Dynamo table, at their shifted places; a `.doc` beside it names its tomograms."""
+    dynamotable, own = library("dynamotable"), path.with_suffix(".doc")
+    doc = own if own.is_file() else path.with_name("indices_column20.doc")  # as Dynamo calls it
+    lines = [number for number, line in enumerate(path.read_bytes().splitlines(), start=1) if line.strip()]
+    if not lines:  # no particles, which pandas calls no table
         return pd.DataFrame(columns=MOTORS)
     table = dynamotable.read(str(path))
     if doc.is_file():
-        lines = [line.split(None, 1) for line in doc.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        if len({int(line[0]) for line in lines if len(line) == 2 and line[0].isdecimal()}) < len(lines):
+        rows = [line.split(None, 1) for line in doc.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        if len({int(row[0]) for row in rows if len(row) == 2 and row[0].isdecimal()}) < len(rows):
             raise ValueError(f"{doc.name} is no list of numbers, each once, and names: write a line '1 name' for each")
-        known = named(pd.Series([line[-1].strip().strip('"') for line in lines], dtype=object), tomograms)
-        names = dict(zip((int(line[0]) for line in lines), known, strict=True))
+        known = named(pd.Series([row[-1].strip().strip('"') for row in rows], dtype=object), tomograms)
+        names = dict(zip((int(row[0]) for row in rows), known, strict=True))
     elif tomograms is not None and len(tomograms) == 1 and table["tomo"].nunique() <= 1:
         names = dict.fromkeys(table["tomo"], tomograms["tomo_id"].iloc[0])
     else:
-        raise ValueError(f"{path.name} has numbers for tomograms: put {doc.name} beside it, a line '1 name' for each")
+        raise ValueError(f"{path.name} has numbers for tomograms: put {own.name} beside it, a line '1 name' for each")
     if strange := sorted({*table["tomo"]} - {*names}):
         raise ValueError(f"{doc.name} does not name tomogram {strange[0]} of {path.name}: add a line")
     points = numbers(table, POINT) + numbers(table, ["dz", "dy", "dx"])
     sizes = table.get("apix", pd.Series(np.nan, table.index))
     about = {"score": table["cc"], "spacing": sizes.where(~sizes.isin([0, 1]))}  # as where nobody said it
-    return pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), **about)
+    picks = pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), **about)
+    picks.attrs["origin"] = Origin(path.name, list(zip(lines, picks["tomo_id"], strict=False)))
+    return picks

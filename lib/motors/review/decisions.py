@@ -44,15 +44,20 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(**{name: table[name].str.lower() for name in ("decision", "entry")})
     new = table["entry"] == "new"
     refuse(table, ~table["decision"].isin([*ANSWERS, ""]), path.name, "has another decision", "write accept or reject")
-    gone = new & (table["decision"] == "reject")
-    refuse(table, gone, path.name, "has a new motor that is rejected", "remove the row")
-    lost = new & ~np.isfinite(numbers(table, POINT)).all(axis=1)
-    refuse(table, lost, path.name, "has a new motor without a position", "write z, y and x")
-    new_ones = table[new & (table["decision"] == "accept")]
+    gone = new & (table["decision"] != "accept")
+    refuse(table, gone, path.name, "has a new motor that is not accepted", "write accept, or remove the row")
+    new_ones, points = table[new], numbers(table[new], POINT)
+    refuse(
+        new_ones, ~np.isfinite(points).all(axis=1), path.name, "has a new motor without a position", "write z, y and x"
+    )
     twice = new_ones.duplicated(["tomo_id", *POINT])
     refuse(new_ones, twice, path.name, "has the same new motor twice", "keep one row")
     unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])
     refuse(new_ones, unknown, path.name, "is not on the sheet", OF_ANOTHER)
+    frames = new_ones["tomo_id"].map(sheet.drop_duplicates("tomo_id").set_index("tomo_id")["frame"])
+    sizes = np.array([frame.split("@")[0].split("x") for frame in frames], float).reshape(-1, 3)
+    outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+    refuse(new_ones, outside, path.name, "has a new motor outside its shape", "check the order z, y, x")
     return _joined(sheet, table[~new], new_ones, path.name)
 
 

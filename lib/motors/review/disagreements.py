@@ -12,12 +12,7 @@ ENTRIES = ["tomo_id", "entry", "number", *POINT, "score", "partner", "distance",
 
 
 def match(
-    labels: Labels,
-    candidates: pd.DataFrame,
-    *,
-    radius: float = MATCH_RADIUS,
-    threshold: float = 0.03,
-    most: int = 8,
+    labels: Labels, candidates: pd.DataFrame, *, radius: float = MATCH_RADIUS, threshold: float = 0.03, most: int = 8
 ) -> pd.DataFrame:
     """Return every label and every candidate, each with its partner, if it has one: the nearest pairs come first.
 
