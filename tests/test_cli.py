@@ -187,9 +187,13 @@ MINE = "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\na,1,2,3\nb,-1,-1,-1\n"
         (MINE.replace("\n", ",9\n").replace("2,9", "2,z", 1), TRUTH, "the column z is there twice"),
         ("tomo_id,z,y,x,has_motor\na,1,2,3,no\nb,-1,-1,-1,no\n", TRUTH, "mine.csv, line 2: tomogram a has has_motor"),
         ("tomo_id,z,y\na,1,2\n", TRUTH, "mine.csv has no column x"),
-        (MINE, TRUTH.replace("3,10", "3,10A"), "tomogram a has a position or spacing that cannot be"),
+        (
+            MINE,
+            TRUTH.replace("3,10", "3,10A"),
+            "truth.csv, line 2: tomogram a has a position or spacing that is no number",
+        ),
         (MINE, TRUTH + "a,50,2,3,12,True\n", "truth.csv, line 2: tomogram a has several spacings"),
-        (MINE, TRUTH.replace("1,2,3", "1,-1,3"), "tomogram a has -1 in some coordinates only"),
+        (MINE, TRUTH.replace("1,2,3", "1,-1,3"), "truth.csv, line 2: tomogram a has -1 in some coordinates only"),
         (MINE, TRUTH.partition("a,")[0], "truth.csv has no tomogram"),
     ],
 )
