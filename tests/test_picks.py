@@ -17,7 +17,7 @@ from motors.labels.table import Labels
 from motors.picks import formats
 from motors.picks.conventions import named
 from motors.review.corrections import apply, corrections_of
-from motors.tables import TOMOGRAMS, TableWarning
+from motors.tables import TOMOGRAMS, TableWarning, refuse
 
 SIZES, SPACING = (41, 64, 97), 13.17  # three different sides, odd and even, a spacing that is not round
 AT = {"z": 7.25, "y": 50.5, "x": 90.0}
@@ -55,9 +55,19 @@ def test_a_name_comes_back_or_is_refused_before_anything_is_written(tmp_path, na
 
 @pytest.mark.parametrize("name", formats.FORMATS)
 def test_a_tomogram_without_picks_is_written_and_read_too(tmp_path, name):
-    """Nothing found is a result."""
+    """Nothing found is a result; whoever goes by the tomograms that have picks hears of it."""
     (path,) = formats.write(tmp_path, PICK[:0], TOMOGRAM, name)
-    assert formats.read(path, TOMOGRAM).empty
+    with pytest.warns(TableWarning, match=f"{path.name} holds no picks"):
+        assert formats.read(path, TOMOGRAM).empty
+
+
+def test_picks_in_another_order_than_their_file_do_not_claim_its_lines(tmp_path):
+    """They come back best first: the second line's pick is the last."""
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x,score\ntomo_1,1,2,3,0.5\ntomo_1,4,5,6,0.9\n")
+    found = formats.read(tmp_path / "a.csv", TOMOGRAM)
+    assert found["score"].tolist() == [0.9, 0.5]
+    with pytest.raises(ValueError, match="^a.csv: tomogram tomo_1 is odd: mend it"):
+        refuse(found, [True, False], "a.csv", "is odd", "mend it")
 
 
 def test_relion_has_voxels_and_angstrom_from_half_the_size(tmp_path):
@@ -544,7 +554,8 @@ def test_what_a_file_says_of_its_tomogram_and_unit_goes_before_its_name(tmp_path
     with pytest.raises(ValueError, match="counts nm: wanted ångström"):
         formats.read(path, TOMOGRAM)
     (tmp_path / "a.tbl").write_text("\n \n")
-    assert formats.read(tmp_path / "a.tbl", TOMOGRAM).empty
+    with pytest.warns(TableWarning, match="a.tbl holds no picks"):
+        assert formats.read(tmp_path / "a.tbl", TOMOGRAM).empty
 
 
 def test_what_is_wrong_with_a_pick_is_blamed_on_its_file_and_line(tmp_path):
@@ -589,4 +600,5 @@ def test_what_detect_says_in_json_is_read_as_picks(tmp_path):
     (tmp_path / "found.json").write_text(json.dumps(said))
     assert formats.read(tmp_path / "found.json", TOMOGRAM).to_dict("records") == PICK.to_dict("records")
     (tmp_path / "found.json").write_text(json.dumps(said | {"tomograms": [row | {"detections": []}]}))
-    assert formats.read(tmp_path / "found.json", TOMOGRAM).empty
+    with pytest.warns(TableWarning, match="found.json holds no picks"):
+        assert formats.read(tmp_path / "found.json", TOMOGRAM).empty

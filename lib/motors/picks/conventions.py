@@ -70,4 +70,6 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
             moved = (np.abs(own / true - 1) > 0.01).any(axis=1)
             refuse(picks, moved, name, "was picked at another spacing", "give the table of the tomograms picked in")
     order = ["tomo_id", "score", *POINT]
-    return picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]
+    picks = picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]
+    picks.attrs = {}  # rows have left their lines
+    return picks

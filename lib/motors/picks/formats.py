@@ -126,6 +126,8 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]  # of a file in UTF-16, repr has all of it
         raise ValueError(f"{path.name} is no file of picks, or damaged ({reason}): export it again") from error
+    if picks.empty and tomograms is not None:  # a review may go by the tomograms that have some
+        warnings.warn(f"{path.name} holds no picks", TableWarning, stacklevel=2)
     return checked(picks, tomograms, path.name)
 
 
@@ -246,9 +248,7 @@ def _frame(points: list[dict], name: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=PICKS).fillna({"score": 1.0})
 
 
-def _voxels(
-    picks: pd.DataFrame, tomograms: pd.DataFrame | None, path: Path, stated: float | None = None
-) -> pd.DataFrame:
+def _voxels(picks: pd.DataFrame, tomograms: pd.DataFrame | None, path: Path, stated: object = None) -> pd.DataFrame:
     """Return picks in ångström as voxels; the spacing that a file states counts where the tomograms are not known."""
     if tomograms is None and not (type(stated) in (int, float) and stated > 0):
         raise ValueError(f"{path.name} counts ångström: give the table of tomograms, for their spacings")

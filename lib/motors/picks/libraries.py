@@ -104,9 +104,7 @@ def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> tuple[str, 
     return block, pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
 
 
-def _coordinates(
-    table: pd.DataFrame, optics: pd.DataFrame | dict | None, about: np.ndarray | None, name: str
-) -> np.ndarray:
+def _coordinates(table: pd.DataFrame, optics: Any, about: np.ndarray | None, name: str) -> np.ndarray:
     """Return coordinates before shifts, `(n, 3)` zyx in voxels; those from the centre count where both kinds are there.
 
     `about` has size_z, size_y, size_x and spacing of the tomogram of each, if they are known.
