@@ -708,6 +708,14 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
     assert len(read_points(tmp_path, STORED[:1].assign(tomo_id="RUN")).motors) == 1
 
 
+def test_what_has_no_width_is_no_part_of_a_name(tmp_path):
+    """Web pages put it before digits so that spreadsheets keep zeros; files put one after another have it in them."""
+    path = tmp_path / "a.csv"
+    path.write_text("tomo_id,z\ufeff,y,x\n\u200b007,5,6,7\n\ufeffrun1\u200b,8,9,10\n")
+    found = read_external(path, STORED)
+    assert sorted(found.tomograms["tomo_id"]) == ["007", "run1"] and len(found.motors) == 2
+
+
 def test_a_motor_that_cannot_be_is_blamed_by_its_line_in_every_table(three, tmp_path):
     """Also below rows without a motor, a remark of two lines, or several motors in one cell."""
     path, far = tmp_path / "a.csv", ONE.replace("20.5", "2000")

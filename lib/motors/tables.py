@@ -26,8 +26,8 @@ MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one
 MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
-TEXT = ("tomo_id", "run", "round", "frame", "image", "name", "decision", "entry", "action", "why", "source", "symmetry")
-_NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "-nan", "-NaN"]
+TEXT = "tomo_id run round frame image name decision entry action why source symmetry".split()
+_NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
 
 
@@ -51,7 +51,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
         code = "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        text = re.sub(r"\Asep=.(?=\n)", "", path.read_text(encoding=code))  # of Excel
+        text = re.sub(r"\Asep=.(?=\n)|[\u200b\ufeff]", "", path.read_text(encoding=code))  # of Excel
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
         between, names, lines, decimal = _layout(text, path.name)
@@ -74,7 +74,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
         known = list(zip(np.array(lines, int)[filled], table.loc[filled, "tomo_id"].fillna(""), strict=True))
-    table = table[filled].set_axis(np.arange(filled.sum()))  # a range is of rows that were moved
+    table = table[filled].set_axis(np.arange(filled.sum()))  # no range: of rows that moved
     table.attrs["origin"] = Origin(path.name, known)
     need(table, columns, path.name)
     if "tomo_id" in names:

@@ -32,7 +32,7 @@ def read_competition(path: str | Path) -> Labels:
     refuse(table, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
     extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
     tomograms = table.drop_duplicates("tomo_id")[TOMOGRAMS].reset_index(drop=True)
-    motors = table.loc[~empty, [*MOTORS, *extra]]  # which know their lines
+    motors = table.loc[~empty, [*MOTORS, *extra]]
     return Labels(Labels(tomograms, motors).validate(path.name).tomograms, motors.reset_index(drop=True))
 
 
