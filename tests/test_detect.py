@@ -514,12 +514,14 @@ def test_a_name_of_two_lines_stays_one_line_of_the_summary(networks, weights, tm
 
 def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_path):
     """By their folders, or not at all."""
-    for name in ("a/Cell.mrc", "b/cell.mrc", "c/cell.mrc", "c/CELL.rec"):
+    for name in ("a/Cell.mrc", "b/cell.mrc", "c/cell.mrc", "c/CELL.MRC", "d/cell.st", "d/CELL.rec", "e/cell.rec"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert set(collect([tmp_path / "a", tmp_path / "b"])[0]) == {"a_Cell", "b_cell"}
     with pytest.raises(ValueError, match="several tomograms would be called c_"):
         collect(tmp_path / "c")
+    assert set(collect(tmp_path / "d")[0]) == {"cell.st", "CELL.rec"}
+    assert set(collect([tmp_path / "d", tmp_path / "e"])[0]) == {"cell.st", "CELL.rec", "cell"}
     paths = [tmp_path / name for name in ("x/1/vol/rec.mrc", "x/2/vol/rec.mrc", "y/2/vol/rec.mrc", "y/other/rec.mrc")]
     for path in paths:
         path.parent.mkdir(parents=True)

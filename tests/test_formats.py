@@ -212,6 +212,16 @@ def test_an_mrc_mode_without_real_numbers_is_named(tmp_path, mode: int, word: st
         read(path)
 
 
+def test_bytes_of_two_voxels_each_are_named_where_only_a_flag_of_imod_says_so(tmp_path):
+    """Their mode is that of whole bytes."""
+    path = mrc(tmp_path / "a.mrc", LEVELS.view(np.int8))
+    content = bytearray(path.read_bytes())
+    content[152:160] = struct.pack("<ii", 1_146_047_817, 16)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="mode 0 holds two voxels a byte"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("mode", "kind"), [("RGB", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
 )
@@ -785,8 +795,41 @@ def test_metadata_of_zarr_that_are_old_or_gone(tmp_path):
         read(path)
     shutil.make_archive(str(tmp_path / "c"), "zip", path)
     (tmp_path / "c.zip").rename(tmp_path / "c.zarr")
-    with pytest.raises(ValueError, match="an OME-Zarr is a folder, unpack it"):
+    (tmp_path / "d.mrc.xz").touch()
+    for name in ("c.zarr", "d.mrc.xz"):
+        with pytest.raises(ValueError, match=r"unpack an archive \(an OME-Zarr is a folder\)"):
+            read(tmp_path / name)
+
+
+def test_an_array_of_zarr_is_read_like_one_of_numpy_unless_it_is_a_level(tmp_path):
+    """Its axes are z, y, x, or those that it names; a level of an image would lack its spacing."""
+    zarr = pytest.importorskip("zarr")
+    zarr.save_array(tmp_path / "a.zarr", LEVELS[None])
+    turned = np.ascontiguousarray(LEVELS.T)
+    zarr.create_array(tmp_path / "b.zarr", data=turned, dimension_names=("x", "y", "z"))
+    group = zarr.open_group(tmp_path / "c.zarr", mode="w", zarr_format=2)
+    group.create_array("rows", data=turned, chunks=turned.shape).attrs["_ARRAY_DIMENSIONS"] = ["x", "y", "z"]
+    group.create_array("deep", data=LEVELS, chunks=SHAPE).attrs["_ARRAY_DIMENSIONS"] = ["dim_0", "dim_1", "dim_2"]
+    for name in ("a.zarr", "b.zarr", "c.zarr/rows", "c.zarr/deep"):
+        found = formats.read(tmp_path / name)
+        assert np.array_equal(found.voxels, LEVELS) and found.spacing is None
+    with pytest.raises(ValueError, match="lacks the attribute multiscales .* or of one array"):
         read(tmp_path / "c.zarr")
+    zarr_image(tmp_path / "d.zarr", LEVELS)
+    with pytest.raises(ValueError, match="one level of an OME-Zarr image"):
+        read(tmp_path / "d.zarr" / "0")
+
+
+def test_of_levels_with_one_scale_the_largest_is_the_finest(tmp_path):
+    """Some writers give all of them the scale of the first."""
+    zarr = pytest.importorskip("zarr")
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    group = zarr.open_group(path, mode="a")
+    group.create_array("1", data=LEVELS[::2, ::2, ::2].copy(), chunks=(5, 12, 20))
+    image = dict(group.attrs["multiscales"][0])
+    image["datasets"] = [image["datasets"][0] | {"path": each} for each in "10"]
+    group.attrs["multiscales"] = [image]
+    assert np.array_equal(read(path), LEVELS) and formats.read(path).spacing == pytest.approx(1.31)
 
 
 def test_a_tomogram_larger_than_memory_is_refused_with_the_figure(tmp_path, monkeypatch):
@@ -901,6 +944,70 @@ def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_n
     for name, reason in reasons.items():
         with pytest.raises(FileNotFoundError, match=reason):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("planes", "options"),
+    [
+        (LEVELS, {"compression": "lzw"}),
+        (255 - LEVELS, {"photometric": "miniswhite"}),
+        (WIDE.astype(">u2"), {"byteorder": ">"}),
+        (BLOBS.astype(np.float32), {}),
+    ],
+    ids=["LZW", "white is zero", "16 bits", "float"],
+)
+def test_tiff_slices_are_read_like_the_pages_of_one_file(tmp_path, planes, options):
+    """As Fiji, Amira and Dragonfly export them; `collect` takes their folder for one tomogram."""
+    (tmp_path / "cell").mkdir()
+    for k, plane in enumerate(planes, start=1):
+        tifffile.imwrite(tmp_path / "cell" / f"z{k}.tif", plane, **options)
+    tifffile.imwrite(tmp_path / "one.tif", planes, **options)
+    assert np.array_equal(read(tmp_path / "cell"), read(tmp_path / "one.tif"))
+    assert np.ptp(read(tmp_path / "cell")) > 250
+    assert set(collect(tmp_path / "cell")[0]) == {"cell"}
+    (tmp_path / "cell" / "z5.tif").unlink()
+    with pytest.raises(FileNotFoundError, match=r"z5\.tif is missing among 8"):
+        read(*collect(tmp_path / "cell")[0].values())
+
+
+def test_tiff_files_that_are_no_slices_are_tomograms_of_their_own_and_named(tmp_path):
+    """So are those beside another kind of tomogram; colours, cut files and other types are no slices."""
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / name).mkdir()
+        for k, plane in enumerate(LEVELS):
+            tifffile.imwrite(tmp_path / name / f"z{k}.tif", LEVELS if name == "a" else plane, photometric="minisblack")
+    assert len(collect(tmp_path / "a")[0]) == 9
+    mrc(tmp_path / "b" / "cell.mrc", WIDE)
+    assert len(collect(tmp_path / "b")[0]) == 10
+    (tmp_path / "c" / "z4.tif").write_bytes((tmp_path / "c" / "z4.tif").read_bytes()[:-9])
+    tifffile.imwrite(tmp_path / "d" / "z4.tif", WIDE[4])
+    reasons = {"a": r"z0\.tif is no slice: its axes are \w+, shape", "c": r"z4\.tif is no slice: it is shorter"}
+    for name, reason in (reasons | {"d": r"z4\.tif is uint16, but z0\.tif is uint8"}).items():
+        with pytest.raises(ValueError, match=reason):
+            read(tmp_path / name)
+
+
+def test_one_picture_is_no_volume_in_any_format(tmp_path):
+    """Times that are called so, with one z, may be meant as slices."""
+    mrc(tmp_path / "a.mrc", WIDE[:1])
+    np.save(tmp_path / "a.npy", LEVELS[:1])
+    zarr_image(tmp_path / "a.zarr", LEVELS[:1])
+    pictures(tmp_path / "a", "slice_{:04d}.jpg", opencv(".jpg"), LEVELS[:1])
+    for name in ("a.mrc", "a.npy", "a.zarr", "a"):
+        with pytest.raises(ValueError, match="is no volume: z is missing, give the folder of slices"):
+            read(tmp_path / name)
+    tifffile.imwrite(tmp_path / "b.tif", LEVELS[:, None], imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(ValueError, match="is no volume: say axes='zyx'"):
+        read(tmp_path / "b.tif")
+    assert np.array_equal(read(tmp_path / "b.tif", axes="zyx"), LEVELS)
+
+
+def test_samples_that_are_slices_can_be_named(tmp_path):
+    """As programs write them that put all slices into one page."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", planarconfig="separate")
+    with pytest.raises(ValueError, match="9 samples a pixel.*or say axes="):
+        read(tmp_path / "a.tif")
+    assert np.array_equal(read(tmp_path / "a.tif", axes="zyx"), LEVELS)
 
 
 def test_png_slices_of_16_bits_are_stretched(tmp_path):

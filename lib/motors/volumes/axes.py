@@ -56,10 +56,14 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
         raise ValueError(f"{what}: give one letter for each as axes=")
     sides = dict(zip(names, voxels.shape, strict=True))
     if sides.get("s", 1) > 1:
-        raise ValueError(f"it is a colour picture of {sides['s']} samples a pixel: save it in grey levels")
-    if not {"z", "y", "x"} <= set(sides):
+        what = f"it has {sides['s']} samples a pixel, as colours are"
+        raise ValueError(f"{what}: save it in grey levels, or say axes= if they are something else")
+    if min(sides.get(name, 1) for name in "zyx") == 1:
         what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is no volume"
-        raise ValueError(f"{what}: say axes='zyx' if one of them is z" if voxels.ndim > 2 else f"{what}: z is missing")
+        flat = np.count_nonzero(np.array(voxels.shape) > 1) < 3
+        raise ValueError(
+            f"{what}: " + ("z is missing, give the folder of slices" if flat else "say axes='zyx' if one of them is z")
+        )
     index = tuple(slice(None) if name in "zyx" else _chosen(name, sides[name], chosen) for name in names)
     for name, word in CHOSEN.items():
         if chosen.get(word) and name not in sides:

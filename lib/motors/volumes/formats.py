@@ -1,6 +1,5 @@
 """Volumes as other programs store them: MRC, TIFF, numpy arrays, OME-Zarr and stacks of pictures."""
 
-import math
 import os
 import re
 import warnings
@@ -10,14 +9,12 @@ from unicodedata import normalize
 
 import numpy as np
 
-from motors.geometry import Spacing
 from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
 from motors.workspace.files import spelt, visible
 
-ROUNDING = 0.01  # relative difference between spacings that means nothing
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
 TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
 ENDINGS = (*(each + packed for each in MRC for packed in ("", ".gz", ".bz2")), ".npy", *TIFF, ".zarr")
@@ -39,7 +36,7 @@ def read(
 
     Parameters
     ----------
-    path : folder with `slice_0000.jpg`, ... or PNG pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
+    path : folder with `slice_0000.jpg`, ..., PNG or TIFF pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
         `.mrcs`, also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, whose finest
         level is taken
     spacing : ångström per voxel; goes before what the file states
@@ -83,13 +80,16 @@ def read(
         voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
             raise ValueError("it changed while it was read: wait until it is written, then read it again")
-        spacing = _spacing(spacing, stored.spacing, path)
+        if stored.spacing is not None:
+            from motors.volumes.units import agreed
+
+            spacing = agreed(spacing, stored.spacing, path)
     except FileNotFoundError:
         raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
     for sentence in _odd(path, kind, voxels, doubts(voxels.shape, spacing, chosen=axes is not None)):
-        _say(path, sentence)
+        warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
     return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
 
 
@@ -133,8 +133,7 @@ def _kind(path: Path) -> tuple[str, str]:
         return "slices", path.name
     kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
     if kind in ("", ".zarr"):
-        what = "give the folder of the slices" if path.suffix.lower() in PICTURES else "give a folder of slices"
-        what = "an OME-Zarr is a folder, unpack it" if ".zarr" in path.name.lower() else what
+        what = "unpack an archive (an OME-Zarr is a folder), give the folder of slices"
         raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
     return kind, _without(path.name, (f".ome{kind}", kind))
 
@@ -157,25 +156,6 @@ def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
     return voxels.astype(np.uint8) if stored.grey else to_uint8(voxels)
 
 
-def _spacing(given: float | None, stated: Spacing | None, path: Path) -> float | None:
-    """Return the spacing of a tomogram: the caller's, or the one that its file states for all axes."""
-    sound = stated is not None and all(math.isfinite(length) and length > 0 for length in stated)
-    if given is not None:
-        if sound and max(abs(length / given - 1) for length in stated) > ROUNDING:
-            shown = " x ".join(f"{length:g}" for length in stated)
-            _say(path, f"it states a spacing of {shown} Å along z, y, x, the given {given:g} Å is taken")
-        return given
-    if stated is None:
-        return None
-    if not sound:
-        raise ValueError(f"it states a spacing of {stated} Å along z, y, x: give the true one as spacing=")
-    if max(stated) > (1 + ROUNDING) * min(stated):
-        raise ValueError(f"it states spacings of {stated} Å along z, y, x, which differ: give one as spacing=")
-    if all(length == 1 for length in stated):
-        _say(path, "it states a spacing of 1 Å, as programs do that do not know it: give the true one as spacing=")
-    return round(sum(stated) / 3, 4)
-
-
 def _odd(path: Path, kind: str, voxels: np.ndarray, found: list[str]) -> list[str]:
     """Return what is worth a look, a sentence each: what was found, and what name and grey levels of a file say."""
     if path.suffix.lower() in (".st", ".mrcs"):
@@ -185,11 +165,6 @@ def _odd(path: Path, kind: str, voxels: np.ndarray, found: list[str]) -> list[st
 
         found = found + padding(voxels)
     return found
-
-
-def _say(path: Path, sentence: str) -> None:
-    """Warn about a file."""
-    warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=4)
 
 
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:

@@ -18,7 +18,8 @@ from motors.workspace.files import renamed
 HEADER = 1024  # bytes
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte"}  # of IMOD and others
-IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it says whether bytes have a sign
+IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it holds flags, which say of bytes
+SIGNED, PACKED = 1, 16  # that they have a sign, or that each is two voxels
 STACKS = range(401, 631)  # space groups that mean a stack of volumes
 LABEL = b"motors: grey levels 0 to 255"  # our own word that 16 bits hold 8
 ALIKE = 1.1  # times that neighbours differ more under the wrong sign, at least: where bytes wrap, they jump by 255
@@ -86,9 +87,10 @@ def _header(start: bytes) -> tuple[np.void, str]:
 def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tuple[int, ...]]:
     """Return type, offset and shape of the voxels in a file of `size` bytes."""
     mode, depth, each = int(header["mode"]), int(header["nz"]), int(header["mz"])
+    mode = 101 if mode == 0 and (_flags(header) or 0) & PACKED else mode
     if mode not in MODES:
-        what = OTHERS.get(mode, "something unknown")
-        raise ValueError(f"its mode {mode} holds {what}, not real numbers: convert it to mode 2, or to 1")
+        what = f"{int(header['mode'])} holds {OTHERS.get(mode, 'something unknown')}"
+        raise ValueError(f"its mode {what}, not real numbers: convert it to mode 2, or to 1")
     dtype, offset = np.dtype(order + MODES[mode]), HEADER + int(header["nsymbt"])
     shape = (depth, int(header["ny"]), int(header["nx"]))
     expected = offset + math.prod(shape) * dtype.itemsize
@@ -112,14 +114,19 @@ def _axes(header: np.void) -> str:
     return "".join(" xyz"[number] for number in order)
 
 
+def _flags(header: np.void) -> int | None:
+    """Return the flags of IMOD in a header, None if it was written by another program."""
+    stamp, flags = np.frombuffer(header["extra2"].tobytes(), header["nx"].dtype)[10:12]
+    return int(flags) if stamp == IMOD_STAMP else None
+
+
 def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
     low, high = float(header["dmin"]), float(header["dmax"])
     told = math.isfinite(low) and math.isfinite(high) and low < high
     largest = 2 ** (8 * voxels.itemsize - 1) - 1
-    stamp, flags = np.frombuffer(header["extra2"].tobytes(), header["nx"].dtype)[10:12]
-    if voxels.dtype == np.int8 and stamp == IMOD_STAMP:
-        unsigned = not flags & 1
+    if voxels.dtype == np.int8 and (flags := _flags(header)) is not None:
+        unsigned = not flags & SIGNED
         if told and (low < 0 if unsigned else high > largest):
             _say(path, f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about signs")
         return unsigned

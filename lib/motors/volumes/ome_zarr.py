@@ -41,7 +41,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         except zarr.errors.GroupNotFoundError as error:
             raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
     if isinstance(group, zarr.Array):
-        raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
+        return _unnamed(group, store)
     attributes, names = _attributes(group), ()
     if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
         names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
@@ -56,7 +56,9 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         if key in attributes:
             raise ValueError(f"it holds {what}: give the folder of one image")
     if "multiscales" not in attributes:
-        raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of the image")
+        raise ValueError(
+            "it lacks the attribute multiscales of OME-Zarr: give the folder of the image, or of one array"
+        )
     if isinstance(images := attributes["multiscales"], dict):
         images = [images]  # of a writer that forgot that there may be several
     try:
@@ -73,15 +75,8 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
 def read_zarr(path: Path, image: int | None = None) -> Stored:
     """Return an OME-Zarr image of this disk in memory; chunks that are not there have the array's fill value.
 
-    Raises
-    ------
-    ValueError
-        As `open_zarr`; or if all chunks are missing, one is cut short, or it is larger than memory.
-
-    Warns
-    -----
-    TomogramWarning
-        If chunks are not there: nobody can tell those that were left empty from those that were lost.
+    Raises ValueError as `open_zarr`; or if all chunks are missing, one is cut short, or it is larger than memory. Warns
+    if chunks are not there: nobody can tell those that were left empty from those that were lost.
     """
     stored = open_zarr(path, image)
     array = stored.voxels
@@ -101,6 +96,16 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
     check_memory(array.nbytes)
     with parsing(ValueError):
         return stored._replace(voxels=array[...])
+
+
+def _unnamed(array: Any, store: Any) -> Stored:
+    """Return an array without the metadata of an image: its axes are z, y, x, unless it names them otherwise."""
+    notes = [each / name for each in getattr(store, "parents", ()) for name in (".zattrs", "zarr.json")]
+    if any("multiscales" in each.read_text(encoding="utf-8") for each in notes if each.is_file()):
+        raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    letters = "".join(str(name)[:1].lower() for name in names)
+    return Stored(array, letters if set("zyx") <= set(letters) else ("?" * array.ndim + "zyx")[-array.ndim :])
 
 
 def _check_chunks(folder: Path, array: Any) -> None:
@@ -156,7 +161,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         levels[path] = np.prod(np.array(scales, float), axis=0) if sound else None
     sizes = {path: getattr(each, "size", 0) for path, each in there.items()}  # a group has none
     if all(scale is not None for scale in levels.values()):
-        path = min(levels, key=lambda each: float(np.prod(levels[each][places])))
+        path = min(levels, key=lambda each: (float(np.prod(levels[each][places])), -sizes.get(each, math.inf)))
     else:
         path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a lost one may be the finest
     if path not in sizes:

@@ -1,4 +1,4 @@
-"""Stacks of pictures, one a slice: JPEG, as in the competition, or PNG."""
+"""Stacks of pictures, one a slice: JPEG, as in the competition, PNG or TIFF."""
 
 import io
 import re
@@ -63,7 +63,7 @@ def stack_shape(folder: str | Path) -> Shape:
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG is stretched as `to_uint8` and `spread` do.
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG and TIFF are stretched as other files are.
 
     Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one.
 
@@ -84,24 +84,16 @@ def read_slices(folder: str | Path) -> np.ndarray:
         voxels[k] = picture
 
     for_each(decode, len(paths))
-    return spread(voxels) if paths[0].suffix.lower() == ".png" and first.dtype == np.uint8 else to_uint8(voxels)
+    drawn = first.dtype == np.uint8 and paths[0].suffix.lower() not in (".jpg", ".jpeg")
+    return spread(voxels) if drawn else to_uint8(voxels)
 
 
 def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
     """Return a stack of which a few slices are missing or damaged, and what is wrong with those, by z.
 
-    They are interpolated between the nearest whole ones.
+    They are interpolated between the nearest whole ones: a share of at most `most`, and `gap` of them in a row.
 
-    Parameters
-    ----------
-    folder : of the slices
-    most : the largest share of slices that may be interpolated
-    gap : at most so many of them in a row
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If no slice is there, none is whole, or more than a few are not.
+    Raises FileNotFoundError or ValueError if no slice is there, none is whole, or more than a few are not.
     """
     numbers = {path: re.fullmatch(r"slice_(\d{4,})\.jpg", path.name) for path in Path(folder).glob("*.jpg")}
     paths = {int(number[1]): path for path, number in numbers.items() if number}
@@ -169,7 +161,11 @@ def _read_slice(path: Path) -> np.ndarray:
     """Return one `(y, x)` slice; OpenCV may fill up a JPEG that is cut short and say nothing."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is a folder, pipe or device, no picture: copy it again")
-    data, kind = path.read_bytes(), path.suffix.lower()
+    if (kind := path.suffix.lower()) in (".tif", ".tiff"):
+        from motors.volumes.tiff import read_page
+
+        return read_page(path)
+    data = path.read_bytes()
     if kind == ".png":
         return _read_png(path, data)
     if kind not in (".jpg", ".jpeg"):

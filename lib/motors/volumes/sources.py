@@ -17,22 +17,13 @@ PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of s
 def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
     """Return the tomograms that paths mean, by name, and a sentence on each folder whose other files were left alone.
 
-    Parameters
-    ----------
-    paths : a file is a tomogram whatever it is called; a folder is one if it is an OME-Zarr or holds pictures, and
-        otherwise stands for the tomograms in it; what does not exist may be a pattern such as `*.mrc`
-    recursive : look for tomograms in the folders of folders too
+    A file is a tomogram whatever it is called; a folder is one if it is an OME-Zarr or holds pictures, and otherwise
+    stands for the tomograms in it, if `recursive` in its folders too; what does not exist may be a pattern such as
+    `*.mrc`. The name is that of the file without its ending; where several would be called alike, with the ending if
+    they are in one folder, and folders before it if not.
 
-    Returns
-    -------
-    Paths by name: that of the file without its ending, with folders before it where several would be called alike
-
-    Raises
-    ------
-    FileNotFoundError
-        If a path does not exist, or a folder holds no tomogram.
-    ValueError
-        If no path is given, or one is empty, or several tomograms would be called alike.
+    Raises FileNotFoundError if a path does not exist, or a folder holds no tomogram; ValueError if no path is given, or
+    one is empty, or several tomograms would be called alike even so.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths or "" in paths:
@@ -43,7 +34,10 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     for path in (Path(os.path.abspath(path)) for each in paths for path in _meant(each, recursive, notes)):
         if path not in known and found.setdefault((os.path.realpath(path), name_of(path)), path) == path:
             known |= {*parts(path)} if path.is_file() else {path}  # so that no second plane of OME-TIFF is one more
-    return _distinct({path: name for (_, name), path in found.items()}), notes
+    named = {path: name for (_, name), path in found.items()}
+    counts = Counter((path.parent, name.casefold()) for path, name in named.items())
+    alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # as a.mrc and a.rec
+    return _distinct(named | {path: plain(normalize("NFC", path.name)) for path in alike}), notes
 
 
 def _distinct(names: dict[Path, str]) -> dict[str, Path]:
@@ -112,6 +106,15 @@ def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[lis
     return found, others
 
 
+def _is_sequence(folder: Path) -> bool:
+    """Return whether the files in a folder are slices of one tomogram: TIFF files of one picture each."""
+    from motors.volumes.tiff import is_page
+
+    files = sorted(each for each in visible(folder.iterdir()) if each.name.lower().endswith(ENDINGS))
+    ends = [each for each in files[:1] + files[-1:] if each.suffix.lower() in (".tif", ".tiff") and is_page(each)]
+    return len(files) > 1 and len(ends) == 2
+
+
 def _is_tomogram(path: Path) -> bool:
     """Return whether a file is called as tomograms are, or a folder is one."""
     if path.is_dir():
@@ -119,5 +122,5 @@ def _is_tomogram(path: Path) -> bool:
             return False
         inside = [file.name.lower() for file in visible(path.iterdir())]
         stack = any(name.endswith(PICTURES) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
-        return stack or is_zarr(path)
+        return stack or is_zarr(path) or _is_sequence(path)
     return path.name.lower().endswith(ENDINGS) and (path.is_file() or not path.exists())  # a lost one will be said

@@ -24,17 +24,10 @@ FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, byt
 
 
 def read_tiff(path: Path, image: int | None = None) -> Stored:
-    """Return the volume of a TIFF file; the voxels stay on disk if they are neither compressed nor in pieces.
+    """Return the volume of a TIFF file: a plain stack, or one with metadata of ImageJ, OME or tifffile.
 
-    Parameters
-    ----------
-    path : of a plain stack, or one with metadata of ImageJ, OME or tifffile
-    image : which of several images, from 0; the only one by default
-
-    Raises
-    ------
-    ValueError
-        If pages or parts of them are missing, images are several and none is chosen, or they are coloured.
+    The voxels stay on disk if they are neither compressed nor in pieces. `image` is which of several, from 0. Raises
+    ValueError if pages or parts of them are missing, images are several and none is chosen, or they are coloured.
     """
     _check_chain(path)
     with parsing(tifffile.TiffFileError):
@@ -69,6 +62,26 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
         spacing = in_angstrom(sizes if ome else _sizes(file, imagej))
         return Stored(voxels, axes.lower(), spacing, images=len(series))
+
+
+def read_page(path: Path) -> np.ndarray:
+    """Return the one `(y, x)` picture in a TIFF file. Raises ValueError if there are more, or as `read_tiff`."""
+    try:
+        stored = read_tiff(path)
+        if stored.axes != "yx":
+            raise ValueError(f"its axes are {stored.axes}, shape {stored.voxels.shape}: read it alone")
+        return np.asarray(stored.voxels)
+    except ValueError as error:
+        raise ValueError(f"{path} is no slice: {error}") from error
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a TIFF file holds one picture, without depth."""
+    try:
+        with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
+            return [each.ndim for each in file.series] == [2]
+    except (ValueError, OSError):  # which whoever reads it is told
+        return False
 
 
 def companions(path: Path) -> list[Path]:

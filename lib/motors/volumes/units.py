@@ -4,15 +4,19 @@ import math
 import re
 import struct
 import tokenize
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 from xml.etree import ElementTree
 
 from motors.geometry import Spacing
+from motors.volumes.tomogram import TomogramWarning
 
+ROUNDING = 0.01  # relative difference between spacings that means nothing
 ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "pm": 0.01, "picometer": 0.01}
 ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
 ANGSTROM |= dict.fromkeys(("μm", "um", "micron", "micrometer", "micrometre"), 10_000)
@@ -41,6 +45,27 @@ def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
         return None
     return tuple(_number(size) * factor for (size, _), factor in zip(sizes, factors, strict=True))
+
+
+def agreed(given: float | None, stated: Spacing, path: Path) -> float:
+    """Return the spacing of a tomogram: the caller's, or the one that its file states for all axes.
+
+    Raises ValueError if only the file states one, which is none, or differs between axes by over 1 %.
+    """
+    sound, said = all(math.isfinite(length) and length > 0 for length in stated), ""
+    shown = " x ".join(f"{length:g}" for length in stated)
+    if given is not None:
+        if sound and max(abs(length / given - 1) for length in stated) > ROUNDING:
+            said = f"it states a spacing of {shown} Å along z, y, x, the given {given:g} Å is taken"
+    elif not sound:
+        raise ValueError(f"it states a spacing of {stated} Å along z, y, x: give the true one as spacing=")
+    elif max(stated) > (1 + ROUNDING) * min(stated):
+        raise ValueError(f"it states spacings of {shown} Å along z, y, x, which differ: give one as spacing=")
+    elif all(length == 1 for length in stated):
+        said = "it states a spacing of 1 Å, as programs do that do not know it: give the true one as spacing="
+    if said:
+        warnings.warn(f"{path.name}: {said}", TomogramWarning, stacklevel=3)
+    return round(sum(stated) / 3, 4) if given is None else given
 
 
 def _number(size: Any) -> float:
