@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 import json
@@ -296,6 +297,19 @@ def test_the_axes_of_an_mrc_file_follow_its_header(tmp_path, order):
     stored = np.ascontiguousarray(LEVELS.transpose(["zyx".index(name) for name in names]), np.float32)
     path = mrc(tmp_path / "a.mrc", stored, **dict(zip(("mapc", "mapr", "maps"), order, strict=True)))
     assert np.array_equal(read(path), to_uint8(LEVELS.astype(np.float32)))
+
+
+@pytest.mark.parametrize("ending", ["st", "ali", "mrcs", "st.gz"])
+def test_what_is_called_as_tilt_series_are_is_said_to_be(tmp_path, ending: str):
+    """IMOD's raw and aligned ones, RELION's pictures of particles, packed or not; a reconstruction is none."""
+    content = mrc(tmp_path / "a.rec", WIDE).read_bytes()
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(gzip.compress(content) if ending.endswith("gz") else content)
+    with pytest.warns(TomogramWarning, match="make sure that it is a volume, no tilt series"):
+        read(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*tilt series")
+        read(tmp_path / "a.rec")
 
 
 def test_an_order_of_axes_that_cannot_be_is_refused(tmp_path):

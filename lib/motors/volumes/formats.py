@@ -88,7 +88,7 @@ def read(
         raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
-    for sentence in _odd(path, kind, voxels, doubts(voxels.shape, spacing, chosen=axes is not None)):
+    for sentence in _odd(kind, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
         warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
     return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
 
@@ -156,31 +156,24 @@ def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
     return voxels.astype(np.uint8) if stored.grey else to_uint8(voxels)
 
 
-def _odd(path: Path, kind: str, voxels: np.ndarray, found: list[str]) -> list[str]:
-    """Return what is worth a look, a sentence each: what was found, and what name and grey levels of a file say."""
-    if path.suffix.lower() in (".st", ".mrcs"):
-        found = ["it is called as stacks of pictures are: make sure that it is a volume, no tilt series", *found]
-    if kind != "slices":
-        from motors.volumes.padding import padding
+def _odd(kind: str, voxels: np.ndarray) -> list[str]:
+    """Return what name and grey levels of a file say that is worth a look, a sentence each."""
+    if kind == "slices":
+        return []
+    from motors.volumes.padding import padding
 
-        found = found + padding(voxels)
-    return found
+    called = "it is called as stacks of pictures are: make sure that it is a volume, no tilt series"
+    return [called] * kind.startswith((".st", ".ali", ".mrcs")) + padding(voxels)
 
 
 def _reader(kind: str) -> Callable[[Path, int | None], Stored]:
     """Return the reader of a kind of file, loaded when it is needed: the wheel for Kaggle does without most."""
     if kind == ".npy":
-        from motors.volumes.npy import read_npy
-
-        return read_npy
-    if kind == ".zarr":
-        from motors.volumes.ome_zarr import read_zarr
-
-        return read_zarr
-    if kind in TIFF:
-        from motors.volumes.tiff import read_tiff
-
-        return read_tiff
-    from motors.volumes.mrc import open_mrc
-
-    return lambda path, _: open_mrc(path)
+        from motors.volumes.npy import read_npy as reader
+    elif kind == ".zarr":
+        from motors.volumes.ome_zarr import read_zarr as reader
+    elif kind in TIFF:
+        from motors.volumes.tiff import read_tiff as reader
+    else:
+        from motors.volumes.mrc import open_mrc as reader
+    return reader

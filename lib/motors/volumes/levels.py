@@ -15,22 +15,11 @@ FEW = 32  # grey levels between both percentiles: bytes that use fewer are count
 def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) -> np.ndarray:
     """Return voxels of any real type as grey levels, stretched between two percentiles and truncated.
 
-    Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already and stay. All other
-    integers are stretched, small ones too.
+    The percentiles `low` and `high` of all `(z, y, x)` voxels become 0 and 255; by default those of the original
+    solution. Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already: they come
+    back as they are. All other integers are stretched, small ones too.
 
-    Parameters
-    ----------
-    voxels : `(z, y, x)` numbers
-    low, high : percentiles of all voxels that become 0 and 255; by default those of the original solution
-
-    Returns
-    -------
-    `(z, y, x)` uint8; `voxels` itself if that is what it was
-
-    Raises
-    ------
-    ValueError
-        If this is no volume, some voxels are not finite, or those at both percentiles are equal.
+    Raises ValueError if this is no volume, some voxels are not finite, or those at both percentiles are equal.
     """
     if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype.kind not in "iuf":
         raise ValueError(f"{voxels.shape} {voxels.dtype} is no volume: give (z, y, x) voxels that are real numbers")

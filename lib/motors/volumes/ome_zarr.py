@@ -19,17 +19,10 @@ from motors.volumes.units import in_angstrom, parsing
 def open_zarr(store: Any, image: int | None = None) -> Stored:
     """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it.
 
-    The spacing is None where the metadata have no scale with units of length, as before version 0.4.
+    The spacing is None where the metadata have no scale with units of length, as before version 0.4. `store` may hold
+    several images, as bioformats2raw lays them out; `image` is which of them, from 0.
 
-    Parameters
-    ----------
-    store : folder or store of the image, or of several as bioformats2raw lays them out
-    image : which of several, from 0; the only one by default
-
-    Raises
-    ------
-    ValueError
-        If the metadata do not describe an image, or several of which none is chosen.
+    Raises ValueError if the metadata do not describe an image, or several of which none is chosen.
     """
     try:
         import zarr

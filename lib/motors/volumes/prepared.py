@@ -48,13 +48,8 @@ def write_prepared(folder: str | Path, name: str, voxels: np.ndarray, inputs: In
 def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[str, Any]) -> Inputs:
     """Return what a prepared volume is made from: its slices by their content, settings, and the code of this room.
 
-    Slices are read only if their folder, sizes or times are not those noted beside the volume that is there.
-
-    Parameters
-    ----------
-    folder, name : of the prepared volume, which need not be there
-    source : folder of slices, or a file
-    settings : spacings and the like
+    The volume `name` in `folder` need not be there; `source` is a folder of slices, or a file, and read only if folder,
+    sizes or times are not those noted beside the volume; `settings` are spacings and the like.
     """
     files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
