@@ -589,7 +589,8 @@ def test_planes_that_imagej_left_without_pages_are_counted(tmp_path):
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         begin, place = file.pages[0].dataoffsets[0], file.pages[0].tags["ImageDescription"].valueoffset
         text = file.pages[0].description
-    for stated, spare, reason in ((9, 0, None), (9, 7, None), (7, 0, "it has 7 planes, 2 more are there")):
+    reasons = {7: "it has 7 planes, 2 more are there", 12: "it has 12 planes, 9 are there"}
+    for stated, spare, reason in ((9, 0, None), (9, 7, None), (7, 0, reasons[7]), (12, 3, reasons[12])):
         said = text.replace("images=1", f"images={stated}\nslices={stated}").encode()
         content = bytearray((tmp_path / "a.tif").read_bytes()[:begin] + LEVELS.tobytes() + bytes(spare))
         content[place : place + len(said) + 1] = said + b"\0"
@@ -1008,7 +1009,7 @@ def test_one_picture_is_no_volume_in_any_format(tmp_path):
     zarr_image(tmp_path / "a.zarr", LEVELS[:1])
     pictures(tmp_path / "a", "slice_{:04d}.jpg", opencv(".jpg"), LEVELS[:1])
     for name in ("a.mrc", "a.npy", "a.zarr", "a"):
-        with pytest.raises(ValueError, match="is no volume: z is missing, give the folder of slices"):
+        with pytest.raises(ValueError, match="is no volume: z is missing, slices in TIFF, PNG or JPEG"):
             read(tmp_path / name)
     tifffile.imwrite(tmp_path / "b.tif", LEVELS[:, None], imagej=True, metadata={"axes": "TZYX"})
     with pytest.raises(ValueError, match="is no volume: say axes='zyx'"):

@@ -60,10 +60,9 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
         raise ValueError(f"{what}: save it in grey levels, or say axes= if they are something else")
     if min(sides.get(name, 1) for name in "zyx") == 1:
         what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is no volume"
+        lost = "z is missing, slices in TIFF, PNG or JPEG are read by their folder"
         flat = np.count_nonzero(np.array(voxels.shape) > 1) < 3
-        raise ValueError(
-            f"{what}: " + ("z is missing, give the folder of slices" if flat else "say axes='zyx' if one of them is z")
-        )
+        raise ValueError(f"{what}: {lost}" if flat else f"{what}: say axes='zyx' if one of them is z")
     index = tuple(slice(None) if name in "zyx" else _chosen(name, sides[name], chosen) for name in names)
     for name, word in CHOSEN.items():
         if chosen.get(word) and name not in sides:

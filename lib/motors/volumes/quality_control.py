@@ -81,11 +81,9 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
     counts = np.asarray(counts, np.float64)
     if counts.shape != (256,) or not counts.sum() > 0 or (counts < 0).any():
         raise ValueError(f"this is no histogram of grey levels: give 256 counts, not {counts.shape}")
-    clipped = counts[[0, 255]] / counts.sum()
+    clipped, dark = counts[[0, 255]] / counts.sum(), counts[:DARK].sum() / max(counts[DARK:].sum(), 1)
     found = [
-        _finding(
-            "dark-shifted", counts[:DARK].sum() / max(counts[DARK:].sum(), 1), "most levels are crowded near black"
-        ),
+        _finding("dark-shifted", dark, "most levels are crowded near black"),
         _finding("saturated", clipped.sum(), f"{clipped[0]:.0%} of the voxels are black, {clipped[1]:.0%} white"),
         _finding("bimodal", _valley(counts[INSIDE]), "the levels fall into two heaps with next to nothing in between"),
     ]

@@ -125,12 +125,16 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     if lost:
         raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
+    first, left = series.keyframe, 0
+    if imagej and series.dataoffset is not None and len(first.parent.pages) == 1:  # its other planes lie behind it
+        left = first.parent.filehandle.size - series.dataoffset - series.nbytes
     if imagej.get("images", here) != here:
-        raise ValueError(f"it says that it has {imagej['images']} planes, {here} are there: copy it again")
+        there = here + max(left, 0) // first.nbytes
+        raise ValueError(f"it says that it has {imagej['images']} planes, {there} are there: copy it again")
     handles = [each for each in {page.parent.filehandle for page in planes} if each.closed]  # of its other files
     for handle in handles:
         handle.open()
-    pages, first = [page.aspage() for page in planes], series.keyframe
+    pages = [page.aspage() for page in planes]
     for handle in handles:
         handle.close()
     if strange := next((page.index for page in pages if page.hash != first.hash), None):
@@ -142,9 +146,8 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     else:
         ends = chain.from_iterable(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)) for page in planes)
         sizes = chain.from_iterable(page.databytecounts for page in planes)
-    plane, left = first.nbytes, first.parent.filehandle.size - (series.dataoffset or 0) - series.nbytes
-    if imagej and series.dataoffset is not None and len(first.parent.pages) == 1 and left > 0 == left % plane:
-        raise ValueError(f"it says that it has {here} planes, {left // plane} more are there: write it again")
+    if left > 0 == left % first.nbytes:
+        raise ValueError(f"it says that it has {here} planes, {left // first.nbytes} more are there: write it again")
     if max(ends) > min(page.parent.filehandle.size for page in planes[:1]) and not series.is_multifile:
         raise ValueError("it is shorter than its pages need: copy it again")
     if min(sizes) == 0:
