@@ -190,7 +190,7 @@ MINE = "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\na,1,2,3\nb,-1,-1,-1\n"
         (
             MINE,
             TRUTH.replace("3,10", "3,10A"),
-            "truth.csv, line 2: tomogram a has a position or spacing that is no number",
+            "truth.csv, line 2: tomogram a has a position or spacing that cannot be",
         ),
         (MINE, TRUTH + "a,50,2,3,12,True\n", "truth.csv, line 2: tomogram a has several spacings"),
         (MINE, TRUTH.replace("1,2,3", "1,-1,3"), "truth.csv, line 2: tomogram a has -1 in some coordinates only"),

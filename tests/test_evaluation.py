@@ -517,14 +517,25 @@ def test_what_is_wrong_with_a_table_to_score_is_blamed_on_its_file_and_line(proj
     """Not on the solution, which somebody else may have made."""
     path, head = project / "truth.csv", "tomo_id,z,y,x,spacing,has_motor\na,1,2,3,10,1\n"
     for row, message in (
-        ("b,,,,10,0", "has a position or spacing that is no number: write -1 -1 -1"),
-        ("b,-1,-1,-1,fine,0", "has a position or spacing that is no number"),
+        ("b,,,,10,0", "has a position or spacing that cannot be: write numbers, -1 -1 -1 for no motor"),
+        ("b,-1,-1,-1,fine,0", "has a position or spacing that cannot be"),
+        ("b,-1,-1,-1,-10,0", "has a position or spacing that cannot be"),
         ("b,-1,-1,-1,10,1", "has has_motor against its position"),
         ("b,-1,-1,-1,10,", "has another has_motor"),
     ):
         path.write_text(f"{head}{row}\n")
         with pytest.raises(ValueError, match=f"truth.csv, line 3: tomogram b {message}"):
-            benchmark.solution(path)
+            metrics.f2(benchmark.solution(path), answers({"a": HERE, "b": None}))
+    path.write_text(f"{head}a,1,2,3,10,1\n")
+    with pytest.raises(ValueError, match="truth.csv, line 3: tomogram a has the same motor twice"):
+        metrics.f2(benchmark.solution(path), answers({"a": HERE}))
+    (project / "mine.csv").write_text("tomo_id,z,y,x\na,1,2,3\nc,1,2,3\n")
+    path.write_text(f"{head}c,-1,-1,-1,10,0\nb,-1,-1,-1,10,0\n")
+    with pytest.raises(ValueError, match="^the answer: tomogram b is missing"):  # the truth is not to blame
+        metrics.f2(benchmark.solution(path), benchmark.answer(project / "mine.csv"))
+    path.write_text(head)
+    with pytest.raises(ValueError, match="mine.csv, line 3: tomogram c is not in the solution"):
+        metrics.f2(benchmark.solution(path), benchmark.answer(project / "mine.csv"))
     (project / "found/tomograms.csv").write_text("tomo_id\n7\nb\nelse\n")
     with pytest.raises(ValueError, match="detections.csv, line 2: tomogram 007 is not in tomograms.csv"):
         benchmark.found(project / "found")

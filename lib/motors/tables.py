@@ -74,27 +74,33 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
         known = list(zip(np.array(lines, int)[filled], table.loc[filled, "tomo_id"].fillna(""), strict=True))
-    table = table[filled].set_axis(np.arange(filled.sum()))  # no range: of rows that moved
-    table.attrs["origin"] = Origin(path.name, known)
+    table = located(table[filled], path.name, known)
     need(table, columns, path.name)
     if "tomo_id" in names:
         refuse(table, table["tomo_id"].isna(), path.name, "has no id", "name the tomogram of every row")
     return table
 
 
-class Origin:
-    """The file of a table, and line and id of each of its rows; pandas copies it along with every view."""
+def located(table: pd.DataFrame, name: str, rows: list[tuple[int, str]]) -> pd.DataFrame:
+    """Return a table that knows its file, and line and id of each of its rows."""
+    table = table.set_axis(np.arange(len(table)))  # a range is of rows that moved
+    table.attrs["origin"] = _Origin(name, rows)
+    return table
+
+
+class _Origin:
+    """Where a table was read; pandas copies it along with every view."""
 
     def __init__(self, name: str, rows: list[tuple[int, str]]) -> None:
         self.name, self.rows = name, dict(enumerate(rows))
 
-    def __deepcopy__(self, _: dict) -> Origin:
+    def __deepcopy__(self, _: dict) -> _Origin:
         return self
 
     def line(self, table: pd.DataFrame, index: object) -> int | None:
         """Return where a row of `table` was read, None if rows may have moved since."""
-        moved = isinstance(table.index, pd.RangeIndex) and len(table) != len(self.rows)
-        number, tomo_id = ({} if moved else self.rows).get(index, (None, None))
+        rows = {} if isinstance(table.index, pd.RangeIndex) else self.rows
+        number, tomo_id = rows.get(index, (None, None))
         return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
 
 
@@ -171,15 +177,15 @@ def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
 def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
     """Raise a ValueError about the first of the `wrong` rows of `table`, if any: what is wrong, and what to do.
 
-    The line is named, if `read_table` made the table and the row still is where it was.
+    File and line are named instead of `name`, if the table was read and the row still is where it was.
     """
     if np.any(wrong):
         found, count, origin = table.loc[np.asarray(wrong)], np.sum(wrong), table.attrs.get("origin")
         first = "" if pd.isna(found["tomo_id"].iloc[0]) else f" {found['tomo_id'].iloc[0]}"
-        line = origin.line(table, found.index[0]) if origin and origin.name == name else None
-        where = f", line {line}" if line else ""
+        line = origin.line(table, found.index[0]) if origin else None
+        where = f"{origin.name}, line {line}" if line else name
         rows = f" ({count} such rows)" if count > 1 else ""
-        raise ValueError(f"{name}{where}: tomogram{first} {what}{rows}: {advice}")
+        raise ValueError(f"{where}: tomogram{first} {what}{rows}: {advice}")
 
 
 def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -61,9 +61,6 @@ def solution(path: str | Path) -> pd.DataFrame:
     need(table, SOLUTION, name)
     if table.empty:
         raise ValueError(f"{name} has no tomogram: give the truth of some")
-    lost = ~np.isfinite(numbers(table, [*POINT, "spacing"])).all(axis=1)
-    refuse(table, lost, name, "has a position or spacing that is no number", "write -1 -1 -1 for no motor")
-    has_motor(table, name)
     varies = table.groupby("tomo_id")["spacing"].transform("nunique").gt(1)
     refuse(table, varies, name, "has several spacings", "correct the wrong ones")
     return table

@@ -91,7 +91,7 @@ def _whole(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     answer = _checked(solution, answer, "the answer")
     refuse(answer, answer["tomo_id"].duplicated(), "the answer", "is answered twice", "keep one row")
     missing = ~solution["tomo_id"].isin(answer["tomo_id"])
-    refuse(solution, missing, "the answer", "is missing", "give it a row, -1 -1 -1 if there is no motor")
+    refuse(solution.reset_index(), missing, "the answer", "is missing", "give it a row, -1 -1 -1 if there is no motor")
     return answer
 
 
@@ -122,7 +122,7 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     need(solution, SOLUTION, name)
     sizes = numbers(solution, [*POINT, "spacing"])
     finite = np.isfinite(sizes).all(axis=1) & (sizes[:, 3] > 0)
-    refuse(solution, ~finite, name, "has a position or spacing that cannot be", "make it with labels.table.solution")
+    refuse(solution, ~finite, name, "has a position or spacing that cannot be", "write numbers, -1 -1 -1 for no motor")
     solution = solution[SOLUTION].assign(has_motor=has_motor(solution, name))
     empty = ~solution["has_motor"] & solution["tomo_id"].duplicated(keep=False)
     refuse(solution, empty, name, "has a row without a motor among others", "remove that row")

@@ -31,9 +31,9 @@ def read_competition(path: str | Path) -> Labels:
     refuse(table, partial, path.name, "has -1 in some coordinates only", "write -1 in all three, or a position")
     refuse(table, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
     extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
-    tomograms = table.drop_duplicates("tomo_id")[TOMOGRAMS].reset_index(drop=True)
-    motors = table.loc[~empty, [*MOTORS, *extra]]
-    return Labels(Labels(tomograms, motors).validate(path.name).tomograms, motors.reset_index(drop=True))
+    tables = table.drop_duplicates("tomo_id")[TOMOGRAMS], table.loc[~empty, [*MOTORS, *extra]]
+    Labels(*tables).validate(path.name)
+    return Labels(*(each.reset_index(drop=True) for each in tables))
 
 
 def wrong_counts(path: str | Path) -> pd.DataFrame:

@@ -46,14 +46,13 @@ class Labels:
         refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")
         for motors, what in ((self.motors, "motor"), (self.unsure, "point that is not sure")):
             need(motors, MOTORS, f"{name} ({what}s)")
-            file = getattr(motors.attrs.get("origin"), "name", name)
             points, sizes = numbers(motors, POINT), numbers(motors[MOTORS].merge(table, "left", "tomo_id"), SIZE)
             unknown, lost = np.isnan(sizes[:, 0]), ~np.isfinite(points).all(axis=1)
             outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-            refuse(motors, unknown, file, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
-            refuse(motors, lost, file, f"has a {what} without a position", f"write three numbers, or remove the {what}")
-            refuse(motors, outside, file, f"has a {what} outside its shape", "check the order z, y, x and the shape")
-            refuse(motors, motors.duplicated(MOTORS), file, f"has the same {what} twice", "keep one row")
+            refuse(motors, unknown, name, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
+            refuse(motors, lost, name, f"has a {what} without a position", f"write three numbers, or remove the {what}")
+            refuse(motors, outside, name, f"has a {what} outside its shape", "check the order z, y, x and the shape")
+            refuse(motors, motors.duplicated(MOTORS), name, f"has the same {what} twice", "keep one row")
         return self
 
     def of(self, tomo_id: str) -> np.ndarray:

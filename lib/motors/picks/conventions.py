@@ -70,6 +70,4 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
             moved = (np.abs(own / true - 1) > 0.01).any(axis=1)
             refuse(picks, moved, name, "was picked at another spacing", "give the table of the tomograms picked in")
     order = ["tomo_id", "score", *POINT]
-    picks = picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]
-    picks.attrs = {}  # rows have left their lines
-    return picks
+    return picks.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[PICKS]

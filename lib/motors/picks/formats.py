@@ -15,7 +15,7 @@ import pandas as pd
 
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
-from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, Origin, TableWarning, has_motor, need, numbers, read_table
+from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, TableWarning, has_motor, located, need, numbers, read_table
 from motors.workspace.files import spelt, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
@@ -213,9 +213,7 @@ def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
                 lines.append((number, name))
         except DAMAGE as error:
             raise ValueError(f"{path.name}, line {number}: no point with location ({error!r}): correct it") from error
-    picks = pd.DataFrame(rows, columns=PICKS)
-    picks.attrs["origin"] = Origin(path.name, lines)
-    return picks
+    return located(pd.DataFrame(rows, columns=PICKS), path.name, lines)
 
 
 def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:

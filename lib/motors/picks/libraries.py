@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from motors.picks.conventions import named, of_each
-from motors.tables import MOTORS, POINT, SIZE, Origin, TableWarning, need, numbers
+from motors.tables import MOTORS, POINT, SIZE, TableWarning, located, need, numbers
 from motors.workspace.files import renamed
 
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
@@ -67,7 +67,7 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
     column = next((each for each in NAMES if each in table), NAMES[0])
     need(table, [column], path.name)
     picks = pd.DataFrame({"tomo_id": named(table[column], tomograms), "score": table.get(MERIT, 1.0)})
-    picks.attrs["origin"] = Origin(path.name, list(zip(lines[block], picks["tomo_id"], strict=False)))
+    picks = located(picks, path.name, list(zip(lines[block], picks["tomo_id"], strict=False)))
     about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"], path.name)
     places = _coordinates(table, blocks.get("optics"), about, path.name) - _shifts(table, about, path.name)
     return picks.assign(**dict(zip(POINT, places.T, strict=True)))
@@ -238,5 +238,4 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
     sizes = table.get("apix", pd.Series(np.nan, table.index))
     about = {"score": table["cc"], "spacing": sizes.where(~sizes.isin([0, 1]))}  # as where nobody said it
     picks = pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), **about)
-    picks.attrs["origin"] = Origin(path.name, list(zip(lines, picks["tomo_id"], strict=False)))
-    return picks
+    return located(picks, path.name, list(zip(lines, picks["tomo_id"], strict=False)))
