@@ -538,6 +538,10 @@ def test_the_heatmaps_of_the_last_time_are_read(tomograms, tmp_path):
     brighter = heatmap.load_heatmaps(tmp_path, "b")["solid", "zyx"].cells
     assert calls(0.0) == 0
     assert (heatmap.load_heatmaps(tmp_path, "b")["solid", "zyx"].cells < brighter).all()
+    for settings in tmp_path.glob("*/settings.json"):
+        os.utime(settings, (4e9, 4e9))  # a clock that has been put right since
+    assert calls(1.0) == 0
+    assert (heatmap.load_heatmaps(tmp_path, "b")["solid", "zyx"].cells == brighter).all()
 
 
 def test_symmetries_may_be_predicted_one_after_the_other(tomograms, tmp_path):

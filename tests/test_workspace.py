@@ -5,6 +5,7 @@ import errno
 import fcntl
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import toys
 
 from motors.workspace import code_hash, paths, progress, provenance
-from motors.workspace.files import listed, locked, sha256, write_json, write_table
+from motors.workspace.files import listed, locked, read_json, renamed, sha256, write_json, write_table, write_text
 from motors.workspace.paths import canonical_tag, new_dataset, open_run
 from motors.workspace.provenance import Inputs, differences, write_inputs
 
@@ -281,6 +282,12 @@ def test_a_commit_is_never_that_of_another_repository(root, tmp_path, monkeypatc
     assert provenance.commit(root)["commit"] is None
 
 
+def test_where_git_cannot_be_started_nobody_knows_the_commit(root, monkeypatch):
+    """Python says so in another way where a folder of PATH is closed."""
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "git")))
+    assert provenance.commit(root) == {"commit": None, "changed": None}
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """What cannot be written leaves the old file as it was, and nothing beside it."""
     path = write_json(tmp_path / "new" / "a.json", {"å": [1, 2.5]})
@@ -326,11 +333,45 @@ def test_a_lock_is_held_once_and_not_at_all_where_there_are_none(tmp_path, monke
         pass
     with locked(tmp_path / "lock"):
         pass
-    for number in (errno.ENOLCK, errno.ENOSYS, errno.EIO):
+    for number in (errno.ENOLCK, errno.ENOSYS, errno.EBADF, 524, errno.EIO):
+        caplog.clear()
         monkeypatch.setattr(fcntl, "flock", lambda *_, number=number: (_ for _ in ()).throw(OSError(number, "no")))
         expected = pytest.raises(OSError, match="no") if number == errno.EIO else contextlib.nullcontext()
-        with expected, locked(tmp_path / "lock"):
+        with expected, locked(tmp_path / "lock") as lock:
             assert "cannot be locked" in caplog.text
+            assert lock.readable() and lock.writable()  # NFS wants both
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "held")))
+    with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):  # as SMB says it
+        pass
+
+
+def test_machines_that_share_a_disk_share_no_temporary_name(tmp_path, monkeypatch):
+    """Processes in two containers may have one number; names of 255 bytes, the longest of disks, are written too."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    long = tmp_path / f"{'é' * 125}.csv"
+    with renamed(long) as one, renamed(long) as other:
+        assert one != other and {one.suffix, other.suffix} == {".csv"}
+        one.write_text("a")
+        other.write_text("b")
+    assert write_text(long, "c").read_text() == "c"
+    assert list(tmp_path.iterdir()) == [long]
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"\xff\x00", b'{"a": '])
+def test_json_that_is_no_object_is_damaged_by_name(tmp_path, content):
+    """As a power cut leaves it; a byte order mark does no harm."""
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"record.json is damaged .*copy it again"):
+        read_json(path)
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(path) == {"a": 1}
+
+
+def test_no_work_ends_because_its_progress_cannot_be_told(tmp_path, monkeypatch):
+    """The disk of temporary files is full, or whoever read there is gone."""
+    monkeypatch.setenv("MOTORS_PROGRESS", str(tmp_path / "gone" / "progress"))
+    assert list(progress.progress(range(3))) == [0, 1, 2]
 
 
 def test_the_hash_is_that_of_sha256sum(tmp_path):

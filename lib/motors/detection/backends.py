@@ -50,9 +50,7 @@ class Backend(NamedTuple):
 class Backends:
     """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept.
 
-    Parameters
-    ----------
-    network, experiment : as for `motors.detection.engine.logits`
+    `network` and `experiment` are those of `motors.detection.engine.logits`.
     """
 
     def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -222,7 +223,10 @@ class Detector:
             **settings,
         }
         name = f"{self.experiment.name}-{json_sha256(settings)[:8]}"
-        return write_json(output / name / "settings.json", settings).parent
+        path = write_json(output / name / "settings.json", settings)
+        last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2
+        os.utime(path, (last, last))
+        return path.parent
 
 
 def _agreed(tomogram: Tomogram, spacing: float | None) -> float:

@@ -180,14 +180,8 @@ class _Here:
 class Workers:
     """Processes, one for each device; a network that one of them was given once stays there until they end.
 
-    Parameters
-    ----------
-    names : of devices, such as cuda:0 and cuda:1; cpu twice makes two processes that share the cores
-
-    Raises
-    ------
-    ValueError
-        If none is named, or as `check_device`.
+    `names` are such as cuda:0 and cuda:1; cpu twice makes two that share the cores. Raises ValueError without
+    any, or as `check_device`.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.pipeline.graph import PLAN, read_plan
-from motors.workspace.files import locked, read_json, sha256, write_json, write_text
+from motors.workspace.files import locked, read_json, sha256, visible, write_json, write_text
 from motors.workspace.paths import IDENTITY, MARK, Run
 
 RECORD = "record.json"
@@ -84,7 +84,7 @@ def products(named: Run, executed: Path, record: dict[str, Any], declared: list[
     found: dict[Path, None] = {}
     missing = []
     for pattern in ["(**/*)"] if declared is None else declared:
-        paths = sorted(path for path in named.folder.glob(pattern.strip("()")) if path.is_file())
+        paths = sorted(path for path in visible(named.folder.glob(pattern.strip("()"))) if path.is_file())
         found |= dict.fromkeys(paths)
         missing += [] if paths or pattern.startswith("(") else [pattern]
     own = {named.folder / name for name in (*OWN_FILES, f"{named.notebook}.ipynb")}

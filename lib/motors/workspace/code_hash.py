@@ -27,12 +27,7 @@ def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
 
 
 def code_of(*modules: str) -> dict[str, str]:
-    """Return hashes of these modules' code and of the library's modules behind them, by name without `motors.`.
-
-    Parameters
-    ----------
-    modules : full names; those that are not the library's are passed over
-    """
+    """Return hashes of the code of `modules`, full names, and what is behind them in the library, by name."""
     behind = library_behind("\n".join(f"import {name}" for name in modules if name.startswith(LIBRARY.name)))
     hashes = {path: hashlib.sha256(code.encode()).hexdigest()[:16] for path, code in sorted(behind.items()) if code}
     return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): each for path, each in hashes.items()}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
 MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
 
 
@@ -37,8 +38,8 @@ def write_json(path: Path | str, content: Any) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, an empty one where there is no such file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except json.JSONDecodeError as error:
+        return {**(json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {})}
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it") from error
 
 
@@ -49,15 +50,9 @@ def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
 
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")  # no pattern for results, such as *.json, finds it
-    try:
+    with renamed(Path(path), "~") as partial:  # *.json misses it
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
@@ -87,10 +82,10 @@ def json_sha256(content: Any) -> str:
 
 
 @contextmanager
-def renamed(path: Path) -> Iterator[Path]:
-    """Lend a temporary path beside `path` and rename it in the end, so that nobody meets a half-written file."""
+def renamed(path: Path, end: str = "") -> Iterator[Path]:
+    """Lend a hidden path beside `path` and rename it in the end, so that nobody meets a half-written file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = path.with_name(f".{os.urandom(4).hex()}-{path.name[-50:]}{end}")
     try:
         yield partial
         partial.replace(path)
@@ -111,33 +106,24 @@ def listed(text: str) -> list[Path]:
 
 @contextmanager
 def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
-    """Hold the file `path`, made if necessary; the operating system lets go when this process is dead.
+    """Hold the file `path`, made for nothing else; the operating system lets go when this process is dead.
 
-    On a file system without locks, as some of clusters, it is not held, and the log says so.
-
-    Parameters
-    ----------
-    path : a file that is there for nothing else
-    patience : seconds to wait for somebody else who holds it
-
-    Raises
-    ------
-    BlockingIOError
-        If somebody else still holds it.
+    On a file system without locks, as some of clusters, it is not held, and the log says so. Raises BlockingIOError if
+    it is still held after `patience` seconds.
     """
     deadline = time.monotonic() + patience
-    with open(path, "w", encoding="utf-8") as lock:
+    with open(path, "w+", encoding="utf-8") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
             except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                if error.errno in NO_LOCKS:
+                    log.warning("%s cannot be locked (%s): do not start the same twice", path.parent, error.strerror)
+                    break
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
-                log.warning("%s cannot be locked (%s): do not start the same twice", path.parent, error.strerror)
-                break
+                if time.monotonic() > deadline:
+                    raise BlockingIOError from error
+                time.sleep(0.2)
         yield lock

@@ -43,8 +43,7 @@ class Workspace:
     def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
         """Return the folder of the dataset called `slug`.
 
-        Raises FileNotFoundError if there is none; the sentence says where it was looked for and gives `hint`, what to
-        do about it.
+        Raises FileNotFoundError with `hint`, what to do about it, if there is none.
         """
         for folder in self.inputs:
             if (folder / slug).is_dir():
@@ -156,21 +155,11 @@ class Run:
             write_json(self.folder / "record.json", record)
 
     def input(self, notebook: str, name: str | None = None) -> Path:
-        """Return the output folder of another notebook.
+        """Return the output folder of another notebook's run called `name`, by default that of this profile and seed.
 
-        Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`.
-
-        Parameters
-        ----------
-        notebook : its name
-        name : of the run; by default that of this profile and this seed
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is neither.
-        ValueError
-            If what that folder was made from has been made anew since, see `provenance.outdated`.
+        Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`. Raises
+        FileNotFoundError if there is neither, ValueError if what that was made from has been made anew since, see
+        `provenance.outdated`.
         """
         name = name or self.workspace.run(notebook, self.profile, self.seed).name
         folder = self.workspace.outputs / notebook / name

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ class Progress:
     """A progress line: iterate over it, or use it in a `with` and call `.advance(n, loss=0.1)`.
 
     The line is sent at most once per second and once at the end: to the notebook, which keeps the last one only,
-    or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, from which the strict runner
-    forwards it.
+    or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, for the strict runner.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ class Progress:
         self._shown = time.monotonic()
         line = self.line
         if path := os.environ.get(PROGRESS_FILE):
-            Path(path).write_text(line, encoding="utf-8")
+            with suppress(OSError):  # of a full disk
+                Path(path).write_text(line, encoding="utf-8")
         if _in_kernel():
             self._show_in_notebook(line)
         elif sys.stderr is not None and sys.stderr.isatty():

@@ -30,7 +30,7 @@ def commit(root: Path) -> dict[str, Any]:
         command = ["git", "-C", str(root), *arguments]
         try:
             finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        except FileNotFoundError:  # a machine without git, as Kaggle's
+        except OSError:  # a machine without git, as Kaggle's
             return None
         return finished.stdout.strip() if finished.returncode == 0 else None
 
@@ -113,12 +113,9 @@ def state(folder: Path) -> str:
 
 
 def outdated(folder: Path, outputs: Path) -> str | None:
-    """Return a sentence on what the artifact in a folder was made from, if that is another one now; None if it is not.
+    """Return a sentence on what the artifact in a run's `folder` was made from, if that is another one now, or None.
 
-    Parameters
-    ----------
-    folder : of a run
-    outputs : where the runs are that upstream names, as <notebook>/<run>; other files lie beside this folder
+    Upstream names runs in `outputs` as <notebook>/<run>; other files lie beside that folder.
     """
     inputs = read_inputs(folder)
     for name, before in inputs.upstream.items() if inputs else ():
