@@ -1,10 +1,12 @@
 """The command `motors`: quick to start, one sentence for an error, values as they were typed."""
 
+import getpass
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 
 import pytest
@@ -220,3 +222,42 @@ def test_code_that_computes_the_same_is_accepted_when_asked_for(root, monkeypatc
     monkeypatch.setenv("MOTORS_ACCEPT_CODE", "0")
     assert cli.main(["--accept-code", "keep", "--filter"]) in CODES
     assert os.environ["MOTORS_ACCEPT_CODE"] == "1"
+
+
+@pytest.mark.kernel
+def test_nobody_has_to_listen(root):
+    """Closed streams, as of a daemon, and a full or broken one: the code is that of the work."""
+    path = toys.notebook(root, "heard", "print('å')")
+    command = f"{shlex.quote(sys.executable)} -m motors"
+    for streams, code in (("<&- >&- 2>&-", 0), ("2>/dev/full", 0), ("2>&1 | true; exit ${PIPESTATUS[0]}", 0)):
+        line = f"{command} run {shlex.quote(str(path))} {streams}"
+        assert subprocess.run(["bash", "-c", line], cwd=root, check=False).returncode == code, streams
+        assert toys.record(root, "heard")["status"] == "succeeded"
+    line = f"{command} run nowhere.ipynb 2>&-"
+    assert subprocess.run(["bash", "-c", line], cwd=root, check=False).returncode == 2
+
+
+def test_who_has_no_home_gets_one(monkeypatch):
+    """A container's system does not know who runs: the folder of temporary files is home, the number is the name."""
+    monkeypatch.delenv("HOME", raising=False)
+    for name in ("LOGNAME", "USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("uid not found")))
+    terminal.settle_in()
+    assert os.path.expanduser("~/a") == os.path.join(tempfile.gettempdir(), "a")
+    assert getpass.getuser() == str(os.getuid())
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b"), "/a/b cannot be used (Permission denied): check its folder"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (FileNotFoundError("b is missing: make it"), "b is missing: make it"),
+    ],
+)
+def test_what_the_system_says_is_a_sentence(monkeypatch, capsys, error, sentence):
+    """Without numbers; what it is about first."""
+    monkeypatch.setattr(cli, "app", lambda *_, **__: (_ for _ in ()).throw(error))
+    assert cli.main(["runs"]) == 2
+    assert capsys.readouterr().err.startswith(sentence)

@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 
 from motors.commands import detect, download, kaggle
-from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, run_notebook, say
+from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, run_notebook, say, settle_in
 
 PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {words}" for code, words in CODES.items())
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     An error is one sentence on standard error.
     """
+    settle_in()
     if arguments is None and sys.getfilesystemencoding() != "utf-8":  # where the locale is ASCII, names are not
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])
     words = _paired(sys.argv[1:] if arguments is None else arguments)
@@ -63,6 +64,9 @@ def _sentence(error: Exception) -> str:
     """What an error has to say, in one line."""
     if isinstance(error, ModuleNotFoundError):
         return f'{error.name} is not installed: pip install -e "./lib[dev]", or the extra that has it'
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename} cannot be used ({error.strerror}): check its folder, its owner and its disk"
+        return what if error.filename else error.strerror
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -231,7 +235,7 @@ def runs(
         there = ", ".join(f"--profile {name} --seed {number}" for name, number in every.to_numpy())
         raise ValueError(f"no such network is trained: {f'there are {there}' if there else 'train one first'}")
     short = found[["run", "changed", "F2", "low", "high", "AP", "hidden_F2", "hours"]].round(3)
-    typer.echo(found.to_csv(index=False).rstrip() if csv else short.fillna("").to_string(index=False))
+    typer.echo(found.to_csv(index=False).rstrip() if csv else short.to_string(index=False, na_rep=""))
 
 
 @app.command()

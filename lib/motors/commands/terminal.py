@@ -1,8 +1,12 @@
 """What every command shares: its exit codes, and how it speaks to a terminal, beside results on standard output."""
 
+import os
 import shutil
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from typing import TextIO
 
 QUIET = 10.0  # seconds between two progress lines where there is no terminal
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -13,6 +17,18 @@ CODES = {  # the one table of them: help and README are made from it
     INTERRUPTED: "interrupted: the same command goes on where it stopped",
 }
 OF_A_RUN = {"succeeded": DONE, "failed": FAILED, "refused": REFUSED, "interrupted": INTERRUPTED}
+
+
+def settle_in() -> None:
+    """Make up for what a process may lack: streams, whose numbers files would take; in a container home and name."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout, sys.stderr = (each or open(os.devnull, "w", encoding="utf-8") for each in (sys.stdout, sys.stderr))
+    sys.__stderr__ = sys.__stderr__ or sys.stderr
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = tempfile.gettempdir()
+        os.environ.setdefault("LOGNAME", str(os.getuid()))
 
 
 class Meter:
@@ -28,8 +44,7 @@ class Meter:
         text = f"{self.name}: {line}"
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r\x1b[K{text[:width]}")
-            sys.stderr.flush()
+            _write(sys.stderr, f"\r\x1b[K{text[:width]}")
         elif time.monotonic() - self.shown >= QUIET:
             self.shown = time.monotonic()
             say(text)
@@ -37,19 +52,24 @@ class Meter:
     def end(self) -> None:
         """Take the line away."""
         if self.terminal:
-            sys.stderr.write("\r\x1b[K")
+            _write(sys.stderr, "\r\x1b[K")
 
 
 def say(line: str) -> None:
     """Write one line to the terminal, beside results on standard output."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    _write(sys.stderr, f"{line}\n")
 
 
 def pass_on(text: str) -> None:
     """Write a piece of a line to the terminal, also while the client of Kaggle has its standard error taken away."""
-    sys.__stderr__.write(text)
-    sys.__stderr__.flush()
+    _write(sys.__stderr__, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write, and go on with the work where the terminal, or who listened, is gone."""
+    with suppress(OSError):
+        stream.write(text)
+        stream.flush()
 
 
 def run_notebook(notebook: str, parameters: dict[str, str]) -> int:
