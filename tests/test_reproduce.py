@@ -254,6 +254,35 @@ def test_who_waits_for_a_step_that_ran_again_runs_again_too(finished):
 
 
 @pytest.mark.kernel
+def test_a_clock_that_was_wrong_stops_nothing(root):
+    """A flag from the future: whoever waits for that step runs once, and is current then."""
+    for name in ("00_first", "01_second"):
+        toys.notebook(root, name, "1 + 1")
+    toys.graph(
+        root, "graph: {00_first: [], 01_second: [00_first]}\nalone: {}\nprofiles: {demo: {00_first: , 01_second: }}\n"
+    )
+    assert reproduce("demo", cores=1, start=root) == 0
+    first, second = (root / "outputs" / name / "demo" / "finished" for name in ("00_first", "01_second"))
+    os.utime(first, (time.time() + 3600,) * 2)
+    second.unlink()
+    assert reproduce("demo", cores=1, start=root) == 0
+    said: list[str] = []
+    assert reproduce("demo", cores=1, start=root, say=said.append) == 0
+    assert said[:2] == ["00_first: skipped: current", "01_second: skipped: current"]
+
+
+@pytest.mark.parametrize(("name", "runs"), [("{a}", True), ("{0}", False), ("{a}{a}", False)])
+def test_braces_that_snakemake_takes_for_a_pattern_are_refused(tmp_path, name, runs):
+    """It cannot lock such a folder; others it can."""
+    root = toys.workspace(tmp_path / name / "clone")
+    toys.notebook(root, "00_toy")
+    toys.graph(root, "graph: {00_toy: []}\nalone: {}\nprofiles: {demo: {00_toy: }}\n")
+    expected = contextlib.nullcontext() if runs else pytest.raises(ValueError, match="braces .* rename it")
+    with expected:
+        assert list(steps(paths.find(root), "demo")) == ["00_toy"]
+
+
+@pytest.mark.kernel
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_reproduction_is_gone_on_with(root, number):
     """Nothing is left running, nobody has to unlock anything, and the finished step is skipped."""
@@ -480,6 +509,19 @@ def test_what_cannot_be_asked_for_is_one_sentence(trained, asked, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         steps(trained, "demo", 0, Asked(**asked))
     assert "\n" not in str(error.value)
+
+
+def test_a_fold_that_the_labels_do_not_have_is_refused_at_once(trained):
+    """They are counted from 0; the plan may ask for more of them."""
+    labels = trained.root / "notebooks" / "10_prepare_labels.ipynb"
+    toys.notebook(trained.root, labels.stem, parameters=toys.PARAMETERS + "FOLDS: int = 3  # parts\n")
+    try:
+        assert steps(trained, "demo", 0, Asked(folds=3))
+        for asked in (Asked(folds=4), Asked(experiment="resnext50", fold=3)):
+            with pytest.raises(ValueError, match="there is no fold 3: 10_prepare_labels makes 3"):
+                steps(trained, "demo", 0, asked)
+    finally:
+        labels.unlink()
 
 
 def test_a_cluster_is_asked_for_what_is_expected(trained):

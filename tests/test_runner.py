@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,44 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(root, number):
     assert process.stderr.read().endswith(f"{name}: interrupted: interrupted before it had ended\n")
     assert toys.record(root, name)["status"] == "interrupted"
     assert not toys.alive(kernel)
+
+
+def test_who_is_deaf_to_a_hangup_is_not_ended_by_one(root):
+    """`nohup` has SIGHUP ignored; the run goes on when its terminal closes."""
+    name = "nohup"
+    path = toys.notebook(root, name, "import time\n(run.output / 'pid').touch()\ntime.sleep(2)")
+    line = [sys.executable, "-m", "motors", "run", str(path)]
+    deaf = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    process = subprocess.Popen(line, cwd=root, stderr=subprocess.PIPE, text=True, preexec_fn=deaf)
+    begun = root / "outputs" / name / "demo" / "pid"
+    while not begun.exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    assert "succeeded" in process.communicate(timeout=60)[1] and process.returncode == 0
+
+
+def test_an_experiment_that_cannot_be_is_refused_before_anything_is_written(root):
+    """As its name, as a setting, as a fold, with quotes that are not closed."""
+    parameters = (
+        toys.PARAMETERS + 'EXPERIMENT: str = "resnext50"  # one\nFOLD: int = 0  # held out\nSET: str = ""  # more\n'
+    )
+    path = toys.notebook(root, "20_train_resnext50", parameters=parameters)
+    wrong = {"EXPERIMENT": "nosuch", "SET": "learnin_rate=1", "FOLD": -2}
+    for name, value in wrong.items():
+        with pytest.raises(Refused, match="nosuch|learning_rate|fold is -2"):
+            runner.run(path, {name: value})
+    with pytest.raises(Refused, match="^SET .*300.* has quotes that are not closed: close them$"):
+        runner.run(path, {"SET": "sigma='300"})
+    with pytest.raises(Refused, match="use 23_train_maxvit_tiny"):
+        runner.run(path, {"EXPERIMENT": "maxvit_tiny"})
+    assert not (root / "outputs" / "20_train_resnext50").exists()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path):
+    """A notebook says where it lies, in UTF-8."""
+    root = toys.workspace(tmp_path / os.fsdecode(b"\xff") / "clone")
+    with pytest.raises(Refused, match="no path in UTF-8.*rename"):
+        runner.run(toys.notebook(root, "bytes"))
 
 
 def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):

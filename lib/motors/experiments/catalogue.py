@@ -66,17 +66,17 @@ def change(experiment: Experiment, settings: str) -> Experiment:
         If a setting is unknown (the message names the nearest), given twice, no matter of choice, or makes no sense.
     """
     changed: dict[str, Any] = {}
-    for word in shlex.split(settings.replace('"', '\\"')):
-        name, equals, text = word.partition("=")
-        if not equals or not text or name in changed:
-            raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
-        if name in PARAMETERS:
-            raise ValueError(f"{name} is not changed with SET: it has a parameter of its own, or follows from others")
-        try:
-            changed[name] = json.loads(text)
-        except json.JSONDecodeError:
-            changed[name] = text
     try:
+        for word in shlex.split(settings.replace('"', '\\"')):
+            name, equals, text = word.partition("=")
+            if not equals or not text or name in changed:
+                raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
+            if name in PARAMETERS:
+                raise ValueError(f"{name} is not changed with SET: it has its own parameter, or follows from others")
+            try:
+                changed[name] = json.loads(text)
+            except json.JSONDecodeError:
+                changed[name] = text
         return Experiment.from_json(json.dumps(asdict(experiment) | changed))
     except ValueError as error:
         raise ValueError(f"SET {settings!r}: {error}") from None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motors.pipeline.asked import Asked, Training
 
 PLAN = "experiments.yaml"
+LABELS = "10_prepare_labels"
 UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
 
 
@@ -78,6 +79,9 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None
     profile's own is called notebook/run. Raises ValueError if `experiments.yaml` is broken, the profile is not in it, a
     notebook is named there that does not exist, what is asked for makes no sense, or outputs is no folder.
     """
+    names = re.findall(r"\{([^{}]*)\}", str(workspace.root))
+    if not all(map(str.isidentifier, names)) or len({*names}) < len(names):
+        raise ValueError(f"Snakemake cannot run in {workspace.root}, whose braces it takes for a pattern: rename it")
     if os.path.lexists(workspace.outputs) and not workspace.outputs.is_dir():
         raise ValueError(f"{workspace.outputs} is a file, or leads nowhere: move it away, or mount its disk")
     plan = read_plan(workspace)
@@ -90,6 +94,9 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None
                 maker.usual(notebook, int(seed))
         return maker.found
     trainings = asked.trainings(plan, profile, int(seed))
+    prepared = declared(workspace, LABELS) | (plan["profiles"][profile].get(LABELS) or {})
+    if beyond := [each.fold for each in trainings if each.fold >= prepared.get("FOLDS", each.fold + 1)]:
+        raise ValueError(f"there is no fold {beyond[0]}: {LABELS} makes {prepared['FOLDS']}, counted from 0")
     for each in trainings:
         maker.training(each)
     for notebook in asked.judges(plan):

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.pipeline.records import newest, settle
+from motors.pipeline.runner import heeded
 from motors.pipeline.tidy import tidied, written
 from motors.workspace.files import locked, read_json, write_text
 from motors.workspace.paths import Workspace, find
@@ -78,6 +80,7 @@ def reproduce(
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
         for step in plan.values():
             settle(step.run.folder)
+            _past(workspace.root / step.flag)
         pending = _pending(workspace, snakemake)
         for notebook, step in plan.items():
             say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
@@ -89,6 +92,12 @@ def reproduce(
     for line in _result(workspace, plan) if code == 0 else _failures(plan, began):
         say(line)
     return code
+
+
+def _past(flag: Path) -> None:
+    """Take back a flag from the future, as a clock that was wrong leaves it: Snakemake fails what waits for it."""
+    if flag.is_file() and flag.stat().st_mtime > time.time():
+        os.utime(flag)
 
 
 def _find_a_cache(workspace: Workspace) -> None:
@@ -158,13 +167,14 @@ def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
 
 def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
     """Run Snakemake to its end; a signal to us interrupts it and its jobs, and we wait until they have tidied up."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    process = subprocess.Popen(snakemake, cwd=workspace.root, start_new_session=True, pass_fds=[lock.fileno()])
+    how = {"cwd": workspace.root, "start_new_session": True, "pass_fds": [lock.fileno()]}
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not
+    process = subprocess.Popen(snakemake, preexec_fn=hears, **how)
 
     def interrupt(*_: object) -> None:
         os.killpg(process.pid, signal.SIGINT)
 
-    earlier = {number: signal.signal(number, interrupt) for number in signals}
+    earlier = {number: signal.signal(number, interrupt) for number in heeded()}
     try:
         return process.wait()
     finally:

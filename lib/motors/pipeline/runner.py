@@ -63,12 +63,18 @@ def run(
     values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
     try:
         named = find(notebook.parent).run_of(notebook.stem, values)
+        if "EXPERIMENT" in values:  # before anything is written
+            from motors.experiments import catalogue
+
+            own = {"seed": named.seed, "fold": named.fold}
+            catalogue.chosen(notebook.stem, named.profile, named.experiment, values.get("SET", ""), **own)
         declared = declared_products(named)
         named.output  # noqa: B018  is made
     except OSError as error:
         raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
     except ValueError as error:
-        raise Refused(str(error)) from None
+        unclosed = f"SET {values.get('SET')!r} has quotes that are not closed: close them"
+        raise Refused(str(error).replace("No closing quotation", unclosed)) from None
     settle(named.folder)
     with _only_one(named), _stopped_by_signals(), attempt(named) as place:
         record: dict[str, Any] = {**named.identity, "run": named.name}
@@ -101,6 +107,8 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
 
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
+    if not _is_text(str(notebook)):
+        raise Refused(f"{notebook} is no path in UTF-8, which notebooks are written in: rename its folder")
     try:
         seen = inspect_notebook(_literal(notebook))
     except (ValueError, ValidationError) as error:
@@ -136,10 +144,14 @@ def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> A
         value = float(value)
     if type(value) is not wanted and known[name] is not None:
         raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
-    text = str(value)
-    if (isinstance(value, float) and not isfinite(value)) or text.encode(errors="ignore").decode() != text:
+    if (isinstance(value, float) and not isfinite(value)) or not _is_text(str(value)):
         raise Refused(f"{notebook.stem}: {name} cannot be {value!r}: give a finite number, or text in UTF-8")
     return value
+
+
+def _is_text(text: str) -> bool:
+    """Whether all of a text can be written in UTF-8."""
+    return text.encode(errors="ignore").decode() == text
 
 
 def _execute(
@@ -206,13 +218,19 @@ def _only_one(named: Run) -> Iterator[None]:
         raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
 
 
+def heeded() -> list[signal.Signals]:
+    """Return the signals that end a run: those that whoever started it, such as `nohup`, has not had ignored."""
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt; ignore the next while the kernel is ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = heeded()
 
     def stop(*_: object) -> None:
         for number in signals:

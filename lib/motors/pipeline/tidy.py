@@ -21,15 +21,11 @@ TIME = re.compile(r"\|[^|\n]*\| *\d+/\d+ \[[^]\n]*\]|\d+(?:\.\d+)? ?(?:ms|s|min|
 
 
 def tidied(notebook: dict[str, Any], committed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return a notebook as it is committed.
+    """Return a `notebook`, as nbformat 4 has it, as it is committed.
 
     Kept are sources, outputs, and the tags of cells. Widgets that have a picture beside them, which is shown where no
-    kernel runs, go; cells that were run from top to bottom are numbered from one.
-
-    Parameters
-    ----------
-    notebook : as nbformat 4 has it
-    committed : the one in git; outputs of an unchanged cell that differ from its in nothing but durations are its
+    kernel runs, go; cells that were run from top to bottom are numbered from one. Outputs of an unchanged cell that
+    differ from those of the `committed` notebook in nothing but durations are its.
     """
     before = {cell.get("id"): cell for cell in (committed or {}).get("cells", [])}
     cells = [_cell(cell, before.get(cell.get("id"))) for cell in notebook["cells"]]

@@ -65,7 +65,7 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
     known, spacing = formats.read(labels), tuple(spacing)
     folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
     if experiment.fold >= 0 and not (folds == experiment.fold).any():
-        raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted(folds.unique())}")
+        raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted({*folds.tolist()})}")
     trained, held_out = folds.index[folds != experiment.fold], folds.index[folds == max(experiment.fold, 0)]
     if experiment.most_motors is not None:
         counts = known.motors.groupby("tomo_id").size().reindex(trained, fill_value=0)
