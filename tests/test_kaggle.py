@@ -88,7 +88,8 @@ def test_a_broken_rule_is_one_sentence(fault):
         ({"enable_internet": "false"}, "enable_internet has to be false"),
         ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape has to be NvidiaTeslaT4"),
         ({"title": "Submit"}, "its title makes the slug submit, but its id says motors-submit"),
-        ({"title": "Sub"}, "title has to have 5 characters or more"),
+        ({"title": "Sub"}, "title has to have 5 to 50 characters"),
+        ({"title": "s" * 51}, "title has to have 5 to 50 characters"),
         ({"code_file": "gone.ipynb"}, "there is no gone.ipynb beside it"),
         ({"dataset_sources": ["motors-lib"]}, "dataset_sources have to be <user name>/<slug>"),
     ],
@@ -203,7 +204,7 @@ def test_a_packing_that_was_interrupted_can_be_done_again_with_other_contents(ru
 
     if packed_before:
         packages.package("motors-labels", run)
-    for patches in ([(packages, "sha256", interrupted)], [(os, "link", elsewhere), (shutil, "copy2", half)]):
+    for patches in ([(packages, "sha256", interrupted)], [(os, "link", elsewhere), (shutil, "copyfile", half)]):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             for patch in patches:
                 patched.setattr(*patch)
@@ -216,6 +217,22 @@ def test_a_packing_that_was_interrupted_can_be_done_again_with_other_contents(ru
     assert set(made.files) == {"README.md", "full-folds.csv", made.manifest}
     assert packages.packed("motors-labels", other) == made
     assert {path.name for path in made.folder.iterdir()} == {*made.files, "dataset-metadata.json"}
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_a_disk_without_links_gets_copies(run, monkeypatch, number):
+    """exFAT, network shares, files of somebody else: what is packed and what is sent are all there."""
+
+    def refused(*_):
+        raise OSError(number, "no link")
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "symlink", refused)
+    made = packages.package("motors-weights", run, NETWORKS)
+    file = f"{NETWORKS[0]}/demo/weights/weights.safetensors"
+    assert (made.folder / file).read_bytes() == toys.WEIGHTS
+    staged = publishing._stage(made, "alice", run.workspace)
+    assert (staged / file).read_bytes() == toys.WEIGHTS and (staged / made.manifest).is_file()
 
 
 def test_an_old_list_goes_only_when_the_new_one_is_written(run, monkeypatch):

@@ -95,6 +95,8 @@ def test_figures_of_weights_that_are_gone_are_not_shown(home):
     write_json(home.outputs / NETS[1] / "provenance.json", {"weights": "anew"})
     found = runs.table(home, "demo", 0).set_index("run")
     assert found.loc[NETS[0], "F2"] == 0.5 and found.loc[NETS[1], ["F2", "hidden_F2"]].isna().all()
+    with pytest.raises(ValueError, match=f"{NETS[1]} was not validated as it is now: .* such as {NETS[0]}$"):
+        runs.compared(home, *NETS)
 
 
 def test_two_runs_are_compared_tomogram_by_tomogram(home):

@@ -142,14 +142,15 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
 def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what the symmetries of a run say together in the newest `30_validate` with it, and what it held out.
 
-    Raises ValueError if no `30_validate` has the run.
+    Raises ValueError if no `30_validate` has the run with the weights that it has now.
     """
     files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
     known: set[str] = set()
     for file in files:
         judged = read_table(file)
-        known |= set(judged["run"])
-        if run in set(judged["run"]):
+        current = {name for name in judged["run"].unique() if _is_of(workspace, file, name)}
+        known |= current
+        if run in current:
             found = read_table(file.with_name("candidates.csv")).astype(CANDIDATE)
             tomograms = read_table(file.with_name("held_out.csv"))
             mine = tomograms[tomograms["tomo_id"].isin(judged.loc[judged["run"] == run, "tomo_id"])]
@@ -159,7 +160,7 @@ def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFr
             skip = inputs.settings.get("skip", 0.0) if inputs else 0.0
             return fuse(found, radius_voxels=radii, skip=skip), mine[TOMOGRAMS]
     some = ", ".join(sorted(known)[:3]) or "none so far"
-    raise ValueError(f"{run} was not validated: run 30_validate, or choose one that was, such as {some}")
+    raise ValueError(f"{run} was not validated as it is now: run 30_validate, or choose one that was, such as {some}")
 
 
 def compare(truth: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:

@@ -103,7 +103,7 @@ def check_kernel(about: dict[str, Any], folder: Path) -> None:
     datasets = about.get("dataset_sources", [])
     rules = (
         (_is_id(about.get("id"), slug), f"its id is {about.get('id')!r}: make it <user name>/<slug>"),
-        (len(title) >= 5, "its title has to have 5 characters or more"),
+        (5 <= len(title) <= 50, "its title has to have 5 to 50 characters"),
         (slugify(title) == slug, f"its title makes the slug {slugify(title)}, but its id says {slug}: make them agree"),
         ((folder / about.get("code_file", "")).is_file(), f"there is no {about.get('code_file')} beside it"),
         (about.get("language") == "python", "its language has to be python"),

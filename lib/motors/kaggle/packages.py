@@ -1,6 +1,5 @@
 """What goes into which dataset: recipes that name files, and the packing of them without copies."""
 
-import errno
 import hashlib
 import json
 import os
@@ -212,14 +211,12 @@ def _kept(folder: Path) -> list[str]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`; where file systems differ, a copy."""
+    """Make `target` the same file as `source`; where that cannot be, a copy."""
     with renamed(target) as partial:  # renaming one link to another of the same file leaves both: it is removed
         try:
             os.link(source, partial)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            shutil.copy2(source, partial)
+        except OSError:  # on two disks, on one without links, or of somebody else
+            shutil.copyfile(source, partial)
 
 
 def _seal(slug: str, folder: Path) -> Package:

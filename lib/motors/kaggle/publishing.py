@@ -194,7 +194,11 @@ def _stage(package: Package, owner: str, home: Workspace) -> Path:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     for top in {path.partition("/")[0] for path in package.files}:
-        os.symlink(package.folder / top, folder / top)
+        source, target = package.folder / top, folder / top
+        try:
+            os.symlink(source, target)
+        except OSError:  # a disk without links
+            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
     about = metadata.owned(package.about, owner)
     readme = package.folder / "README.md"
     about["description"] = readme.read_text(encoding="utf-8") if readme.is_file() else ""
