@@ -51,12 +51,9 @@ def previews(
 ) -> list[Preview]:
     """Return what a network says at the motors of the first tomograms that have one.
 
-    Parameters
-    ----------
-    network, experiment : as for `motors.detection.engine.heatmap`
-    known : labels of the tomograms, of which the first `count` with a motor are taken
-    folder : their prepared volumes
-    spacing : ångström per voxel of those along z, y, x, where it is not the experiment's
+    `network` and `experiment` are as for `motors.detection.engine.heatmap`, `known` the labels of tomograms, of which
+    the first `count` with a motor are taken; their prepared volumes lie in `folder`, in `spacing` ångström per voxel
+    along z, y, x where that is not the experiment's.
     """
     motors = table.prepared(known, experiment.spacing)[1].groupby("tomo_id", sort=False)
     found = []

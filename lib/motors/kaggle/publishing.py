@@ -1,7 +1,6 @@
 """Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -196,7 +195,7 @@ def _stage(package: Package, owner: str, home: Workspace) -> Path:
     for top in {path.partition("/")[0] for path in package.files}:
         source, target = package.folder / top, folder / top
         try:
-            os.symlink(source, target)
+            target.symlink_to(source)
         except OSError:  # a disk without links
             (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
     about = metadata.owned(package.about, owner)

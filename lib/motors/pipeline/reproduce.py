@@ -78,9 +78,7 @@ def reproduce(
     with _the_only_one(workspace) as lock:
         if any((workspace.root / ".snakemake").glob("locks/*")):  # nobody else is alive: what is locked is stale
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
-        for step in plan.values():
-            settle(step.run.folder)
-            _past(workspace.root / step.flag)
+        _put_right(plan)
         pending = _pending(workspace, snakemake)
         for notebook, step in plan.items():
             say(f"{notebook}: {'will run' if step.flag in pending else 'skipped: current'}")
@@ -94,10 +92,13 @@ def reproduce(
     return code
 
 
-def _past(flag: Path) -> None:
-    """Take back a flag from the future, as a clock that was wrong leaves it: Snakemake fails what waits for it."""
-    if flag.is_file() and flag.stat().st_mtime > time.time():
-        os.utime(flag)
+def _put_right(plan: dict[str, Step]) -> None:
+    """Note who was killed; take back flags from the future, of a wrong clock: Snakemake fails what waits for them."""
+    for step in plan.values():
+        settle(step.run.folder)
+        flag = step.run.workspace.root / step.flag
+        if flag.is_file() and flag.stat().st_mtime > time.time():
+            os.utime(flag)
 
 
 def _find_a_cache(workspace: Workspace) -> None:

@@ -31,15 +31,8 @@ div[class*=output] { overflow-x: auto; } .score { font-size: 2rem; margin: 0.5re
 def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     """Write the report of a reproduction to `outputs/<run>` and return its first page, index.html.
 
-    Parameters
-    ----------
-    run : profile, with its seed where that is not 0: "demo", "demo-seed1"
-    start : a folder in the workspace, by default the current one
-
-    Raises
-    ------
-    ValueError
-        If there is no such profile, or none of its notebooks has been run.
+    `run` is a profile, with its seed where that is not 0: "demo", "demo-seed1"; `start` a folder in the workspace, by
+    default the current one. Raises ValueError if there is no such profile, or none of its notebooks has been run.
     """
     with lean():
         from nbconvert import HTMLExporter
