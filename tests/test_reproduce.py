@@ -577,6 +577,13 @@ def test_any_text_of_a_plan_arrives_also_where_no_cache_can_be_written(root, mon
     assert (code, toys.record(root, "00_first", "smoke")["parameters"].items() >= texts.items()) == (0, True), lines
 
 
+def test_a_training_that_the_graph_does_not_know_is_refused(root):
+    """A plan may have been cut; it says what is missing there."""
+    toys.graph(root, "graph: {}\nalone: {}\nprofiles: {demo: {}}\n")
+    with pytest.raises(ValueError, match="has no 20_train_resnext50 in its graph"):
+        steps(paths.find(root), "demo", 0, Asked(experiment="resnext50"))
+
+
 def _kill_with_children(pid: int) -> None:
     """Kill a process that the test started and what that has started, but no kernel: it has to notice by itself."""
     lines = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
@@ -593,7 +600,11 @@ def _kill_with_children(pid: int) -> None:
     ("about", "sentence"),
     [
         ({"grid": {"sigma": [200, 200]}}, "sweep mine has one value: give at least two"),
+        ({"grid": {"sigma": [200, 200.0]}}, "sweep mine has one value: give at least two"),
         ({"grid": {"sigma": [200, 300]}, "seeds": 7}, "sweep mine has no list of seeds, but 7: write"),
+        ({"grid": {"sigma": [200, 300]}, "seeds": []}, r"sweep mine has no list of seeds, but \[\]: write"),
+        ({"grid": {"sigma": [200, 300]}, "seeds": ["a"]}, r"sweep mine has no list of seeds, but \['a'\]: write"),
+        ({"grid": {"sigma": [200, 300]}, "seeds": [-1]}, r"sweep mine has no list of seeds, but \[-1\]: write"),
     ],
 )
 def test_a_sweep_that_says_one_thing_twice_or_seeds_without_a_list_is_refused(about, sentence):

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from motors.experiments import catalogue
+from motors.workspace.paths import canonical_tag
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,15 @@ class Asked:
         grid = about.get("grid") if isinstance(about, dict) else None
         if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
             raise ValueError(f"sweep {self.sweep} has no grid: write grid: {{setting: [value, value]}}")
-        if not isinstance(about.get("seeds", []), list):
-            raise ValueError(f"sweep {self.sweep} has no list of seeds, but {about['seeds']!r}: write [0] or more")
-        points = list(product(*grid.values()))
-        if len(set(map(str, points))) < 2:
+        seeds = about.get("seeds", [0])
+        if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
+            raise ValueError(f"sweep {self.sweep} has no list of seeds, but {seeds!r}: write [0] or more")
+        pairs = (zip(grid, point, strict=True) for point in product(*grid.values()))
+        points = [" ".join(f"{name}={str(value).replace(' ', '')}" for name, value in each) for each in pairs]
+        if len({*map(canonical_tag, points)}) < 2:
             raise ValueError(f"sweep {self.sweep} has one value: give at least two, or it compares nothing")
-        for seed in about.get("seeds", [0]):
-            for point in points:
-                pairs = zip(grid, point, strict=True)
-                settings = " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in pairs)
-                yield _training(profile, about.get("experiment", "resnext50"), int(seed), settings=settings)
+        for seed, settings in product(seeds, points):
+            yield _training(profile, about.get("experiment", "resnext50"), seed, settings=settings)
 
 
 def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:

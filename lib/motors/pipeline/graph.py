@@ -116,7 +116,8 @@ class _Maker:
 
     def before(self, notebook: str) -> list[str]:
         """Notebooks of this profile that `notebook` waits for."""
-        names = self.plan["graph"][notebook]
+        if (names := self.plan["graph"].get(notebook)) is None:
+            raise ValueError(f"{PLAN} has no {notebook} in its graph: say there what it waits for")
         return [n for name in names for n in ([name] if name in self.settings else self.before(name))]
 
     def usual(self, notebook: str, seed: int, settings: str = "") -> Step:
