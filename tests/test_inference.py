@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import platform
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -294,6 +296,26 @@ def test_a_gpu_finds_the_same():
     network = nn.Conv3d(1, 1, 16, stride=16).eval()
     on_cpu = engine.heatmap(network, SOLID, noise(), device="cpu")
     np.testing.assert_allclose(engine.heatmap(network, SOLID, noise(), device="cuda"), on_cpu, atol=1e-2)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_what_a_large_tensor_frees_is_kept_for_the_next_one_until_the_end():
+    """Pages that are filled in anew are counted, for three tensors of 64 MiB one after the other."""
+
+    def faults() -> int:
+        torch.ones(2**24)  # whatever was kept before goes with it
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(3):
+            torch.ones(2**24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = faults()
+    with engine.kept_pages():
+        inside = min(faults() for _ in range(5))  # something small may have been put in between
+    assert 5 * inside < outside and 5 * inside < faults()
+    with pytest.raises(KeyError), engine.kept_pages():
+        raise KeyError("a network's own")
+    assert 5 * inside < faults()
 
 
 def test_tiles_overlap_as_the_experiment_says():

@@ -342,12 +342,11 @@ def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
         "motors/api.py",
     } <= left_out
     absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
-    readers = {
-        f"motors.volumes.{name}" for name in ("mrc", "npy", "ome_zarr", "padding", "tiff")
-    }  # the competition's are slices
-    for name in inside:
+    kinds = {f"motors.volumes.{name}" for name in ("mrc", "npy", "ome_zarr", "padding", "tiff", "units")}
+    readers = {"motors/volumes/formats.py": kinds, "motors/volumes/slices.py": {"motors.volumes.tiff"}}
+    for name in inside:  # the competition's are JPEG slices, which state no spacing
         wanted = imported((source / name).read_text(encoding="utf-8")) & absent
-        assert wanted <= (readers if name == "motors/volumes/formats.py" else set()), name
+        assert wanted <= readers.get(name, set()), name
     for path in sorted((toys.REPOSITORY / "notebooks").glob("[29]*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

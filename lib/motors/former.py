@@ -5,37 +5,38 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-# What could be taken from a package's face, by package: the module that defines it now, and the names.
+# What could be taken from a package's face, by package: the module that defines it now, and the names; old=new
+# where it is called otherwise now.
 NAMES = {
     "augment2d": {
         "patches.augment.intensity": "change",
-        "patches.augment.slices": "BRIGHTNESS FILL GROUPS RESIZINGS canvas crop move",
+        "patches.augment.slices": "BRIGHTNESS FILL GROUPS RESIZINGS canvas crop move"
+        " Draw=Augmentation draw=random_augmentation view=augmented",
     },
     "augment3d": {
-        "patches.augment.blocks": "AFFINES GREY RESAMPLINGS move source_map",
+        "patches.augment.blocks": "AFFINES GREY RESAMPLINGS move source_map"
+        " Draw=Augmentation draw=random_augmentation view=augmented",
         "patches.augment.intensity": "coarsen drop_boxes grey_table regrade",
         "patches.augment.warp": "warp warp_blocks",
     },
-    "experiments": {
-        "experiments.catalogue": "EXPERIMENTS get of",
-        "experiments.config": "Experiment",
-    },
+    "experiments": {"experiments.catalogue": "EXPERIMENTS get of", "experiments.config": "Experiment"},
     "fusion": {
-        "ensemble.combine": "combine fuse_grids",
+        "ensemble.combine": "combine fuse_grids WAYS=METHODS",
+        "ensemble.select": "answer=detections",
         "ensemble.wbf": "fuse fuse_boxes fuse_points",
         "matching": "best",
     },
-    "heatmaps": {},
+    "heatmaps": {"heatmaps": "draw=target_3d draw_planar=target_2d"},
     "inference": {
         "detection.detector": "detect",
         "detection.engine": "heatmap logits",
-        "detection.heatmap": "Grid",
+        "detection.heatmap": "Grid kept=load_heatmaps",
         "detection.queue": "detect_all",
         "detection.tiling": "cell_strides",
     },
     "kaggle": {
         "kaggle.client": "KaggleError",
-        "kaggle.competition": "download",
+        "kaggle.competition": "download check_competition=check",
         "kaggle.packages": "RECIPES Package check package packed",
         "kaggle.publishing": "absent kernel listing plan publish push submit",
     },
@@ -59,7 +60,7 @@ NAMES = {
         "review.corrections": "CORRECTIONS apply read_corrections",
         "review.decisions": "DECISIONS read_decisions read_tags",
         "review.disagreements": "ENTRIES match verdicts",
-        "review.sheet": "write_images write_sheet",
+        "review.sheet": "write_images write_sheet draw=picture sheet",
         "review.simulated": "answer spoil",
         "review.widget": "Reviewer",
     },
@@ -67,6 +68,7 @@ NAMES = {
         "evaluation.cross_validation": "choose_quantile",
         "evaluation.curves": "curve f2_by_quantile precision_recall",
         "evaluation.metrics": "bootstrap f2 verdicts",
+        "evaluation.original": "average_precision=pr_auc partial_average_precision=partial_pr_auc",
         "labels.table": "solution",
         "tables": "SOLUTION",
     },
@@ -90,24 +92,6 @@ NAMES = {
         "workspace.provenance": "commit versions",
     },
 }
-RENAMED = {
-    ("augment2d", "Draw"): ("patches.augment.slices", "Augmentation"),
-    ("augment2d", "draw"): ("patches.augment.slices", "random_augmentation"),
-    ("augment2d", "view"): ("patches.augment.slices", "augmented"),
-    ("augment3d", "Draw"): ("patches.augment.blocks", "Augmentation"),
-    ("augment3d", "draw"): ("patches.augment.blocks", "random_augmentation"),
-    ("augment3d", "view"): ("patches.augment.blocks", "augmented"),
-    ("fusion", "WAYS"): ("ensemble.combine", "METHODS"),
-    ("fusion", "answer"): ("ensemble.select", "detections"),
-    ("heatmaps", "draw"): ("heatmaps", "target_3d"),
-    ("heatmaps", "draw_planar"): ("heatmaps", "target_2d"),
-    ("inference", "kept"): ("detection.heatmap", "load_heatmaps"),
-    ("review", "draw"): ("review.sheet", "picture"),
-    ("review", "sheet"): ("review.sheet", "sheet"),
-    ("kaggle", "check_competition"): ("kaggle.competition", "check"),
-    ("scoring", "average_precision"): ("evaluation.original", "pr_auc"),
-    ("scoring", "partial_average_precision"): ("evaluation.original", "partial_pr_auc"),
-}
 
 
 def names_of(package: str) -> Callable[[str], Any]:
@@ -118,12 +102,15 @@ def names_of(package: str) -> Callable[[str], Any]:
     package : "motors.volumes", say
     """
     room = package.partition(".")[2]
-    homes = {name: module for module, names in NAMES[room].items() for name in names.split()}
+    homes: dict[str, tuple[str, str]] = {}
+    for module, names in NAMES[room].items():
+        for old, _, new in (name.partition("=") for name in names.split()):
+            homes[old] = module, new or old
 
     def look_up(name: str) -> Any:
-        home, now = RENAMED.get((room, name), (homes.get(name), name))
-        if home is None:
+        if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home, now = homes[name]
         return getattr(import_module(f"motors.{home}"), now)
 
     return look_up

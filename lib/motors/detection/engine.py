@@ -1,6 +1,10 @@
 """A network over one tomogram: tiles, symmetries, precision and device."""
 
-from collections.abc import Callable, Sequence
+import ctypes
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,10 @@ from motors.detection.tiling import cell_strides, plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
 
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages for tensors; PyTorch looks when it makes the first
 Network = Callable[[torch.Tensor], torch.Tensor]
+TRIMMED_FROM, MAPPED_FROM = -1, -3  # parameters of glibc's `mallopt`
+LARGE = 2**22  # voxels at once, from which on tensors are mapped one by one
 PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
 
 
@@ -25,6 +32,28 @@ def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **opti
     of `cell_strides`
     """
     return torch.from_numpy(logits(network, experiment, voxels, **options)).sigmoid().numpy()
+
+
+@contextmanager
+def kept_pages() -> Iterator[None]:
+    """Let glibc keep the memory that tensors free for those that follow, and give it back at the end.
+
+    By itself it maps every tensor of more than 32 MiB anew, and filling in fresh pages takes up to half of a network's
+    time. The largest still are, in huge pages: they would seldom fit into what others leave free, and memory would
+    grow. With another allocator nothing is done.
+    """
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if not hasattr(libc, "mallopt"):
+        yield
+        return
+    libc.mallopt(MAPPED_FROM, 2**28)
+    libc.mallopt(TRIMMED_FROM, -1)  # never
+    try:
+        yield
+    finally:  # where glibc's own adapting ends
+        libc.mallopt(MAPPED_FROM, 2**25)
+        libc.mallopt(TRIMMED_FROM, 2**26)
+        libc.malloc_trim(0)
 
 
 @torch.inference_mode()
@@ -83,7 +112,8 @@ def logits(
         network.to(device)
     mean = Mean(voxels.shape, tiles.tile, experiment, cell_strides(experiment, cell_stride), not original, device)
     precision = PRECISIONS.get(experiment.precision) if device.type == "cuda" else None
-    with torch.autocast(device.type, precision, enabled=precision is not None):
+    pages = kept_pages() if tiles.batch * math.prod(tiles.tile) >= LARGE else nullcontext()
+    with pages, torch.autocast(device.type, precision, enabled=precision is not None):
         for first in range(0, len(tiles.starts), tiles.batch):
             starts = tiles.starts[first : first + tiles.batch].tolist()
             cut = np.stack([geometry.cut(voxels, start, tiles.tile) for start in starts])

@@ -18,10 +18,7 @@ class Scaling(nn.Module):
     name : "imagenet", "half" or "kinetics"
     axes : 2 for images, 3 for volumes
 
-    Raises
-    ------
-    ValueError
-        If there is no such normalisation.
+    Raises ValueError if there is no such normalisation.
     """
 
     def __init__(self, name: str, axes: int) -> None:

@@ -25,10 +25,7 @@ def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     network : changed in place
     weights : by name; a tensor that several names share may come under any of them
 
-    Raises
-    ------
-    ValueError
-        If a tensor is missing, unknown or of another shape; nothing is copied then.
+    Raises ValueError if a tensor is missing, unknown or of another shape; nothing is copied then.
     """
     ours = network.state_dict()
     places = {tensor.data_ptr() for key, tensor in ours.items() if key in weights}

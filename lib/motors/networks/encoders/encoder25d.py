@@ -24,10 +24,7 @@ class Encoder25d(nn.Module):
     lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
         LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
 
-    Raises
-    ------
-    ValueError
-        As `Encoder2d`, or if the network's stages are not each a module.
+    Raises ValueError as `Encoder2d`, or if the network's stages are not each a module.
     """
 
     def __init__(

@@ -26,10 +26,7 @@ def inflate(network_2d: nn.Module) -> nn.Module:
     ----------
     network_2d : a network of 2D convolutions, normalisations, poolings and pointwise functions; it is left as it is
 
-    Raises
-    ------
-    ValueError
-        If the network holds any other kind of layer.
+    Raises ValueError if the network holds any other kind of layer.
     """
     if type(network_2d) in COUNTERPARTS:
         return COUNTERPARTS[type(network_2d)](network_2d).train(network_2d.training)

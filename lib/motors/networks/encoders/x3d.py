@@ -21,10 +21,7 @@ class X3D(nn.Module):
     size : "m" or "l"
     depths, channels : of the four stages, to shrink the network; None and the default are the published sizes
 
-    Raises
-    ------
-    ValueError
-        If there is no such size.
+    Raises ValueError if there is no such size.
     """
 
     def __init__(self, size: str, *, depths: Sequence[int] | None = None, channels: Sequence[int] = CHANNELS) -> None:
