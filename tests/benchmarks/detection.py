@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -95,13 +95,15 @@ def reference_share(network: Callable, example: torch.Tensor) -> float:
     return sum(took for slow, took in times if slow) / max(sum(took for _, took in times), 1e-9)
 
 
-def monai(network, experiment, voxels: np.ndarray) -> None:
+def monai(network, experiment, voxels: np.ndarray) -> np.ndarray:
     """The same network in MONAI's engine."""
     from monai.inferers import sliding_window_inference
 
     tiles = torch.from_numpy(voxels)[None, None].to(DEVICE).float()
     with torch.inference_mode():
-        sliding_window_inference(tiles, experiment.patch, 1, network, overlap=0.25, mode="gaussian")
+        return (
+            sliding_window_inference(tiles, experiment.patch, 1, network, overlap=0.25, mode="gaussian").cpu().numpy()
+        )
 
 
 def parts(network: torch.nn.Module, tile: torch.Tensor, limit: float) -> dict[str, dict[str, float]]:
@@ -152,23 +154,30 @@ def ours(network, experiment, tiles, backend: str) -> tuple[Callable, str]:
     return backends.make(backend, network, example), backend
 
 
-def timed(way: str, backend: str, *about) -> tuple[float, np.ndarray | None]:
-    """Seconds of one way over the tomogram, and what it says."""
+def timed(way: str, backend: str, *about) -> tuple[float, np.ndarray]:
+    """Seconds of one way over the tomogram, after a single tile to warm up, and what it says."""
     network, experiment, voxels, tiles = setting(*about)
-    found = {}
+    options, tile = {"device": DEVICE, "tile": tiles.tile}, tiles.tile
     if way == "ours":
-        quick, _ = ours(network, experiment, tiles, backend)
-        took = seconds(lambda: found.update(says=engine.logits(quick, experiment, voxels, device=DEVICE)))
-    elif way == "monai":
-        took = seconds(lambda: monai(network, experiment, voxels))
+        network, _ = ours(network, experiment, tiles, backend)
     else:
-        options = {"original": True, "batch": 1, "device": DEVICE}
-        with neck_everywhere(), patch.object(engine, "kept_pages", nullcontext):
-            took = seconds(lambda: found.update(says=engine.logits(network, experiment, voxels, **options)))
-    return took, found.get("says")
+        options, tile = {"device": DEVICE, "original": True, "batch": 1}, experiment.patch
+
+    def predict(volume: np.ndarray) -> np.ndarray:
+        if way == "monai":
+            return monai(network, experiment, volume)
+        with ExitStack() as stack:
+            if way == "original":
+                stack.enter_context(neck_everywhere())
+                stack.enter_context(patch.object(engine, "kept_pages", nullcontext))
+            return engine.logits(network, experiment, volume, **options)
+
+    found = []
+    predict(voxels[tuple(map(slice, tile))])
+    return seconds(lambda: found.append(predict(voxels))), found[0]
 
 
-def apart(way: str, *about) -> tuple[float, np.ndarray | None]:
+def apart(way: str, *about) -> tuple[float, np.ndarray]:
     """What `timed` returns, in a process of its own: only ours asks for huge pages, and none finds memory in use."""
     os.environ["THP_MEM_ALLOC_ENABLE"] = str(int(way == "ours"))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
