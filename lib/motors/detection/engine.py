@@ -16,10 +16,10 @@ from motors.detection.tiling import cell_strides, plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages for tensors; PyTorch looks when it makes the first
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages; read at the first tensor
 Network = Callable[[torch.Tensor], torch.Tensor]
 TRIMMED_FROM, MAPPED_FROM = -1, -3  # parameters of glibc's `mallopt`
-LARGE = 2**22  # voxels at once, from which on tensors are mapped one by one
+LARGE = 2**22  # voxels at once, whose tensors glibc maps
 PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
 
 
@@ -38,9 +38,8 @@ def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **opti
 def kept_pages() -> Iterator[None]:
     """Let glibc keep the memory that tensors free for those that follow, and give it back at the end.
 
-    By itself it maps every tensor of more than 32 MiB anew, and filling in fresh pages takes up to half of a network's
-    time. The largest still are, in huge pages: they would seldom fit into what others leave free, and memory would
-    grow. With another allocator nothing is done.
+    It would map every tensor of more than 32 MiB anew, and fill in pages for half of a network's time. The largest
+    still are mapped, in huge pages: they seldom fit into what is free. With another allocator nothing is done.
     """
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if not hasattr(libc, "mallopt"):

@@ -28,11 +28,8 @@ def detections(
     -------
     tomo_id, z, y, x, score; in the order of `ids`
 
-    Raises
-    ------
-    ValueError
-        If an id is there twice, a candidate belongs to none or has no finite score and place, or neither quantile nor
-        threshold says where to cut.
+    Raises ValueError if an id is there twice, a candidate belongs to none or has no finite score and place, or neither
+    quantile nor threshold says where to cut.
     """
     ids = list(ids)
     if len(set(ids)) < len(ids):

@@ -54,10 +54,7 @@ def fuse_points(
     -------
     `(m, 3)` float64 points and `(m,)` float64 scores, best first; neither depends on the order of the input
 
-    Raises
-    ------
-    ValueError
-        If a setting is unknown, a weight is negative, or a member has none.
+    Raises ValueError if a setting is unknown, a weight is negative, or a member has none.
     """
     if rescale not in ("linear", "poly", "clipping", None):
         raise ValueError(f"rescale {rescale!r} is unknown: choose linear, poly, clipping or None")
@@ -134,10 +131,7 @@ def fuse(
     -------
     tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first
 
-    Raises
-    ------
-    ValueError
-        If a column is missing, a member has no weight or a tomogram no radius, or as `method`.
+    Raises ValueError if a column is missing, a member has no weight or a tomogram no radius, or as `method`.
     """
     need(candidates, ["tomo_id", *POINT, "score", *MEMBER], "the table of candidates")
     candidates = candidates[candidates[POINT].ne(NO_MOTOR).all(axis=1)]

@@ -32,10 +32,7 @@ def curve(
     -------
     threshold, precision, recall, f2; one row per distinct score, ascending, then answering nothing: inf, 1, 0, 0
 
-    Raises
-    ------
-    ValueError
-        If `solution` has no motor (recall is 0/0), or `mode` is another.
+    Raises ValueError if `solution` has no motor (recall is 0/0), or `mode` is another.
     """
     if mode not in ("kaggle", "detection"):
         raise ValueError(f"mode is {mode!r}: choose kaggle or detection")
@@ -86,10 +83,7 @@ def f2_by_quantile(
     -------
     quantile, threshold (numpy's linear quantile of all scores; what reaches it is answered), answered (tomograms), f2
 
-    Raises
-    ------
-    ValueError
-        If `solution` has no motor.
+    Raises ValueError if `solution` has no motor.
     """
     quantiles = np.sort(quantiles)
     table = judge(solution, best_of_each(solution, candidates))

@@ -79,10 +79,8 @@ def original(path: Path, experiment: Experiment) -> dict[str, Tensor]:
     path : a Lightning checkpoint as published, with the averaged weights beside the raw ones
     experiment : of the network it holds
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read`; or if the checkpoint has no averaged weights, or is of another kind of network.
+    Raises FileNotFoundError or ValueError as `read`; or if the checkpoint has no averaged weights, or is of another
+    kind of network.
     """
     averages = read(path).get("ema_state_dict")
     if not isinstance(averages, dict) or DECAY not in averages:

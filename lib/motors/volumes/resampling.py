@@ -31,10 +31,8 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
     -------
     uint8 of `geometry.resampled_shape(voxels.shape, spacing, target)`; `voxels` itself if the spacings are equal
 
-    Raises
-    ------
-    ValueError
-        If a spacing is not above zero, less than a voxel would be left along some axis, or `by` is something else.
+    Raises ValueError if a spacing is not above zero, less than a voxel would be left along some axis, or `by` is
+    something else.
     """
     if by not in ("linear", "mean"):
         raise ValueError(f"volumes are resampled by linear or mean, not by {by!r}: choose one of the two")

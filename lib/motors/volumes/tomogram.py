@@ -34,10 +34,7 @@ class Tomogram:
     voxels : `(z, y, x)` uint8; may be a read-only memory map
     spacing : ångström per voxel along every axis; None if nobody knows
 
-    Raises
-    ------
-    ValueError
-        If the voxels or the spacing are something else.
+    Raises ValueError if the voxels or the spacing are something else.
     """
 
     name: str

@@ -19,10 +19,8 @@ class Encoder2d(nn.Module):
     weights : timm's weights of the whole classifier; tables of relative positions are resized to `shape`
     options : passed to the network's constructor
 
-    Raises
-    ------
-    ValueError
-        If timm has no such network, it has no levels of strides 16 and 32, or the options or the weights are not its.
+    Raises ValueError if timm has no such network, it has no levels of strides 16 and 32, or the options or the weights
+    are not its.
     """
 
     def __init__(
@@ -78,10 +76,8 @@ def made(
     weights : by name, or None to draw them
     whose : what they should be, in words
 
-    Raises
-    ------
-    ValueError
-        If it makes none; the message names the network, and says whether the weights or the rest is at fault.
+    Raises ValueError if it makes none; the message names the network, and says whether the weights or the rest is at
+    fault.
     """
     if weights is not None and not weights:  # timm would fetch others
         raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")

@@ -31,10 +31,8 @@ class InflatedEncoder(nn.Module):
         None draws 3D kernels afresh
     options : passed to the constructor of a "tu-" encoder: layers, channels, ...
 
-    Raises
-    ------
-    ValueError
-        If there is no such encoder, it holds something that has no 3D counterpart, or options or weights are not its.
+    Raises ValueError if there is no such encoder, it holds something that has no 3D counterpart, or options or weights
+    are not its.
     """
 
     def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
