@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import platform
-import resource
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -298,24 +301,35 @@ def test_a_gpu_finds_the_same():
     np.testing.assert_allclose(engine.heatmap(network, SOLID, noise(), device="cuda"), on_cpu, atol=1e-2)
 
 
+@pytest.mark.kernel
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_what_a_large_tensor_frees_is_kept_for_the_next_one_until_the_end():
-    """Pages that are filled in anew are counted, for three tensors of 64 MiB one after the other."""
+    """Pages that are filled in anew are counted, for three tensors of 64 MiB, in a process of its own."""
+    code = """
+        import contextlib, pathlib, resource, torch
+        from motors.detection import engine
 
-    def faults() -> int:
-        torch.ones(2**24)  # whatever was kept before goes with it
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(3):
+        def faults():
             torch.ones(2**24)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(3):
+                torch.ones(2**24)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    outside = faults()
-    with engine.kept_pages():
-        inside = min(faults() for _ in range(5))  # something small may have been put in between
-    assert 5 * inside < outside and 5 * inside < faults()
-    with pytest.raises(KeyError), engine.kept_pages():
-        raise KeyError("a network's own")
-    assert 5 * inside < faults()
+        def pages():
+            return int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+
+        outside, before = faults(), pages()
+        with contextlib.suppress(KeyError), engine.kept_pages():
+            inside = min(faults() for _ in range(5))  # something small may have been put in between
+            raise KeyError("a network's own")
+        print(outside, inside, pages() - before)
+    """
+    environment = os.environ | {"THP_MEM_ALLOC_ENABLE": "0"}
+    line = [sys.executable, "-c", textwrap.dedent(code)]
+    printed = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
+    outside, inside, left = map(int, printed.split())
+    assert outside > 3 * 2**13 > 5 * inside and left < 2**12
 
 
 def test_tiles_overlap_as_the_experiment_says():
