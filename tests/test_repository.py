@@ -90,7 +90,7 @@ def test_every_former_name_still_works_from_outside():
     for room, homes in NAMES.items():
         for old, _, new in (name.partition("=") for name in " ".join(homes.values()).split()):
             found = getattr(import_module(f"motors.{room}") if room not in FORMER else package(room), old)
-            assert found is not None and getattr(found, "__name__", new) == new or not new, f"{old} is not {new}"
+            assert found is not None and (not new or getattr(found, "__name__", new) == new), f"{old} is not {new}"
 
 
 def test_a_module_is_at_most_300_lines_and_a_function_40():

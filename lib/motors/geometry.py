@@ -101,10 +101,7 @@ def tiles(
     -------
     `(n, 3)` int64 first voxels of the patches, which may lie outside the volume; ordered by z, then y, then x
 
-    Raises
-    ------
-    ValueError
-        If the border exceeds the overlap (gaps), or no room is left between two starts.
+    Raises ValueError if the border exceeds the overlap (gaps), or no room is left between two starts.
     """
     settings = zip(shape, patch, *map(per_axis, (border, overlap, start, align)), strict=True)
     starts = [_starts(*axis) for axis in settings]

@@ -224,7 +224,7 @@ class Detector:
         }
         name = f"{self.experiment.name}-{json_sha256(settings)[:8]}"
         path = write_json(output / name / "settings.json", settings)
-        last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2
+        last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2  # whatever the clock says
         os.utime(path, (last, last))
         return path.parent
 

@@ -72,10 +72,7 @@ def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *,
     weights : how much each member counts
     how : "mean" of what they say, each as often as its weight, or "max", the largest product with a weight
 
-    Raises
-    ------
-    ValueError
-        If a member that counts has no heatmap.
+    Raises ValueError if a member that counts has no heatmap.
     """
     if missing := sorted(set(weights) - set(grids)):
         raise ValueError(f"{missing} have no heatmap: detect with save_heatmaps=True, or give them no weight")

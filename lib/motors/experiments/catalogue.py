@@ -60,10 +60,8 @@ def change(experiment: Experiment, settings: str) -> Experiment:
     settings : `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
         has them, texts without quotation marks
 
-    Raises
-    ------
-    ValueError
-        If a setting is unknown (the message names the nearest), given twice, no matter of choice, or makes no sense.
+    Raises ValueError if a setting is unknown (the message names the nearest), given twice, no matter of choice, or
+    makes no sense.
     """
     changed: dict[str, Any] = {}
     try:
@@ -115,10 +113,7 @@ def chosen(notebook: str, profile: str, name: str, settings: str = "", **own: An
     settings : changes, see `change`
     own : settings that are parameters of the notebook: seed, fold, checkpointing
 
-    Raises
-    ------
-    ValueError
-        If there is no such experiment, another notebook trains it, or settings are refused.
+    Raises ValueError if there is no such experiment, another notebook trains it, or settings are refused.
     """
     experiment = change(of(name, profile), settings)
     if (trains := training_notebook(experiment)) != notebook:

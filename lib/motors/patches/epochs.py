@@ -81,10 +81,8 @@ class Epoch:
     repeats : symmetries of each window, the first so many of `SYMMETRIES`
     seed : of the order and of everything else that is random
 
-    Raises
-    ------
-    ValueError
-        If no window has a motor, background is wanted and there is none, or there are no so many symmetries.
+    Raises ValueError if no window has a motor, background is wanted and there is none, or there are no so many
+    symmetries.
     """
 
     windows: pd.DataFrame
@@ -166,10 +164,7 @@ class SliceEpoch:
     repeats : times that each slice comes in an epoch
     seed : of the order and of everything else that is random
 
-    Raises
-    ------
-    ValueError
-        If no slice has a motor, or slices are to come less than once.
+    Raises ValueError if no slice has a motor, or slices are to come less than once.
     """
 
     slices: pd.DataFrame

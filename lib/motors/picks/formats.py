@@ -21,7 +21,7 @@ from motors.workspace.files import spelt, write_json, write_table, write_text
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
-LONGEST = 230  # bytes of a name: with an ending and the number of a process, most disks take 255
+LONGEST = 230  # bytes of a name: most disks take 255, with its ending
 POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
 # What the readers raise where a file is none.
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
@@ -142,7 +142,7 @@ def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
         return table.rename(columns=AXES).assign(tomo_id=table.get("tomo_id", name))
     table = table.rename(columns=MOTOR_AXES)  # of a submission
-    need(table, PICKS[:-1], path.name)
+    need(table, PICKS[:-1], path.name)  # a score need not be there
     return table[has_motor(table, path.name)]
 
 

@@ -73,8 +73,7 @@ def run(
     except OSError as error:
         raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
     except ValueError as error:
-        unclosed = f"SET {values.get('SET')!r} has quotes that are not closed: close them"
-        raise Refused(str(error).replace("No closing quotation", unclosed)) from None
+        raise Refused(str(error)) from None
     settle(named.folder)
     with _only_one(named), _stopped_by_signals(), attempt(named) as place:
         record: dict[str, Any] = {**named.identity, "run": named.name}

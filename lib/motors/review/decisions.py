@@ -47,9 +47,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     gone = new & (table["decision"] != "accept")
     refuse(table, gone, path.name, "has a new motor that is not accepted", "write accept, or remove the row")
     new_ones, points = table[new], numbers(table[new], POINT)
-    refuse(
-        new_ones, ~np.isfinite(points).all(axis=1), path.name, "has a new motor without a position", "write z, y and x"
-    )
+    lost = ~np.isfinite(points).all(axis=1)
+    refuse(new_ones, lost, path.name, "has a new motor without a position", "write z, y and x")
     twice = new_ones.duplicated(["tomo_id", *POINT])
     refuse(new_ones, twice, path.name, "has the same new motor twice", "keep one row")
     unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])

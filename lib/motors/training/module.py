@@ -69,10 +69,7 @@ class Stream(Sampler[list[int]]):
     start : the first micro-batch to be taken; those before it were taken by the run that is resumed
     rank, world : this device, and how many there are
 
-    Raises
-    ------
-    ValueError
-        If the devices cannot share a micro-batch evenly.
+    Raises ValueError if the devices cannot share a micro-batch evenly.
     """
 
     def __init__(self, experiment: Experiment, *, start: int = 0, rank: int = 0, world: int = 1) -> None:

@@ -258,7 +258,11 @@ def canonical_tag(text: str) -> str:
     characters that not every file system takes is cut and ends in a hash. A tag that is such already stays as it is.
     Raises ValueError if quotes are not closed, or a name is given twice.
     """
-    words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in shlex.split(text)]
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise ValueError(f"SET {text!r} has quotes that are not closed: close them") from None
+    words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in words]
     settings = dict(word.split("=", 1) for word in words)
     if len(settings) < len(words):
         raise ValueError(f"{text!r} sets a name twice: give each one value")
