@@ -105,6 +105,10 @@ def pillow(mode: str, kind: str, **options):
         (WIDE.view(np.int16), {"dmin": 0, "dmax": 0}, to_uint8(WIDE)),
         ((SIGNED * np.int16(90)).view(np.uint16), {"dmin": -11520, "dmax": 11430}, to_uint8(SIGNED * np.int16(90))),
         (SIGNED * np.int16(90), {"dmin": 0, "dmax": 0}, to_uint8(SIGNED * np.int16(90))),
+        (WIDE, {"dmin": -3.2, "dmax": 5.1}, to_uint8(WIDE)),
+        (SIGNED * np.int16(90), {"dmin": 0, "dmax": 70_000}, to_uint8(SIGNED * np.int16(90))),
+        (SIGNED * np.int16(90), {"dmin": 0, "dmax": 40_000}, to_uint8(SIGNED * np.int16(90))),
+        (WIDE.view(np.int16), {"dmin": 2_000, "dmax": 49_000}, to_uint8(WIDE)),
     ],
     ids=[
         "unsigned bytes",
@@ -114,10 +118,14 @@ def pillow(mode: str, kind: str, **options):
         "u2 in mode 1, no range",
         "i2 in mode 6",
         "i2",
+        "u2 with the range of other numbers",
+        "i2 with the range of other numbers",
+        "i2 with a range that it leaves",
+        "u2 in mode 1, range of a sample",
     ],
 )
 def test_the_sign_in_an_mrc_file_is_that_of_the_range_in_its_header(tmp_path, voxels, header, expected):
-    """Where there is no stamp of IMOD, the range is the only statement."""
+    """Where there is no stamp of IMOD, the range is the only statement, unless it is that of other numbers."""
     assert np.array_equal(read(mrc(tmp_path / "a.mrc", voxels, **header)), expected)
 
 
@@ -127,6 +135,8 @@ def test_where_a_header_is_silent_neighbours_tell_the_sign_and_that_is_said(tmp_
     with pytest.warns(TomogramWarning, match="does not say whether its numbers have a sign: taken as"):
         found = read(mrc(tmp_path / "a.mrc", voxels, dmin=0, dmax=-1))
     assert np.array_equal(found, expected)
+    with pytest.warns(TomogramWarning, match="taken as"):  # a range that is left over from other numbers says nothing
+        assert np.array_equal(read(mrc(tmp_path / "c.mrc", voxels, dmin=-4.2, dmax=6.6)), expected)
     noise = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8).view(np.int8)
     with pytest.raises(ValueError, match="does not say whether its numbers have a sign"):
         read(mrc(tmp_path / "b.mrc", noise, dmin=0, dmax=0))

@@ -123,8 +123,12 @@ def _flags(header: np.void) -> int | None:
 def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
     low, high = float(header["dmin"]), float(header["dmax"])
-    told = math.isfinite(low) and math.isfinite(high) and low < high
-    largest = 2 ** (8 * voxels.itemsize - 1) - 1
+    planes = voxels.reshape(-1, *voxels.shape[-2:])
+    planes, largest = planes[:: max(1, len(planes) // 16)], 2 ** (8 * voxels.itemsize - 1) - 1
+    kinds = [voxels.dtype.str.replace("u", "i"), voxels.dtype.str.replace("i", "u")]
+    own, slack = planes.view(kinds[low >= 0]), (high - low) / 8 + 1  # some programs look at a few voxels only
+    told = -largest - 2 < low < high < 2 * largest + 2  # and not left over from other numbers
+    told = told and low - slack <= own.min() and own.max() <= high + slack
     if voxels.dtype == np.int8 and (flags := _flags(header)) is not None:
         unsigned = not flags & SIGNED
         if told and (low < 0 if unsigned else high > largest):
@@ -134,8 +138,6 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
         return low >= 0
     if voxels.dtype.kind == "u" or told and voxels.itemsize > 1 or voxels.min() >= 0:
         return voxels.dtype.kind == "u"
-    planes = voxels.reshape(-1, *voxels.shape[-2:])[:: max(1, len(voxels) // 16)]
-    kinds = (voxels.dtype.str, voxels.dtype.str.replace("i", "u"))
     signed, without = (np.abs(np.diff(planes.view(kind).astype(np.int32), axis=-1)).mean() for kind in kinds)
     if voxels.itemsize > 1 and signed < ALIKE * without:  # as their mode says
         return False
