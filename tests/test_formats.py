@@ -157,6 +157,41 @@ def test_a_tiff_file_in_which_white_is_zero_is_turned(tmp_path, voxels, expected
     assert np.array_equal(read(tmp_path / "a.tif"), expected)
 
 
+def test_a_tiff_file_that_says_nothing_about_white_is_taken_as_its_viewers_do_and_that_is_said(tmp_path):
+    """The tag is required, but some writers leave it out, and tifffile then tells white."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        places = [page.tags[tiff.PHOTOMETRIC].offset for page in file.pages]
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    for place in places:
+        content[place : place + 2] = struct.pack("<H", 65500)  # a tag that nobody knows
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.warns(TomogramWarning, match="a.tif: it does not say whether zero is black"):
+        assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("said", "photometric", "expected"),
+    [
+        ("cf=0\nc0=255\nc1=-1\n", "minisblack", 255 - LEVELS),
+        ("cf=0\nc0=255\nc1=-1\n", "miniswhite", 255 - LEVELS),
+        ("cf=0\nc0=-128\nc1=2\n", "minisblack", LEVELS),
+        ("cf=20\n", "minisblack", LEVELS),
+        ("cf=21\n", "minisblack", None),
+    ],
+    ids=["falling", "falling and inverted", "rising", "none", "density"],
+)
+def test_a_line_by_which_imagej_calibrates_is_followed_and_a_curve_refused(tmp_path, said, photometric, expected):
+    """A line that falls makes high numbers mean less, as an inverted look-up table does: one turn does for both."""
+    about = f"ImageJ=1.53t\nimages=9\nslices=9\n{said}"
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, description=about, metadata=None, photometric=photometric)
+    if expected is None:
+        with pytest.raises(ValueError, match="calibrates its numbers by a curve .cf=21"):
+            read(tmp_path / "a.tif")
+    else:
+        assert np.array_equal(read(tmp_path / "a.tif"), expected)
+
+
 @pytest.mark.parametrize("up", [True, False])
 def test_a_palette_of_greys_is_followed_and_one_of_colours_refused(tmp_path, up: bool):
     """The numbers in the file are places in the palette, no grey levels."""
@@ -940,6 +975,24 @@ def test_compressed_tiff_files_are_read(tmp_path, compression: str):
     if compression in ("lzw", "zlib", "packbits"):
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert np.array_equal(tiff._by_pillow(tmp_path / "a.tif", file.series[0], "no imagecodecs"), LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "options"),
+    [
+        (LEVELS, {"photometric": "miniswhite"}),
+        (SIGNED, {}),
+        (WIDE.astype(np.float32), {"byteorder": ">"}),
+        (WIDE.astype(np.uint32) << 16, {}),
+        (WIDE.astype(float), {}),
+    ],
+    ids=["white is zero", "signed bytes", "big-endian fractions", "32 bits", "doubles"],
+)
+def test_what_pillow_reads_otherwise_than_it_is_meant_needs_imagecodecs(tmp_path, voxels, options):
+    """It turned white a second time, took bytes as unsigned, and big-endian fractions as little-endian."""
+    tifffile.imwrite(tmp_path / "a.tif", voxels, **{"photometric": "minisblack", "compression": "lzw"} | options)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file, pytest.raises(ValueError, match="pip install imagecodecs"):
+        tiff._by_pillow(tmp_path / "a.tif", file.series[0], "it is compressed")
 
 
 @pytest.mark.parametrize("name", ["slice_{}.jpg", "img{:03d}.png", "SLICE_{:04d}.JPG", "z-{:02d}.jpeg"])

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import warnings
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from PIL import Image
 
 from motors.volumes.axes import Stored
 from motors.volumes.slices import ORIENTATION
-from motors.volumes.tomogram import check_memory
+from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # photometric interpretations of grey levels
+PHOTOMETRIC = 262  # the tag of photometric interpretations; where it lacks, viewers take black for zero
+WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # of grey levels
+LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
 OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 OME_TYPES |= {"float": "f4", "double": "f8"}
 ALPHA = (1, 2)  # extra samples that are transparency
@@ -57,7 +60,8 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
             raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, number, len(series)) if ome else {}
-        voxels, axes = _grey(_typed(_voxels(path, chosen), pixels.get("Type")), chosen.keyframe, chosen.axes)
+        falls = _falls(imagej)
+        voxels, axes = _grey(_typed(_voxels(path, chosen), pixels.get("Type")), chosen.keyframe, chosen.axes, falls)
         names = [f"PhysicalSize{axis}" for axis in "ZYX"]
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
         spacing = in_angstrom(sizes if ome else _sizes(file, imagej))
@@ -171,27 +175,43 @@ def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
 
 
 def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.ndarray:
-    """Return a compressed series by the library that torchvision brings along; `reason` says why it is needed."""
-    numbers, planes = [page.index for page in series.pages], []
+    """Return a compressed series by the library that torchvision brings along; `reason` says why it is needed.
+
+    It turns white on its own, and loses signs and the byte order of fractions: those raise a ValueError.
+    """
+    page, planes = series.keyframe, []
+    floats = (series.dtype, page.parent.byteorder, page.predictor) == ("f4", "<", 1)
+    if page.photometric == WHITE_IS_ZERO or not (floats or series.dtype in ("u1", "u2")):
+        raise ValueError(f"{reason}: pip install imagecodecs")
     with Image.open(path) as file:
-        for number in numbers:
+        for number in [page.index for page in series.pages]:
             file.seek(number)
             planes.append(np.asarray(file))
     voxels = np.asarray(planes)
-    if voxels.size != math.prod(series.shape) or voxels.dtype.itemsize != series.dtype.itemsize:
+    if voxels.size != math.prod(series.shape) or voxels.dtype != series.dtype:
         raise ValueError(f"{reason}: pip install imagecodecs")
     return voxels.reshape(series.shape)
 
 
-def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str) -> tuple[np.ndarray, str]:
+def _falls(imagej: dict[str, Any]) -> bool:
+    """Return whether ImageJ calibrates numbers by a line that falls, so that higher ones mean less."""
+    if (function := imagej.get("cf", NO_FUNCTION)) not in (LINE, NO_FUNCTION):
+        raise ValueError(f"ImageJ calibrates its numbers by a curve (cf={function}): save it as 32 bits, calibrated")
+    return function == LINE and imagej.get("c1", 1) < 0
+
+
+def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = False) -> tuple[np.ndarray, str]:
     """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
-    kind, turn = int(page.photometric), page.tags.valueof(ORIENTATION, 1)
+    kind, turn = int(page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO)), page.tags.valueof(ORIENTATION, 1)
     if turn != 1:
         raise ValueError(f"it says that it is to be turned (orientation {turn}): save it as it is")
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
         if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
             voxels, axes = voxels.take(0, axes.index("S")), axes.replace("S", "")
-    if kind == WHITE_IS_ZERO:
+    if PHOTOMETRIC not in page.tags:
+        what = "does not say whether zero is black, which is taken for granted"
+        warnings.warn(f"{page.parent.filename}: it {what}: check it by eye", TomogramWarning, stacklevel=4)
+    if kind == WHITE_IS_ZERO or (falls and kind == BLACK_IS_ZERO):  # both say that low numbers are bright
         voxels = -voxels if voxels.dtype.kind == "f" else np.invert(voxels)
     elif kind == PALETTE:
         levels = np.asarray(page.colormap)
