@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from motors.volumes.axes import Stored
-from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch, without_sign
+from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch
 from motors.volumes.mrc import open_mrc
 from motors.volumes.resampling import resampled_planes
 from motors.volumes.slices import slice_paths, write_slice
-from motors.volumes.tomogram import for_each, mapped
+from motors.volumes.tomogram import for_each
 from motors.workspace import files
 from motors.workspace.files import renamed, write_json
 
@@ -62,7 +62,7 @@ class Planes:
         _, height, width = self.shape
         begin = self.offset + int(k) * height * width * self.dtype.itemsize
         plane = np.fromfile(self.path, self.dtype, height * width, offset=begin).reshape(height, width)
-        return without_sign(plane) if self.wrapped else plane
+        return plane.astype(np.int16).astype(np.uint8) if self.wrapped else plane
 
     def floats(self, k: int) -> np.ndarray:
         return self[k].astype(np.float32, copy=False)
@@ -153,14 +153,14 @@ def _statistics(planes: Planes) -> dict[str, Any]:
         sums = plane.sum(dtype=np.float64), np.square(plane, dtype=np.float64).sum()
         return plane.min(), plane.max(), *sums, (plane == np.rint(plane)).all()
 
-    low, high, total, squares, whole = zip(*mapped(measure, len(planes)), strict=True)
+    low, high, total, squares, whole = zip(*for_each(measure, len(planes)), strict=True)
     lowest, highest = float(np.min(low)), float(np.max(high))
     if not np.isfinite([lowest, highest]).all():
         raise ValueError(f"{planes.path.name} has voxels that are NaN or infinite: report it to the portal")
     counts, edges = np.zeros(256, np.int64), np.linspace(lowest, highest, 257)
     if highest > lowest:
         limits = (lowest, highest)
-        counts = sum(mapped(lambda k: np.histogram(planes.floats(k), 256, limits)[0], len(planes)))
+        counts = sum(for_each(lambda k: np.histogram(planes.floats(k), 256, limits)[0], len(planes)))
     mean, square = (sum(each) / math.prod(planes.shape) for each in (total, squares))
     return {
         "ori_shape": list(planes.shape),
@@ -182,6 +182,6 @@ def _mend(planes: Planes, name: str) -> dict[str, Any]:
         return np.bincount(planes[k].astype(np.int16).clip(-128, 127).ravel() + 128, minlength=256)
 
     listed = name.rpartition("-")[0] == "mba2011-02-16" and name.rpartition("-")[2] in MENDED
-    found = seam(sum(mapped(count, len(planes))))
+    found = seam(sum(for_each(count, len(planes))))
     planes.wrapped = listed or found > WRAPPED
     return {"mended": planes.wrapped, "mended_by_the_original": listed, "seam": found}

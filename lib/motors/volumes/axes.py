@@ -63,20 +63,24 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
         lost = "z is missing, slices in TIFF, PNG or JPEG are read by their folder"
         flat = np.count_nonzero(np.array(voxels.shape) > 1) < 3
         raise ValueError(f"{what}: {lost}" if flat else f"{what}: say axes='zyx' if one of them is z")
-    index = tuple(slice(None) if name in "zyx" else _chosen(name, sides[name], chosen) for name in names)
+    index = []
+    for name, side in sides.items():
+        word = CHOSEN.get(name, name)
+        index += [slice(None) if name in "zyx" else which(chosen.get(word), side, word, f"has {side} along {word}")]
     for name, word in CHOSEN.items():
         if chosen.get(word) and name not in sides:
             raise ValueError(f"{word}={chosen[word]} is not there, its axes are {''.join(names)}: leave it out")
     order = [name for name in names if name in "zyx"]
-    return np.transpose(voxels[index], [order.index(name) for name in "zyx"])
+    return np.transpose(voxels[tuple(index)], [order.index(name) for name in "zyx"])
 
 
-def _chosen(name: str, side: int, chosen: dict[str, int | None]) -> int:
-    """Return which of the `side` entries along an axis is taken."""
-    word = CHOSEN.get(name, name)
-    number = chosen.get(word)
-    if number is None and side > 1:
-        raise ValueError(f"it has {side} along {word}: choose one of them, {word}=0 to {word}={side - 1}")
-    if not 0 <= (number or 0) < side:
-        raise ValueError(f"it has {side} along {word}, there is no {word}={number}: choose one from 0 on")
+def which(number: int | None, count: int, word: str, what: str) -> int:
+    """Return which of `count` entries is taken, from 0: the `number` that the caller gave as `word`, or the only one.
+
+    Raises ValueError, which says `what` the file has, if none of several is chosen, or one that is not there.
+    """
+    if number is None and count > 1:
+        raise ValueError(f"it {what}: choose one of them, {word}=0 to {word}={count - 1}")
+    if not 0 <= (number or 0) < count:
+        raise ValueError(f"it {what}, there is no {word}={number}: choose one from 0 on")
     return number or 0

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from motors.volumes.tomogram import check_voxels, for_each
+from motors.volumes.tomogram import by_plane, check_voxels, for_each
 
 DARKEST, BRIGHTEST = 0.87910068792905, 99.06423106440042  # percentiles: the shares of 0 and 255 in training tomograms
 WRAPPED = 127  # what the original solution added to tomograms whose grey levels had wrapped around
@@ -28,13 +28,7 @@ def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) 
     dark, bright = percentiles(voxels, (low, high))
     if dark == bright:
         raise ValueError(f"nearly all voxels are {dark:g}, so there is no contrast: check where the volume comes from")
-    levels = np.empty(voxels.shape, np.uint8)
-
-    def convert(k: int) -> None:
-        levels[k] = stretch(_plane(voxels, k), dark, bright)
-
-    for_each(convert, len(voxels))
-    return levels
+    return by_plane(lambda k: stretch(_plane(voxels, k), dark, bright), voxels.shape)
 
 
 def spread(voxels: np.ndarray) -> np.ndarray:
@@ -52,12 +46,7 @@ def stretch(plane: np.ndarray, dark: np.float32, bright: np.float32) -> np.ndarr
 def unwrap(voxels: np.ndarray, offset: int = WRAPPED) -> np.ndarray:
     """Return `(z, y, x)` uint8 voxels with `offset` added modulo 256, which repairs levels that had wrapped around."""
     check_voxels(voxels)
-    return without_sign(voxels) + np.uint8(offset % 256)
-
-
-def without_sign(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers modulo 256, as uint8: bytes that were taken for signed ones as they were meant."""
-    return values.astype(np.int16, copy=False).astype(np.uint8) if values.dtype != np.uint8 else values
+    return voxels + np.uint8(offset % 256)
 
 
 def percentiles(voxels: np.ndarray, percents: tuple[float, ...], *, most: int = MOST) -> np.ndarray:

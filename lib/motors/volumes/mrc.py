@@ -47,18 +47,15 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
     numbers, or of an unknown order of axes.
     """
     with path.open("rb") as file:
-        start = file.read(2)
-    pack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}.get(start)
-    data = _unpacked(path, pack) if pack else None
-    if data is None:
-        with path.open("rb") as file:
-            start = file.read(HEADER)
-    header, order = _header(start if data is None else data[:HEADER])
-    dtype, offset, shape = _layout(header, order, path.stat().st_size if data is None else len(data))
-    if data is None:
-        voxels = np.memmap(path, dtype, "r", offset, shape)
-    else:
+        start = file.read(HEADER)
+    pack = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}.get(start[:2])
+    data = _unpacked(path, pack) if pack else b""
+    header, order = _header((data or start)[:HEADER])
+    dtype, offset, shape = _layout(header, order, len(data) or path.stat().st_size)
+    if data:
         voxels = np.frombuffer(data, dtype, offset=offset).reshape(shape)
+    else:
+        voxels = np.memmap(path, dtype, "r", offset, shape)
     if dtype.kind in "iu":
         voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
     if int(header["ispg"]) == 0 and int(header["mz"]) == 1 < len(voxels):

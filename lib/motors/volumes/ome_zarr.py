@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from motors.geometry import Spacing
-from motors.volumes.axes import Stored
+from motors.volumes.axes import Stored, which
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
 
@@ -49,9 +49,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         if key in attributes:
             raise ValueError(f"it holds {what}: give the folder of one image")
     if "multiscales" not in attributes:
-        raise ValueError(
-            "it lacks the attribute multiscales of OME-Zarr: give the folder of the image, or of one array"
-        )
+        raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of an image or of one array")
     if isinstance(images := attributes["multiscales"], dict):
         images = [images]  # of a writer that forgot that there may be several
     try:
@@ -126,12 +124,9 @@ def _attributes(group: Any) -> dict[str, Any]:
 
 
 def _one_of(images: list[Any], image: int | None) -> Any:
-    """Return the chosen image, or the only one."""
-    if image is None and len(images) > 1:
-        raise ValueError(f"it holds {len(images)} images: choose one of them, image=0 to image={len(images) - 1}")
-    if len(images) > 1 and not 0 <= image < len(images):
-        raise ValueError(f"it holds {len(images)} images, there is no image={image}: choose one from 0 on")
-    return images[image if len(images) > 1 else 0]  # of one image, it counts along an axis
+    """Return the chosen image, or the only one, of which the number counts along an axis."""
+    count = len(images)
+    return images[which(image, count, "image", f"holds {count} images") if count > 1 else 0]
 
 
 def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | None]:

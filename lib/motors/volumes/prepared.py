@@ -64,18 +64,13 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
 def is_current(folder: str | Path, name: str, inputs: Inputs) -> bool:
     """Return whether a prepared volume is there, was made from `inputs` and has not been touched since."""
     path = Path(folder) / f"{name}.npy"
-    note = path.with_suffix(".json")
-    there = read_inputs(note) if path.is_file() else None
-    return there is not None and there.noted["file"] == _stat(path) and not differences(note, inputs)
+    return _untouched(path) is not None and not differences(path.with_suffix(".json"), inputs)
 
 
 def volume_digest(folder: str | Path, name: str) -> str:
     """Return a hash of a prepared volume's voxels, as noted or, if the file was touched since, of what is in it."""
-    path = Path(folder) / f"{name}.npy"
-    there = read_inputs(path.with_suffix(".json"))
-    if there is not None and there.noted["file"] == _stat(path):
-        return there.noted["voxels"]
-    return voxel_digest(open_prepared(folder, name))
+    there = _untouched(Path(folder) / f"{name}.npy")
+    return there.noted["voxels"] if there else voxel_digest(open_prepared(folder, name))
 
 
 def voxel_digest(voxels: np.ndarray) -> str:
@@ -89,6 +84,12 @@ def voxel_digest(voxels: np.ndarray) -> str:
     whole = len(flat) // (8 * len(weights)) * 8 * len(weights)
     sums = np.einsum("ij,j->i", flat[:whole].view(np.uint64).reshape(-1, len(weights)), weights)
     return hashlib.sha256(repr(voxels.shape).encode() + sums.tobytes() + flat[whole:].tobytes()).hexdigest()
+
+
+def _untouched(path: Path) -> Inputs | None:
+    """Return what a prepared volume was made from; None if it is not there, or was touched since that was noted."""
+    there = read_inputs(path.with_suffix(".json")) if path.is_file() else None
+    return there if there and there.noted["file"] == _stat(path) else None
 
 
 @cache

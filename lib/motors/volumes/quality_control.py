@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from motors.tables import read_table
 from motors.volumes.levels import WRAPPED, unwrap
-from motors.volumes.tomogram import check_voxels, for_each, mapped
+from motors.volumes.tomogram import by_plane, check_voxels, for_each
 from motors.workspace.files import visible, write_table
 
 DARK = 25  # the darkest levels
@@ -83,9 +84,9 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
         raise ValueError(f"this is no histogram of grey levels: give 256 counts, not {counts.shape}")
     clipped, dark = counts[[0, 255]] / counts.sum(), counts[:DARK].sum() / max(counts[DARK:].sum(), 1)
     found = [
-        _finding("dark-shifted", dark, "most levels are crowded near black"),
-        _finding("saturated", clipped.sum(), f"{clipped[0]:.0%} of the voxels are black, {clipped[1]:.0%} white"),
-        _finding("bimodal", _valley(counts[INSIDE]), "the levels fall into two heaps with next to nothing in between"),
+        Finding("dark-shifted", float(dark), "most levels are crowded near black"),
+        Finding("saturated", float(clipped.sum()), f"{clipped[0]:.0%} of the voxels are black, {clipped[1]:.0%} white"),
+        Finding("bimodal", _valley(counts[INSIDE]), "the levels fall into two heaps with next to nothing in between"),
     ]
     return [finding for finding in found if finding.margin > 0]
 
@@ -115,10 +116,10 @@ def examine(voxels: np.ndarray) -> list[Finding]:
     found = wrapped + examine_histogram(counts)
     flat = np.flatnonzero((planes > 0).sum(axis=1) == 1)
     few = ", ".join(map(str, flat[:5])) + (", ..." if len(flat) > 5 else "")
-    others = [_finding("constant slices", len(flat), f"all voxels of a slice are equal: z = {few}")]
+    others = [Finding("constant slices", float(len(flat)), f"all voxels of a slice are equal: z = {few}")]
     if found == wrapped:  # skewness says nothing about levels that are distorted
         skewness = _skewness(voxels, offset)
-        others += [_finding("inverted", skewness, "bright details stand out, where dense should be dark")]
+        others += [Finding("inverted", skewness, "bright details stand out, where dense should be dark")]
     return found + [finding for finding in others if finding.margin > 0]
 
 
@@ -166,15 +167,10 @@ def findings(folder: str | Path) -> pd.DataFrame:
     return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 
 
-def _finding(name: str, statistic: float, about: str, offset: int | None = None) -> Finding:
-    """Return a finding, true or not."""
-    return Finding(name, float(statistic), about, offset)
-
-
 def _histograms(voxels: np.ndarray) -> np.ndarray:
     """Return how many voxels of each plane have each level, `(z, 256)`."""
     check_voxels(voxels)
-    counts = mapped(lambda k: cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel(), len(voxels))
+    counts = for_each(lambda k: cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel(), len(voxels))
     return np.array(counts).astype(np.int64)  # exact up to 16 million a level
 
 
@@ -189,8 +185,8 @@ def _wrapped(voxels: np.ndarray) -> list[Finding]:
     """Return the finding that levels have wrapped, if they have."""
     crossings = _crossings(voxels)
     offset = _emptiest(crossings)
-    seam = (crossings[255] - crossings.min()) / max(crossings.max(), 1)
-    found = _finding("wrapped", seam, f"all levels were moved up by {offset} and went on at 0 after 255", offset)
+    seam = float((crossings[255] - crossings.min()) / max(crossings.max(), 1))
+    found = Finding("wrapped", seam, f"all levels were moved up by {offset} and went on at 0 after 255", offset)
     return [found] if found.margin > 0 else []
 
 
@@ -220,7 +216,7 @@ def _crossings(voxels: np.ndarray) -> np.ndarray:
         along = [(plane[:-1], plane[1:]), (plane[:, :-1], plane[:, 1:])]
         return sum(np.bincount((one << 8 | other).ravel(), minlength=1 << 16) for one, other in along)
 
-    pairs = sum(mapped(count, len(planes)))
+    pairs = sum(for_each(count, len(planes)))
     one, other = np.divmod(np.arange(1 << 16), 256)
     up = (other - one) % 256
     pairs[up == 128] = 0  # both ways are equally short
@@ -235,10 +231,9 @@ def _emptiest(crossings: np.ndarray) -> int:
     if empty.all():
         return 0
     first = int(np.argmin(empty))  # begin where it is not empty, so that no run goes on at the beginning
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.roll(empty, -first).astype(int), [0]])))
-    begin, end = edges[::2], edges[1::2]
-    widest = np.argmax(end - begin)
-    return int((begin[widest] + end[widest] - 1) // 2 + first + 1) % 256
+    runs, _ = ndimage.label(np.roll(empty, -first))
+    widest = np.flatnonzero(runs == np.bincount(runs)[1:].argmax() + 1)
+    return int(widest[(len(widest) - 1) // 2] + first + 1) % 256
 
 
 def _skewness(voxels: np.ndarray, offset: int) -> float:
@@ -258,14 +253,12 @@ def _sorted_out(voxels: np.ndarray, offset: int) -> np.ndarray:
     after = (np.arange(256) - offset).astype(np.uint8)
     ends = np.minimum(after, 255 - after) < RINGING
     side = np.where(ends, 0, after - 127.5).astype(np.float32)  # whose end is in doubt does not vote
-    sorted_out = np.empty_like(voxels)
 
-    def sort(k: int) -> None:
+    def sort(k: int) -> np.ndarray:
         around = np.clip([k - 1, k, k + 1], 0, len(voxels) - 1)
         votes = cv2.GaussianBlur(sum(side[voxels[j]] for j in around), (0, 0), 0.8)
         plane, doubtful = after[voxels[k]], ends[voxels[k]]
         plane = np.where(doubtful & (plane > 127) & (votes < 0), 0, plane)
-        sorted_out[k] = np.where(doubtful & (plane < 128) & (votes > 0), 255, plane)
+        return np.where(doubtful & (plane < 128) & (votes > 0), 255, plane)
 
-    for_each(sort, len(voxels))
-    return sorted_out
+    return by_plane(sort, voxels.shape)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
-from motors.volumes.tomogram import check_spacing, check_voxels, for_each
+from motors.volumes.tomogram import by_plane, check_spacing, check_voxels
 
 HAIR = 5e-5  # grey levels, added before truncation: single precision must not turn 255 into 254
 
@@ -43,13 +43,7 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
         return voxels
     planes = averaged_planes if by == "mean" and min(np.divide(target, spacing)) >= 1 else resampled_planes
     shape, plane = planes(voxels.__getitem__, voxels.shape, spacing, target)
-    result = np.empty(shape, np.uint8)
-
-    def interpolate(k: int) -> None:
-        result[k] = plane(k)
-
-    for_each(interpolate, len(result), os.cpu_count())  # nothing waits for a disk: more share the caches only
-    return result
+    return by_plane(plane, shape, threads=os.cpu_count())  # nothing waits for a disk: more share the caches only
 
 
 def resampled_planes(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from motors.geometry import Shape
 from motors.volumes.levels import spread, to_uint8
-from motors.volumes.tomogram import check_memory, check_voxels, for_each
+from motors.volumes.tomogram import by_plane, check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
@@ -73,17 +73,15 @@ def read_slices(folder: str | Path) -> np.ndarray:
     paths = slice_paths(folder)
     first = _read_slice(paths[0])
     check_memory(len(paths) * first.nbytes)
-    voxels = np.empty((len(paths), *first.shape), first.dtype)
 
-    def decode(k: int) -> None:
+    def decode(k: int) -> np.ndarray:
         picture = _read_slice(paths[k])
-        if picture.shape != first.shape:
-            raise ValueError(f"{paths[k]} is {picture.shape}, but {paths[0].name} is {first.shape}: all need one size")
-        if picture.dtype != first.dtype:
-            raise ValueError(f"{paths[k]} is {picture.dtype}, but {paths[0].name} is {first.dtype}: all need one type")
-        voxels[k] = picture
+        for what, its, other in (("size", picture.shape, first.shape), ("type", picture.dtype, first.dtype)):
+            if its != other:
+                raise ValueError(f"{paths[k]} is {its}, but {paths[0].name} is {other}: all need one {what}")
+        return picture
 
-    for_each(decode, len(paths))
+    voxels = by_plane(decode, (len(paths), *first.shape), first.dtype)
     drawn = first.dtype == np.uint8 and paths[0].suffix.lower() not in (".jpg", ".jpeg")
     return spread(voxels) if drawn else to_uint8(voxels)
 
@@ -95,8 +93,8 @@ def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tu
 
     Raises FileNotFoundError or ValueError if no slice is there, none is whole, or more than a few are not.
     """
-    numbers = {path: re.fullmatch(r"slice_(\d{4,})\.jpg", path.name) for path in Path(folder).glob("*.jpg")}
-    paths = {int(number[1]): path for path, number in numbers.items() if number}
+    form = re.compile(r"slice_(\d{4,})\.jpg")
+    paths = {int(part[1]): path for path in Path(folder).glob("*.jpg") if (part := form.fullmatch(path.name))}
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
     pictures: list[np.ndarray | None] = [None] * (max(paths) + 1)

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from motors.volumes.axes import Stored
+from motors.volumes.axes import Stored, which
 from motors.volumes.slices import ORIENTATION
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
@@ -48,12 +48,9 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         begins = [number for (number, k), (_, before) in zip(pages[1:], pages, strict=False) if k != before]
         if len(begins) >= max(len(plain), 1):  # pages of one stack after those of another
             raise ValueError(f"its page {begins[0]} is of another size or kind than the rest: save all in one way")
-        if image is None and len(series) > 1:
-            shapes = ", ".join(str(each.shape) for each in series[:4])
-            raise ValueError(f"it holds {len(series)} images ({shapes}): choose one, image=0 to {len(series) - 1}")
-        number = image or 0 if len(series) > 1 else 0  # of one image, it counts along an axis
-        if not 0 <= number < len(series):
-            raise ValueError(f"it holds {len(series)} images, there is no image={image}: choose one from 0 on")
+        shapes = ", ".join(str(each.shape) for each in series[:4])
+        number = image if len(series) > 1 else None  # of one image, it counts along an axis
+        number = which(number, len(series), "image", f"holds {len(series)} images ({shapes})")
         chosen = series[number]
         own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
         if len(own) < len(file.pages):
@@ -152,7 +149,7 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
         sizes = chain.from_iterable(page.databytecounts for page in planes)
     if left > 0 == left % first.nbytes:
         raise ValueError(f"it says that it has {here} planes, {left // first.nbytes} more are there: write it again")
-    if max(ends) > min(page.parent.filehandle.size for page in planes[:1]) and not series.is_multifile:
+    if max(ends) > planes[0].parent.filehandle.size and not series.is_multifile:
         raise ValueError("it is shorter than its pages need: copy it again")
     if min(sizes) == 0:
         raise ValueError("pieces of its pages are missing: copy it again, or write it without leaving any out")

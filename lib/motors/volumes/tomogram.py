@@ -89,15 +89,24 @@ def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list
     return found
 
 
-def for_each(work: Callable[[int], Any], count: int, threads: int | None = None) -> None:
-    """Call `work` with 0, 1, ..., `count` - 1 in at most so many threads; the first exception comes out again."""
+def for_each(work: Callable[[int], Any], count: int, threads: int | None = None) -> list[Any]:
+    """Call `work` with 0, 1, ..., `count` - 1 in at most so many threads, and return what it returns, in this order.
+
+    The first exception comes out again.
+    """
     np.empty(KEPT, np.uint8)  # freed at once: glibc then keeps what planes free, as new pages cost much of decoding
     with ThreadPoolExecutor(min(THREADS, threads or THREADS)) as pool:
-        for _ in pool.map(work, range(count)):
-            pass
-
-
-def mapped(work: Callable[[int], Any], count: int) -> list[Any]:
-    """Return what `work` returns for 0, 1, ..., `count` - 1, in this order; in threads, as `for_each`."""
-    with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(work, range(count)))
+
+
+def by_plane(
+    plane: Callable[[int], np.ndarray], shape: Shape, dtype: type = np.uint8, threads: int | None = None
+) -> np.ndarray:
+    """Return an array of `shape` whose plane `k` is `plane(k)`, made in threads as by `for_each`."""
+    made = np.empty(shape, dtype)
+
+    def make(k: int) -> None:
+        made[k] = plane(k)
+
+    for_each(make, len(made), threads)
+    return made
