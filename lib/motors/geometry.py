@@ -16,10 +16,7 @@ MATCH_RADIUS = 1000.0  # ångström: a candidate this close to a motor has found
 
 
 def per_axis(value: PerAxis) -> tuple:
-    """Return `value` as three numbers for z, y, x.
-
-    Raises ValueError if it is neither one number nor three.
-    """
+    """Return `value` as three numbers for z, y, x. Raises ValueError if it is neither one number nor three."""
     values = tuple(np.asarray(value).tolist()) if np.ndim(value) else (value,) * 3
     if len(values) != 3:
         raise ValueError(f"{value!r} has {len(values)} entries: give one number for all axes, or three for z, y, x")
@@ -27,50 +24,29 @@ def per_axis(value: PerAxis) -> tuple:
 
 
 def resampled_shape(shape: Shape, spacing: PerAxis, target: PerAxis) -> Shape:
-    """Return the shape that a volume of `shape` has after resampling from `spacing` to `target`.
+    """Return the `(z, y, x)` shape that a volume of `shape` voxels has after resampling from `spacing` to `target`.
 
-    Parameters
-    ----------
-    shape : `(z, y, x)` in voxels
-    spacing, target : ångström per voxel before and after, one number or one per axis
-
-    Returns
-    -------
-    `floor(side * spacing / target)` along each axis, at least one voxel, as the original solution did
+    `floor(side * spacing / target)` along each axis, at least one voxel, as the original solution did. Spacings are
+    ångström per voxel.
     """
     ratios = (s / t for s, t in zip(per_axis(spacing), per_axis(target), strict=True))
     return tuple(max(1, math.floor(side * ratio)) for side, ratio in zip(shape, ratios, strict=True))
 
 
 def voxel_between(points_zyx: np.ndarray, spacing: PerAxis, target: PerAxis) -> np.ndarray:
-    """Return the same points in the voxels of another spacing.
+    """Return `(..., 3)` points in voxels of `spacing` as float64 in voxels of `target`, both ångström per voxel.
 
-    Both volumes begin at the same corner, so half a voxel is added before and taken away after scaling.
-
-    Parameters
-    ----------
-    points_zyx : `(..., 3)` in voxels of `spacing`; integers are voxel centres
-    spacing, target : ångström per voxel before and after, one number or one per axis
-
-    Returns
-    -------
-    `(..., 3)` float64, in voxels of `target`
+    Integers are voxel centres. Both volumes begin at the same corner, so half a voxel is added before and taken away
+    after scaling.
     """
     ratio = np.divide(per_axis(spacing), per_axis(target))
     return (np.asarray(points_zyx, dtype=np.float64) + 0.5) * ratio - 0.5
 
 
 def cell_to_voxel(cells: np.ndarray, stride: PerAxis) -> np.ndarray:
-    """Return where cell centres lie in the volume.
+    """Return where `(..., 3)` positions on a grid of `stride` voxels per cell lie in the volume, float64 in voxels.
 
-    Parameters
-    ----------
-    cells : `(..., 3)` positions on the grid; integers are cell centres
-    stride : voxels per cell, one number or one per axis
-
-    Returns
-    -------
-    `(..., 3)` float64, in voxels
+    Integers are centres, of cells and of voxels.
     """
     return (np.asarray(cells, dtype=np.float64) + 0.5) * np.array(per_axis(stride)) - 0.5
 
@@ -103,9 +79,8 @@ def tiles(
 
     Raises ValueError if the border exceeds the overlap (gaps), or no room is left between two starts.
     """
-    settings = zip(shape, patch, *map(per_axis, (border, overlap, start, align)), strict=True)
-    starts = [_starts(*axis) for axis in settings]
-    return np.array(list(product(*starts)), dtype=np.int64)
+    axes = zip(shape, patch, *map(per_axis, (border, overlap, start, align)), strict=True)
+    return np.array(list(product(*(_starts(*axis) for axis in axes))), dtype=np.int64)
 
 
 def _starts(side: int, patch: int, border: float, overlap: float, start: int, align: int) -> list[int]:
@@ -115,27 +90,17 @@ def _starts(side: int, patch: int, border: float, overlap: float, start: int, al
         raise ValueError(f"border {border} exceeds overlap {overlap}: patches would leave gaps, so overlap them more")
     step = (patch - border - overlap) // align * align
     if step <= 0:
-        raise ValueError(
-            f"patches of {patch} voxels with border {border}, overlap {overlap} and alignment {align}"
-            " cannot advance: make them larger"
-        )
+        what = f"border {border}, overlap {overlap} and alignment {align}"
+        raise ValueError(f"patches of {patch} voxels with {what} cannot advance: make them larger")
     first = math.floor((start - border) / align) * align
     last = math.ceil((side - patch + border) / align) * align
     return [*range(first, last, step), last]
 
 
 def cut(voxels: Any, start: Shape, patch: Shape) -> Any:
-    """Return the patch of `voxels` that begins at `start`; where it lies outside the volume it is zero.
+    """Return the `patch`-shaped part of a `(z, y, x)` array or tensor that begins at voxel `start`, a copy of its type.
 
-    Parameters
-    ----------
-    voxels : `(z, y, x)` array or tensor
-    start : first voxel of the patch, may be negative
-    patch : `(z, y, x)` of the patch, in voxels
-
-    Returns
-    -------
-    `patch`-shaped array or tensor, a copy of the type that came
+    It is zero where it lies outside the volume; `start` may be negative.
     """
     new = np.zeros if isinstance(voxels, np.ndarray) else voxels.new_zeros
     result = new(tuple(patch), dtype=voxels.dtype)
@@ -148,12 +113,7 @@ def cut(voxels: Any, start: Shape, patch: Shape) -> Any:
 
 @dataclass(frozen=True, order=True)
 class Symmetry:
-    """One way to turn and mirror a volume that keeps z: a quarter turn in the plane, then flips.
-
-    Parameters
-    ----------
-    quarter_turn : turn y towards x first, as `rot90` does
-    flips : mirror along z, y, x afterwards
+    """One way to turn and mirror a volume: a `quarter_turn` of y towards x, as `rot90` does, then `flips` of z, y, x.
 
     A symmetry that does not flip z leaves all but the last two axes alone: these eight are those of 2D networks.
     """
@@ -174,10 +134,7 @@ class Symmetry:
 
     @classmethod
     def from_name(cls, name: str) -> Symmetry:
-        """Return the symmetry called `name`; the names of 2D networks, such as `xy_x`, lack the z.
-
-        Raises ValueError if no symmetry has that name.
-        """
+        """Return the symmetry called `name`, without z in 2D, such as `xy_x`; raises ValueError if none is."""
         found = _BY_NAME.get(name) or _BY_NAME.get(f"z{name}")
         if found is None:
             raise ValueError(f"no symmetry is called {name!r}: choose one of {', '.join(_BY_NAME)}")
@@ -208,16 +165,9 @@ class Symmetry:
         return (z, x, y) if self.quarter_turn else (z, y, x)
 
     def move_points(self, points_zyx: np.ndarray, shape: Shape) -> np.ndarray:
-        """Return where points of a volume go when `apply` moves the volume.
+        """Return where `(..., 3)` points go when `apply` moves their volume of `(z, y, x)` `shape`, in voxels, float64.
 
-        Parameters
-        ----------
-        points_zyx : `(..., 3)` in voxels; integers are voxel centres
-        shape : `(z, y, x)` of the volume before, in voxels
-
-        Returns
-        -------
-        `(..., 3)` float64, in voxels of the moved volume
+        Integers are voxel centres.
         """
         z, y, x = np.moveaxis(np.asarray(points_zyx, dtype=np.float64), -1, 0)
         if self.quarter_turn:

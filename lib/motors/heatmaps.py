@@ -1,6 +1,7 @@
 """Between points and grids: what a network should predict, and the points that a predicted grid means."""
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -29,12 +30,13 @@ def target_3d(
     """Return the coarse grid that a 3D network should predict: one Gaussian per motor.
 
     Each blob ends at the box that holds 99.9 % of it and, as in the original solution, is stretched to run from
-    exactly zero to exactly one inside, so the cell nearest to a motor is always one.
+    exactly zero to exactly one inside, so the cell nearest to a motor is always one. Raises ValueError if `shape` does
+    not divide by `stride`.
 
     Parameters
     ----------
     points_zyx : `(n, 3)` motor centres, in voxels; those outside the volume are left out
-    shape : `(z, y, x)` of the volume, in voxels, each divisible by `stride`
+    shape : `(z, y, x)` of the volume, in voxels
     spacing : ångström per voxel, one number or one per axis
     stride : voxels per cell, one number or one per axis
     sigma : standard deviation of a blob, in ångström
@@ -44,17 +46,9 @@ def target_3d(
     Returns
     -------
     `(z / stride, y / stride, x / stride)` float32 in [0, 1]; where blobs meet, the higher wins
-
-    Raises
-    ------
-    ValueError
-        If `shape` does not divide by `stride`.
     """
     std = _std(std_voxels, len(points_zyx), sigma, per_axis(spacing))
-    grid = _empty(shape, per_axis(stride))
-    for point, width in zip(np.reshape(points_zyx, (-1, 3)), std, strict=True):
-        _stamp(grid, point, width, per_axis(stride), reach=_REACH, normalise=normalise)
-    return grid
+    return _drawn(points_zyx, std, shape, per_axis(stride), reach=_REACH, normalise=normalise)
 
 
 def target_2d(
@@ -69,38 +63,28 @@ def target_2d(
 ) -> np.ndarray:
     """Return the coarse grid that a 2D network should predict for a slice: one Gaussian per motor, faint if far.
 
-    The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional Gaussian in that slice.
+    The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional Gaussian in that slice. What is
+    not said here is as in `target_3d`.
 
     Parameters
     ----------
-    points_yx : `(n, 2)` motor centres, in pixels; integers are pixel centres; those outside are left out
-    shape : `(y, x)` of the slice, in pixels, each divisible by `stride`
+    points_yx : `(n, 2)` motor centres, in pixels; integers are pixel centres
+    shape : `(y, x)` of the slice, in pixels
     spacing : ångström per pixel
     distances : `(n,)` ångström between each motor and the slice; none means that all lie in the slice
-    stride : pixels per cell
-    sigma : standard deviation of a blob, in ångström
-    std_voxels : `(n,)` standard deviations in pixels instead of `sigma`, where augmentation has scaled the motors
 
     Returns
     -------
-    `(y / stride, x / stride)` float32 in [0, 1]; where blobs meet, the higher wins
-
-    Raises
-    ------
-    ValueError
-        If `shape` does not divide by `stride`.
+    `(y / stride, x / stride)` float32 in [0, 1]
     """
     std = _std(std_voxels, len(points_yx), sigma, (spacing, spacing))
     away = np.zeros(len(points_yx)) if distances is None else np.asarray(distances, dtype=np.float64)
     heights = np.exp(-0.5 * (away / sigma) ** 2)
-    grid = _empty(shape, (stride, stride))
-    for point, width, height in zip(np.reshape(points_yx, (-1, 2)), std, heights, strict=True):
-        _stamp(grid, point, width, (stride, stride), reach=_REACH_2D, height=height)
-    return grid
+    return _drawn(points_yx, std, shape, (stride, stride), heights, reach=_REACH_2D)
 
 
 def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], stride: PerAxis) -> np.ndarray:
-    """Return which cells have their centre in one of several ellipsoids.
+    """Return which cells have their centre in one of several ellipsoids, bool, `shape` divided by `stride`.
 
     Parameters
     ----------
@@ -108,10 +92,6 @@ def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], 
     covariances : `(n, d, d)` of which the square roots are the half-axes, in square voxels
     shape : of the patch, in voxels along its d axes
     stride : voxels per cell, one number or one per axis
-
-    Returns
-    -------
-    bool, `shape` divided by `stride`
     """
     steps = np.broadcast_to(stride, len(shape))
     cells = (np.moveaxis(np.indices(np.floor_divide(shape, steps)), 0, -1) + 0.5) * steps - 0.5
@@ -120,15 +100,9 @@ def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], 
 
 
 def smallest_std(covariances: np.ndarray) -> np.ndarray:
-    """Return the shortest half-axis of each motor's blob: the standard deviation of the ball that is drawn.
+    """Return the shortest half-axis of each motor's blob, `(n,)` in voxels: the standard deviation of the ball drawn.
 
-    Parameters
-    ----------
-    covariances : `(n, d, d)` in square voxels
-
-    Returns
-    -------
-    `(n,)` square roots of the smallest eigenvalues, in voxels
+    The `covariances` are `(n, d, d)`, in square voxels.
     """
     covariances = np.asarray(covariances, dtype=np.float64)
     return np.sqrt(np.linalg.eigvalsh(covariances)[..., 0]) if len(covariances) else np.zeros(0)
@@ -136,19 +110,22 @@ def smallest_std(covariances: np.ndarray) -> np.ndarray:
 
 def _std(std_voxels: np.ndarray | None, count: int, sigma: float, spacing: tuple) -> np.ndarray:
     """Return the `(count, axes)` standard deviations, in voxels."""
-    if std_voxels is None:
-        return np.tile(np.divide(sigma, spacing), (count, 1))
-    return np.repeat(np.reshape(std_voxels, (count, 1)), len(spacing), axis=1)
+    std = np.divide(sigma, spacing) if std_voxels is None else np.reshape(std_voxels, (count, 1))
+    return np.broadcast_to(std, (count, len(spacing)))
 
 
-def _empty(shape: tuple, stride: tuple) -> np.ndarray:
-    """Return the grid of a volume of `shape`, all zero."""
+def _drawn(points, std, shape: tuple, stride: tuple, heights: np.ndarray | float = 1.0, **how: Any) -> np.ndarray:
+    """Return the grid of a volume of `shape` with a Gaussian around each point, see `_stamp`."""
     if any(side % step for side, step in zip(shape, stride, strict=True)):
         raise ValueError(f"shape {tuple(shape)} does not divide by stride {stride}: pad the volume first")
-    return np.zeros([side // step for side, step in zip(shape, stride, strict=True)], dtype=np.float32)
+    grid = np.zeros([side // step for side, step in zip(shape, stride, strict=True)], dtype=np.float32)
+    heights = np.broadcast_to(heights, len(std))
+    for point, width, height in zip(np.reshape(points, (-1, len(shape))), std, heights, strict=True):
+        _stamp(grid, point, width, height, stride, **how)
+    return grid
 
 
-def _stamp(grid, point, std, stride, *, reach: float, height: float = 1.0, normalise: bool = False) -> None:
+def _stamp(grid, point, std, height: float, stride, *, reach: float, normalise: bool = False) -> None:
     """Raise `grid` to a Gaussian around `point`; both `point` and `std` are voxels along each axis."""
     box, curves = [], []
     for cells, voxel, width, step in zip(grid.shape, point, std, stride, strict=True):
@@ -171,20 +148,11 @@ def _stamp(grid, point, std, stride, *, reach: float, height: float = 1.0, norma
 def peaks(
     heatmap: np.ndarray, *, threshold: float, radius_cells: float, most: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells that stand out of a predicted grid, brightest first.
+    """Return the cells that stand out of a `(z, y, x)` grid of probabilities, brightest first, at most so many.
 
-    A peak is no darker than its 26 neighbours; of peaks nearer than `radius_cells` the brightest is kept.
-
-    Parameters
-    ----------
-    heatmap : `(z, y, x)` probabilities
-    threshold : peaks below it are left out
-    radius_cells : peaks exactly this far apart are both kept
-    most : at most so many peaks
-
-    Returns
-    -------
-    `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores follow in the order of the cells
+    A peak is no darker than its 26 neighbours, and not below `threshold`; of peaks nearer than `radius_cells` the
+    brightest is kept. They come as `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores follow in the order of
+    the cells.
     """
     heatmap = np.asarray(heatmap, dtype=np.float32)
     highest = ndimage.maximum_filter(heatmap, size=3, mode="nearest")
@@ -195,18 +163,10 @@ def peaks(
 
 
 def apart(points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None) -> np.ndarray:
-    """Return the indices of the best points that keep their distance: a point nearer to a better one is left out.
+    """Return the indices of the best points that keep their distance, `(m,)` int64, best first, at most so many.
 
-    Parameters
-    ----------
-    points : `(n, axes)`
-    scores : `(n,)`; equal scores count in the order they come
-    radius : points exactly this far apart are both kept
-    most : at most so many points
-
-    Returns
-    -------
-    `(m,)` int64 indices, best first
+    Of `(n, axes)` points with `(n,)` scores, one nearer to a better one than `radius` is left out; of equal scores the
+    first is the better one.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     ranked, free, kept = np.asarray(points)[order], np.ones(len(order), dtype=bool), []
