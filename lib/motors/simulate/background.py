@@ -64,12 +64,15 @@ class Crowd:
         if rng.random() < 0.2:
             self._carbon()
         for place in self.machines:  # the cytoplasm keeps clear of machines, and of all their kinds alike
-            cut, (z, y, x) = box(self.grid.axes, place, FREE)
-            self.grain[cut] *= 0.35 + 0.65 * np.clip((np.sqrt(z**2 + y**2 + x**2) - 0.75 * FREE) / 100, 0, 1)
+            cut, _, away = box(self.grid.axes, place, FREE)
+            self.grain[cut] *= 0.35 + 0.65 * np.clip((away - 0.75 * FREE) / 100, 0, 1)
         for _ in range(rng.poisson(0.6)):
             seat = self.envelope.seat(rng, 0.0)
             if seat is not None and all(np.linalg.norm(self.machines - seat.centre, axis=1) > 700):
-                self._patch(seat.centre, rng.uniform(350, 900))
+                radius = rng.uniform(350, 900)  # of an array of receptors below the inner membrane
+                cut, _, away = box(self.grid.axes, seat.centre, radius + 400)
+                near = np.clip((np.float32(radius + 250) - away) / 120, 0, 1)
+                self.receptors[cut] = np.maximum(self.receptors[cut], near)
 
     def inside(self, count: int, depth: float) -> np.ndarray:
         """Return up to `count` points at least `depth` below an inner membrane, clear of machines."""
@@ -97,12 +100,10 @@ class Crowd:
     def vesicles(self) -> list[Vesicle]:
         """Return vesicles outside and inside of the cells, and pieces of membrane."""
         rng, found = self.rng, []
-        for centre in self.outside(rng.poisson(1.0 * self.area), 500):
-            radius = rng.uniform(120, 420)
-            found.append(Vesicle(centre, centre, radius, radius + 60))
-        for centre in self.inside(rng.poisson(0.3 * self.area), 500):
-            radius = rng.uniform(120, 300)
-            found.append(Vesicle(centre, centre, radius, radius + 60))
+        for where, often, largest in ((self.outside, 1.0, 420), (self.inside, 0.3, 300)):
+            for centre in where(rng.poisson(often * self.area), 500):
+                radius = rng.uniform(120, largest)
+                found.append(Vesicle(centre, centre, radius, radius + 60))
         for centre in self.outside(rng.poisson(0.6 * self.area), 400):
             radius = rng.uniform(600, 3000)
             away = rng.standard_normal(3) * [0.3, 1, 1]
@@ -113,8 +114,8 @@ class Crowd:
         """Make a ball of even density, with texture relative to that of cytoplasm."""
         if radius < 60:
             return
-        cut, (z, y, x) = box(self.grid.axes, centre, radius + 60)
-        ball = np.clip((np.float32(radius) - np.sqrt(z**2 + y**2 + x**2)) / 50 + 0.5, 0, 1)
+        cut, _, away = box(self.grid.axes, centre, radius + 60)
+        ball = np.clip((np.float32(radius) - away) / 50 + 0.5, 0, 1)
         if outside:
             ball *= self.envelope.outer.values[cut] > 60
         self.solid[cut] = np.maximum(self.solid[cut], density * ball)
@@ -134,13 +135,5 @@ class Crowd:
         self.solid = np.maximum(self.solid, 0.5 * edge * film).astype(np.float32)
         self.grain = np.maximum(self.grain, 1.6 * film).astype(np.float32)
 
-    def _patch(self, centre: np.ndarray, radius: float) -> None:
-        """Put an array of receptors below the inner membrane around `centre`."""
-        cut, (z, y, x) = box(self.grid.axes, centre, radius + 400)
-        near = np.clip((np.float32(radius + 250) - np.sqrt(z**2 + y**2 + x**2)) / 120, 0, 1)
-        self.receptors[cut] = np.maximum(self.receptors[cut], near)
-
     def _clear(self, points: np.ndarray) -> np.ndarray:
-        for place in self.machines:
-            points = points[((points - place) ** 2).sum(axis=1) > FREE**2]
-        return points
+        return points[(((points[:, None] - self.machines) ** 2).sum(axis=2) > FREE**2).all(axis=1)]

@@ -9,7 +9,6 @@ from motors.volumes.tomogram import for_each
 
 CYTOPLASM, PERIPLASM = 0.65, 0.32
 MEMBRANE = 20.0  # standard deviation of a membrane's profile, in ångström: two leaflets that are not resolved
-GRAIN = 1.0  # standard deviation of the fine texture of cytoplasm, per voxel
 STEP = 3.0  # ångström between the entries of a profile across the envelope
 DISTANCE = (np.arange(256, dtype=np.float32) - 128) * STEP  # entries; positive outside
 
@@ -72,11 +71,7 @@ def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
     scene : what lies where
     seed, k : decide about the fine texture, which no label depends on
     """
-
-    def plane(z: int) -> None:
-        _plane(scene, np.random.default_rng([seed, k, 1, z]), z, out[z])
-
-    for_each(plane, scene.grid.shape[0])
+    for_each(lambda z: _plane(scene, np.random.default_rng([seed, k, 1, z]), z, out[z]), len(out))
     _ribosomes(scene, np.random.default_rng([seed, k, 2]), out)
     for machine in scene.machines:
         _machine(scene, machine, out)
@@ -89,15 +84,11 @@ def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
 def _plane(scene: Scene, rng: np.random.Generator, z: int, out: np.ndarray) -> None:
     """Write one plane: membranes, cytoplasm, and all that is thick."""
     inner = _entries(scene.envelope.inner, z)
-    noise = rng.standard_normal(out.shape, dtype=np.float32)
-    solid, grain = scene.solid.plane(z), scene.grain.plane(z)
     out[:] = cv2.LUT(_entries(scene.envelope.outer, z), OUTER) + cv2.LUT(inner, INNER)
-    np.maximum(out, solid, out=out)
+    np.maximum(out, scene.solid.plane(z), out=out)
     if scene.receptors.values.any():
         out += scene.receptors.plane(z) * cv2.LUT(inner, ARRAY)
-    noise *= grain
-    noise *= GRAIN
-    out += noise
+    out += rng.standard_normal(out.shape, dtype=np.float32) * scene.grain.plane(z)
 
 
 def _entries(distance: Field, z: int) -> np.ndarray:
@@ -139,7 +130,7 @@ def _machine(scene: Scene, machine: Machine, out: np.ndarray) -> None:
             height, radius, across = height * machine.size, radius * machine.size, across * machine.size
         ring = np.exp(-0.5 * ((radii - radius) / across) ** 2 - 0.5 * ((heights - height) / along) ** 2)
         table = np.maximum(table, machine.density * dense * ring)
-    cut, (z, y, x) = box(scene.grid.voxels, machine.seat.centre, HEIGHT)
+    cut, (z, y, x), _ = box(scene.grid.voxels, machine.seat.centre, HEIGHT)
     normal = machine.seat.normal.astype(np.float32)
     height = z * normal[0] + y * normal[1] + x * normal[2]
     radius = np.sqrt(np.maximum(z**2 + y**2 + x**2 - height**2, 0))
@@ -153,23 +144,23 @@ def _thread(scene: Scene, thread: Thread, out: np.ndarray) -> None:
     spacing = scene.grid.spacing
     for start, end in zip(thread.points[:-1], thread.points[1:], strict=True):
         for share in (0.0, 0.5):
-            cut, (z, y, x) = box(scene.grid.voxels, start + share * (end - start), thread.radius + spacing)
-            ball = np.clip((np.float32(thread.radius) - np.sqrt(z**2 + y**2 + x**2)) / spacing + 0.5, 0, 1)
+            cut, _, away = box(scene.grid.voxels, start + share * (end - start), thread.radius + spacing)
+            ball = np.clip((np.float32(thread.radius) - away) / spacing + 0.5, 0, 1)
             out[cut] = np.maximum(out[cut], np.float32(thread.density) * ball)
 
 
 def _vesicles(scene: Scene, out: np.ndarray) -> None:
     for vesicle in scene.vesicles:
-        cut, (z, y, x) = box(scene.grid.voxels, vesicle.centre, vesicle.reach)
+        cut, (z, y, x), away = box(scene.grid.voxels, vesicle.centre, vesicle.reach)
         dz, dy, dx = (vesicle.centre - vesicle.middle).astype(np.float32)
-        away = np.sqrt((z + dz) ** 2 + (y + dy) ** 2 + (x + dx) ** 2) - np.float32(vesicle.radius)
-        near = np.clip((np.float32(vesicle.reach) - np.sqrt(z**2 + y**2 + x**2)) / 60, 0, 1)
-        out[cut] += np.exp(-0.5 * (away / MEMBRANE) ** 2) * near
+        outside = np.sqrt((z + dz) ** 2 + (y + dy) ** 2 + (x + dx) ** 2) - np.float32(vesicle.radius)
+        near = np.clip((np.float32(vesicle.reach) - away) / 60, 0, 1)
+        out[cut] += np.exp(-0.5 * (outside / MEMBRANE) ** 2) * near
 
 
 def _beads(scene: Scene, out: np.ndarray) -> None:
     """Add beads of gold, 100 Å wide."""
     spacing = scene.grid.spacing
     for centre in scene.beads:
-        cut, (z, y, x) = box(scene.grid.voxels, centre, 50 + spacing)
-        out[cut] += 12 * np.clip((50 - np.sqrt(z**2 + y**2 + x**2)) / spacing + 0.5, 0, 1)
+        cut, _, away = box(scene.grid.voxels, centre, 50 + spacing)
+        out[cut] += 12 * np.clip((50 - away) / spacing + 0.5, 0, 1)

@@ -94,11 +94,15 @@ def _stretched(values: np.ndarray, z: float, shape: tuple[int, int], stride: int
     return wide[: shape[0], : shape[1]]
 
 
-def box(axes: tuple, centre: np.ndarray, reach: float) -> tuple[tuple[slice, ...], tuple[np.ndarray, ...]]:
-    """Return the part of `axes` within `reach` of `centre` along each, and how far its points are from there."""
+def box(axes: tuple, centre: np.ndarray, reach: float) -> tuple[tuple[slice, ...], tuple[np.ndarray, ...], np.ndarray]:
+    """Return the part of `axes` within `reach` of `centre` along each, and how far from there its points are.
+
+    That is first along z, y and x, ready to broadcast, then in all.
+    """
     cut, offsets = [], []
     for axis, place in zip(axes, centre, strict=True):
         low, high = np.searchsorted(axis.ravel(), [place - reach, place + reach])
         cut.append(slice(low, high))
         offsets.append(axis.ravel()[low:high] - np.float32(place))
-    return tuple(cut), np.ix_(*offsets)
+    z, y, x = np.ix_(*offsets)
+    return tuple(cut), (z, y, x), np.sqrt(z**2 + y**2 + x**2)

@@ -7,7 +7,7 @@ from scipy import fft
 
 from motors.geometry import Shape
 from motors.simulate.fields import Field, Grid
-from motors.volumes.tomogram import for_each
+from motors.volumes.tomogram import by_plane, for_each
 
 WAVELENGTH = 0.0197  # ångström, electrons of 300 kV
 NOISE = 0.22  # standard deviation of the noise of a usual tomogram; a membrane's line is about twice as deep
@@ -67,9 +67,9 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     seed : of the noise, which lacks the same wedge as the signal
     """
     volume = spectrum.view(np.float32)[..., : shape[2]]
-    kz, ky, kx = (fft.fftfreq(shape[0]), fft.fftfreq(shape[1]), fft.rfftfreq(shape[2]))
-    kz, kx = kz.astype(np.float32)[:, None, None], kx.astype(np.float32)
-    seen = wedge(shape, optics.tilt)[:, None]
+    frequencies = fft.fftfreq(shape[0]), fft.fftfreq(shape[1]), fft.rfftfreq(shape[2])
+    kz, ky, kx = np.ix_(*(each.astype(np.float32) for each in frequencies))
+    seen = np.abs(kz) <= np.float32(np.tan(np.radians(optics.tilt))) * kx  # beyond the tilts is the missing wedge
     # Projections crowd around the tilt axis, and so does their noise: power falls with the distance from it.
     weight = seen / np.sqrt(np.maximum(np.hypot(kz, kx), 0.008))
     weight *= optics.noise * np.sqrt(np.prod(shape) / 2 / _mean_square(weight, shape[2]))
@@ -81,7 +81,7 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     def through(block: int) -> None:
         rows = slice(block * ROWS, (block + 1) * ROWS)
         part = fft.fft(spectrum[:, rows], axis=0)
-        squared = kz**2 + (ky[rows].astype(np.float32) ** 2)[:, None] + kx**2
+        squared = kz**2 + ky[:, rows] ** 2 + kx**2
         part *= seen * curve[(squared * np.float32(4096 / 0.76)).astype(np.int32)]
         rng = np.random.default_rng([*seed, block])
         part += weight * rng.standard_normal((*part.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
@@ -95,19 +95,10 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     for_each(back, shape[0])
 
 
-def wedge(shape: Shape, tilt: float) -> np.ndarray:
-    """Return which frequencies `(z, x // 2 + 1)` are seen with tilts of up to `tilt` degrees about the y axis."""
-    kz, kx = fft.fftfreq(shape[0]).astype(np.float32)[:, None], fft.rfftfreq(shape[2]).astype(np.float32)
-    return np.abs(kz) <= np.float32(np.tan(np.radians(tilt))) * kx
-
-
 def _mean_square(weight: np.ndarray, width: int) -> float:
     """Return the mean square over the whole spectrum of which only half the columns are stored."""
     squares = (weight.astype(np.float64) ** 2).mean(axis=(0, 1))
-    twice = np.full(len(squares), 2.0)
-    twice[0] = 1
-    if width % 2 == 0:
-        twice[-1] = 1
+    twice = np.where(2 * np.arange(len(squares)) % width, 2.0, 1.0)  # all but the first, and the middle if there is one
     return float((squares * twice).sum() / width)
 
 
@@ -132,17 +123,15 @@ def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndar
     few = volume[:: max(1, len(volume) // 40)][:, ::2, ::2]
     low, high = np.percentile(few, [saturated, 100 - saturated])
     shift = np.float32(rng.normal(-0.08, 0.08))
-    grey = np.empty(volume.shape, np.uint8)
 
-    def digitised(z: int) -> None:
+    def digitised(z: int) -> np.ndarray:
         level = (volume[z] - (low + high) / 2) * np.float32(2 / (high - low))
         if not clipped:  # levels bend towards the ends instead of ending there
             level += shift
             level /= (1 + level**6) ** np.float32(1 / 6)
-        grey[z] = np.clip(127.5 * level + 128, 0, 255)
+        return np.clip(127.5 * level + 128, 0, 255)
 
-    for_each(digitised, len(volume))
-    return grey
+    return by_plane(digitised, volume.shape)
 
 
 def _frame(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
