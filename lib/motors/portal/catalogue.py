@@ -115,18 +115,17 @@ def survey(names: Iterable[str], *, url: str | None = None, patience: Patience |
     A run without a tomogram has its reason in `remarks`, and no sizes.
     """
     client = PatientClient(url, patience)
+    columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
 
     def row(name: str) -> dict[str, Any]:
         try:
             source = look_up(client, name)
         except FileNotFoundError as error:
             return {"tomo_id": name, "remarks": str(error)}
-        about = dict(zip(SIZE, source.shape, strict=True)) | {"spacing": source.spacing, "form": source.form}
-        remarks = "; ".join(source.remarks)
-        return {"tomo_id": name, "dataset_id": source.dataset, **about, "bytes": source.size, "remarks": remarks}
+        about = source.dataset, *source.shape, source.spacing, source.form, source.size, "; ".join(source.remarks)
+        return dict(zip(columns, [name, *about], strict=True))
 
     names = sorted(set(names))
-    columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
     with ThreadPoolExecutor(8) as pool:
         rows = list(progress(pool.map(row, names), total=len(names), title="asking the portal"))
     return pd.DataFrame(rows, columns=columns)

@@ -41,7 +41,8 @@ def collect(
 
     Those that are in the folder already are left alone. Killed at any point, it goes on where it was when called again:
     a tomogram appears under its name when its slices and its record are complete, and files half downloaded are
-    continued. One that fails does not stop the others.
+    continued. One that fails does not stop the others. Raises ValueError if a name could not be that of a folder,
+    OSError if the disk is full.
 
     Parameters
     ----------
@@ -56,17 +57,9 @@ def collect(
     Returns
     -------
     tomo_id, status ("stored", "already there" or "failed"), remarks (why it failed, or what to know), seconds
-
-    Raises
-    ------
-    ValueError
-        If a name could not be that of a folder.
-    OSError
-        If the disk is full.
     """
     names, folder, client = sorted(set(names)), Path(folder), PatientClient(url, patience)
-    odd = [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]
-    if odd:
+    if odd := [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]:
         raise ValueError(f"{odd[0]!r} is no run name, only letters, digits and . + - _ are: correct the label table")
     work = partial(_one, client=client, folder=folder, form=form, converting=Lock(), stamp=stamp)
     with ThreadPoolExecutor(workers) as pool:
@@ -89,17 +82,14 @@ def table(folder: str | Path) -> pd.DataFrame:
     tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing of what
     came; dataset_id; wrapped, whether its grey levels were mended; remarks; sha256 of the slices
     """
-    native = ["native_z", "native_y", "native_x"]
     rows = []
     for name in _names(folder):
         record = read_json(Path(folder) / name / METADATA)
-        row = dict(zip(SIZE, record["target_shape"], strict=True)) | {"spacing": record["target_spacing"]}
-        row |= dict(zip(native, record["ori_shape"], strict=True)) | {"native_spacing": record["ori_spacing"]}
-        row |= {"dataset_id": record.get("dataset_id"), "wrapped": record["mended"]}
+        row = [name, *record["target_shape"], record["target_spacing"], *record["ori_shape"], record["ori_spacing"]]
         remarks = "; ".join(record.get("remarks", []))
-        rows.append({"tomo_id": name, **row, "remarks": remarks, "sha256": record["slices"]["sha256"]})
-    columns = ["tomo_id", *SIZE, "spacing", *native, "native_spacing", "dataset_id", "wrapped", "remarks", "sha256"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append([*row, record.get("dataset_id"), record["mended"], remarks, record["slices"]["sha256"]])
+    columns = ["tomo_id", *SIZE, "spacing", "native_z", "native_y", "native_x", "native_spacing"]
+    return pd.DataFrame(rows, columns=[*columns, "dataset_id", "wrapped", "remarks", "sha256"])
 
 
 def verify(folder: str | Path) -> pd.DataFrame:
@@ -109,12 +99,11 @@ def verify(folder: str | Path) -> pd.DataFrame:
         place = Path(folder) / name
         recorded = read_json(place / METADATA)["slices"]
         try:
-            changed = [what for what, value in fingerprint(place).items() if recorded[what] != value]
+            changed = ", ".join(what for what, value in fingerprint(place).items() if recorded[what] != value)
+            problem = changed and f"{changed} of its slices differ from its record: remove it, collect again"
         except FileNotFoundError as error:
-            rows.append([name, str(error)])
-            continue
-        if changed:
-            rows.append([name, f"{', '.join(changed)} of its slices differ from its record: remove it, collect again"])
+            problem = str(error)
+        rows += [[name, problem]] if problem else []
     return pd.DataFrame(rows, columns=["tomo_id", "problem"])
 
 

@@ -31,16 +31,9 @@ MENDED = """
 
 
 class Planes:
-    """A volume on disk, read from the file plane by plane; a memory map would keep in memory what was read.
+    """A volume in a plain `.npy` or `.mrc` file, read plane by plane; a memory map would keep in memory what was read.
 
-    Parameters
-    ----------
-    path : `.npy` or `.mrc`, not compressed
-
-    Raises
-    ------
-    ValueError
-        If the file is not the length that its header says, or no such file.
+    Raises ValueError if the file is not the length that its header says, or no such file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,7 +71,8 @@ def convert(
 ) -> dict[str, Any]:
     """Store a volume as `<folder>/<name>/slice_0000.jpg` and so on, with a record beside them, and return that record.
 
-    The folder appears when it is complete. Memory holds a few planes, never the volume.
+    The folder appears when it is complete. Memory holds a few planes, never the volume. Raises ValueError if the volume
+    has no contrast, or voxels that are no numbers; FileExistsError if the tomogram is there.
 
     Parameters
     ----------
@@ -87,13 +81,6 @@ def convert(
     name : of this one
     spacing : ångström per voxel of `source`
     about : what else to record
-
-    Raises
-    ------
-    ValueError
-        If the volume has no contrast, or voxels that are no numbers.
-    FileExistsError
-        If the tomogram is there.
     """
     if (folder / name).exists():
         raise FileExistsError(f"{folder / name} is there already: remove it, or give another folder")

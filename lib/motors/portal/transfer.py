@@ -64,7 +64,9 @@ class Patience:
 def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int | None = None) -> Path:
     """Download a file once, to a name that it gets only when all of it has come, and return that name.
 
-    What came of an interrupted download is kept beside `path`, and the next one goes on from there.
+    What came of an interrupted download is kept beside `path`, and the next one goes on from there. Raises
+    ConnectionError if the server fails, is silent, or sends less than it says: worth another attempt; FileNotFoundError
+    or ValueError if it has no such file, or one of another size: not worth one.
 
     Parameters
     ----------
@@ -72,13 +74,6 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
     path : where it goes; kept if it is there
     timeout : seconds without a byte to wait
     size : bytes that the file is known to have, if it is
-
-    Raises
-    ------
-    ConnectionError
-        If the server fails, is silent, or sends less than it says: worth another attempt.
-    FileNotFoundError, ValueError
-        If the server has no such file, or one of another size: not worth another attempt.
     """
     if path.exists():
         return path
@@ -161,16 +156,13 @@ class Remote(WrapperStore):
 def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -> tuple[zarr.Array, Spacing | None]:
     """Return the finest level of an OME-Zarr image, read when it is asked for its voxels, and the spacing it states.
 
+    Raises ConnectionError or ValueError if the server does not answer, or this is no OME-Zarr image of a volume.
+
     Parameters
     ----------
     source : address of the image, or its folder on this disk
     folder : where the chunks of an address are downloaded to
     timeout : seconds without a byte to wait
-
-    Raises
-    ------
-    ConnectionError, ValueError
-        If the server does not answer, or this is no OME-Zarr image of a volume.
     """
     if isinstance(source, Path):
         store = LocalStore(source, read_only=True)

@@ -36,17 +36,10 @@ def bar_length(width: float) -> float:
 
 
 def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | None = None) -> None:
-    """Draw a scale bar into the corner of an image of this shape.
+    """Draw a scale bar of `bar` ångström, or of the `bar_length` that fits, into the corner of an image of this shape.
 
-    Parameters
-    ----------
-    spacing : ångström per pixel
-    bar : its length in ångström; None takes one that fits, see `bar_length`
-
-    Raises
-    ------
-    ValueError
-        If it is wider than the image: it would be cut off and say something false.
+    `spacing` is ångström per pixel. Raises ValueError if the bar is wider than the image: it would be cut off and say
+    something false.
     """
     height, width = shape[:2]
     bar = bar_length(width * spacing) if bar is None else bar

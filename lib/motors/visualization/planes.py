@@ -131,17 +131,7 @@ class Planes:
         left = cv2.multiply(grey, 255 - share, scale=1 / 255)
         return cv2.merge([left + cv2.convertScaleAbs(share, alpha=c / 255) for c in _colour(plots.CANDIDATE)])
 
-    def _mark(
-        self,
-        image: np.ndarray,
-        plane: int,
-        point: Sequence[int],
-        points: np.ndarray,
-        lines: np.ndarray,
-        colour: str,
-        scores: Sequence[float] = (),
-        width: int = 2,
-    ) -> None:
+    def _mark(self, image, plane: int, point, points, lines, colour: str, scores=(), width: int = 2) -> None:
         """Draw the points that lie within half a motor's width of the plane."""
         spacing, (down, right) = self.tomogram.spacing, AXES[plane]
         reach = plots.MOTOR_WIDTH / spacing * self.zoom

@@ -41,7 +41,7 @@ def slice_image(
     bar: float | None = None,
     levels: tuple[float, float] | None = (0, 255),
 ) -> Axes:
-    """Draw one slice with its motors, candidates and a scale bar.
+    """Draw one slice with its motors, candidates and a scale bar; raises ValueError if that is wider than the image.
 
     Parameters
     ----------
@@ -51,11 +51,6 @@ def slice_image(
     scores : of the candidates, written beside them
     bar : length of the scale bar, in ångström; None takes the longest of 1, 2, 5, 10, ... that spans at most a third
     levels : intensities shown as black and white; None takes the image's own, without the outermost 0.5 %
-
-    Raises
-    ------
-    ValueError
-        If the scale bar is wider than the image: it would be cut off and say something false.
     """
     low, high = levels or np.percentile(image, [0.5, 99.5])
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1))
