@@ -736,6 +736,56 @@ def test_the_finest_level_must_be_there(tmp_path):
         formats.read(path)
 
 
+@pytest.mark.parametrize(
+    ("steps", "spacing"),
+    [
+        ([{"type": "scale", "scale": [1.31, 1.31, 1.31]}], 13.1),
+        ([{"type": "scale", "scale": [1.31, -1.31, 1.31]}], 13.1),
+        ([{"type": "sequence", "transformations": [{"type": "scale", "scale": [1.31] * 3}]}], 13.1),
+        ([{"type": "identity"}], None),
+        ([{"type": "scale", "scale": [1.31, 1.31, 1.31]}, {"type": "mapAxis", "mapAxis": [2, 1, 0]}], "???"),
+        ([{"type": "affine", "affine": [[0, 0, 1.31, 0], [0, 1.31, 0, 0], [1.31, 0, 0, 0]]}], "???"),
+    ],
+    ids=["scale", "mirrored", "sequence", "identity", "axes mapped", "axes turned"],
+)
+@pytest.mark.parametrize("version", ["0.5", "0.6"])
+def test_the_axes_of_ome_zarr_stand_in_its_first_system_and_what_turns_them_is_not_followed(
+    tmp_path, steps, spacing, version: str
+):
+    """Since version 0.6 they stand there alone. A coarse level does not become the finest by a scale below zero."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    for path, voxels in (("0", LEVELS), ("1", LEVELS[::2, ::2, ::2])):
+        group.create_array(path, data=np.ascontiguousarray(voxels.transpose(2, 0, 1)), chunks=(8, 8, 8))
+    coarse = json.loads(json.dumps(steps).replace("1.31", "2.62"))
+    levels = [{"path": path, "coordinateTransformations": each} for path, each in (("0", steps), ("1", coarse))]
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "xzy"]
+    where = {"axes": axes} if version == "0.5" else {"coordinateSystems": [{"name": "intrinsic", "axes": axes}]}
+    group.attrs["ome"] = {"version": version, "multiscales": [where | {"datasets": levels}]}
+    if spacing == "???":
+        with pytest.raises(ValueError, match="its axes are '...': give one letter for each"):
+            formats.read(tmp_path / "a.zarr")
+        assert np.array_equal(read(tmp_path / "a.zarr", axes="xzy"), LEVELS)
+    else:
+        found = formats.read(tmp_path / "a.zarr")
+        assert found.spacing == spacing and np.array_equal(found.voxels, LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("omero", "said"),
+    [({"channels": [{"inverted": True}]}, True), ({"channels": [{"inverted": False}]}, False), (None, False)],
+)
+def test_an_ome_zarr_image_that_is_shown_inverted_is_said_to_be(tmp_path, omero, said: bool):
+    """How a viewer shows it may be a taste, or that dense is bright."""
+    zarr = pytest.importorskip("zarr")
+    zarr_image(tmp_path / "a.zarr", LEVELS)
+    zarr.open_group(tmp_path / "a.zarr", mode="a", zarr_format=2).attrs["omero"] = omero
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert np.array_equal(read(tmp_path / "a.zarr"), LEVELS)
+    assert any("a.zarr: its metadata say that it is shown inverted" in str(each.message) for each in seen) == said
+
+
 def test_images_in_one_file_are_chosen(tmp_path):
     """In OME-TIFF, and in the layout of bioformats2raw."""
     zarr = pytest.importorskip("zarr")

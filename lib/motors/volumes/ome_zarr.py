@@ -5,6 +5,7 @@ import math
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from motors.geometry import Spacing
 from motors.volumes.axes import Stored, which
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
+
+FOLLOWED = ("scale", "translation", "identity", "sequence")  # transformations that turn no axis
 
 
 def open_zarr(store: Any, image: int | None = None) -> Stored:
@@ -56,10 +59,14 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         described = _one_of(images, image)
         axes, path, spacing = _described(described, group)
         array = group[path]
+        shown = [each.get("inverted") for each in (attributes.get("omero") or {}).get("channels") or []]
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
+    if any(shown):
+        what = "its metadata say that it is shown inverted: invert it (invert=True, --invert) if dense is bright"
+        warnings.warn(f"{getattr(store, 'name', store)}: {what}", TomogramWarning, stacklevel=5)
     return Stored(array, axes, spacing, images=max(len(names), len(images)))
 
 
@@ -129,24 +136,34 @@ def _one_of(images: list[Any], image: int | None) -> Any:
     return images[which(image, count, "image", f"holds {count} images") if count > 1 else 0]
 
 
+def _steps(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the transformations of a level or an image one by one."""
+    for step in about.get("coordinateTransformations") or []:
+        yield from _steps({"coordinateTransformations": step["transformations"]} if step["type"] == "sequence" else {})
+        yield step
+
+
 def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | None]:
     """Return axes, path and spacing of the finest level that the metadata of an OME-Zarr image list."""
-    levels = {}
+    systems = image.get("coordinateSystems")  # since version 0.6, which has no axes beside them
+    levels, strange = {}, False
     for level in image["datasets"]:
-        steps = [step for about in (level, image) for step in about.get("coordinateTransformations") or []]
+        steps = list(_steps(level)) + ([] if systems else list(_steps(image)))
         levels[level["path"]] = [step.get("scale") for step in steps if step["type"] == "scale"]
+        strange = strange or any(step["type"] not in FOLLOWED for step in steps)
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
     there = {path: group[path] for path in levels if path in group}
     sides = max((getattr(each, "ndim", 0) for each in there.values()), default=0)
     old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and sides == 5)
-    axes = list("tczyx") if old else image.get("axes", ["?"] * sides)  # there were no others
+    axes = systems[0]["axes"] if systems and not strange else image.get("axes", ["?"] * sides)
+    axes = list("tczyx") if old else ["?"] * len(axes) if strange else axes  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
     for path, scales in levels.items():  # lengths in an array of their own are not looked for
         sound = scales and all(isinstance(each, list) and len(each) == len(axes) for each in scales)
-        levels[path] = np.prod(np.array(scales, float), axis=0) if sound else None
+        levels[path] = np.abs(np.prod(np.array(scales, float), axis=0)) if sound and not strange else None
     sizes = {path: getattr(each, "size", 0) for path, each in there.items()}  # a group has none
     if all(scale is not None for scale in levels.values()):
         path = min(levels, key=lambda each: (float(np.prod(levels[each][places])), -sizes.get(each, math.inf)))
