@@ -254,10 +254,8 @@ def compare(
 
     changed, figures = compared(find(), one, other)
     typer.echo(changed[changed["changed"]].round(3).to_string(index=False))
-    interval = f"95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
-    typer.echo(
-        f"F2 {figures['one']:.3f} and {figures['other']:.3f}, difference {figures['difference']:+.3f}, {interval}"
-    )
+    difference = f"{figures['difference']:+.3f}, 95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
+    typer.echo(f"F2 {figures['one']:.3f} and {figures['other']:.3f}, difference {difference}")
 
 
 if __name__ == "__main__":

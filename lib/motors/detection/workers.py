@@ -180,9 +180,7 @@ def check_device(name: str) -> str:
         if device.type == "cuda":
             found = torch.cuda.get_device_capability(device)
             if found < CAPABILITY:
-                raise ValueError(
-                    f"it is a {torch.cuda.get_device_name(device)} of compute capability {found[0]}.{found[1]}"
-                )
+                raise ValueError(f"it is a {torch.cuda.get_device_name(device)} of capability {found[0]}.{found[1]}")
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         reason = "PyTorch knows no such device" if reason.startswith("Expected one of") else reason

@@ -60,9 +60,8 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
         seen = names["tomo_id"].isin(trained[run] or ()) | (fold < 0)
         if fold >= 0 and seen.any():
             one = names["tomo_id"][seen].iloc[0]
-            raise ValueError(
-                f"{run} was trained on {one} of fold {fold}, which is to judge it: leakage, train it with these folds"
-            )
+            what = f"{run} was trained on {one} of fold {fold}, which is to judge it"
+            raise ValueError(f"{what}: leakage, train it with these folds")
         parts.append(names[["tomo_id", "fold"]].assign(run=run, network=network, in_sample=seen))
     return pd.concat(parts, ignore_index=True)[["run", "network", "fold", "tomo_id", "in_sample"]]
 

@@ -44,9 +44,8 @@ def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
     """
     formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
     if long := next((each for each in names if len(os.fsencode(each)) > LONGEST), ""):
-        raise ValueError(
-            f"the name {long[:20]}... has more than {LONGEST} bytes, and files add to it: rename the tomogram"
-        )
+        what = f"the name {long[:20]}... has more than {LONGEST} bytes, and files add to it"
+        raise ValueError(f"{what}: rename the tomogram")
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")

@@ -157,7 +157,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     sides = max((getattr(each, "ndim", 0) for each in there.values()), default=0)
     old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and sides == 5)
     axes = systems[0]["axes"] if systems and not strange else image.get("axes", ["?"] * sides)
-    axes = list("tczyx") if old else ["?"] * len(axes) if strange else axes  # there were no others
+    axes = list("tczyx") if old else axes  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]

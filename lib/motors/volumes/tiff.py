@@ -138,6 +138,8 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     pages = [page.aspage() for page in planes]
     for handle in handles:
         handle.close()
+    if turn := next((each for page in pages if (each := page.tags.valueof(ORIENTATION, 1)) != 1), None):
+        raise ValueError(f"it says that it is to be turned (orientation {turn}): save it as it is")
     if strange := next((page.index for page in pages if page.hash != first.hash), None):
         raise ValueError(f"its page {strange} is of another kind than the first: save all in one way")
     if first.photometric == PALETTE and any(not np.array_equal(page.colormap, first.colormap) for page in pages):
@@ -199,9 +201,7 @@ def _falls(imagej: dict[str, Any]) -> bool:
 
 def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = False) -> tuple[np.ndarray, str]:
     """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
-    kind, turn = int(page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO)), page.tags.valueof(ORIENTATION, 1)
-    if turn != 1:
-        raise ValueError(f"it says that it is to be turned (orientation {turn}): save it as it is")
+    kind = int(page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO))
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
         if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
             voxels, axes = voxels.take(0, axes.index("S")), axes.replace("S", "")
@@ -248,5 +248,4 @@ def _sizes(file: tifffile.TiffFile, imagej: dict[str, Any]) -> list[tuple[Any, s
     per_unit = [tags[axis].value for axis in ("YResolution", "XResolution") if axis in tags]  # fractions
     sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in per_unit)]
     units = [imagej.get(name, imagej.get("unit")) for name in ("zunit", "yunit", "unit")]
-    sizes = [abs(size) if isinstance(size, int | float) else size for size in sizes]  # its z may be below zero
     return [(size or None, unit) for size, unit in zip(sizes, units, strict=False)]
