@@ -53,11 +53,9 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
             raise ValueError(f"it holds {what}: give the folder of one image")
     if "multiscales" not in attributes:
         raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of an image or of one array")
-    if isinstance(images := attributes["multiscales"], dict):
-        images = [images]  # of a writer that forgot that there may be several
+    images = [found] if isinstance(found := attributes["multiscales"], dict) else found  # some forget the list
     try:
-        described = _one_of(images, image)
-        axes, path, spacing = _described(described, group)
+        axes, path, spacing = _described(_one_of(images, image), group)
         array = group[path]
         shown = [each.get("inverted") for each in (attributes.get("omero") or {}).get("channels") or []]
     except (AttributeError, LookupError, TypeError) as error:
@@ -155,7 +153,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
     there = {path: group[path] for path in levels if path in group}
     sides = max((getattr(each, "ndim", 0) for each in there.values()), default=0)
-    old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and sides == 5)
+    old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and not systems and sides == 5)
     axes = systems[0]["axes"] if systems and not strange else image.get("axes", ["?"] * sides)
     axes = list("tczyx") if old else axes  # there were no others
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
