@@ -134,6 +134,22 @@ def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
     assert "c" not in found["some_coordinates"].counts()
 
 
+def test_two_label_tables_of_one_name_are_refused(tmp_path):
+    """Neither takes the place of the other; a file of something else may be called so, and columns decide once."""
+    (tmp_path / "coordinates.json").write_text('{"a": [[1, 2, 3]]}')
+    (tmp_path / "coordinates.csv").write_text("page,text\n3,see there\n")
+    assert list(gather(tmp_path)) == ["coordinates"]
+    write_competition(tmp_path / "coordinates.csv", some(("a", 4, 5, 6)))
+    with pytest.raises(ValueError, match="two label tables called coordinates: rename one of them"):
+        gather(tmp_path)
+    (tmp_path / "coordinates.json").unlink()
+    assert gather(tmp_path)["coordinates"].of("a").tolist() == [[4, 5, 6]]
+    table = pd.read_csv(tmp_path / "coordinates.csv").assign(z=9, y=9, x=9)
+    table.to_csv(tmp_path / "coordinates.csv", index=False)
+    with pytest.raises(ValueError, match="coordinates.csv has z beside the competition's columns"):
+        gather(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def sources(real) -> dict[str, Labels]:
     """All label tables there are."""

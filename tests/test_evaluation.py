@@ -486,6 +486,21 @@ def test_a_benchmark_that_lacks_something_is_refused(project, given, sentence):
         benchmark.truth(project / "Croissant" / "metadata.json", **given)
 
 
+def test_splits_and_objects_of_a_benchmark_may_be_called_like_numbers_or_nothing(project):
+    """Folds are 0 and 1, an object 007 or NA: names stay text. A run listed twice would count twice."""
+    folder = project / "Croissant"
+    runs, picks = ((folder / name).read_text() for name in ("runs.csv", "picks.csv"))
+    (folder / "runs.csv").write_text(runs.replace("test", "01").replace("train", "NA"))
+    (folder / "picks.csv").write_text(picks.replace("motor,", "1e2,"))
+    assert len(benchmark.truth(folder / "metadata.json", split="01", object_name="1e2")) == 4
+    with pytest.raises(ValueError, match="no split '1': choose of 01, NA"):
+        benchmark.truth(folder / "metadata.json", split="1")
+    for more in ("b,9,01\n", ",9,01\n"):
+        (folder / "runs.csv").write_text(runs + more)
+        with pytest.raises(ValueError, match="runs.csv has the run '.?' twice, or without a name"):
+            benchmark.truth(folder / "metadata.json")
+
+
 @pytest.mark.parametrize("word", ["NaN", "true", '"x"', "null"])
 def test_a_place_of_a_benchmark_that_is_no_number_is_refused(project, word):
     """It would count as a tomogram without a motor, or as 1."""

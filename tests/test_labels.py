@@ -618,6 +618,21 @@ def test_a_tomogram_without_a_motor_is_known_from_an_external_table_too(tmp_path
         read_external(tmp_path / "a.csv", stored)
 
 
+def test_an_external_table_neither_contradicts_itself_nor_the_stored_tomograms(tmp_path):
+    """A row of -1 beside a motor is a mistake; what it says of shapes is of the frame, and left alone."""
+    stored = STORED.assign(tomo_id=["a", "b"])
+    (tmp_path / "a.csv").write_text("tomo_id,z,y,x\nb,7,8,9\na,-1,-1,-1\na,1,2,3\n")
+    with pytest.raises(ValueError, match="a.csv, line 3: tomogram a has a row -1 -1 -1 among others: remove that row"):
+        read_external(tmp_path / "a.csv", stored)
+    text = "tomo_id,z,y,x\na,1,2,3\nb,-1,-1,-1\n"
+    (tmp_path / "a.csv").write_text(text)
+    found = read_external(tmp_path / "a.csv", stored)
+    (tmp_path / "b.csv").write_text("spacing,native_z,size_x,tomo_id,z,y,x\n9,8,7,a,1,2,3\n9,8,7,b,-1,-1,-1\n")
+    again = read_external(tmp_path / "b.csv", stored)
+    assert again.motors.equals(found.motors)
+    assert again.tomograms.equals(found.tomograms)
+
+
 def test_labels_of_tomograms_that_are_not_stored_are_counted(tmp_path):
     """None is left out without a word."""
     (tmp_path / "a.csv").write_text("tomo_id,z,y,x\nrun1,1,2,3\nRUN1,1,2,3\n")

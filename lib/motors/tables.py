@@ -26,7 +26,7 @@ MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one
 MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
-TEXT = "tomo_id run round frame image name decision entry action why source symmetry".split()
+TEXT = "tomo_id run round frame image name split object_name url decision entry action why source symmetry".split()
 _NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
 

@@ -34,8 +34,10 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
         If a file is missing or damaged, or there is no such split or object.
     """
     folder = Path(manifest).parent
-    runs = read_table(folder / "runs.csv", ["name"])
-    picks = read_table(folder / "picks.csv", ["run", "object_name", "url"])
+    runs = read_table(folder / "runs.csv", ["name"]).fillna({"name": ""})
+    picks = read_table(folder / "picks.csv", ["run", "object_name", "url"]).fillna({"run": "", "url": ""})
+    if wrong := [name for name in runs["name"] if not name or (runs["name"] == name).sum() > 1]:
+        raise ValueError(f"runs.csv has the run {wrong[0]!r} twice, or without a name: download it again")
     if strange := sorted({*picks["run"]} - {*runs["name"]}):
         raise ValueError(f"picks.csv has picks in the run {strange[0]}, which runs.csv lacks: download both again")
     if split:

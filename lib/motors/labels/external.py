@@ -40,11 +40,16 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     Raises
     ------
     FileNotFoundError, ValueError
-        If the file is missing, lacks columns, or holds a motor twice, without a position or outside the frame.
+        If the file is missing, lacks columns, or holds a motor twice, without a position or outside the frame, or one
+        in a tomogram that has a row without.
     """
-    path, every = Path(path), read_table(path, MOTORS)
-    need(tomograms, [*TOMOGRAMS, "native_z"], "the table of stored tomograms")
-    table = every[has_motor(every, path.name)]
+    path, columns = Path(path), [*TOMOGRAMS, "native_z"]
+    need(tomograms, columns, "the table of stored tomograms")
+    every = read_table(path, MOTORS).drop(columns=columns[1:], errors="ignore")  # which are not its own to say
+    there = has_motor(every, path.name)
+    conflict = ~there & every["tomo_id"].isin(every["tomo_id"][there])
+    refuse(every, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
+    table = every[there]
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
     outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)
@@ -52,7 +57,6 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     refuse(table, outside, path.name, f"has a motor outside the frame {frame}", "check the order z, y, x and the frame")
     refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
     refuse(table, table.duplicated(MOTORS), path.name, "has the same motor twice", "keep one row")
-    columns = [*TOMOGRAMS, "native_z"]
     _say_left_out(path.name, every["tomo_id"], tomograms["tomo_id"])
     placed = table.merge(tomograms[columns], on="tomo_id", validate="many_to_one")
     placed[POINT] = _stored(placed, frame)
@@ -144,20 +148,25 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     of `read_native`. The last two say nothing about shapes: they are read for the tomograms of the other tables that
     were stored as they came, which those at exactly 16 ångström were not.
 
-    Raises FileNotFoundError or ValueError if there is no such folder, or as the readers.
+    Raises FileNotFoundError or ValueError if there is no such folder, two tables have one name, or as the readers.
     """
     folder = spelt(Path(folder))
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
-    found = {path.stem: read_wide(path) for path, names in columns.items() if "motor_zyx" in names}
-    found |= {path.stem: read_competition(path) for path, names in columns.items() if names.issuperset(ARRAY_SHAPE)}
+    wide = [path for path, names in columns.items() if "motor_zyx" in names]
+    own = [path for path, names in columns.items() if names.issuperset(ARRAY_SHAPE) and path not in wide]
+    frames = [path for path, names in columns.items() if names.issuperset(MOTORS) and path not in (*wide, *own)]
+    lists = _ending_in(folder, "coordinates.json")
+    stems = [path.stem for path in (*wide, *own, *frames, *lists)]
+    if twice := [name for name in stems if stems.count(name) > 1]:
+        raise ValueError(f"{folder} has two label tables called {twice[0]}: rename one of them")
+    found = {path.stem: read_wide(path) for path in wide} | {path.stem: read_competition(path) for path in own}
     known = [labels.tomograms[TOMOGRAMS] for labels in found.values()] or [pd.DataFrame(columns=TOMOGRAMS)]
     came = pd.concat(known).drop_duplicates("tomo_id").query("spacing != @STORED")
     came = came.assign(**{native: came[size] for native, size in zip(NATIVE, SIZE, strict=True)})
-    frames = [path for path, names in columns.items() if names.issuperset(MOTORS)]
     found |= {path.stem: read_external(path, came) for path in frames}
-    return found | {path.stem: read_native(path, came) for path in _ending_in(folder, "coordinates.json")}
+    return found | {path.stem: read_native(path, came) for path in lists}
 
 
 def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:

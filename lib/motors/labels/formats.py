@@ -21,8 +21,11 @@ def read_competition(path: str | Path) -> Labels:
 
     Raises FileNotFoundError or ValueError if the file is missing, contradicts itself, or is no table of labels.
     """
-    path, table = Path(path), read_table(path, ["tomo_id", *COMPETITION]).rename(columns=COMPETITION)
-    table[[*COMPETITION.values()]] = table[[*COMPETITION.values()]].apply(numeric)
+    path, table, names = Path(path), read_table(path, ["tomo_id", *COMPETITION]), [*COMPETITION.values()]
+    if twice := [name for name in names if name in table]:
+        raise ValueError(f"{path.name} has {twice[0]} beside the competition's columns: rename or remove it")
+    table = table.rename(columns=COMPETITION)
+    table[names] = table[names].apply(numeric)
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
     missing = table[POINT].eq(NO_MOTOR)
