@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import dynamotable
 import imodmodel
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,6 +135,29 @@ def test_points_of_the_portal_chimerax_and_napari_are_as_these_programs_have_the
     table = pd.read_csv(napari)
     assert table.columns.tolist() == ["index", "axis-0", "axis-1", "axis-2", "score"]
     assert table.loc[0, ["axis-0", "axis-1", "axis-2"]].tolist() == [7.25, 50.5, 90.0]
+
+
+@pytest.mark.parametrize(
+    ("header", "moved"),
+    [
+        ({"origin": (1000.0, -200.0, 30.0), "start": (7, 8, 9)}, (1000, -200, 30)),
+        ({"origin": (0.0, 0.0, 0.0), "start": (-10, 20, 3)}, (-131.7, 263.4, 39.51)),
+    ],
+    ids=["origin", "start"],
+)
+def test_markers_lie_where_chimerax_puts_the_tomogram(tmp_path, header, moved):
+    """It adds the origin in the header, or where that is 0, the start in voxels: x, y, z."""
+    mrc = tmp_path / "tomo_1.mrc.gz"
+    with mrcfile.new(mrc, compression="gzip") as file:
+        file.set_data(np.zeros((4, 5, 6), np.float32))
+        file.voxel_size, file.header.origin = 13.17, header["origin"]
+        file.nstart = header["start"]
+    known = TOMOGRAM.assign(path=str(mrc))
+    (path,) = formats.write(tmp_path, PICK, known, "cmm")
+    marker = ElementTree.parse(path).find("marker").attrib
+    shifted = [place * 13.17 + shift for place, shift in zip((90, 50.5, 7.25), moved, strict=True)]
+    assert [float(marker[axis]) for axis in "xyz"] == pytest.approx(shifted, abs=1e-3)
+    np.testing.assert_allclose(formats.read(path, known)[["z", "y", "x"]], [[7.25, 50.5, 90]], atol=1e-4)
 
 
 def test_oriented_points_of_the_portal_and_markers_that_were_linked_are_read(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+import mrcfile
 import numpy as np
 import pandas as pd
 
@@ -66,7 +67,8 @@ def write(
     folder : gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
         one without picks; copick's go to `copick/ExperimentRuns`, so that the folder is a project's overlay
     picks : tomo_id; z, y, x in voxels; score
-    tomograms : tomo_id, size_z, size_y, size_x, spacing, of every tomogram that was looked at
+    tomograms : tomo_id, size_z, size_y, size_x, spacing, of every tomogram that was looked at; path, if ChimeraX is to
+        see markers where it puts an MRC file whose origin is not 0
     formats : keys of `FORMATS`
 
     Raises
@@ -218,7 +220,7 @@ def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
 def _write_cmm(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     root = ElementTree.Element("marker_set", name=f"motors in {tomograms['tomo_id'].iloc[0]}")
     look = {"r": "1", "g": "0.69", "b": "0", "radius": f"{RADIUS:g}"}
-    places = _by_name(picks, float(tomograms["spacing"].iloc[0]))
+    places = _by_name(picks, float(tomograms["spacing"].iloc[0]), _origin(tomograms))
     for k, (place, score) in enumerate(zip(places, picks["score"], strict=True), start=1):
         texts = {axis: repr(value) for axis, value in place.items()}
         ElementTree.SubElement(root, "marker", id=str(k), **texts, **look, note=f"{score:.4f}")
@@ -230,12 +232,31 @@ def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
     root = ElementTree.parse(path).getroot()
     if root.tag not in ("marker_set", "marker_sets"):
         raise ValueError(f"{path.name} holds <{root.tag}>, not <marker_set>: export it again")
-    return _voxels(_frame([{"location": marker.attrib} for marker in root.iter("marker")], name), tomograms, path)
+    picks = _frame([{"location": marker.attrib} for marker in root.iter("marker")], name)
+    if tomograms is not None:
+        picks[POINT] = numbers(picks, POINT) - _origin(tomograms[tomograms["tomo_id"] == name])
+    return _voxels(picks, tomograms, path)
 
 
-def _by_name(picks: pd.DataFrame, scale: float = 1.0) -> list[dict[str, float]]:
-    """Return the places as x, y, z by name, times `scale`."""
-    points = picks[POINT].to_numpy(float) * scale
+def _origin(tomograms: pd.DataFrame) -> np.ndarray:
+    """Return where ChimeraX has the first voxel of a tomogram, z, y, x in ångström; 0 where no MRC file is known.
+
+    That is the origin in its header, or where that is 0, its start in voxels.
+    """
+    path = next((Path(str(each)) for each in tomograms.get("path", ())), Path())
+    if not (path.is_file() and re.search(r"(?i)\.(mrcs?|rec|map|st|ali)(\.gz|\.bz2)?$", path.name)):
+        return np.zeros(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of headers that are not as they should be
+        with mrcfile.open(path, permissive=True, header_only=True) as file:
+            origin, start, size = file.header.origin.copy(), file.nstart, file.voxel_size
+    found = np.array([origin[axis] for axis in POINT], float)
+    return found if found.any() else np.array([start[axis] * size[axis] for axis in POINT], float)
+
+
+def _by_name(picks: pd.DataFrame, scale: float = 1.0, origin: np.ndarray | float = 0.0) -> list[dict[str, float]]:
+    """Return the places as x, y, z by name, times `scale`, behind `origin`."""
+    points = picks[POINT].to_numpy(float) * scale + origin
     return [dict(zip("xyz", map(float, point[::-1]), strict=True)) for point in points]
 
 
