@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from motors.workspace.code_hash import notebook_hash
 from motors.workspace.files import read_json
-from motors.workspace.paths import PROFILES, Run, Workspace
+from motors.workspace.paths import MARK, PROFILES, Run, Workspace
 
 if TYPE_CHECKING:
     from motors.pipeline.asked import Asked, Training
@@ -36,7 +36,7 @@ class Step:
     @property
     def flag(self) -> str:
         """The file that says this step has succeeded, relative to the workspace."""
-        return (self.run.folder / "finished").relative_to(self.run.workspace.root).as_posix()
+        return (self.run.folder / MARK).relative_to(self.run.workspace.root).as_posix()
 
     @property
     def source(self) -> Path:

@@ -1,6 +1,7 @@
 """The kernel that a notebook runs in, and a way of listening to it that cannot miss a message."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -23,10 +24,8 @@ class PatientChannel(AsyncZMQSocketChannel):
     async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
         """Return the next message; raise `queue.Empty` if there is none within `timeout` seconds."""
         while timeout is None:
-            try:
+            with suppress(Empty):
                 return await super().get_msg(LOOK_AGAIN)
-            except Empty:
-                continue
         return await super().get_msg(timeout)
 
 

@@ -1,6 +1,7 @@
 """What the execution of a notebook leaves behind: its record, the truth about its cells, its products."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,15 +33,11 @@ def attempt(named: Run) -> Iterator[Path]:
     except (OSError, KeyboardInterrupt):
         (place / RECORD).unlink(missing_ok=True)
         raise
-    files = [RECORD, f"{named.notebook}.ipynb"]
     status = read_json(place / RECORD)["status"]
     if status == "succeeded":
-        for name in files:
+        for name in (RECORD, f"{named.notebook}.ipynb"):
             (place / name).replace(named.folder / name)
-        if (failed := named.folder / ATTEMPT).is_dir():
-            for name in files:
-                (failed / name).unlink(missing_ok=True)
-            failed.rmdir()
+        shutil.rmtree(named.folder / ATTEMPT, ignore_errors=True)
     elif place != named.folder:
         _outdate(named.folder, good, status)
 

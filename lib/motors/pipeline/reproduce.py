@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from motors.pipeline.graph import Step, expectations, read_plan, steps
 from motors.pipeline.records import newest, settle
-from motors.pipeline.runner import heeded
+from motors.pipeline.runner import heeding
 from motors.pipeline.tidy import tidied, written
 from motors.workspace.files import locked, read_json, write_text
-from motors.workspace.paths import Workspace, find
+from motors.workspace.paths import MARK, Workspace, find
 
 if TYPE_CHECKING:
     from motors.pipeline.asked import Asked
@@ -58,10 +58,8 @@ def reproduce(
     start : a folder in the workspace, by default the current one
     say : is given each line of the report
 
-    Raises
-    ------
-    ValueError
-        If the profile does not fit the notebooks there are, outputs is no folder, or another reproduction is running.
+    Raises ValueError if the profile does not fit the notebooks there are, outputs is no folder, or another reproduction
+    is running.
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)
@@ -73,10 +71,10 @@ def reproduce(
     snakemake += ["--config", *(f"{name}={value}" for name, value in config.items()), "--workflow-profile", "none"]
     snakemake += ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "input"]
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
-    _find_a_cache(workspace)
-    began = time.time()
-    with _the_only_one(workspace) as lock:
-        if any((workspace.root / ".snakemake").glob("locks/*")):  # nobody else is alive: what is locked is stale
+    began, own = time.time(), _folder(workspace)
+    running = ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it")
+    with locked(own / "reproduce.lock", held=running) as lock:  # until we and the Snakemake we start are dead
+        if any(own.glob("locks/*")):  # nobody else is alive: what is locked is stale
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
         _put_right(plan)
         pending = _pending(workspace, snakemake)
@@ -96,19 +94,22 @@ def _put_right(plan: dict[str, Step]) -> None:
     """Note who was killed; take back flags from the future, of a wrong clock: Snakemake fails what waits for them."""
     for step in plan.values():
         settle(step.run.folder)
-        flag = step.run.workspace.root / step.flag
+        flag = step.run.folder / MARK
         if flag.is_file() and flag.stat().st_mtime > time.time():
             os.utime(flag)
 
 
-def _find_a_cache(workspace: Workspace) -> None:
-    """Let Snakemake keep its cache in the workspace, if the user's own cannot be written."""
+def _folder(workspace: Workspace) -> Path:
+    """Return Snakemake's folder in the workspace; its cache goes there too, if the user's own cannot be written."""
+    own = workspace.root / ".snakemake"
+    own.mkdir(exist_ok=True)
     usual = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     with suppress(OSError):
         usual.mkdir(parents=True, exist_ok=True)
         if os.access(usual, os.W_OK):
-            return
-    os.environ["XDG_CACHE_HOME"] = str(workspace.root / ".snakemake" / "cache")
+            return own
+    os.environ["XDG_CACHE_HOME"] = str(own / "cache")
+    return own
 
 
 def _executor(name: str, cores: int | None) -> list[str]:
@@ -128,10 +129,8 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
     """
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
-        source = json.loads(step.source.read_text(encoding="utf-8"))
-        executed = read_json(step.executed) or {"cells": []}
-        succeeded = (step.run.workspace.root / step.flag).is_file()
-        if not succeeded or _sources(source) != _sources(executed):
+        source, executed = read_json(step.source), read_json(step.executed)
+        if not (step.run.folder / MARK).is_file() or _sources(source) != _sources(executed):
             what = f"{notebook} has not been run as it is now, with its own values"
             raise ValueError(f"{what}: reproduce {profile} first")
         for cell, done in zip(source["cells"], executed["cells"], strict=True):
@@ -142,19 +141,7 @@ def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = Non
 
 
 def _sources(notebook: dict[str, Any]) -> list[str]:
-    return ["".join(cell["source"]) for cell in notebook["cells"]]
-
-
-@contextmanager
-def _the_only_one(workspace: Workspace) -> Iterator[Any]:
-    """Hold the workspace; the operating system lets go when this process and the Snakemake it started are dead."""
-    folder = workspace.root / ".snakemake"
-    folder.mkdir(exist_ok=True)
-    try:
-        with locked(folder / "reproduce.lock") as lock:
-            yield lock
-    except BlockingIOError:
-        raise ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it") from None
+    return ["".join(cell["source"]) for cell in notebook.get("cells", ())]
 
 
 def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
@@ -171,16 +158,8 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
     how = {"cwd": workspace.root, "start_new_session": True, "pass_fds": [lock.fileno()]}
     hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not
     process = subprocess.Popen(snakemake, preexec_fn=hears, **how)
-
-    def interrupt(*_: object) -> None:
-        os.killpg(process.pid, signal.SIGINT)
-
-    earlier = {number: signal.signal(number, interrupt) for number in heeded()}
-    try:
+    with heeding(lambda *_: os.killpg(process.pid, signal.SIGINT)):
         return process.wait()
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:

@@ -9,8 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext, suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from motors.pipeline.records import RECORD, attempt, declared_products, never_ex
 from motors.workspace.files import locked, write_json
 from motors.workspace.paths import STRICT, Run, find
 from motors.workspace.progress import INTERVAL, PROGRESS_FILE
-from motors.workspace.provenance import commit, versions
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 30.0  # seconds to wait for another run of the same name to end
 
 
@@ -30,7 +29,10 @@ class Refused(ValueError):
 
 
 def run(
-    notebook: Path | str, parameters: Mapping[str, Any] | None = None, *, show: Callable[[str], None] | None = None
+    notebook: Path | str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    show: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Run a notebook in a fresh kernel and return the record of what happened.
 
@@ -52,11 +54,8 @@ def run(
     peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed (name and SHA-256
     of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml` declares).
 
-    Raises
-    ------
-    Refused
-        If there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong type, or
-        the same run is being written by somebody else.
+    Raises Refused if there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong
+    type, or the same run is being written by somebody else.
     """
     notebook = Path(notebook).resolve()
     known = visible_parameters(notebook)
@@ -75,13 +74,11 @@ def run(
     except ValueError as error:
         raise Refused(str(error)) from None
     settle(named.folder)
-    with _only_one(named), _stopped_by_signals(), attempt(named) as place:
-        record: dict[str, Any] = {**named.identity, "run": named.name}
-        record |= {"status": "running", "error": None, "parameters": values}
-        record |= {**commit(named.workspace.root), "versions": versions()}
-        record |= {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+    running = Refused(f"{named.notebook} ({named.name}) is already running: wait for its end")
+    with locked(named.folder / ".lock", PATIENCE, running), _stopped_by_signals(), attempt(named) as place:
+        record = named.stamp(status="running", error=None, parameters=values)
+        record["started"] = record.pop("time")
         write_json(place / RECORD, record)
-        show = show or (lambda line: None)
         show("started")
         changed = {name: value for name, value in values.items() if value != known[name]}
         record |= _execute(notebook, named, place / notebook.name, changed, show)
@@ -208,40 +205,29 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
 
 
 @contextmanager
-def _only_one(named: Run) -> Iterator[None]:
-    """Hold the folder of a run: two writers would make nonsense."""
+def heeding(handler: Callable[..., None]) -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP call `handler`, but those that whoever started us, as `nohup`, has had ignored."""
+    earlier = {number: was for number in ENDS if (was := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in earlier:
+        signal.signal(number, handler)
     try:
-        with locked(named.folder / ".lock", PATIENCE):
-            yield
-    except BlockingIOError:
-        raise Refused(f"{named.notebook} ({named.name}) is already running: wait for its end") from None
-
-
-def heeded() -> list[signal.Signals]:
-    """Return the signals that end a run: those that whoever started it, such as `nohup`, has not had ignored."""
-    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]
+        yield
+    finally:
+        for number, was in earlier.items():
+            signal.signal(number, was)
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt; ignore the next while the kernel is ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = heeded()
+    """Turn the first signal that ends a run into KeyboardInterrupt; ignore the next while the kernel is ended."""
 
     def stop(*_: object) -> None:
-        for number in signals:
+        for number in ENDS:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    earlier = {number: signal.signal(number, stop) for number in signals}
-    try:
+    with heeding(stop) if threading.current_thread() is threading.main_thread() else nullcontext():
         yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from motors.workspace.files import json_sha256
 
 LIBRARY = Path(__file__).parents[1]
-SILENT = ("former", "cli", "commands", "pipeline", "workspace", "review.widget", "training.watch")  # compute nothing
+SILENT = ("former.", "cli.", "commands/", "pipeline/", "workspace/", "review/widget.", "training/watch.")  # no numbers
 
 
 def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def library_behind(code: str) -> dict[str, str]:
         for name in _imports(*waiting.pop()):
             for file in _files(name):
                 key = file.relative_to(LIBRARY).as_posix()
-                if key not in found and not _is_silent(key):
+                if key not in found and not key.startswith(SILENT):
                     text = file.read_text(encoding="utf-8")
                     found[key] = bare(text)
                     waiting.append((text, ".".join(file.parent.relative_to(LIBRARY.parent).parts)))
@@ -57,12 +57,6 @@ def bare(code: str) -> str:
         if isinstance(node, kinds) and ast.get_docstring(node):
             del node.body[0]
     return ast.unparse(tree)
-
-
-def _is_silent(path: str) -> bool:
-    """True for a module of a room that computes nothing."""
-    name = path.removesuffix(".py").replace("/", ".")
-    return any(name == room or name.startswith(f"{room}.") for room in SILENT)
 
 
 def _python(cell: str) -> tuple[str, str]:

@@ -105,11 +105,11 @@ def listed(text: str) -> list[Path]:
 
 
 @contextmanager
-def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
+def locked(path: Path, patience: float = 0.0, held: Exception | type[Exception] = BlockingIOError) -> Iterator[IO]:
     """Hold the file `path`, made for nothing else; the operating system lets go when this process is dead.
 
-    On a file system without locks, as some of clusters, it is not held, and the log says so. Raises BlockingIOError if
-    it is still held after `patience` seconds.
+    On a file system without locks, as some of clusters, it is not held, and the log says so. Raises `held` if somebody
+    else still holds it after `patience` seconds.
     """
     deadline = time.monotonic() + patience
     with open(path, "w+", encoding="utf-8") as lock:
@@ -124,6 +124,6 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[IO]:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise
                 if time.monotonic() > deadline:
-                    raise BlockingIOError from error
+                    raise held from None
                 time.sleep(0.2)
         yield lock

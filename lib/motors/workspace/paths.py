@@ -71,10 +71,7 @@ class Workspace:
         fold : held out; None is 0
         tag : what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word
 
-        Raises
-        ------
-        ValueError
-            If there is no such profile or seed, or the name of the experiment cannot be part of a folder's.
+        Raises ValueError if there is no such profile or seed, or an experiment cannot be part of a folder's name.
         """
         if profile not in PROFILES:
             raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")

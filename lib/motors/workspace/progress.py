@@ -19,12 +19,7 @@ class Progress:
 
     The line is sent at most once per second and once at the end: to the notebook, which keeps the last one only,
     or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, for the strict runner.
-
-    Parameters
-    ----------
-    iterable : what to iterate over, if anything
-    total : number of steps; by default the length of `iterable`, if it has one
-    title : what is being done, shown at the start of the line
+    It begins with `title`; the `total` of steps is by default the length of `iterable`, if it has one.
     """
 
     def __init__(self, iterable: Iterable | None = None, *, total: int | None = None, title: str = "") -> None:

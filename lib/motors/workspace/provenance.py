@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -42,12 +43,10 @@ def commit(root: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages that decide results; None for one that is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    found: dict[str, str | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
     return found
 
 
@@ -55,18 +54,13 @@ def versions() -> dict[str, str | None]:
 class Inputs:
     """What decides an artifact, kept as `inputs.json` beside it.
 
-    Parameters
-    ----------
-    settings : what JSON can say
-    code : hashes of modules by name, see `code_hash.code_of`
-    upstream : digests of what it was made from, by what a reader calls it: "label table", "volume tomo_x"
-    noted : what saves reading something again; decides nothing
+    Its `upstream` are digests of what it was made from, by what a reader calls it: "label table", "volume tomo_x".
     """
 
-    settings: dict[str, Any] = field(default_factory=dict)
-    code: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # what JSON can say
+    code: dict[str, str] = field(default_factory=dict)  # hashes of modules by name, see `code_hash.code_of`
     upstream: dict[str, str] = field(default_factory=dict)
-    noted: dict[str, Any] = field(default_factory=dict)
+    noted: dict[str, Any] = field(default_factory=dict)  # what saves reading something again; decides nothing
 
     @property
     def digest(self) -> str:
