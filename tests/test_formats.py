@@ -12,6 +12,7 @@ import shutil
 import struct
 import unicodedata
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -324,6 +325,9 @@ def test_padding_that_takes_the_contrast_is_said(tmp_path, share: float, fill: f
         read(tmp_path / "a.npy")
     said = [re.search(r"which has (\d+) of 256 grey", str(each.message)) for each in seen]
     assert [int(each[1]) for each in said if each] == ([pytest.approx(left, abs=4)] if left else [])
+    pictures(tmp_path / "a", "{:02d}.png", opencv(".png"), voxels.astype(np.uint16))
+    with pytest.warns(TomogramWarning, match="of 256 grey") if left else nullcontext():
+        read(tmp_path / "a")
     for few in (np.random.default_rng(0).poisson(0.5, voxels.shape), voxels > 1050):
         np.save(tmp_path / "b.npy", few.astype(np.int16))
         with warnings.catch_warnings():
@@ -1138,6 +1142,10 @@ def test_one_picture_is_no_volume_in_any_format(tmp_path):
     for name in ("a.mrc", "a.npy", "a.zarr", "a"):
         with pytest.raises(ValueError, match="is no volume: z is missing, slices in TIFF, PNG or JPEG"):
             read(tmp_path / name)
+    for lost, flat in (("y", LEVELS[:, :1]), ("x", LEVELS[:, :, :1])):
+        np.save(tmp_path / "b.npy", flat)
+        with pytest.raises(ValueError, match=f"is no volume: {lost} is missing"):
+            read(tmp_path / "b.npy")
     tifffile.imwrite(tmp_path / "b.tif", LEVELS[:, None], imagej=True, metadata={"axes": "TZYX"})
     with pytest.raises(ValueError, match="is no volume: say axes='zyx'"):
         read(tmp_path / "b.tif")

@@ -55,11 +55,11 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
     if sides.get("s", 1) > 1:
         what = f"it has {sides['s']} samples a pixel, as colours are"
         raise ValueError(f"{what}: save it in grey levels, or say axes= if they are something else")
-    if min(sides.get(name, 1) for name in "zyx") == 1:
+    if lost := [name for name in "zyx" if sides.get(name, 1) == 1]:
         what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is no volume"
-        lost = "z is missing, slices in TIFF, PNG or JPEG are read by their folder"
         flat = np.count_nonzero(np.array(voxels.shape) > 1) < 3
-        raise ValueError(f"{what}: {lost}" if flat else f"{what}: say axes='zyx' if one of them is z")
+        advice = f"{lost[0]} is missing, slices in TIFF, PNG or JPEG are read by their folder"
+        raise ValueError(f"{what}: {advice}" if flat else f"{what}: say axes='zyx' if one of them is z")
     index = []
     for name, side in sides.items():
         word = CHOSEN.get(name, name)

@@ -88,7 +88,7 @@ def read(
         raise
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
-    for sentence in _odd(kind, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
+    for sentence in _odd(kind, path, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
         warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
     return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
 
@@ -156,9 +156,9 @@ def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
     return voxels.astype(np.uint8) if stored.grey else to_uint8(voxels)
 
 
-def _odd(kind: str, voxels: np.ndarray) -> list[str]:
+def _odd(kind: str, path: Path, voxels: np.ndarray) -> list[str]:
     """Return what name and grey levels of a file say that is worth a look, a sentence each."""
-    if kind == "slices":
+    if kind == "slices" and parts(path)[0].suffix.lower() in (".jpg", ".jpeg"):
         return []
     from motors.volumes.padding import padding
 
