@@ -13,6 +13,7 @@ from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axi
 # with three and with two degrees of freedom, as the original solution did.
 _REACH = 4.0331422  # standard deviations, in three dimensions
 _REACH_2D = 3.7169222  # in two
+BLOB = 200.0  # ångström, the standard deviation of what `blobs` looks for
 
 __getattr__ = names_of(__name__)  # names of version 0.1
 
@@ -184,30 +185,26 @@ def brightest(heatmap: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, 
     return cells[scores >= threshold], scores[scores >= threshold]
 
 
-def blobs(
-    voxels: np.ndarray, spacing: float, *, scale: float = 200.0, radius: float = MATCH_RADIUS, most: int = 10
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
+def blobs(voxels: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ten darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
 
     The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted. What is nearer than
-    `scale` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one.
+    `BLOB` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one. Blobs are
+    at least `MATCH_RADIUS` apart.
 
     Parameters
     ----------
     voxels : `(z, y, x)` intensities
     spacing : ångström per voxel
-    scale : standard deviation of a blob, in ångström
-    radius : distance that blobs keep from each other, in ångström
-    most : at most so many blobs
 
     Returns
     -------
     `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score is how many standard deviations a
     blob is darker than its surroundings usually are
     """
-    stride = max(1, int(scale / 2 / spacing))
+    stride = max(1, int(BLOB / 2 / spacing))
     coarse = _block_means(voxels, stride)
-    width = scale / (stride * spacing)  # standard deviation, in cells
+    width = BLOB / (stride * spacing)  # standard deviation, in cells
     padding = ndimage.maximum_filter(coarse, 3) - ndimage.minimum_filter(coarse, 3) <= 1e-4 * np.ptp(coarse)
     seen = ~ndimage.binary_dilation(padding, np.ones((3, 3, 3)), iterations=2)  # nor the blocks that are half padding
     near, around = (
@@ -220,7 +217,7 @@ def blobs(
     darkness = around - near
     darkness = (darkness - darkness[inside].mean()) / (darkness[inside].std() or 1.0)
     darkness[~inside] = -np.inf
-    cells, scores = peaks(darkness, threshold=0.0, radius_cells=radius / (stride * spacing), most=most)
+    cells, scores = peaks(darkness, threshold=0.0, radius_cells=MATCH_RADIUS / (stride * spacing), most=10)
     return cell_to_voxel(cells, stride), scores
 
 

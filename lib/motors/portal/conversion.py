@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from motors.volumes.axes import Stored
 from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch
 from motors.volumes.mrc import open_mrc
+from motors.volumes.npy import read_npy
 from motors.volumes.resampling import resampled_planes
 from motors.volumes.slices import slice_paths, write_slice
 from motors.volumes.tomogram import for_each
@@ -38,14 +38,13 @@ class Planes:
 
     def __init__(self, path: Path) -> None:
         try:
-            stored = open_mrc(path) if path.suffix == ".mrc" else Stored(np.load(path, mmap_mode="r"), "zyx")
+            stored = open_mrc(path) if path.suffix == ".mrc" else read_npy(path)
         except ValueError as error:
             raise ValueError(f"{path} is no volume: {error}") from error
         voxels, self.stated = stored.voxels, stored.spacing
         self.path, self.offset, self.dtype, self.shape = path, voxels.offset, voxels.dtype, voxels.shape
-        length = self.offset + self.dtype.itemsize * math.prod(self.shape)
-        if stored.axes != "zyx" or len(self.shape) != 3 or length != path.stat().st_size:
-            raise ValueError(f"{path} is no (z, y, x) volume of the length that its header says: get it again")
+        if stored.axes != "zyx":
+            raise ValueError(f"{path} has the axes {stored.axes}, it is no (z, y, x) volume: get it again")
         self.wrapped = False  # whether bytes were taken for signed ones: then they are read as unsigned
 
     def __len__(self) -> int:
@@ -71,16 +70,11 @@ def convert(
 ) -> dict[str, Any]:
     """Store a volume as `<folder>/<name>/slice_0000.jpg` and so on, with a record beside them, and return that record.
 
-    The folder appears when it is complete. Memory holds a few planes, never the volume. Raises ValueError if the volume
-    has no contrast, or voxels that are no numbers; FileExistsError if the tomogram is there.
+    The `source` is a `.npy` or `.mrc` file of `(z, y, x)` numbers, `spacing` its ångström per voxel, `about` what else
+    to record. The folder appears when it is complete. Memory holds a few planes, never the volume.
 
-    Parameters
-    ----------
-    source : `.npy` or `.mrc` file, `(z, y, x)` numbers
-    folder : of all tomograms
-    name : of this one
-    spacing : ångström per voxel of `source`
-    about : what else to record
+    Raises ValueError if the volume has no contrast, or voxels that are no numbers; FileExistsError if the tomogram is
+    there.
     """
     if (folder / name).exists():
         raise FileExistsError(f"{folder / name} is there already: remove it, or give another folder")
@@ -118,14 +112,9 @@ def fingerprint(folder: Path, *, deep: bool = True) -> dict[str, Any]:
 def seam(counts: np.ndarray) -> float:
     """Return how full the ends of a histogram are where they would join, against its peak and its middle.
 
-    Parameters
-    ----------
-    counts : voxels at each of 256 signed levels, -128 to 127
-
-    Returns
-    -------
-    The lower end or the upper, whichever is emptier, over the fullest place: near 0 for a healthy volume. Bytes taken
-    for signed ones have their bulk at both ends and a valley in the middle; without that valley it is 0
+    Of the voxels at each of 256 signed levels, -128 to 127, it is the lower end or the upper, whichever is emptier,
+    over the fullest place: near 0 for a healthy volume. Bytes taken for signed ones have their bulk at both ends and a
+    valley in the middle; without that valley it is 0.
     """
     smooth = np.convolve(counts, np.full(RIM, 1 / RIM), "valid")
     ends, valley = min(smooth[1], smooth[-2]), min(smooth[128 - RIM], smooth[128])  # the very ends may be clipped

@@ -64,16 +64,11 @@ class Patience:
 def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int | None = None) -> Path:
     """Download a file once, to a name that it gets only when all of it has come, and return that name.
 
-    What came of an interrupted download is kept beside `path`, and the next one goes on from there. Raises
-    ConnectionError if the server fails, is silent, or sends less than it says: worth another attempt; FileNotFoundError
-    or ValueError if it has no such file, or one of another size: not worth one.
+    A `path` that is there is kept. What came of an interrupted download is kept beside it, the next one goes on from
+    there. `timeout` is seconds without a byte to wait, `size` the bytes that the file is known to have.
 
-    Parameters
-    ----------
-    url : where the file is
-    path : where it goes; kept if it is there
-    timeout : seconds without a byte to wait
-    size : bytes that the file is known to have, if it is
+    Raises ConnectionError if the server fails, is silent, or sends less than it says: worth another attempt;
+    FileNotFoundError or ValueError if it has no such file, or one of another size: not worth one.
     """
     if path.exists():
         return path
@@ -156,13 +151,10 @@ class Remote(WrapperStore):
 def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -> tuple[zarr.Array, Spacing | None]:
     """Return the finest level of an OME-Zarr image, read when it is asked for its voxels, and the spacing it states.
 
-    Raises ConnectionError or ValueError if the server does not answer, or this is no OME-Zarr image of a volume.
+    The `source` is the image's address, the chunks of which are downloaded into `folder`, or its folder on this disk;
+    `timeout` is seconds without a byte to wait.
 
-    Parameters
-    ----------
-    source : address of the image, or its folder on this disk
-    folder : where the chunks of an address are downloaded to
-    timeout : seconds without a byte to wait
+    Raises ConnectionError or ValueError if the server does not answer, or this is no OME-Zarr image of a volume.
     """
     if isinstance(source, Path):
         store = LocalStore(source, read_only=True)

@@ -25,11 +25,7 @@ class Vesicle:
 class Crowd:
     """The things of one tomogram, drawn by one generator; three of them as quantities on the grid.
 
-    Parameters
-    ----------
-    rng : what decides
-    envelope : the cells
-    machines : `(n, 3)` places zyx in ångström that stay clear
+    They lie in and around the cells of `envelope`, clear of `machines`, `(n, 3)` zyx in ångström.
 
     Attributes
     ----------

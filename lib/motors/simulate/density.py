@@ -66,10 +66,7 @@ RADIUS, HEIGHT, TABLE = 520.0, 520.0, 5.0  # reach of a machine, and ångström 
 def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
     """Write the density of a scene into the float32 volume `out`, `(z, y, x)`.
 
-    Parameters
-    ----------
-    scene : what lies where
-    seed, k : decide about the fine texture, which no label depends on
+    The `seed` and `k` decide about fine texture, which no label depends on.
     """
     for_each(lambda z: _plane(scene, np.random.default_rng([seed, k, 1, z]), z, out[z]), len(out))
     _ribosomes(scene, np.random.default_rng([seed, k, 2]), out)

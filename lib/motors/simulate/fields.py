@@ -16,13 +16,7 @@ COARSE = 52.0  # ångström between the points of a grid: distances to membranes
 
 @dataclass(frozen=True)
 class Grid:
-    """Points of a volume, a few voxels apart.
-
-    Parameters
-    ----------
-    shape : `(z, y, x)` of the volume, in voxels
-    spacing : ångström per voxel
-    """
+    """Points of a volume of `(z, y, x)` `shape`, in voxels of `spacing` ångström, a few voxels apart."""
 
     shape: Shape
     spacing: float

@@ -60,11 +60,7 @@ def blank(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, seed: tuple[int, ...]) -> None:
     """Turn the density in the memory of `spectrum` (see `blank`) into what is reconstructed from its projections.
 
-    Nothing but a few planes is held besides.
-
-    Parameters
-    ----------
-    seed : of the noise, which lacks the same wedge as the signal
+    Nothing but a few planes is held besides. The `seed` is of the noise, which lacks the same wedge as the signal.
     """
     volume = spectrum.view(np.float32)[..., : shape[2]]
     frequencies = fft.fftfreq(shape[0]), fft.fftfreq(shape[1]), fft.rfftfreq(shape[2])
@@ -72,7 +68,9 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     seen = np.abs(kz) <= np.float32(np.tan(np.radians(optics.tilt))) * kx  # beyond the tilts is the missing wedge
     # Projections crowd around the tilt axis, and so does their noise: power falls with the distance from it.
     weight = seen / np.sqrt(np.maximum(np.hypot(kz, kx), 0.008))
-    weight *= optics.noise * np.sqrt(np.prod(shape) / 2 / _mean_square(weight, shape[2]))
+    squares = (weight.astype(np.float64) ** 2).mean(axis=(0, 1))
+    squares *= np.where(2 * np.arange(len(squares)) % shape[2], 2, 1)  # most columns stand for two, half are not stored
+    weight *= optics.noise * np.sqrt(np.prod(shape) / 2 / (squares.sum() / shape[2]))
     curve = optics.transfer(np.arange(4096) / 4096 * 0.76 / spacing**2).astype(np.float32)
 
     def forward(z: int) -> None:
@@ -93,13 +91,6 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     for_each(forward, shape[0])
     for_each(through, -(-shape[1] // ROWS))
     for_each(back, shape[0])
-
-
-def _mean_square(weight: np.ndarray, width: int) -> float:
-    """Return the mean square over the whole spectrum of which only half the columns are stored."""
-    squares = (weight.astype(np.float64) ** 2).mean(axis=(0, 1))
-    twice = np.where(2 * np.arange(len(squares)) % width, 2.0, 1.0)  # all but the first, and the middle if there is one
-    return float((squares * twice).sum() / width)
 
 
 def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:

@@ -21,16 +21,9 @@ def picture(
 ) -> np.ndarray:
     """Return a picture: all finds on the projection of the tomogram, below it three planes through each, best first.
 
-    Parameters
-    ----------
-    points_zyx : `(n, 3)` in voxels
-    scores : `(n,)`
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours over the planes, at a quarter, half and
-        three quarters of its peak at the find
-
-    Returns
-    -------
-    `(rows, columns, 3)` uint8
+    It is `(rows, columns, 3)` uint8. The points are `(n, 3)` in voxels, the scores `(n,)`; `heatmap` is `(z, y, x)` in
+    [0, 1], a grid that covers the tomogram: contours over the planes, at a quarter, half and three quarters of its peak
+    at the find.
     """
     points, count = np.asarray(points_zyx, float).reshape(-1, 3), len(scores)
     found = f"{count} motor{'s' * (count != 1)}" if count else "no motor"
@@ -63,11 +56,7 @@ def projection(
 ) -> Axes:
     """Draw the mean of a whole tomogram along z with all motors and candidates on it, whatever their height.
 
-    Parameters
-    ----------
-    motors, candidates : `(n, 3)` zyx in voxels
-    scores : of the candidates
-    how : title and bar, see `plots.slice_image`
+    Both are `(n, 3)` zyx in voxels, scores those of the candidates; `how` is title and bar, see `plots.slice_image`.
     """
     axes = plots.panels(1, size=4.5)[1][0]
     marks = [np.asarray(points, float).reshape(-1, 3)[:, 1:] for points in (motors, candidates)]

@@ -119,15 +119,11 @@ def planes(
     title: str = "",
     size: float = 2.9,
 ) -> Figure:
-    """Draw the XY, XZ and YZ plane through a point, `reach` ångström to each side, all at the same scale.
+    """Draw the XY, XZ and YZ plane through a point zyx in voxels, `reach` ångström to each side, all at the same scale.
 
-    Each is the mean of five slices. Beyond the border of the tomogram it is as grey as the tomogram on average.
-
-    Parameters
-    ----------
-    point_zyx : in voxels
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours
-    motors, candidates : `(n, 3)` zyx in voxels; drawn where they lie within half the width of a motor of a plane
+    Each is the mean of five slices. Beyond the border of the tomogram it is as grey as the tomogram on average. Of
+    motors and candidates, `(n, 3)` zyx in voxels, those within half a motor's width of a plane are drawn; `heatmap` is
+    `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours.
     """
     spacing = tomogram.spacing
     figure, grid = panels(3, columns=3, size=size)
@@ -212,9 +208,7 @@ def intervals(
 def training(metrics: pd.DataFrame) -> Figure:
     """Draw loss, of training and validation, and beside it F2 and average precision, or else the learning rate.
 
-    Parameters
-    ----------
-    metrics : as `motors.training.run.train` writes them to metrics.csv
+    The `metrics` are as `motors.training.run.train` writes them to metrics.csv.
     """
     judged = metrics.dropna(subset="validation_loss") if "validation_loss" in metrics else metrics[:0]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
@@ -237,9 +231,7 @@ def training(metrics: pd.DataFrame) -> Figure:
 def predictions(previews: Sequence[Any]) -> Figure:
     """Draw slabs through motors, all at one scale, with contours of what a network predicts there; titles say its best.
 
-    Parameters
-    ----------
-    previews : of `motors.detection.preview.previews`
+    The `previews` are those of `motors.detection.preview.previews`.
     """
     figure, grid = panels(len(previews), columns=4, size=2.8)
     side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström

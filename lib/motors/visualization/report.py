@@ -52,7 +52,7 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     for name in shown:
         body = _rendered(plan[name].executed, export)
         links = f'<p><a href="index.html">report of {run}</a> · {_neighbours(shown, name)}</p>'
-        write_text(folder / f"{name}.html", _page(name, links + body + links, code=True))
+        write_text(folder / f"{name}.html", _page(name, links + body + links))
     submitted = plan["90_submit"].run.folder if "90_submit" in plan else folder
     score = read_json(submitted / "score.json")
     parts = [f"<h1>Report of {html.escape(run)}</h1>", *_scores(score), *_networks(score, records), *_pictures(plan)]
@@ -60,12 +60,10 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     return write_text(folder / "index.html", _page(f"Report of {run}", "\n".join(parts)))
 
 
-def _page(title: str, body: str, *, code: bool = False) -> str:
-    style = STYLE
-    if code:
-        from pygments.formatters import HtmlFormatter
+def _page(title: str, body: str) -> str:
+    from pygments.formatters import HtmlFormatter
 
-        style += HtmlFormatter().get_style_defs(".highlight")
+    style = STYLE + HtmlFormatter().get_style_defs(".highlight")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -30,12 +30,8 @@ def scene(
 ) -> Axes:
     """Draw the surfaces of what is densest in a tomogram, mostly membranes, with its finds, as seen from above.
 
-    Parameters
-    ----------
-    motors, candidates : `(n, 3)` zyx in voxels; never hidden
-    scores : of the candidates
-    turn, tilt : of the line of sight, in degrees: about z, and away from z
-    title : of the picture
+    Motors and candidates are `(n, 3)` zyx in voxels, never hidden; `turn` and `tilt` are of the line of sight, in
+    degrees: about z, and away from z.
     """
     grid = max(GRID, max(tomogram.voxels.shape) * tomogram.spacing / MOST)
     solid = _surfaces(tomogram, grid)

@@ -24,14 +24,9 @@ HELP = (
 def browse(tomogram: Tomogram, motors: Any = (), candidates: Any = (), heatmap: np.ndarray | None = None) -> Viewer:
     """Return a viewer of a tomogram that a notebook shows: as a widget, or as a picture where no kernel runs.
 
-    It opens at the first find: motors first, then candidates, the most confident first.
-
-    Parameters
-    ----------
-    tomogram : with its spacing; may be a memory map
-    motors : `(n, 3)` zyx in voxels, or a table with z, y, x
-    candidates : likewise; a table may have scores
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    It opens at the first find: motors first, then candidates, the most confident first. Both are `(n, 3)` zyx, in
+    voxels, or tables with z, y, x, and perhaps scores; `heatmap` is `(z, y, x)` in [0, 1], a grid that covers the
+    tomogram, which knows its spacing and may be a memory map.
     """
     return Viewer().open(tomogram, motors, candidates, heatmap)
 

@@ -127,20 +127,16 @@ def is_zarr(path: Path) -> bool:
 def _kind(path: Path) -> tuple[str, str]:
     """Return the key of the reader of a path, or "slices", and what to call its tomogram."""
     if is_zarr(path):
-        outside = next((each for each in (path, *path.parents) if each.name.lower().endswith(".zarr")), path)
-        return ".zarr", _without(outside.name, (".ome.zarr", ".zarr"))
-    if path.is_dir():
+        kind, outside = ".zarr", (each for each in (path, *path.parents) if each.name.lower().endswith(".zarr"))
+        path = next(outside, path)
+    elif path.is_dir():
         return "slices", path.name
-    kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
-    if kind in ("", ".zarr"):
-        what = "unpack an archive (an OME-Zarr is a folder), give the folder of slices"
-        raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
-    return kind, _without(path.name, (f".ome{kind}", kind))
-
-
-def _without(name: str, endings: tuple[str, ...]) -> str:
-    """Return a name without the first of the endings that it has."""
-    return next((name[: -len(each)] for each in endings if name.lower().endswith(each)), name)
+    else:
+        kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
+        if kind in ("", ".zarr"):
+            what = "unpack an archive (an OME-Zarr is a folder), give the folder of slices"
+            raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
+    return kind, re.sub(rf"(\.ome)?{re.escape(kind)}\Z", "", path.name, flags=re.IGNORECASE)
 
 
 def _state(path: Path) -> list[tuple]:

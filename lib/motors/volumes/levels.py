@@ -12,12 +12,12 @@ MOST = 1 << 26  # voxels that are sorted at once for percentiles, 256 MiB
 FEW = 32  # grey levels between both percentiles: bytes that use fewer are counts, not shades
 
 
-def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) -> np.ndarray:
+def to_uint8(voxels: np.ndarray) -> np.ndarray:
     """Return voxels of any real type as grey levels, stretched between two percentiles and truncated.
 
-    The percentiles `low` and `high` of all `(z, y, x)` voxels become 0 and 255; by default those of the original
-    solution. Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already: they come
-    back as they are. All other integers are stretched, small ones too.
+    The percentiles `DARKEST` and `BRIGHTEST` of all `(z, y, x)` voxels, those of the original solution, become 0 and
+    255. Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already: they come back as
+    they are. All other integers are stretched, small ones too.
 
     Raises ValueError if this is no volume, some voxels are not finite, or those at both percentiles are equal.
     """
@@ -25,7 +25,7 @@ def to_uint8(voxels: np.ndarray, low: float = DARKEST, high: float = BRIGHTEST) 
         raise ValueError(f"{voxels.shape} {voxels.dtype} is no volume: give (z, y, x) voxels that are real numbers")
     if voxels.dtype == np.uint8:
         return voxels
-    dark, bright = percentiles(voxels, (low, high))
+    dark, bright = percentiles(voxels, (DARKEST, BRIGHTEST))
     if dark == bright:
         raise ValueError(f"nearly all voxels are {dark:g}, so there is no contrast: check where the volume comes from")
     return by_plane(lambda k: stretch(_plane(voxels, k), dark, bright), voxels.shape)

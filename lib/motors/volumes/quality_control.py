@@ -92,7 +92,7 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
 
 
 def examine(voxels: np.ndarray) -> list[Finding]:
-    """Return what is wrong with the grey levels of a tomogram; nothing, if it is healthy.
+    """Return what is wrong with the grey levels of a tomogram, `(z, y, x)` uint8; nothing, if it is healthy.
 
     Beyond what `examine_histogram` finds, which looks at wrapped levels as they were before:
 
@@ -103,10 +103,6 @@ def examine(voxels: np.ndarray) -> list[Finding]:
     - constant slices: their number
     - inverted: the skewness of details of about two voxels, below zero where dense is dark, as it should be. A hint for
       the eye, which finds two of three; not looked for where the histogram is damaged
-
-    Parameters
-    ----------
-    voxels : `(z, y, x)` uint8
     """
     planes = _histograms(voxels)
     counts = planes.sum(axis=0)

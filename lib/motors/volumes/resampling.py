@@ -51,10 +51,7 @@ def resampled_planes(
 ) -> tuple[Shape, Callable[[int], np.ndarray]]:
     """Return the shape of a volume at another spacing, and what gives each of its planes as float32, to be truncated.
 
-    Parameters
-    ----------
-    plane : gives plane `k` of the volume, `(y, x)` uint8 or float32
-    shape, spacing, target : as for `resample`
+    `plane` gives plane `k` of the volume, `(y, x)` uint8 or float32; spacings are as for `resample`.
     """
     scale, after = _size(shape, spacing, target)
     above, below, shares = _neighbours(after[0], shape[0], scale[0])

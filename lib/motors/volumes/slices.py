@@ -17,6 +17,7 @@ from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
 HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, behind a profile of colours at most
+QUALITY = 95  # of JPEG
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
@@ -42,10 +43,9 @@ def slice_paths(folder: str | Path) -> list[Path]:
     before, digits, ending = parts[first].groups()
     for path, part in parts.items():
         same = known.setdefault(int(part[2]), path)
-        if part[1] == before and same == path:
-            continue
-        what = f"begins differently from {first.name}" if part[1] != before else f"has the number of {same.name}"
-        raise FileNotFoundError(f"{path} {what}: only slices of one tomogram, and each once, belong in a folder")
+        if part[1] != before or same != path:
+            what = f"begins differently from {first.name}" if part[1] != before else f"has the number of {same.name}"
+            raise FileNotFoundError(f"{path} {what}: only slices of one tomogram, and each once, belong in a folder")
     begin = 0 if (before, len(digits), ending.lower()) == ("slice_", 4, ".jpg") else min(*known, 1)
     names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
     lost = next((name for k, name in enumerate(names, begin) if k not in known or known[k].stem != name), None)
@@ -130,7 +130,7 @@ def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -
     return cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
 
 
-def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -> Path:
+def write_slices(folder: str | Path, voxels: np.ndarray) -> Path:
     """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
 
     Raises FileExistsError if the folder holds something already.
@@ -141,17 +141,13 @@ def write_slices(folder: str | Path, voxels: np.ndarray, *, quality: int = 95) -
         raise FileExistsError(f"{folder} is not empty: give a new folder for the slices")
     with renamed(folder) as partial:
         partial.mkdir()
-
-        def encode(k: int) -> None:
-            write_slice(partial, k, voxels[k], quality)
-
-        for_each(encode, len(voxels))
+        for_each(lambda k: write_slice(partial, k, voxels[k]), len(voxels))
     return folder
 
 
-def write_slice(folder: Path, k: int, picture: np.ndarray, quality: int = 95) -> None:
+def write_slice(folder: Path, k: int, picture: np.ndarray) -> None:
     """Write one `(y, x)` uint8 picture as slice `k` of a folder."""
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     (folder / f"slice_{k:04d}.jpg").write_bytes(data)
 
 
