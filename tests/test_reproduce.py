@@ -130,6 +130,24 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is no text: put it in quotes"),
         (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML in UTF-8: while parsing .* line 3"),
         ("", "experiments.yaml has no table graph: write one"),
+        (PLAN.replace("{STEPS: 7}", "{STEPS: 7, TITLE: a, STEPS: 8}"), "yaml, line 5: STEPS is there twice: keep one"),
+        (PLAN + "graph: {}\n", "experiments.yaml, line 2: graph is there twice: keep one"),
+        (PLAN.replace("{STEPS: 7}", "{STEP: 7}"), "10_middle has no parameter STEP: did you mean STEPS"),
+        (PLAN.replace("{STEPS: 7}", "{STEPS: many}"), "10_middle: STEPS wants int, as its default 3; got 'many'"),
+        (PLAN.replace("{STEPS: 7}", "{STEPS: [7]}"), r"10_middle: STEPS wants int, as its default 3; got \[7\]"),
+        (PLAN.replace("{STEPS: 7}", "{PROFILE: full}"), "demo gives 10_middle PROFILE or SEED: the command says those"),
+        (PLAN + "swepes: {}\n", "experiments.yaml has a table swepes, which nothing reads: did you mean sweeps"),
+        (PLAN + "sweeps:\n", "experiments.yaml has no table sweeps: write one"),
+        (PLAN + "sharded: 20_last\n", r"sharded is '20_last': make it a list, such as \[\]"),
+        (PLAN + "across: [20_lats]\n", "across has 20_lats, which the graph does not know"),
+        (PLAN + "products: {20_lats: [a.csv]}\n", "products has 20_lats, which the graph does not know"),
+        (PLAN + "products: {20_last: a.csv}\n", "20_last in products is 'a.csv': make it a list"),
+        (PLAN + "expect: {dmeo: {}}\n", "expect has dmeo, which is no profile"),
+        (PLAN + "expect: {demo: {20_last: {hours: long}}}\n", "20_last is to take hours: long: give hours, disk, gpu"),
+        (
+            PLAN + "expect: {demo: {20_last: {hour: 3}}}\n",
+            "20_last is to take hour: 3: give hours, disk, gpu, as 2",
+        ),
     ],
 )
 def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sentence):
@@ -138,6 +156,12 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
     toys.notebook(root, "10_middle", parameters=toys.PARAMETERS + 'TITLE: str = "a"\n')
     with pytest.raises(ValueError, match=sentence):
         reproduce("demo", start=root)
+
+
+def test_what_a_merged_table_of_the_plan_says_otherwise_is_not_there_twice(root):
+    """YAML's own way to change one setting of many."""
+    toys.graph(root, PLAN.replace("demo: {", "demo: &all {").replace("smoke: {00_first: , ", "smoke: {<<: *all, "))
+    assert steps(paths.find(root), "smoke")["10_middle"].parameters == {"PROFILE": "smoke", "SEED": 0}
 
 
 def test_nothing_runs_where_the_plan_is_no_utf_8_or_outputs_is_no_folder(root):
@@ -605,9 +629,22 @@ def _kill_with_children(pid: int) -> None:
         ({"grid": {"sigma": [200, 300]}, "seeds": []}, r"sweep mine has no list of seeds, but \[\]: write"),
         ({"grid": {"sigma": [200, 300]}, "seeds": ["a"]}, r"sweep mine has no list of seeds, but \['a'\]: write"),
         ({"grid": {"sigma": [200, 300]}, "seeds": [-1]}, r"sweep mine has no list of seeds, but \[-1\]: write"),
+        ({"grid": {"sigma": [200, 300]}, "seed": [1]}, "sweep mine has 'seed', which nothing reads: it may have exper"),
+        ({"grid": {"sigma": [200, 300]}, "experiment": 9}, "sweep mine is of experiment 9: name one"),
     ],
 )
 def test_a_sweep_that_says_one_thing_twice_or_seeds_without_a_list_is_refused(about, sentence):
     """It would compare nothing, or end in the middle."""
     with pytest.raises(ValueError, match=sentence):
         Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)
+
+
+def test_values_of_a_sweep_need_no_texts():
+    """Yes and no, nothing, several options: as YAML has them, SET takes them."""
+    grid = {"augment": [True, False], "most_motors": [None, 2], "encoder_options": [{"a": [1, 0.5]}]}
+    found = Asked(sweep="mine").trainings({"sweeps": {"mine": {"grid": grid}}}, "demo", 0)
+    assert [each.settings for each in found] == [
+        f'augment={augment} most_motors={most} encoder_options={{"a":[1,0.5]}}'
+        for augment in ("true", "false")
+        for most in ("null", "2")
+    ]

@@ -216,7 +216,7 @@ def named(tmp_path):
         (run.folder / name).write_text(name)
 
     def products(declared):
-        plan = f"graph: {{n: []}}\nalone: {{}}\nprofiles: {{}}\nproducts: {declared}\n"
+        plan = f"graph: {{n: [], other: []}}\nalone: {{}}\nprofiles: {{}}\nproducts: {declared}\n"
         (home / "notebooks" / "experiments.yaml").write_text(plan)
         record = {"status": "succeeded", "error": None}
         return record | records.products(run, run.folder / "n.ipynb", record, records.declared_products(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,8 @@ from typing import Any
 
 from motors.experiments import catalogue
 from motors.workspace.paths import canonical_tag
+
+SWEEP = ("experiment", "grid", "seeds")
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,24 @@ class Asked:
         grid = about.get("grid") if isinstance(about, dict) else None
         if not isinstance(grid, dict) or not all(isinstance(values, list) for values in grid.values()):
             raise ValueError(f"sweep {self.sweep} has no grid: write grid: {{setting: [value, value]}}")
+        if unknown := next((name for name in about if name not in SWEEP), None):
+            raise ValueError(f"sweep {self.sweep} has {unknown!r}, which nothing reads: it may have {', '.join(SWEEP)}")
+        if not isinstance(about.get("experiment", ""), str):
+            raise ValueError(f"sweep {self.sweep} is of experiment {about['experiment']!r}: name one")
         seeds = about.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
             raise ValueError(f"sweep {self.sweep} has no list of seeds, but {seeds!r}: write [0] or more")
         pairs = (zip(grid, point, strict=True) for point in product(*grid.values()))
-        points = [" ".join(f"{name}={str(value).replace(' ', '')}" for name, value in each) for each in pairs]
+        points = [" ".join(f"{name}={_written(value)}" for name, value in each) for each in pairs]
         if len({*map(canonical_tag, points)}) < 2:
             raise ValueError(f"sweep {self.sweep} has one value: give at least two, or it compares nothing")
         for seed, settings in product(seeds, points):
             yield _training(profile, about.get("experiment", "resnext50"), seed, settings=settings)
+
+
+def _written(value: Any) -> str:
+    """A value of a grid as SET takes it: texts as they are, all else as JSON has it."""
+    return (value if isinstance(value, str) else json.dumps(value)).replace(" ", "")
 
 
 def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motors.pipeline.plan import PLAN, UNITS, number, read_plan, typed
 from motors.workspace.code_hash import notebook_hash
 from motors.workspace.files import read_json
 from motors.workspace.paths import MARK, PROFILES, Run, Workspace
@@ -18,9 +19,7 @@ from motors.workspace.paths import MARK, PROFILES, Run, Workspace
 if TYPE_CHECKING:
     from motors.pipeline.asked import Asked, Training
 
-PLAN = "experiments.yaml"
 LABELS = "10_prepare_labels"
-UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,8 @@ class _Maker:
         for name, value in parameters.items():
             if not isinstance(name, str) or (isinstance(known.get(name), str) and not isinstance(value, str)):
                 raise ValueError(f"{PLAN}: {notebook} has {name!r}: {value!r}, which is no text: put it in quotes")
+            if known:
+                typed(notebook, known, name, value)
         run = self.workspace.run_of(notebook, known | parameters)
         usual = own or run == self.workspace.run_of(notebook, known | {n: parameters[n] for n in ("PROFILE", "SEED")})
         usual = usual and notebook not in self.found
@@ -178,42 +179,6 @@ def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:
     return found
 
 
-def read_plan(workspace: Workspace) -> dict[str, Any]:
-    """Return what `experiments.yaml` says, once it is seen to hang together."""
-    import yaml
-
-    try:
-        plan = yaml.safe_load((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{PLAN} is no YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
-    _check(plan)
-    return plan
-
-
-def _check(plan: Any) -> None:
-    for table, kind in {"graph": list, "alone": list, "profiles": dict}.items():
-        if not isinstance(plan, dict) or not isinstance(plan.get(table), dict):
-            raise ValueError(f"{PLAN} has no table {table}: write one")
-        for name, entry in plan[table].items():
-            if not isinstance(entry, kind):
-                raise ValueError(f"{PLAN}: {name} in {table} is {entry!r}: make it a {kind.__name__}, such as {kind()}")
-    names = list(plan["graph"])
-    for position, name in enumerate(names):
-        for other in (other for other in plan["graph"][name] if other not in names[:position]):
-            below = "does not stand above it: move it up, or end the circle"
-            wrong = below if other in names else "the graph does not know: correct the name"
-            raise ValueError(f"{PLAN}: {name} waits for {other}, which {wrong}")
-    if lost := ", ".join(str(profile) for profile in plan["alone"] if profile not in plan["profiles"]):
-        raise ValueError(f"{PLAN}: alone has {lost}, which is no profile: correct the name")
-    for profile, chosen in plan["profiles"].items():
-        if wrong := [name for name, values in chosen.items() if not isinstance(values, dict | None)]:
-            raise ValueError(f"{PLAN}: profile {profile} gives {wrong[0]} no table of settings: write {{NAME: value}}")
-    for table, verb in (("profiles", "runs"), ("alone", "runs alone"), ("judges", "judges with")):
-        for profile, chosen in plan.get(table, {}).items():
-            if unknown := ", ".join(str(name) for name in chosen if name not in names):
-                raise ValueError(f"{PLAN}: profile {profile} {verb} {unknown}, which the graph does not know")
-
-
 def expectations(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
     """Lines on what each step waits for, and what it and what is done by hand are expected to take."""
     yield "what waits for what" + (", and what it is expected to take:" if expected else ":")
@@ -234,8 +199,3 @@ def _amount(unit: str, value: Any) -> str:
         return ""
     words = unit.format(str(value).lstrip("~").replace("<", "less than "))
     return f"{words} (estimated)" if str(value).startswith("~") else words
-
-
-def number(value: Any) -> float:
-    """Return the number of an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
-    return float(str(value).lstrip("~<"))

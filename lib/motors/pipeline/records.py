@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from motors.pipeline.graph import PLAN, read_plan
+from motors.pipeline.plan import PLAN, read_plan
 from motors.workspace.files import locked, read_json, sha256, visible, write_json, write_text
 from motors.workspace.paths import IDENTITY, MARK, Run
 

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motors.pipeline.graph import Step, expectations, read_plan, steps
+from motors.pipeline.graph import Step, expectations, steps
+from motors.pipeline.plan import read_plan
 from motors.pipeline.records import newest, settle
 from motors.pipeline.runner import heeding
 from motors.pipeline.tidy import tidied, written

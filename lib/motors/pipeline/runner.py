@@ -1,7 +1,6 @@
 """The one strict way to run a notebook: papermill, but a misspelt parameter or a dead kernel is never forgiven."""
 
 import ast
-import difflib
 import resource
 import signal
 import sys
@@ -9,12 +8,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from math import isfinite
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from motors.pipeline.lean import lean
+from motors.pipeline.plan import is_text, typed
 from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, settle, tell_the_truth
 from motors.workspace.files import locked, write_json
 from motors.workspace.paths import STRICT, Run, find
@@ -59,8 +58,9 @@ def run(
     """
     notebook = Path(notebook).resolve()
     known = visible_parameters(notebook)
-    values = {**known, **{name: _typed(notebook, known, name, value) for name, value in (parameters or {}).items()}}
     try:
+        given = {name: typed(notebook.stem, known, name, value) for name, value in (parameters or {}).items()}
+        values = known | given
         named = find(notebook.parent).run_of(notebook.stem, values)
         if "EXPERIMENT" in values:  # before anything is written
             from motors.experiments import catalogue
@@ -103,7 +103,7 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
 
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
-    if not _is_text(str(notebook)):
+    if not is_text(str(notebook)):
         raise Refused(f"{notebook} is no path in UTF-8, which notebooks are written in: rename its folder")
     try:
         seen = inspect_notebook(_literal(notebook))
@@ -124,30 +124,6 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
             " tag one cell `parameters` and write one plain scalar a line there"
         )
     return found
-
-
-def _typed(notebook: Path, known: Mapping[str, Any], name: str, value: Any) -> Any:
-    """Return `value` in the type that the parameter's default has, or refuse it."""
-    if name not in known:
-        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.5)
-        guess = f"did you mean {near[0]}? " if near else ""
-        raise Refused(f"{notebook.stem} has no parameter {name}: {guess}it knows {', '.join(known)}")
-    wanted = type(known[name])
-    if isinstance(value, str) and wanted is not str:
-        with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
-            value = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false", "none") else value)
-    if wanted is float and type(value) is int:
-        value = float(value)
-    if type(value) is not wanted and known[name] is not None:
-        raise Refused(f"{notebook.stem}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
-    if (isinstance(value, float) and not isfinite(value)) or not _is_text(str(value)):
-        raise Refused(f"{notebook.stem}: {name} cannot be {value!r}: give a finite number, or text in UTF-8")
-    return value
-
-
-def _is_text(text: str) -> bool:
-    """Whether all of a text can be written in UTF-8."""
-    return text.encode(errors="ignore").decode() == text
 
 
 def _execute(
