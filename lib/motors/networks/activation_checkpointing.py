@@ -13,12 +13,8 @@ from torch.utils.checkpoint import checkpoint
 def checkpointed(network: nn.Module) -> nn.Module:
     """Make the blocks of `network` forget what they computed on the way up and compute it again for the gradients.
 
-    Gradients and the statistics of batch normalisation stay what they are without. A block is a member of a sequence
-    that holds two convolutions or more, and no smaller block.
-
-    Parameters
-    ----------
-    network : changed in place, and returned; its keys and its outputs stay the same
+    It is changed in place, and returned; keys, outputs, gradients and the statistics of batch normalisation stay what
+    they are without. A block is a member of a sequence that holds two convolutions or more, and no smaller block.
     """
     for block in _blocks(network):
         block.forward = partial(_forward, block, block.forward)

@@ -20,15 +20,10 @@ TRAINED_ON = "trained_on.json"  # names of the tomograms that samples came from
 
 
 def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
-    """Write a network's weights and its experiment into `folder`, and return `folder`.
+    """Write weights.safetensors and experiment.json of a network that `build(experiment)` made, and return `folder`.
 
-    Both files are written under other names first, so that a reader finds either the old or the new one.
-
-    Parameters
-    ----------
-    network : one that `build(experiment)` made, on any device
-    experiment : its settings
-    folder : made if it is not there; gets weights.safetensors and experiment.json
+    The network may be on any device; the folder is made if it is not there. Both files are written under other names
+    first, so that a reader finds either the old or the new one.
     """
     folder = Path(folder)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in distinct(network).items()}
@@ -60,25 +55,14 @@ def load(folder: Path) -> tuple[nn.Module, Experiment]:
 def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
     """Write a checkpoint of the original solution as `save` writes a network of ours, and return `folder`.
 
-    Parameters
-    ----------
-    checkpoint : a .ckpt file as published; its averaged weights are taken
-    experiment : of the network it holds: one of `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`
-    folder : for weights.safetensors and experiment.json
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such checkpoint.
-    FileExistsError
-        If other weights are in `folder`.
-    ValueError
-        If it is of another network, or anything in it is unknown.
+    Of the .ckpt file as published the averaged weights are taken; `experiment` is that of the network it holds: one of
+    `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`. Raises FileNotFoundError if there is no such
+    checkpoint, ValueError if it is of another network, or anything in it is unknown, FileExistsError if other weights
+    are in `folder`.
     """
-    weights = key_mapping.original(checkpoint, experiment)
-    network = build(experiment)
+    weights, network = key_mapping.original(checkpoint), build(experiment)
     try:
-        fill(network, weights)
+        fill(network, key_mapping.from_original(weights, experiment))
     except ValueError as error:
         raise ValueError(f"{checkpoint} is no checkpoint of {experiment.name}: {error}") from None
     if (Path(folder) / WEIGHTS).exists():

@@ -31,13 +31,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     weights : a local file of weights the encoder starts from: ImageNet's from torchvision or timm (a 3D network
         inflates them), for X3D Kinetics' from SlowFast; None draws everything
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If there is no such encoder, the weights or the options are not its, it cannot look at such patches, or the
-        experiment asks for cells of another size.
+    Raises FileNotFoundError if there is no such file; ValueError if there is no such encoder, the weights or the
+    options are not its, it cannot look at such patches, or the experiment asks for cells of another size.
     """
     if experiment.stride not in (8, TARGET):
         wanted = f"stride {experiment.stride}: its network can have 8 or {TARGET}"

@@ -69,18 +69,10 @@ def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {_rename(key, NAMES_X3D): tensor for key, tensor in weights.items() if not key.startswith(CLASSIFIER)}
 
 
-def original(path: Path, experiment: Experiment) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint of the original solution, averaged, under our names and in our layout.
+def original(path: Path) -> dict[str, Tensor]:
+    """Return the averaged weights, which lie beside the raw ones in a Lightning checkpoint of the original solution.
 
-    There, all 3D kernels but those of the X3D encoder are stored in the order y, x, z; ours are z, y, x.
-
-    Parameters
-    ----------
-    path : a Lightning checkpoint as published, with the averaged weights beside the raw ones
-    experiment : of the network it holds
-
-    Raises FileNotFoundError or ValueError as `read`; or if the checkpoint has no averaged weights, or is of another
-    kind of network.
+    Raises FileNotFoundError or ValueError as `read`; ValueError if there are none, or others outside the network.
     """
     averages = read(path).get("ema_state_dict")
     if not isinstance(averages, dict) or DECAY not in averages:
@@ -88,17 +80,14 @@ def original(path: Path, experiment: Experiment) -> dict[str, Tensor]:
     weights = tensors(averages[DECAY], path)
     if strange := [key for key in weights if not key.startswith(PREFIX)]:
         raise ValueError(f"{path} holds {strange[:3]} outside its network: it is none of the original solution's")
-    try:
-        return from_original({key.removeprefix(PREFIX): tensor for key, tensor in weights.items()}, experiment)
-    except ValueError as error:
-        raise ValueError(f"{path} is no checkpoint of {experiment.name}: {error}") from None
+    return {key.removeprefix(PREFIX): tensor for key, tensor in weights.items()}
 
 
 def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[str, Tensor]:
     """Return weights of a network of the original solution under our names and in our layout.
 
-    Raises ValueError if a name is not one of that network's, or it scales grey levels otherwise than the experiment
-    says.
+    There, all 3D kernels but those of the X3D encoder are stored in the order y, x, z; ours are z, y, x. Raises
+    ValueError if a name is not one of that network's, or it scales grey levels otherwise than the experiment says.
     """
     x3d = experiment.encoder.startswith("x3d/")
     converted = {}

@@ -27,11 +27,6 @@ class Neck(nn.Module):
         (a gated activation was planned for it), the 2D one 1.
     axes : 2 for images, 3 for volumes
     stride : of the level on whose grid the others are brought together, one of `strides`
-
-    Attributes
-    ----------
-    stride : as given
-    out_channels : of the fused level that `forward` returns
     """
 
     def __init__(
@@ -48,7 +43,7 @@ class Neck(nn.Module):
         self.stride, self.target = stride, list(strides).index(stride)
         others = [n for i, n in enumerate(channels) if i != self.target]
         self.branches = nn.ModuleList(Branch(n, width or n, hidden, axes) for n in others)
-        self.out_channels = channels[self.target] + sum(width or n for n in others)
+        self.out_channels = channels[self.target] + sum(width or n for n in others)  # of what `forward` returns
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of `stride`.
@@ -62,12 +57,7 @@ class Neck(nn.Module):
 
 
 class Branch(nn.Sequential):
-    """Two convolutions with a normalisation between them, then linear interpolation.
-
-    Parameters
-    ----------
-    channels, width, hidden, axes : of the level, and as for `Neck`
-    """
+    """Two convolutions with a normalisation between them, then linear interpolation; parameters as for `Neck`."""
 
     def __init__(self, channels: int, width: int, hidden: int, axes: int) -> None:
         convolution = {2: nn.Conv2d, 3: nn.Conv3d}[axes]
@@ -127,12 +117,7 @@ class PathNeck(nn.Module):
     ----------
     channels, strides : of the levels, finest first, each half as fine as the one before
     axes : 2 for images, 3 for volumes
-    stride : of the level that is handed on beside the deepest, one of `strides`
-
-    Attributes
-    ----------
-    stride : as given
-    out_channels : of that level
+    stride : of the level that is handed on beside the deepest, one of `strides`; its channels are `out_channels`
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:

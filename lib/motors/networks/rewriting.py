@@ -9,6 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from motors.networks.scaling import Scaling
+
 SIDE = 32  # voxels of the volume that is looked at to see what follows what
 
 
@@ -19,11 +21,7 @@ def rewritten(network: nn.Module) -> nn.Module:
 
     Batch norms that follow a convolution become part of it. Means that follow one of single voxels go before it: an
     eighth of its work. The first convolution of a 3D network, which sees three scaled copies of one grey channel,
-    becomes one of that channel: a third of its work.
-
-    Parameters
-    ----------
-    network : of `motors.networks.factory.build`, in evaluation mode; it is left as it is
+    becomes one of that channel: a third of its work. The network, of `factory.build`, is left as it is.
     """
     copy = deepcopy(network).eval()
     example = torch.zeros(1, 3, *copy.shape) if hasattr(copy, "shape") else torch.zeros(1, 1, SIDE, SIDE, SIDE)
@@ -79,14 +77,9 @@ class GreyStem(nn.Module):
 
     Where channels are scaled differently, the zeros around the scaled volume are no grey level: near the border, where
     the kernel hangs over, the difference is added.
-
-    Parameters
-    ----------
-    convolution : of three channels
-    scaling : a `motors.networks.scaling.Scaling`
     """
 
-    def __init__(self, convolution: nn.Conv3d, scaling: nn.Module) -> None:
+    def __init__(self, convolution: nn.Conv3d, scaling: Scaling) -> None:
         super().__init__()
         mean, std = scaling.mean[0], scaling.std[0]  # (3, 1, 1, 1)
         self.grey = float(mean.mean())

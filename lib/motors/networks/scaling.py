@@ -13,12 +13,7 @@ SCALES = {"imagenet": IMAGENET, "half": HALF, "kinetics": KINETICS}
 class Scaling(nn.Module):
     """Grey levels 0..255, of one channel or three, made the three channels an encoder expects.
 
-    Parameters
-    ----------
-    name : "imagenet", "half" or "kinetics"
-    axes : 2 for images, 3 for volumes
-
-    Raises ValueError if there is no such normalisation.
+    It has 2 axes for images, 3 for volumes. Raises ValueError if its name is none of `SCALES`.
     """
 
     def __init__(self, name: str, axes: int) -> None:

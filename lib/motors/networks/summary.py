@@ -34,13 +34,9 @@ def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
 
 
 def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours: float) -> pd.DataFrame:
-    """Return settings of a run beside those of the full size, and what they cost.
+    """Return settings of a run, and what they cost, beside those of the `whole` experiment, of full size.
 
-    Parameters
-    ----------
-    network, experiment : of the run
-    whole : the same experiment at full size
-    hours : that its training takes, see `experiments.yaml`
+    That one's training takes so many hours, see `experiments.yaml`.
     """
 
     def column(each: Experiment, of: nn.Module, time: str) -> dict[str, object]:

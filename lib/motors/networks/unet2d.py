@@ -45,20 +45,9 @@ class Unet2d(nn.Module):
         nn.init.constant_(self.head[-1].bias, -math.log(1 / PRIOR - 1))
 
     def forward(self, slices: Tensor) -> Tensor:
-        """Return logits.
+        """Return logits `(b, 1, y / stride, x / stride)` for the middle one of three slices.
 
-        Parameters
-        ----------
-        slices : `(b, 3, y, x)` grey levels 0..255 of three slices in ascending z, of the shape the network is made for
-
-        Returns
-        -------
-        `(b, 1, y / stride, x / stride)`, for the middle slice
-
-        Raises
-        ------
-        ValueError
-            If the shape is another.
+        They are `(b, 3, y, x)` grey levels 0..255 in ascending z; raises ValueError if that is not the network's shape.
         """
         if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
             wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came"
@@ -69,11 +58,7 @@ class Unet2d(nn.Module):
 class Decoder(nn.Module):
     """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
 
-    Parameters
-    ----------
-    deepest, fused : channels of the two levels
-    out_channels : of what comes out
-    finer : how many cells of the fused level a side of a deepest one has
+    The two levels have `deepest` and `fused` channels; a side of a deepest cell has `finer` cells of the fused level.
     """
 
     def __init__(self, deepest: int, fused: int, out_channels: int, *, finer: int = 2) -> None:

@@ -34,20 +34,9 @@ class Unet3d(nn.Module):
         _initialise(self.decoder, self.head)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Return logits.
+        """Return logits `(b, 1, z / stride, y / stride, x / stride)` of `(b, 1, z, y, x)` grey levels 0..255.
 
-        Parameters
-        ----------
-        volume : `(b, 1, z, y, x)` grey levels 0..255; the sides divide by 32
-
-        Returns
-        -------
-        `(b, 1, z / stride, y / stride, x / stride)`
-
-        Raises
-        ------
-        ValueError
-            If the shape is another.
+        Raises ValueError if the sides do not divide by 32, or the shape is another.
         """
         if volume.ndim != 5 or volume.shape[1] != 1 or any(side % 32 for side in volume.shape[2:]):
             wanted = "(batch, 1, z, y, x) with sides that divide by 32"
@@ -58,10 +47,7 @@ class Unet3d(nn.Module):
 class Decoder(nn.Module):
     """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
 
-    Parameters
-    ----------
-    channels : of the two levels together
-    out_channels : of what comes out
+    Both levels together have so many `channels`.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:

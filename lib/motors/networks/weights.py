@@ -20,12 +20,8 @@ DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFErr
 def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy `weights` into a network: all of its tensors, and nothing else.
 
-    Parameters
-    ----------
-    network : changed in place
-    weights : by name; a tensor that several names share may come under any of them
-
-    Raises ValueError if a tensor is missing, unknown or of another shape; nothing is copied then.
+    A tensor that several names share may come under any of them. Raises ValueError if a tensor is missing, unknown or
+    of another shape; nothing is copied then.
     """
     ours = network.state_dict()
     places = {tensor.data_ptr() for key, tensor in ours.items() if key in weights}
@@ -57,18 +53,10 @@ NUMBERS = [_number, _scalar, np.dtype, type(_dtype)]
 
 
 def read(path: Path) -> dict:
-    """Return what a file of weights holds, without running anything that is in it.
+    """Return what a file of torch (.pth, .pt, .pyth, .ckpt) or of safetensors holds, without running anything in it.
 
-    Parameters
-    ----------
-    path : a file of torch (.pth, .pt, .pyth, .ckpt) or of safetensors
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is neither, is cut short, or holds anything but tensors and plain values.
+    Raises FileNotFoundError if there is no such file, ValueError if it is neither, is cut short, or holds anything but
+    tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -105,16 +93,7 @@ def pretrained(path: Path) -> dict[str, Tensor]:
 
 
 def differences(missing: list[str], unknown: list[str], reshaped: list[str]) -> str:
-    """Return in one line how weights differ from those of a network: how many tensors, and two of their names.
-
-    Parameters
-    ----------
-    missing, unknown, reshaped : names of the tensors that are not there, have no place, or are of another shape
-
-    Returns
-    -------
-    an empty text if there are none
-    """
+    """Return in one line how many tensors are not there, have no place or another shape, with two names; "" if none."""
     faults = (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
     found = [f"{len(keys)} are {what} ({', '.join(keys[:2])}, ...)" for what, keys in faults if keys]
     return f"of its tensors {'; '.join(found)}" if found else ""

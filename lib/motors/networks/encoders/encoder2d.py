@@ -67,17 +67,10 @@ def refuse_unknown_tag(name: str) -> None:
 def made(
     make: Callable[[dict[str, Tensor] | None], nn.Module], name: str, weights: dict[str, Tensor] | None, whose: str
 ) -> nn.Module:
-    """Return the 2D network that `make(weights)` makes.
+    """Return the 2D network that `make(weights)`, of timm or segmentation_models_pytorch, makes; None draws weights.
 
-    Parameters
-    ----------
-    make : of timm or segmentation_models_pytorch
-    name : of the network
-    weights : by name, or None to draw them
-    whose : what they should be, in words
-
-    Raises ValueError if it makes none; the message names the network, and says whether the weights or the rest is at
-    fault.
+    Raises ValueError if it makes none; the message says whether the weights, which should be `whose`, or the rest of
+    the network called `name` is at fault.
     """
     if weights is not None and not weights:  # timm would fetch others
         raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")

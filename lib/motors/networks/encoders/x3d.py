@@ -14,14 +14,8 @@ class X3D(nn.Module):
     """The encoder X3D-M or X3D-L.
 
     The original strides in time nowhere; here the stem and the first block of every stage halve depth as they halve
-    height and width. No weight changes its shape by that: those trained on Kinetics fit.
-
-    Parameters
-    ----------
-    size : "m" or "l"
-    depths, channels : of the four stages, to shrink the network; None and the default are the published sizes
-
-    Raises ValueError if there is no such size.
+    height and width. No weight changes its shape by that: those trained on Kinetics fit. By default `depths` and
+    `channels` of the four stages are the published ones of its size, "m" or "l"; raises ValueError for another size.
     """
 
     def __init__(self, size: str, *, depths: Sequence[int] | None = None, channels: Sequence[int] = CHANNELS) -> None:
