@@ -18,25 +18,15 @@ from motors.volumes.prepared import open_prepared
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One training sample of a 3D network, with all that one may want to look at.
-
-    Parameters
-    ----------
-    tomo_id : the tomogram
-    start : first voxel of the window in the prepared volume, z, y, x; may be negative
-    symmetry, augmentation : what was done to it, the augmentation first
-    voxels : `(z, y, x)` uint8 grey levels
-    points_zyx : `(n, 3)` motors in view, in voxels of the patch
-    heatmap : `(z / stride, y / stride, x / stride)` float32, what the network should predict; NaN where nobody is sure
-    """
+    """One training sample of a 3D network, with all that one may want to look at."""
 
     tomo_id: str
-    start: geometry.Shape
-    symmetry: Symmetry
+    start: geometry.Shape  # first voxel of the window in the prepared volume, z, y, x; may be negative
+    symmetry: Symmetry  # done to it after the augmentation
     augmentation: Augmentation
-    voxels: np.ndarray
-    points_zyx: np.ndarray
-    heatmap: np.ndarray
+    voxels: np.ndarray  # `(z, y, x)` uint8 grey levels
+    points_zyx: np.ndarray  # `(n, 3)` motors in view, in voxels of the patch
+    heatmap: np.ndarray  # `(z, y, x) / stride` float32, what the network should predict; NaN where nobody is sure
 
 
 class Blocks(Samples):
@@ -49,13 +39,8 @@ class Blocks(Samples):
     folder : their volumes at the experiment's spacing (see `volumes.write_prepared`)
     threads : how many work on one sample; of use where samples are not made by several workers
 
-    Raises
-    ------
-    FileNotFoundError
-        If a volume has not been prepared.
-    ValueError
-        If a volume has another shape than the labels say, the labels or the proportions do not make sense (see
-        `Epoch`), or patches cannot be turned because y and x differ.
+    Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
+    the labels or the proportions do not make sense (see `Epoch`), or patches cannot be turned because y and x differ.
     """
 
     def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, *, threads: int = 1) -> None:

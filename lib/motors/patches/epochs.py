@@ -135,14 +135,8 @@ class Epoch:
 def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
     """Return the slices that hold motors: one row for each whole z, in original voxels, at which there are any.
 
-    Parameters
-    ----------
-    labels : tomograms and motors in original voxels
-    spacing : ångström per voxel of the prepared volumes along z, y, x
-
-    Returns
-    -------
-    tomo_id and z, in voxels of the prepared volumes and not rounded there
+    They are given by tomo_id and z, in voxels of volumes prepared at this `spacing`, in ångström along z, y, x, and not
+    rounded there.
     """
     motors = labels.motors
     again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])

@@ -11,16 +11,10 @@ APART = 3  # keeps this randomness apart from that of patches (none) and of thei
 
 
 def mixed(sample: Callable[[int], dict[str, Any]], k: int, length: int, experiment: Experiment) -> dict[str, Any]:
-    """Return sample `k`, mixed with another one as often as the experiment wants; a function of `k` alone.
+    """Return sample `k`, mixed as often as the experiment wants with any other one of the `length` in an epoch.
 
-    Both grey levels and targets are averaged, with a weight from a beta distribution.
-
-    Parameters
-    ----------
-    sample : returns a sample by its number: image (uint8), target and the number of motors
-    k : its number
-    length : samples in an epoch, of which the other one is any
-    experiment : its mixup, mixup_alpha, mixup_motors and seed
+    Both grey levels and targets are averaged, with a weight from a beta distribution, as a function of `k` alone.
+    `sample` returns one by its number: image (uint8), target and the number of motors.
     """
     one = sample(k)
     rng = np.random.default_rng([experiment.seed, k, APART])

@@ -21,23 +21,16 @@ from motors.volumes.prepared import open_prepared
 class Triplet:
     """One training sample of a 2D network, with all that one may want to look at.
 
-    Parameters
-    ----------
-    tomo_id : the tomogram
-    heights : of the slices in the prepared volume, in voxels, ascending, the first of each where several make one; the
-        network predicts for the middle one
-    augmentation : what was done to them
-    voxels : `(3, y, x)` uint8 grey levels
-    points_yx : `(n, 2)` motors in view, in voxels of the patch
-    heatmap : `(y / stride, x / stride)` float32, what the network should predict; NaN where nobody is sure
+    Its `heights` are those of the slices in the prepared volume, in voxels, ascending, the first of each where several
+    make one; the network predicts for the middle one.
     """
 
     tomo_id: str
     heights: tuple[int, ...]
-    augmentation: Augmentation
-    voxels: np.ndarray
-    points_yx: np.ndarray
-    heatmap: np.ndarray
+    augmentation: Augmentation  # what was done to them
+    voxels: np.ndarray  # `(3, y, x)` uint8 grey levels
+    points_yx: np.ndarray  # `(n, 2)` motors in view, in voxels of the patch
+    heatmap: np.ndarray  # `(y, x) / stride` float32, what the network should predict; NaN where nobody is sure
 
 
 class Slices(Samples):
@@ -55,13 +48,8 @@ class Slices(Samples):
     spacing : ångström per voxel of the prepared volumes, where it is not the experiment's: finer along z, so that 2D
         and 3D networks can share them
 
-    Raises
-    ------
-    FileNotFoundError
-        If a volume has not been prepared.
-    ValueError
-        If a volume has another shape than the labels say, the labels or the proportions do not make sense (see
-        `SliceEpoch`), or slices of that spacing do not serve the experiment.
+    Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
+    the labels or the proportions do not make sense (see `SliceEpoch`), or slices of that spacing do not serve.
     """
 
     def __init__(

@@ -24,39 +24,23 @@ RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on t
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to one patch; the default does nothing.
+    """What is done to one patch; the default does nothing."""
 
-    Parameters
-    ----------
-    zoom : magnification along z, y, x
-    rotation : radians about z, y, x
-    shear : how much x moves with y, x with z, and y with x
-    scale : how much more is seen along z, y, x
-    steps : what is done to the grey levels, in this order (see `grey_table`)
-    quality : a factor on the size and the interpolations down and up again (see `coarsen`), or None
-    dropout : seed of the boxes and of the noise that fills them (see `drop_boxes`), or None
-    """
-
-    zoom: Vector = (1.0, 1.0, 1.0)
-    rotation: Vector = (0.0, 0.0, 0.0)
-    shear: Vector = (0.0, 0.0, 0.0)
-    scale: Vector = (1.0, 1.0, 1.0)
-    steps: tuple[Step, ...] = ()
-    quality: tuple[float, str, str] | None = None
-    dropout: int | None = None
+    zoom: Vector = (1.0, 1.0, 1.0)  # magnification along z, y, x
+    rotation: Vector = (0.0, 0.0, 0.0)  # radians about z, y, x
+    shear: Vector = (0.0, 0.0, 0.0)  # how much x moves with y, x with z, and y with x
+    scale: Vector = (1.0, 1.0, 1.0)  # how much more is seen along z, y, x
+    steps: tuple[Step, ...] = ()  # what is done to the grey levels, in this order (see `grey_table`)
+    quality: tuple[float, str, str] | None = None  # factor and interpolations down and up again (see `coarsen`)
+    dropout: int | None = None  # seed of the boxes and of the noise that fills them (see `drop_boxes`)
 
 
 def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
-    """Return what is done to one patch, at random.
+    """Return what is done to one patch, at random: a function of `rng` alone.
 
     With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
     which also tilts by up to 15 degrees and shears; with 50 % other grey levels; with 20 % lost resolution; with 10 %
-    boxes of noise.
-
-    Parameters
-    ----------
-    rng : what it depends on, and nothing else
-    unaugmented : the share of patches that get none of this but a turn about z; none do in the original solution
+    boxes of noise. A share of `unaugmented` patches gets none of this but a turn about z; in the original, none does.
     """
     if unaugmented and rng.random() < unaugmented:
         return Augmentation(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
@@ -167,17 +151,11 @@ def _box(settings: Augmentation, size: geometry.Shape, start: geometry.Shape, pa
 
 
 def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Return the map from voxels of the result to voxels of the tomogram.
+    """Return a `(3, 3)` matrix and a `(3,)` offset: voxel p of the result shows voxel `matrix @ p + offset`.
 
-    Parameters
-    ----------
-    settings : zoom, rotation, shear and scale, all about the centre of the box
-    start, shape : the box of the tomogram that would be cut out without them, in voxels
-
-    Returns
-    -------
-    `(3, 3)` matrix and `(3,)` offset: voxel p of the result shows voxel `matrix @ p + offset` of the tomogram. The
-    matrix is that of the original solution: the inverse zoom, then rotations about x, y and z, shear, scale.
+    All is about the centre of the box of the tomogram, of this `start` and `shape` in voxels, that would be cut out
+    without `settings`. The matrix is that of the original solution: the inverse zoom, then rotations about x, y and z,
+    shear, scale.
     """
     xy, xz, yx = settings.shear
     shear = np.array([[1, 0, 0], [0, 1, yx], [xz, xy, 1]])

@@ -12,6 +12,7 @@ Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels,
 LEVELS = np.arange(256)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+RIDGE = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]])  # as light from the upper left makes it
 TILES = (16, 16)  # in which contrast is equalised
 BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
 MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
@@ -23,23 +24,15 @@ def choose(rng: np.random.Generator, chances: dict) -> object:
 
 
 def change(slices: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
-    """Return slices with other grey levels; the same is done to each slice, with the same noise.
+    """Return `(n, y, x)` uint8 slices with other grey levels; the same is done to each slice, with the same noise.
 
     The steps, with v the value: `gauss` (deviation, seed) adds normal noise that is drawn on half the grid;
     `speckle` (low, high, seed) multiplies every voxel by a number of its own; `downscale` (factor, down, up) makes
     slices small and large again; `jpeg` (quality) and `posterise` (bits) as they say; `emboss` (share, strength) lights
     from the upper left and `sharpen` (share, lightness) from everywhere, blended with v by their share; `clahe` (limit)
     equalises contrast in tiles; `brightness` (b, c) v * (1 + c) + b * mean of the slice; `tone` (low, high) a Bézier
-    curve from black to white whose two handles have these heights; `gamma` (g) 255 * (v / 255) ** g.
-
-    Parameters
-    ----------
-    slices : `(n, y, x)` uint8
-    steps : names and amounts, in order
-
-    Returns
-    -------
-    `(n, y, x)` uint8, rounded and clipped after each step
+    curve from black to white whose two handles have these heights; `gamma` (g) 255 * (v / 255) ** g. They are done in
+    their order, and after each of them values are rounded and clipped.
     """
     for name, *amounts in steps:
         if name not in STEPS:
@@ -54,10 +47,6 @@ def _gauss(slices: np.ndarray, deviation: float, seed: int) -> np.ndarray:
     return _rounded(slices + cv2.resize(noise, (x, y)))
 
 
-def _speckle(slices: np.ndarray, low: float, high: float, seed: int) -> np.ndarray:
-    return _rounded(slices * np.random.default_rng(seed).uniform(low, high, slices.shape[1:]))
-
-
 def _downscale(slices: np.ndarray, factor: float, down: str, up: str) -> np.ndarray:
     size = slices.shape[:0:-1]  # OpenCV wants x before y
     small = tuple(max(1, round(side * factor)) for side in size)
@@ -70,26 +59,9 @@ def _jpeg(slices: np.ndarray, quality: int) -> np.ndarray:
     return np.stack([cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files])
 
 
-def _posterise(slices: np.ndarray, bits: int) -> np.ndarray:
-    return functional.posterize(torch.from_numpy(slices), bits).numpy()
-
-
-def _emboss(slices: np.ndarray, share: float, strength: float) -> np.ndarray:
-    light = UNCHANGED + strength * np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]]) + np.diag([-1, 0, 1])
-    return _filtered(slices, share, light)
-
-
-def _sharpen(slices: np.ndarray, share: float, lightness: float) -> np.ndarray:
-    return _filtered(slices, share, (9 + lightness) * UNCHANGED - 1)
-
-
 def _filtered(slices: np.ndarray, share: float, kernel: np.ndarray) -> np.ndarray:
     """Return a blend of the slices and what a kernel makes of them."""
     return np.stack([cv2.filter2D(each, -1, (1 - share) * UNCHANGED + share * kernel) for each in slices])
-
-
-def _clahe(slices: np.ndarray, limit: float) -> np.ndarray:
-    return np.stack([cv2.createCLAHE(limit, TILES).apply(each) for each in slices])
 
 
 def _brightness(slices: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
@@ -101,48 +73,35 @@ def _tone(slices: np.ndarray, low: float, high: float) -> np.ndarray:
     return _rounded(255 * (3 * (1 - t) ** 2 * t * low + 3 * (1 - t) * t**2 * high + t**3))[slices]
 
 
-def _gamma(slices: np.ndarray, gamma: float) -> np.ndarray:
-    return functional.adjust_gamma(torch.from_numpy(slices), gamma).numpy()
-
-
 def _rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-STEPS = {
+STEPS = {  # of slices and amounts, see `change`
     "gauss": _gauss,
-    "speckle": _speckle,
+    "speckle": lambda v, low, high, seed: _rounded(v * np.random.default_rng(seed).uniform(low, high, v.shape[1:])),
     "downscale": _downscale,
     "jpeg": _jpeg,
-    "posterise": _posterise,
-    "emboss": _emboss,
-    "sharpen": _sharpen,
-    "clahe": _clahe,
+    "posterise": lambda v, bits: functional.posterize(torch.from_numpy(v), bits).numpy(),
+    "emboss": lambda v, share, strength: _filtered(v, share, UNCHANGED + strength * RIDGE + np.diag([-1, 0, 1])),
+    "sharpen": lambda v, share, lightness: _filtered(v, share, (9 + lightness) * UNCHANGED - 1),
+    "clahe": lambda v, limit: np.stack([cv2.createCLAHE(limit, TILES).apply(each) for each in v]),
     "brightness": _brightness,
     "tone": _tone,
-    "gamma": _gamma,
+    "gamma": lambda v, gamma: functional.adjust_gamma(torch.from_numpy(v), gamma).numpy(),
 }
 
 
 def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:
-    """Return what each of the 256 grey levels becomes.
+    """Return what each of the 256 grey levels becomes, `(256,)` uint8, where each occurs `counts` times.
 
     The steps, with v the value and mean, deviation, min and max those of the patch at that point:
     `add` v + a; `add_deviations` v + a * deviation; `contrast` (v - mean) * (1 + a) + mean; `multiply` v * (1 + a);
     `gamma` ((v - min) / (max - min)) ** a * (max - min) + min; `histogram` a piecewise linear map from [min, max] to
-    itself with equidistant knots. Nothing is clipped in between.
+    itself with equidistant knots. Nothing is clipped in between, all is clipped and truncated in the end.
 
     A level stands for the values that were truncated to it, so its middle is what the steps see. Against steps on
     unrounded values this errs by up to half a level times the slope of the map.
-
-    Parameters
-    ----------
-    steps : names and amounts, in order
-    counts : `(256,)` how often each level occurs
-
-    Returns
-    -------
-    `(256,)` uint8, clipped and truncated
     """
     values, weights = np.arange(256) + 0.5, counts / counts.sum()
     for name, amount in steps:

@@ -28,8 +28,19 @@ BRIGHTNESS = {  # the ranges of brightness and contrast
     ((0.0, 0.3), (0.0, 0.5)): 0.1,
 }
 
-WHOLE = {"jpeg": (20, 80), "posterise": (4, 6)}  # ranges of whole numbers: quality, bits
-SPANS = {"emboss": ((0.3, 0.6), (0.2, 0.8)), "sharpen": ((0.1, 0.3), (0.0, 0.4)), "gamma": ((0.6, 1.5),)}
+AMOUNTS = {  # of a step, at random
+    "gauss": lambda rng: (float(np.sqrt(rng.uniform(60, 120))), int(rng.integers(2**63))),
+    "speckle": lambda rng: (0.6, 1.4, int(rng.integers(2**63))),
+    "downscale": lambda rng: (rng.uniform(0.5, 0.9), *choose(rng, RESIZINGS)),
+    "jpeg": lambda rng: (int(rng.integers(20, 80, endpoint=True)),),
+    "posterise": lambda rng: (int(rng.integers(4, 6, endpoint=True)),),
+    "emboss": lambda rng: (rng.uniform(0.3, 0.6), rng.uniform(0.2, 0.8)),
+    "sharpen": lambda rng: (rng.uniform(0.1, 0.3), rng.uniform(0.0, 0.4)),
+    "clahe": lambda rng: (4.0,),
+    "brightness": lambda rng: [rng.uniform(*span) for span in choose(rng, BRIGHTNESS)],
+    "tone": lambda rng: np.clip(rng.normal((0.25, 0.75), 0.3), 0, 1).tolist(),
+    "gamma": lambda rng: (rng.uniform(0.6, 1.5),),
+}
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
 DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
 FILL = 128  # the grey level of what lies outside the slices
@@ -39,39 +50,28 @@ FILL = 128  # the grey level of what lies outside the slices
 class Augmentation:
     """What is done to one triplet of slices; the default only cuts a patch out of their middle.
 
-    Parameters
-    ----------
-    flips : mirror along y, x
-    steps : what is then done to the grey levels, in this order (see `change`)
-    zoom : magnification along y, x
-    rotation : radians, from y towards x
-    shear : radians by which the y axis and the x axis lean over
-    corners : instead of the last three a perspective: how far from each corner of the slices, upper left, upper right,
-        lower right, lower left, the corners lie that become a rectangle, as shares of the sides y, x; or None
-    crop : which of the motors stays in the patch, and where the patch lies in y and x, of all places that keep it:
-        three numbers from 0 to 1, see `crop`
+    With `corners` there is a perspective instead of zoom, rotation and shear: they say how far from each corner of the
+    slices, upper left, upper right, lower right, lower left, the corners lie that become a rectangle, as shares of the
+    sides y, x. Three numbers from 0 to 1 are the `crop`: which of the motors stays in the patch, and where the patch
+    lies in y and x, of all places that keep it.
     """
 
-    flips: tuple[bool, bool] = (False, False)
-    steps: tuple[Step, ...] = ()
-    zoom: Pair = (1.0, 1.0)
-    rotation: float = 0.0
-    shear: Pair = (0.0, 0.0)
+    flips: tuple[bool, bool] = (False, False)  # mirror along y, x
+    steps: tuple[Step, ...] = ()  # what is then done to the grey levels, in this order (see `change`)
+    zoom: Pair = (1.0, 1.0)  # magnification along y, x
+    rotation: float = 0.0  # radians, from y towards x
+    shear: Pair = (0.0, 0.0)  # radians by which the y axis and the x axis lean over
     corners: tuple[Pair, Pair, Pair, Pair] | None = None
     crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
 def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
-    """Return what is done to one triplet, at random.
+    """Return what is done to one triplet, at random: a function of `rng` alone.
 
     Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
     50 %; with 32 % an affine map that turns by any angle, stretches and shears by up to 5 degrees, with 24 % one that
-    shears by up to 20, with 24 % a perspective; and a random place of the patch.
-
-    Parameters
-    ----------
-    rng : what it depends on, and nothing else
-    unaugmented : the share of triplets that are only flipped, turned and placed; none are in the original solution
+    shears by up to 20, with 24 % a perspective; and a random place of the patch. A share of `unaugmented` triplets is
+    only flipped, turned and placed; none are in the original solution.
     """
     if unaugmented and rng.random() < unaugmented:
         flips, crop = rng.random(2) < 0.5, rng.random(3)
@@ -79,26 +79,8 @@ def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -
     flips = tuple((rng.random(2) < 0.5).tolist())
     chosen = {group: choose(rng, kinds) for group, (chance, kinds) in GROUPS.items() if rng.random() < chance}
     place = _place(rng, chosen.pop("geometry", None))
-    steps = tuple(_step(rng, kind) for kind in chosen.values())
+    steps = tuple((kind, *AMOUNTS[kind](rng)) for kind in chosen.values())
     return Augmentation(flips=flips, steps=steps, crop=tuple(rng.random(3).tolist()), **place)
-
-
-def _step(rng: np.random.Generator, kind: str) -> Step:
-    if kind == "gauss":
-        return (kind, float(np.sqrt(rng.uniform(60, 120))), int(rng.integers(2**63)))
-    if kind == "speckle":
-        return (kind, 0.6, 1.4, int(rng.integers(2**63)))
-    if kind == "downscale":
-        return (kind, rng.uniform(0.5, 0.9), *choose(rng, RESIZINGS))
-    if kind == "brightness":
-        return (kind, *(rng.uniform(*span) for span in choose(rng, BRIGHTNESS)))
-    if kind == "tone":
-        return (kind, *np.clip(rng.normal((0.25, 0.75), 0.3), 0, 1).tolist())
-    if kind == "clahe":
-        return (kind, 4.0)
-    if kind in WHOLE:
-        return (kind, int(rng.integers(*WHOLE[kind], endpoint=True)))
-    return (kind, *(rng.uniform(*span) for span in SPANS[kind]))
 
 
 def _place(rng: np.random.Generator, kind: str | None) -> dict[str, object]:
@@ -159,16 +141,8 @@ def canvas(settings: Augmentation, shape: Size) -> tuple[np.ndarray, Size]:
     """Return the map from voxels of slices to voxels of a canvas that holds all of them, and the size of the canvas.
 
     The map is a zoom, a turn and a shear, in this order, about the centre; or the perspective that makes a rectangle,
-    as wide and as high as its longest sides, of four points in the slices.
-
-    Parameters
-    ----------
-    settings : zoom, rotation and shear, or corners
-    shape : `(y, x)` of the slices, in voxels
-
-    Returns
-    -------
-    `(3, 3)` matrix of homogeneous coordinates x, y, 1, as OpenCV wants them; and `(y, x)` of the canvas, in voxels
+    as wide and as high as its longest sides, of four points in the slices. It is a `(3, 3)` matrix of homogeneous
+    coordinates x, y, 1, as OpenCV wants them; shape and size are `(y, x)`, in voxels.
     """
     far = np.subtract(shape[::-1], 1)
     corners = far * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
