@@ -941,6 +941,11 @@ def test_an_array_of_zarr_is_read_like_one_of_numpy_unless_it_is_a_level(tmp_pat
     for name in ("a.zarr", "b.zarr", "c.zarr/rows", "c.zarr/deep"):
         found = formats.read(tmp_path / name)
         assert np.array_equal(found.voxels, LEVELS) and found.spacing is None
+    for names in (["time", "y", "x"], ["channel", "y", "x"]):  # which could be slices, but nobody says so
+        group["rows"].attrs["_ARRAY_DIMENSIONS"] = names
+        with pytest.raises(ValueError, match="its axes are .yx, .* say axes='zyx' if one of them is z"):
+            read(tmp_path / "c.zarr" / "rows")
+        assert read(tmp_path / "c.zarr" / "rows", axes="xyz").shape == SHAPE
     with pytest.raises(ValueError, match="lacks the attribute multiscales .* or of one array"):
         read(tmp_path / "c.zarr")
     zarr_image(tmp_path / "d.zarr", LEVELS)
@@ -1071,6 +1076,16 @@ def test_slices_may_have_other_names(tmp_path, name: str, start: int):
     ending = "." + name.rpartition(".")[2].lower()
     found = read(pictures(tmp_path / "a", name, opencv(ending), many, start))
     assert np.abs(found.astype(int) - many).max() <= (0 if ending == ".png" else 8)
+
+
+@pytest.mark.parametrize(("start", "advice"), [(1, "copy it again$"), (2, "or number them from 1 on if they are all$")])
+def test_slices_from_the_middle_of_a_tomogram_are_told_what_to_do(tmp_path, start: int, advice: str):
+    """Nobody can tell those that somebody cut out from those whose first are lost."""
+    folder = pictures(tmp_path / "a", "s{:02d}.png", opencv(".png"), start=start)
+    if start == 1:
+        (folder / "s05.png").unlink()
+    with pytest.raises(FileNotFoundError, match=advice):
+        read(folder)
 
 
 def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_named(tmp_path):

@@ -101,7 +101,8 @@ def _unnamed(array: Any, store: Any) -> Stored:
         raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     letters = "".join(str(name)[:1].lower() for name in names)
-    return Stored(array, letters if set("zyx") <= set(letters) else ("?" * array.ndim + "zyx")[-array.ndim :])
+    known = set("zyx") <= set(letters) or letters and set(letters) <= set("tczyx")  # such as times of pictures
+    return Stored(array, letters if known else ("?" * array.ndim + "zyx")[-array.ndim :])
 
 
 def _check_chunks(folder: Path, array: Any) -> None:

@@ -52,7 +52,8 @@ def slice_paths(folder: str | Path) -> list[Path]:
     if lost:
         kind = "JPEG" if ending == ".jpg" else "picture"
         what = f"{folder / lost}{ending} is missing among {len(paths)} {kind} files"
-        raise FileNotFoundError(f"{what}, which are {names[0]}{ending}, {(names * 2)[1]}{ending}, ...: copy it again")
+        what += f", which are {names[0]}{ending}, {(names * 2)[1]}{ending}, ...: copy it again"
+        raise FileNotFoundError(what + f", or number them from {begin} on if they are all" * (begin not in known))
     return [known[k] for k in sorted(known)]
 
 
