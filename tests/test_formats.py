@@ -702,6 +702,16 @@ def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_
         read(path)
 
 
+@pytest.mark.parametrize("fill", [-1, 256])
+def test_a_fill_value_that_cannot_be_is_no_crash(tmp_path, fill: int):
+    """One that bytes do not hold, as writers in other languages leave it."""
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    about = json.loads((path / "0" / ".zarray").read_text())
+    (path / "0" / ".zarray").write_text(json.dumps(about | {"fill_value": fill}))
+    with pytest.raises(ValueError, match="describe no OME-Zarr image .OverflowError"):
+        read(path)
+
+
 def test_chunks_of_other_names_than_the_metadata_say_are_not_called_lost(tmp_path):
     """Older writers laid them in folders and did not say so."""
     path = zarr_image(tmp_path / "a.zarr", LEVELS, chunk_key_encoding={"name": "v2", "separator": "/"})

@@ -58,7 +58,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         axes, path, spacing = _described(_one_of(images, image), group)
         array = group[path]
         shown = [each.get("inverted") for each in (attributes.get("omero") or {}).get("channels") or []]
-    except (AttributeError, LookupError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
