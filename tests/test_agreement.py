@@ -65,7 +65,7 @@ def test_every_two_sources_get_one_row_of_what_they_share():
 
 def test_sources_in_different_frames_are_not_compared():
     """Points of one would be somewhere else in the other."""
-    with pytest.raises(ValueError, match=r"tomogram a has different shapes or spacings in two sources.*to one frame"):
+    with pytest.raises(ValueError, match=r"tomogram a comes with different shapes or spacings.*to one frame"):
         agreement.compare(some(), some(spacing=10.0))
 
 

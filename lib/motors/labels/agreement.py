@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from motors.geometry import MATCH_RADIUS
+from motors.labels.joining import join
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
-from motors.tables import POINT, SIZE, TOMOGRAMS, numbers, refuse
-
-PAIRS = ["one", "other", "tomograms", "both", "only_one", "only_other", "median", "farthest"]
+from motors.tables import POINT, SIZE
 
 
 def describe(labels: Labels) -> pd.Series:
@@ -47,12 +46,9 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
     ValueError
         If a tomogram has different shapes or spacings: its points would be in different frames.
     """
-    both = one.tomograms[TOMOGRAMS].merge(other.tomograms[TOMOGRAMS], on="tomo_id", suffixes=("", "_other"))
-    differs = (numbers(both, TOMOGRAMS[1:]) != numbers(both, [f"{name}_other" for name in TOMOGRAMS[1:]])).any(axis=1)
-    what = "has different shapes or spacings in two sources"
-    refuse(both, differs, "the compared labels", what, "move its motors to one frame first")
-    rows = []
-    for tomo_id, spacing in both[["tomo_id", "spacing"]].itertuples(index=False):
+    join(one, other)  # refuses other frames
+    both, rows = one.tomograms[["tomo_id", "spacing"]].merge(other.tomograms["tomo_id"]), []
+    for tomo_id, spacing in both.itertuples(index=False):
         ours, theirs = one.of(tomo_id), other.of(tomo_id)
         pairs = nearest_pairs(ours, theirs, radius, spacing=spacing)
         rows += [(tomo_id, "both", *ours[k], away) for k, _, away in pairs]
@@ -77,4 +73,5 @@ def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) ->
             found = compare(sources[one], sources[other], radius=radius)
             counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
             rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
-    return pd.DataFrame(rows, columns=PAIRS)
+    names = "one other tomograms both only_one only_other median farthest"
+    return pd.DataFrame(rows, columns=names.split())

@@ -11,8 +11,6 @@ from motors.labels.table import Labels
 from motors.matching import nearest_pairs
 from motors.tables import MOTORS
 
-VOTED = [*MOTORS, "votes", "annotators"]
-
 
 def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
     """Return the labels that enough annotators agree on; what fewer of them saw is unsure.
@@ -43,7 +41,7 @@ def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float
         asked = [each for each in annotators.values() if (each.tomograms["tomo_id"] == tomo_id).any()]
         seen = [each.of(tomo_id) for each in asked]
         rows += [[tomo_id, *np.mean(group, axis=0), len(group), len(asked)] for group in _groups(seen, spacing, radius)]
-    found = pd.DataFrame(rows, columns=VOTED)
+    found = pd.DataFrame(rows, columns=[*MOTORS, "votes", "annotators"])
     agreed = found["votes"] >= least
     return Labels(tomograms, *(found[those].reset_index(drop=True) for those in (agreed, ~agreed))).validate()
 

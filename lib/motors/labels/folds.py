@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from motors.labels.table import Labels
+from motors.matching import NAME
 from motors.tables import need, refuse
 
 
@@ -58,10 +59,9 @@ def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
     candidates : tomo_id; fold, the part that its network held out, -1 for none
     folds : tomo_id; fold, the part each tomogram is in, -1 for those that always trained
     """
-    need(candidates, ["tomo_id", "fold"], "the table of candidates")
+    need(candidates, ["tomo_id", "fold"], NAME)
     part = candidates["tomo_id"].map(folds.set_index("tomo_id")["fold"])
-    unknown = part.isna()
-    refuse(candidates, unknown, "the table of candidates", "is in no fold", "give the folds that the networks held out")
+    refuse(candidates, part.isna(), NAME, "is in no fold", "give the folds that the networks held out")
     return "cross-fitted" if ((part == candidates["fold"]) & (part >= 0)).all() else "leaky"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from motors.labels.table import Labels
-from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SIZE, TOMOGRAMS, numeric, read_table, refuse
+from motors.tables import MOTOR_AXES, MOTORS, POINT, SIZE, TOMOGRAMS, has_motor, numeric, read_table, refuse
 from motors.workspace.files import write_table
 
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
@@ -28,13 +28,11 @@ def read_competition(path: str | Path) -> Labels:
     table[names] = table[names].apply(numeric)
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
-    missing = table[POINT].eq(NO_MOTOR)
-    empty, partial = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
-    conflict = empty & table["tomo_id"].duplicated(keep=False)
-    refuse(table, partial, path.name, "has -1 in some coordinates only", "write -1 in all three, or a position")
+    there = has_motor(table, path.name)
+    conflict = ~there & table["tomo_id"].duplicated(keep=False)
     refuse(table, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
     extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
-    tables = table.drop_duplicates("tomo_id")[TOMOGRAMS], table.loc[~empty, [*MOTORS, *extra]]
+    tables = table.drop_duplicates("tomo_id")[TOMOGRAMS], table.loc[there, [*MOTORS, *extra]]
     Labels(*tables).validate(path.name)
     return Labels(*(each.reset_index(drop=True) for each in tables))
 

@@ -79,9 +79,8 @@ class Labels:
 
     def frames(self) -> dict[str, str]:
         """Return shape and spacing of every tomogram as text such as 48x64x96@13.1, by tomo_id."""
-        spacings = self.tomograms["spacing"].tolist()
-        texts = ("x".join(map(str, shape)) for shape in self.shapes().values())
-        return {name: f"{text}@{at:g}" for name, text, at in zip(self.shapes(), texts, spacings, strict=True)}
+        framed = zip(self.shapes().items(), self.tomograms["spacing"], strict=True)
+        return {name: f"{'x'.join(map(str, shape))}@{spacing:g}" for (name, shape), spacing in framed}
 
     def select(self, ids: Iterable[str]) -> Labels:
         """Return the labels of these tomograms alone, in the order they have here; unknown ones raise a ValueError."""
