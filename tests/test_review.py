@@ -202,7 +202,7 @@ def test_decisions_become_corrections(case):
     )
     assert table["action"].tolist() == ["remove", "add", "keep", "ignore", "ignore"]
     assert set(table["run"]) == {"30"} and set(table["round"]) == {"leaky"}
-    assert table["why"].tolist()[:2] == ["label, nothing found", "candidate of score 0.90, no label"]
+    assert table["why"].tolist()[:2] == ["label 1: nothing found", "candidate 1: 0.90, no label"]
     after = corrections.apply(known, table)
     assert after.of("tomo_a").tolist() == [[40, 50, 80]]
     assert after.of("tomo_b").tolist() == [[24, 30, 30]]

@@ -11,6 +11,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
 from motors.review.decisions import NEAR
+from motors.review.disagreements import caption
 from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
 
 GOAL = ["to_z", "to_y", "to_x"]
@@ -56,7 +57,8 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
             action, point, goal = "move", labels.loc[partner, POINT].tolist(), point
         else:
             action = "ignore"
-        rows.append([row["tomo_id"], action, *point, *goal, row["why"] or _reason(row), run, round, row["frame"]])
+        why = row["why"] or ("seen by eye" if row["entry"] == "new" else caption(row))
+        rows.append([row["tomo_id"], action, *point, *goal, why, run, round, row["frame"]])
     return pd.DataFrame(rows, columns=CORRECTIONS)
 
 
@@ -173,9 +175,9 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     _refuse(changes, twice, "has the same correction twice", "keep one row")
     advice = "apply them with move=True, or leave them out"
     _refuse(changes, changes["action"].eq("move") & (not move), "has a label that would move", advice)
-    text = changes[["tomo_id", "action"]].agg(" ".join, axis=1) if len(changes) else changes["tomo_id"]
-    points = map(str, numbers(changes, [*POINT, *GOAL]).tolist())
-    keys = [hashlib.sha256(f"{one} {other}".encode()).hexdigest() for one, other in zip(text, points, strict=True)]
+    points = numbers(changes, [*POINT, *GOAL]).tolist()
+    each = zip(changes["tomo_id"], changes["action"], points, strict=True)
+    keys = [hashlib.sha256(f"{tomo_id} {action} {point}".encode()).hexdigest() for tomo_id, action, point in each]
     return changes.assign(hash=[f"c{key[:11]}" for key in keys])
 
 
@@ -224,11 +226,3 @@ def _is_crowded(own: pd.DataFrame, row, spacings: pd.Series) -> bool:
     """Return whether another motor of the same tomogram is so near that it is the same."""
     away = np.linalg.norm(own[POINT].to_numpy(float) - [row.z, row.y, row.x], axis=1) * spacings[row.tomo_id]
     return bool((np.delete(away, own.index.get_loc(row.Index)) < SAME).any())
-
-
-def _reason(row: dict) -> str:
-    if row["entry"] == "new":
-        return "seen by eye"
-    if row["partner"]:
-        return f"{row['entry']} with a partner {row['distance']:.0f} Å off"
-    return "label, nothing found" if row["entry"] == "label" else f"candidate of score {row['score']:.2f}, no label"

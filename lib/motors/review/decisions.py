@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import pandas as pd
 
-from motors.tables import POINT, numbers, read_table, refuse
+from motors.tables import MOTORS, POINT, numbers, read_table, refuse
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
@@ -49,10 +49,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     new_ones, points = table[new], numbers(table[new], POINT)
     lost = ~np.isfinite(points).all(axis=1)
     refuse(new_ones, lost, path.name, "has a new motor without a position", "write z, y and x")
-    twice = new_ones.duplicated(["tomo_id", *POINT])
-    refuse(new_ones, twice, path.name, "has the same new motor twice", "keep one row")
-    unknown = ~new_ones["tomo_id"].isin(sheet["tomo_id"])
-    refuse(new_ones, unknown, path.name, "is not on the sheet", OF_ANOTHER)
+    refuse(new_ones, new_ones.duplicated(MOTORS), path.name, "has the same new motor twice", "keep one row")
+    refuse(new_ones, ~new_ones["tomo_id"].isin(sheet["tomo_id"]), path.name, "is not on the sheet", OF_ANOTHER)
     frames = new_ones["tomo_id"].map(sheet.drop_duplicates("tomo_id").set_index("tomo_id")["frame"])
     sizes = np.array([frame.split("@")[0].split("x") for frame in frames], float).reshape(-1, 3)
     outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)

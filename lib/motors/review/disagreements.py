@@ -58,18 +58,25 @@ def verdicts(matches: pd.DataFrame) -> pd.Series:
 def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of candidates that are needed, as numbers, without rows that stand for no motor."""
     need(candidates, ["tomo_id", *POINT, "score"], NAME)
-    table = candidates[["tomo_id"]].assign(**dict(zip(POINT, numbers(candidates, POINT).T, strict=True)))
-    table["score"] = numbers(candidates, ["score"])[:, 0]
+    table = candidates[["tomo_id"]].copy()
+    table[[*POINT, "score"]] = numbers(candidates, [*POINT, "score"])
     table = table[(table[POINT] != NO_MOTOR).all(axis=1)]
     sizes = table[["tomo_id"]].merge(labels.validate().tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
-    points = table[POINT].to_numpy()
-    lost = ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
+    points, lost = table[POINT].to_numpy(), ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
     outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-    unknown = np.isnan(sizes).any(axis=1)
-    refuse(table, unknown, NAME, "is not among the labelled ones", "give labels of what was predicted")
+    refuse(table, np.isnan(sizes[:, 0]), NAME, "is not among the labelled ones", "give labels of what was predicted")
     refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
     refuse(table, outside, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
     return table
+
+
+def caption(row: dict) -> str:
+    """Return in a few words what stands beside a row of `match`."""
+    name = f"{row['entry']} {row['number']:g}"
+    if row["partner"]:
+        other = "candidate" if row["entry"] == "label" else "label"
+        return f"{name}: {other} {row['partner']:g} is {row['distance']:.0f} Å off"
+    return f"{name}: nothing found" if row["entry"] == "label" else f"{name}: {row['score']:.2f}, no label"
 
 
 def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from motors.labels.table import Labels
-from motors.review.disagreements import verdicts
+from motors.review.disagreements import caption, verdicts
 from motors.tables import POINT
 from motors.visualization import plots
 from motors.volumes.cuts import layer, slab
@@ -116,15 +116,6 @@ def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None =
         if heatmap is not None:
             image, cells = slab(tomogram.voxels, z), layer(heatmap, z, depth)
             plots.heatmap(views[3], image, cells, tomogram.spacing, title="heatmap", levels=None)
-        views[0].set_title(_caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
+        views[0].set_title(caption(row), fontsize=9, color=plots.VERDICTS[row["verdict"]])
     figure.suptitle(f"{tomogram.name}, {tomogram.spacing:g} Å per voxel", fontsize=10)
     return figure
-
-
-def _caption(row: dict) -> str:
-    if row["partner"]:
-        other = "candidate" if row["entry"] == "label" else "label"
-        return f"{row['entry']} {row['number']}: {other} {row['partner']} is {row['distance']:.0f} Å off"
-    if row["entry"] == "label":
-        return f"label {row['number']}: nothing found"
-    return f"candidate {row['number']}: {row['score']:.2f}, no label"

@@ -53,12 +53,10 @@ class Reviewer:
         self._text = ipywidgets.HTML()
         self._point = ipywidgets.Text(placeholder="z y x of a motor, Enter", continuous_update=False)
         self._point.observe(self._pointed, "value")
-        narrow = {"width": "auto"}
-        self.buttons = {
-            name: ipywidgets.Button(description=f"{name} ({key})", layout=narrow) for key, name in KEYS.items()
-        }
-        for name, button in self.buttons.items():
-            button.on_click(lambda _, name=name: self._try(getattr(self, name)))
+        self.buttons = {}
+        for key, name in KEYS.items():
+            self.buttons[name] = ipywidgets.Button(description=f"{name} ({key})", layout={"width": "auto"})
+            self.buttons[name].on_click(lambda _, name=name: self._try(getattr(self, name)))
         controls = ipywidgets.HBox([*self.buttons.values(), self._point])
         children = [self._text, controls, self.viewer.panel]
         self.widget = listen(children, [*KEYS, *self.viewer.keys], self.handle)
@@ -180,26 +178,25 @@ class Reviewer:
         asked = np.array([row[axis] for axis in POINT], float)
         self.viewer.open(self._shown[1], labels[POINT], here[here["entry"] == "candidate"], self._shown[2], asked)
 
-    def _try(self, action: Callable[..., None], *arguments: float) -> bool:
+    def _try(self, action: Callable[[], None]) -> bool:
         """Do something and return whether it went well; what was wrong is said."""
         try:
-            action(*arguments)
+            action()
         except ValueError as error:
             self._text.value = html.escape(str(error), quote=False)
             return False
         return True
 
     def _pointed(self, change: dict[str, Any]) -> None:
-        try:
-            point = [float(number) for number in change["new"].replace(",", " ").split()]
-        except ValueError:
-            point = []
-        if len(point) == 3:
-            if self._try(self.add, *point):
-                self._point.value = ""
-        elif change["new"]:
-            sentence = f"{change['new']!r} is no position: write three numbers, z y x, in voxels"
-            self._text.value = html.escape(sentence, quote=False)
+        def add() -> None:
+            try:
+                z, y, x = map(float, change["new"].replace(",", " ").split())
+            except ValueError:
+                raise ValueError(f"{change['new']!r} is no position: write three numbers, z y x, in voxels") from None
+            self.add(z, y, x)
+
+        if change["new"] and self._try(add):
+            self._point.value = ""
 
     def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
         bundle = self.widget._repr_mimebundle_(**how)
