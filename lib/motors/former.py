@@ -95,12 +95,7 @@ NAMES = {
 
 
 def names_of(package: str) -> Callable[[str], Any]:
-    """Return a package's `__getattr__`, which finds the names that could be taken from its face.
-
-    Parameters
-    ----------
-    package : "motors.volumes", say
-    """
+    """Return the `__getattr__` of a package such as "motors.volumes": it finds what could be taken from its face."""
     room = package.partition(".")[2]
     homes: dict[str, tuple[str, str]] = {}
     for module, names in NAMES[room].items():

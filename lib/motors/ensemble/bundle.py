@@ -18,6 +18,7 @@ NOTEBOOK = "40_ensemble"
 RUNS = f"{NOTEBOOK}/*/{ENSEMBLE}"
 VARIABLE = "MOTORS_WEIGHTS"  # environment variable: a folder as `find` takes it
 UNCALIBRATED = 0.5  # the threshold where nobody has measured one
+RANKS = {"full": 0, "smoke": 2}  # of profiles: the lowest is taken, any other is 1
 HINT = "name a folder with ensemble.json as weights (--weights); `motors download published` or `make demo` make one"
 
 
@@ -74,7 +75,7 @@ def find(folder: str | Path | None = None) -> Bundle:
     if single := next((place for place in places if (place / SETTINGS).is_file()), None):
         return _single(single)
     if abouts := [path for place in places for path in (place / ENSEMBLE, *sorted(place.glob(RUNS))) if path.is_file()]:
-        return _ensemble(min(abouts, key=_rank))
+        return _ensemble(min(abouts, key=lambda path: RANKS.get(path.parent.name.partition("-")[0], 1)))
     where = ", ".join(map(str, places)) or "no workspace is around the current folder"
     raise FileNotFoundError(f"there are no trained networks ({where}): {HINT}")
 
@@ -87,13 +88,6 @@ def _usual() -> Iterator[Path]:
         return
     yield from (each / paths.PACKAGED for each in home.inputs)
     yield home.outputs
-
-
-def _rank(path: Path) -> int:
-    """Return how late an ensemble comes: those of the full profile first, of smoke tests last."""
-    order = ("full", "demo", "smoke")
-    profile = path.parent.name.partition("-")[0]
-    return order.index(profile) if profile in order else 1
 
 
 def _single(folder: Path) -> Bundle:

@@ -28,10 +28,7 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
     split : such as test; by default all runs
     object_name : of the picks that are motors; may be left out where there is one only
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a file is missing or damaged, or there is no such split or object.
+    Raises FileNotFoundError or ValueError if a file is missing or damaged, or there is no such split or object.
     """
     folder = Path(manifest).parent
     runs = read_table(folder / "runs.csv", ["name"]).fillna({"name": ""})
@@ -86,10 +83,7 @@ def answer(path: str | Path) -> pd.DataFrame:
 def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
     """Return what `motors detect --out` wrote as an answer: the best detection of each tomogram, or -1 -1 -1.
 
-    Parameters
-    ----------
-    folder : with tomograms.csv and detections.csv; a tomogram that failed counts as one without a motor
-    angstrom : True gives ångström, False voxels
+    Places are in voxels, or in ångström if that is True. A tomogram that failed counts as one without a motor.
     """
     tomograms = read_table(Path(folder) / "tomograms.csv", ["tomo_id"])
     table = read_table(Path(folder) / "detections.csv", [*MOTORS, "score", "spacing"])

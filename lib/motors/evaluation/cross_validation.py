@@ -37,11 +37,9 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
     -------
     run, network, fold (of the tomogram), tomo_id, in_sample; in the order of the runs
 
-    Raises
-    ------
-    ValueError
-        If runs were trained with other label tables than each other, a network has two runs of one fold, a fold has no
-        tomogram, or a run was trained on a tomogram of the fold it held out, perhaps by another table of folds.
+    Raises ValueError if runs were trained with other label tables than each other, a network has two runs of one fold,
+    a fold has no tomogram, or a run was trained on a tomogram of the fold it held out, perhaps by another table of
+    folds.
     """
     need(runs, RUNS, "the table of runs")
     if "labels" in runs and runs["labels"].nunique() > 1:

@@ -26,11 +26,8 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RA
     answer : each tomogram of `solution` once: tomo_id, z, y, x (or the columns of a submission) in voxels, -1 for none
     radius : in ångström
 
-    Raises
-    ------
-    ValueError
-        If a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no tomogram has a
-        motor and none is answered: F2 is 0/0.
+    Raises ValueError if a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no
+    tomogram has a motor and none is answered: F2 is 0/0.
     """
     score = float(f2_of(*counts(judge(solution, _whole(solution, answer)), radius)))
     if np.isnan(score):

@@ -51,10 +51,7 @@ SWEEPS = {
 def table(workspace: Workspace, profile: str | None = None, seed: int | None = None) -> pd.DataFrame:
     """Return one row per trained network of the workspace, the best out-of-fold F2 first, those without one last.
 
-    Parameters
-    ----------
-    workspace : whose outputs are read
-    profile, seed : only runs of these
+    With a profile or a seed only the runs of these.
 
     Returns
     -------

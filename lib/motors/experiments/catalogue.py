@@ -103,15 +103,9 @@ def training_notebook(experiment: Experiment) -> str:
 
 
 def chosen(notebook: str, profile: str, name: str, settings: str = "", **own: Any) -> Experiment:
-    """Return the experiment that a training notebook trains.
+    """Return the experiment of a name that a training notebook trains: as `of` has it, then as `change` does.
 
-    Parameters
-    ----------
-    notebook : that asks
-    profile : smoke, demo or full
-    name : of the experiment
-    settings : changes, see `change`
-    own : settings that are parameters of the notebook: seed, fold, checkpointing
+    `own` are settings that are parameters of the notebook: seed, fold, checkpointing.
 
     Raises ValueError if there is no such experiment, another notebook trains it, or settings are refused.
     """

@@ -28,19 +28,14 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
     return replace(original, **small | changes)
 
 
+STAGES = {"layers": [2, 2, 2, 2], "channels": [16, 32, 64, 96], "stem_type": "deep", "stem_width": 4}  # of ResNets
+
 # Family and code path of the original, shrunk to what two cores train in minutes on the simulated competition. Small
 # patches, because a motor teaches as much in a small one; coarse voxels, 8 to a cell to keep cells narrow.
 RESNEXT50_DEMO = _demo(
     RESNEXT50,
     encoder="smp/tu-resnext50_32x4d",
-    encoder_options={
-        "layers": [2, 2, 2, 2],
-        "cardinality": 4,
-        "base_width": 32,
-        "stem_type": "deep",
-        "stem_width": 4,
-        "channels": [16, 32, 64, 96],
-    },
+    encoder_options=STAGES | {"cardinality": 4, "base_width": 32},
     neck_channels=8,
     neck_hidden=1,
     decoder_channels=48,
@@ -121,11 +116,10 @@ ABOUT = "neck normalisation checkpointing starts_from sigma most_motors augment 
 ABOUT += "mixup mixup_alpha mixup_motors positive_weight tversky".split()
 
 # Options of a narrow encoder, by what its name has in it; the first that fits.
-STAGES = {"layers": [2, 2, 2, 2], "channels": [16, 32, 64, 96], "stem_type": "deep", "stem_width": 4}
 NARROW = {
     "resnet101": STAGES | {"layers": [2, 2, 6, 2]},
     "resnext101": STAGES | {"layers": [2, 2, 6, 2], "cardinality": 4, "base_width": 64},
-    "resnext": STAGES | {"cardinality": 4, "base_width": 32},
+    "resnext": RESNEXT50_DEMO.encoder_options,
     "resnet": STAGES,
     "densenet121": DENSENET121_DEMO.encoder_options,
     "densenet161": {"growth_rate": 12, "block_config": [2, 4, 12, 8], "stem_type": "deep"},

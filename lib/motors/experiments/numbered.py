@@ -50,13 +50,8 @@ EXP08 = _tried(8, DENSENET121, "ConvNeXt-tiny through slices, depth halved by av
 EXP09 = _tried(9, EXP08, "the same with a bidirectional LSTM along z; 0.818 alone", encoder_options={"lstm": True})
 EXP10 = _tried(10, EXP04, "3D ResNet-101 at a fifth of the rate", learning_rate=1e-4)
 EXP11 = _tried(11, DENSENET121, "MaxViT-pico through slices with an LSTM; 0.770 alone", **PICO)
-EXP12 = _tried(
-    12,
-    DENSENET121,
-    "EfficientNet-B0 through slices with an LSTM; 0.790 alone",
-    encoder="slices/efficientnet_b0.ra_in1k",
-    encoder_options={"lstm": True},
-)
+EFFICIENTNET = "slices/efficientnet_b0.ra_in1k"
+EXP12 = _tried(12, EXP09, "EfficientNet-B0 through slices with an LSTM; 0.790 alone", encoder=EFFICIENTNET)
 EXP13 = _tried(13, DENSENET121, "3D ResNeXt-50; 0.806 alone", encoder=RESNEXT50.encoder)
 EXP14 = _tried(14, DENSENET121, "3D EfficientNet-B0; 0.748 alone", encoder="smp/tu-efficientnet_b0")
 EXP15 = _tried(15, EXP11, "MaxViT-pico through slices with an LSTM, again")

@@ -15,6 +15,7 @@ from motors.labels.formats import read_competition
 from motors.tables import read_table
 from motors.volumes import slices
 from motors.volumes.tomogram import for_each
+from motors.workspace.files import renamed
 from motors.workspace.paths import COMPETITION, Workspace
 from motors.workspace.progress import progress
 
@@ -143,15 +144,11 @@ def _unpack(archive: Path, folder: Path) -> None:
             target = folder / item.filename
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{archive} holds {item.filename}, which would lie outside of {folder}")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.part")
             try:
-                with packed.open(item) as source, open(partial, "wb") as file:
+                with renamed(target) as partial, packed.open(item) as source, partial.open("wb") as file:
                     shutil.copyfileobj(source, file, 2**20)  # the sum over the bytes is checked at the end
             except (zipfile.BadZipFile, zlib.error, EOFError):
-                partial.unlink(missing_ok=True)
                 raise ValueError(f"{archive} is damaged at {item.filename}: remove it and download again") from None
-            partial.replace(target)
 
 
 def _is_whole(path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from motors.workspace.paths import PACKAGED, Run
 LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
 KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
 ENSEMBLE = "40_ensemble"
+MANIFEST = "package-*.json"  # with a hash of what it lists
 UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there
 
 
@@ -41,7 +43,7 @@ class Package:
     @property
     def manifest(self) -> str:
         """Name of the file that lists the others, with a hash in it: a listing of names tells versions apart."""
-        return next(path for path in self.files if _is_manifest(path))
+        return next(path for path in self.files if fnmatch(path, MANIFEST))
 
 
 def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
@@ -56,10 +58,8 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     run : whose notebooks' outputs are packed; what has to be built on the way is written to its own
     networks : training notebooks, or <notebook>/<run>, for motors-weights; by default all of the ensemble
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If an input is missing, there is no such recipe, or the folder holds something else.
+    Raises FileNotFoundError or ValueError if an input is missing, there is no such recipe, or the folder holds
+    something else.
     """
     if slug == run.competition_slug and run.profile != "full":
         if not (run.competition / "sample_submission.csv").is_file():
@@ -81,7 +81,7 @@ def packed(slug: str, run: Run) -> Package:
     Raises FileNotFoundError if it has not been packed, or packing was interrupted.
     """
     folder = run.workspace.dataset(slug, hint="package it first")
-    found = next((path for path in folder.iterdir() if _is_manifest(path.name)), None)
+    found = next(folder.glob(MANIFEST), None)
     if found is None or (folder / UNFINISHED).exists():
         raise FileNotFoundError(f"{folder} has no list of its contents: package {slug} first")
     return Package(slug, folder, _with_manifest(read_json(found), found))
@@ -192,7 +192,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
     for path, source in contents.items():
         if not source.is_file():
             raise FileNotFoundError(f"{folder.name} needs {source} for {path}, which is missing: run its notebook")
-    lists = [*folder.glob("package-*.json"), *folder.glob(UNFINISHED)]
+    lists = [*folder.glob(MANIFEST), *folder.glob(UNFINISHED)]
     mine = {path for old in lists for path in [*read_json(old)["files"], old.name]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
@@ -221,7 +221,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _seal(slug: str, folder: Path) -> Package:
     """Write the list of all that is in the folder, under a name that says what it lists; then remove older lists."""
-    lists = {*folder.glob("package-*.json"), folder / UNFINISHED}
+    lists = {*folder.glob(MANIFEST), folder / UNFINISHED}
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != metadata.DATASET)
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -229,7 +229,7 @@ def _seal(slug: str, folder: Path) -> Package:
         if path not in lists
     }
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-    written = write_json(folder / f"package-{digest}.json", {"files": files})
+    written = write_json(folder / MANIFEST.replace("*", digest), {"files": files})
     for old in lists - {written}:
         old.unlink(missing_ok=True)
     return Package(slug, folder, _with_manifest({"files": files}, written))
@@ -237,7 +237,3 @@ def _seal(slug: str, folder: Path) -> Package:
 
 def _with_manifest(content: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
     return content["files"] | {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}}
-
-
-def _is_manifest(path: str) -> bool:
-    return path.startswith("package-") and path.endswith(".json")

@@ -54,14 +54,8 @@ FUSION = {"method": "distance", "skip": 0.2, "quantile": 0.55}
 def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None) -> Path:
     """Return the settings of the author's ensemble, after fetching and converting what of it is not there yet.
 
-    The checkpoints go to the folder of their dataset, the networks to runs of the training notebooks, the settings to
-    where `90_submit` and `motors.detect` look for them.
-
-    Parameters
-    ----------
-    home : the workspace
-    ref : the dataset, as <owner>/<slug>
-    show : is given a line on each network
+    The checkpoints go to the folder of their dataset `ref`, <owner>/<slug>, the networks to runs of the training
+    notebooks, the settings to where `90_submit` and `motors.detect` look for them; `show` gets a line on each network.
 
     Raises
     ------

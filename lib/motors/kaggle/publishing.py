@@ -67,8 +67,8 @@ def publish(
     name = user()
     if name and name.lower() != owner.lower():  # Kaggle itself would only say so once everything is uploaded
         raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
-    folder = _stage(package, owner, home)
-    what = {"folder": str(folder), "dir_mode": "zip"}
+    done = "created" if there is None else "versioned"
+    what = {"folder": str(_stage(package, owner, home)), "dir_mode": "zip"}
     try:
         if there is None:
             ask("datasets create", lambda api: api.dataset_create_new(public=public, **what), show=show)
@@ -78,10 +78,10 @@ def publish(
             ask("datasets version", lambda api: api.dataset_create_version(version_notes=note, **what), show=show)
     except KaggleError as error:
         if error.status is None and not absent(package, listing(ref) or {}):
-            return "created" if there is None else "versioned"  # it arrived, only the answer did not
+            return done  # it arrived, only the answer did not
         raise KaggleError(f"{package.slug} was not published. {error}", error.status) from None
     _wait(package, ref, patience)
-    return "created" if there is None else "versioned"
+    return done
 
 
 def listing(ref: str) -> dict[str, int] | None:

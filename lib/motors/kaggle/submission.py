@@ -28,10 +28,7 @@ def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
     -------
     tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; one row per id, in the order of `ids`
 
-    Raises
-    ------
-    ValueError
-        As `validate`; also if a detection belongs to none of `ids`.
+    Raises ValueError as `validate`; also if a detection belongs to none of `ids`.
     """
     ids = list(ids)
     need(detections, ["tomo_id", *POINT], "the detections")
@@ -53,11 +50,8 @@ def validate(
     shapes : `(z, y, x)` of tomograms in voxels, by id, as far as known
     name : what messages call the table
 
-    Raises
-    ------
-    ValueError
-        If the columns are others, an id is unknown, missing or there twice, or a position is no number, partly -1,
-        negative or outside its tomogram; the sentence names the first such tomogram.
+    Raises ValueError if the columns are others, an id is unknown, missing or there twice, or a position is no number,
+    partly -1, negative or outside its tomogram; the sentence names the first such tomogram.
     """
     ids = pd.DataFrame({"tomo_id": list(ids)})
     if list(table.columns) != COLUMNS:
@@ -68,12 +62,11 @@ def validate(
     points = numbers(table, MOTOR_AXES)
     advice = "write a position, or -1 -1 -1 for no motor"
     refuse(table, ~np.isfinite(points).all(axis=1), name, "has a coordinate that is no finite number", advice)
-    empty = (points == NO_MOTOR).all(axis=1)
-    refuse(table, ~empty & (points < 0).any(axis=1), name, "has a coordinate below 0", advice)
+    below = (points < 0).any(axis=1) & ~(points == NO_MOTOR).all(axis=1)
+    refuse(table, below, name, "has a coordinate below 0", advice)
     sizes = np.array([(shapes or {}).get(each, (np.inf,) * 3) for each in table["tomo_id"]], float).reshape(-1, 3)
-    outside = ~empty & (points > sizes - 0.5).any(axis=1)
-    advice = "give voxels of the original tomogram, z y x"
-    refuse(table, outside, name, "has its motor outside its shape", advice)
+    outside = (points > sizes - 0.5).any(axis=1)
+    refuse(table, outside, name, "has its motor outside its shape", "give voxels of the original tomogram, z y x")
     return table
 
 
@@ -90,10 +83,7 @@ def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Map
     """
     path = Path(path)
     validate(table, ids, shapes, name=path.name)
-    text = {
-        axis: [np.format_float_positional(value, trim="-") for value in table[axis].astype(float)]
-        for axis in MOTOR_AXES
-    }
+    text = table[[*MOTOR_AXES]].astype(float).map(np.format_float_positional, trim="-")
     return write_table(path, table.assign(**text))
 
 
@@ -116,13 +106,9 @@ def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
 
 
 def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
-    """Raise RuntimeError if more than a share of all tomograms failed; call it when everything is written.
+    """Raise RuntimeError if more than the share `most` of all tomograms failed; call it when everything is written.
 
-    Parameters
-    ----------
-    faults : tomo_id, stage, reason
-    ids : all tomograms
-    most : the largest share of them that may fail
+    Faults are a row for each that failed: tomo_id, stage, reason.
     """
     if len(faults) > most * len(ids):
         usual = faults["reason"].mode()[0] if len(faults) else ""

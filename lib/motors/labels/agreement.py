@@ -41,10 +41,7 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
     tomo_id; where: "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN if only one
     source has the motor
 
-    Raises
-    ------
-    ValueError
-        If a tomogram has different shapes or spacings: its points would be in different frames.
+    Raises ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
     """
     join(one, other)  # refuses other frames
     both, rows = one.tomograms[["tomo_id", "spacing"]].merge(other.tomograms["tomo_id"]), []

@@ -28,10 +28,7 @@ def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float
     -------
     The labels; motors and unsure points have the columns votes and annotators, numbers of people
 
-    Raises
-    ------
-    ValueError
-        If `least` is not from 1 to the number of annotators, or tomograms are in different frames.
+    Raises ValueError if `least` is not from 1 to the number of annotators, or tomograms are in different frames.
     """
     if not 1 <= least <= len(annotators):
         raise ValueError(f"{least} of {len(annotators)} annotators cannot agree: ask for 1 to {len(annotators)}")

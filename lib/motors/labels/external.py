@@ -37,11 +37,8 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
         slices before the tomogram was resampled; rows of `path` about others are left out, which a TableWarning says
     frame : `(z, y, x)` of the frame
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, or holds a motor twice, without a position or outside the frame, or one
-        in a tomogram that has a row without.
+    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or holds a motor twice, without a
+    position or outside the frame, or one in a tomogram that has a row without.
     """
     path, columns = Path(path), [*TOMOGRAMS, "native_z"]
     need(tomograms, columns, "the table of stored tomograms")
@@ -74,10 +71,8 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
         `path` says about others is left out, which a TableWarning says
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, holds something else, has a tomogram twice, or a motor outside its shape.
+    Raises FileNotFoundError or ValueError if the file is missing, holds something else, has a tomogram twice, or a
+    motor outside its shape.
     """
     path, name, found = spelt(Path(path)), "", {}
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
@@ -106,10 +101,8 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
         tomogram as it came
     tomograms : as for `read_native`; what the folder says about others is left out, which a TableWarning says
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there are no such files, a line is no such record, or a motor is outside its shape.
+    Raises FileNotFoundError or ValueError if there are no such files, a line is no such record, or a motor is outside
+    its shape.
     """
     folder = spelt(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
@@ -129,10 +122,8 @@ def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFram
     tomograms : tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick is
         labelled as one without a motor
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a file is missing or damaged, or a pick is twice, outside its tomogram, or in another one.
+    Raises FileNotFoundError or ValueError if a file is missing or damaged, or a pick is twice, outside its tomogram, or
+    in another one.
     """
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     paths = [paths] if isinstance(paths, str | Path) else paths

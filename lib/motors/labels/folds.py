@@ -14,22 +14,13 @@ def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels |
     """Return in which fold each tomogram is held out; those with several motors always train.
 
     The folds of the original solution: scikit-learn's StratifiedKFold by number of motors, tomograms sorted by id.
-
-    Parameters
-    ----------
-    labels : decide the folds
-    splits : number of folds
-    seed : of the shuffling
-    reviewed : later labels of the same tomograms; where they have several motors, the tomogram always trains too
+    Where `reviewed`, later labels of the same tomograms, have several motors, the tomogram always trains too.
 
     Returns
     -------
     tomo_id, fold; sorted by tomo_id; fold is 0 to `splits` - 1, or -1 for tomograms that are never held out
 
-    Raises
-    ------
-    ValueError
-        If there are fewer tomograms of every number of motors than `splits`.
+    Raises ValueError if there are fewer tomograms of every number of motors than `splits`.
     """
     from sklearn.model_selection import StratifiedKFold
 

@@ -40,9 +40,7 @@ def read_competition(path: str | Path) -> Labels:
 def wrong_counts(path: str | Path) -> pd.DataFrame:
     """Return the tomograms of a competition file whose "Number of motors" is not their number of motors.
 
-    Returns
-    -------
-    One row each: tomo_id, said (the column), counted (the rows)
+    One row each: tomo_id, said (the column), counted (the rows).
     """
     rows = read_table(path, ["tomo_id", "Number of motors"]).groupby("tomo_id", sort=False)
     said = rows["Number of motors"].max().pipe(numeric)

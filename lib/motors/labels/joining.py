@@ -33,16 +33,9 @@ def updated(labels: Labels, others: Labels) -> Labels:
 
 
 def additions(before: Labels, after: Labels) -> pd.DataFrame:
-    """Return the motors that `after` has and `before` has not, provided that nothing was removed or moved.
+    """Return the rows of `after.motors` that `before` has not, provided that nothing was removed or moved.
 
-    Returns
-    -------
-    Rows of `after.motors`
-
-    Raises
-    ------
-    ValueError
-        If the tomograms differ, or some motor of `before` is not in `after`.
+    Raises ValueError if the tomograms differ, or some motor of `before` is not in `after`.
     """
     tomograms = before.tomograms[TOMOGRAMS].merge(after.tomograms[TOMOGRAMS], how="outer", indicator="where")
     earlier, later = (each.motors.astype(dict.fromkeys(POINT, float)) for each in (before, after))

@@ -122,8 +122,6 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
 def solution(labels: Labels) -> pd.DataFrame:
     """Return what answers are compared with: one row per motor, one of -1 for a tomogram without.
 
-    Returns
-    -------
-    tomo_id, z, y, x (voxels), spacing (ångström per voxel), has_motor
+    The columns are tomo_id, z, y, x (voxels), spacing (ångström per voxel), has_motor.
     """
     return labels.rows()[SOLUTION]

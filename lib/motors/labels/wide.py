@@ -17,10 +17,8 @@ FIRST = ["motor_z", "motor_y", "motor_x"]
 def to_wide(labels: Labels) -> pd.DataFrame:
     """Return one row per tomogram, the form of the original solution's tables.
 
-    Returns
-    -------
-    tomo_id, Z, Y, X, voxel_spacing, num_motors; motor_z, motor_y, motor_x of the first motor or -1; and motor_zyx, all
-    motors as text, a JSON list of [z, y, x]
+    The columns are tomo_id, Z, Y, X, voxel_spacing, num_motors; motor_z, motor_y, motor_x of the first motor or -1; and
+    motor_zyx, all motors as text, a JSON list of [z, y, x].
     """
     wide = labels.validate().tomograms[TOMOGRAMS].set_axis(["tomo_id", *WIDE], axis=1)
     points = {tomo_id: [] for tomo_id in wide["tomo_id"]}

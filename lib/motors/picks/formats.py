@@ -109,10 +109,8 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     tomograms : tomo_id, size_z, size_y, size_x, spacing; needed where a format counts ångström, and to check places
     name : of the tomogram, for formats with a file for each; by default the file's, or the run's in a copick project
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no file, it is of no known kind or damaged, or a pick is not in its tomogram.
+    Raises FileNotFoundError or ValueError if there is no file, it is of no known kind or damaged, or a pick is not in
+    its tomogram.
     """
     path = spelt(Path(path))
     if not path.is_file():

@@ -63,7 +63,7 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
 
 
 def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move: bool = False) -> pd.DataFrame:
-    """Return what has to change for labels to be as picked: one row per motor, those that change nothing included.
+    """Return `corrections` that make labels as picked: one row per motor, those that change nothing included.
 
     In the tomograms that were picked in, a label without a pick within 1000 Å is removed, a pick without a label added.
 
@@ -74,14 +74,7 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
     run, round : where the picks come from, for the record, see `corrections`
     move : True moves a label to its pick; otherwise it stays where it is
 
-    Returns
-    -------
-    See `corrections`
-
-    Raises
-    ------
-    ValueError
-        If a tomogram that was picked in is not labelled.
+    Raises ValueError if a tomogram that was picked in is not labelled.
     """
     frames, rows, nowhere = picked.frames(), [], [np.nan] * 3
     spacings = picked.tomograms.set_index("tomo_id")["spacing"]
@@ -131,12 +124,9 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     The labels with two more columns: source of a motor, "official" or what put it there; corrections of a tomogram, a
     short hash of each one that was applied
 
-    Raises
-    ------
-    ValueError
-        If columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a position is
-        outside, a correction is there twice or contradicts another, what is to be removed or moved is not there, what
-        is to be added is there already, or labels would move although `move` is False.
+    Raises ValueError if columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a
+    position is outside, a correction is there twice or contradicts another, what is to be removed or moved is not
+    there, what is to be added is there already, or labels would move although `move` is False.
     """
     changes = _checked(labels, corrections, move)
     applied = pd.Series(labels.tomograms.get("corrections"), labels.tomograms.index, dtype=object).fillna("")

@@ -30,10 +30,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     -------
     The columns of `sheet`, then decision and why, empty where there is none; new motors are at the end
 
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the file is missing, lacks columns, has an entry twice, knows another decision, or is of another sheet.
+    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, has an entry twice, knows another
+    decision, or is of another sheet.
     """
     path = Path(path)
     if path.suffix.lower() in (".xml", ".zip"):

@@ -31,10 +31,8 @@ def match(
     the partner in ångström; verdict: TP with a partner, FN a label without, FP a candidate without. A tomogram with
     neither has one row, whose entry is nothing and whose verdict is TN
 
-    Raises
-    ------
-    ValueError
-        If columns or coordinates are missing, a tomogram is unknown, or a candidate lies outside its shape.
+    Raises ValueError if columns or coordinates are missing, a tomogram is unknown, or a candidate lies outside its
+    shape.
     """
     table = _checked(labels, candidates)
     table = ranked(table[table["score"] >= threshold])

@@ -94,13 +94,8 @@ def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None =
     """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
 
     Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Those that found
-    each other are shown, too, because they say what else is in the tomogram.
-
-    Parameters
-    ----------
-    rows : of one tomogram, see `sheet`
-    tomogram : with its spacing
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    each other are shown, too, because they say what else is in the tomogram. Rows are those of one tomogram in a
+    `sheet`, a heatmap is `(z, y, x)` in [0, 1], a grid that covers the tomogram.
     """
     columns = 3 if heatmap is None else 4
     figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)

@@ -21,21 +21,14 @@ def spoil(
 ) -> tuple[Labels, pd.DataFrame, pd.DataFrame]:
     """Return labels of which some are gone and to which false ones came, and both as tables of motors.
 
-    Parameters
-    ----------
-    labels : the truth
-    remove, add : shares of the motors, rounded
-    seed : of the choice
+    `labels` are the truth, `remove` and `add` shares of its motors, rounded.
 
     Returns
     -------
     The spoiled labels; the motors removed; the false ones, each at least 1000 ångström from all true ones and from
     each other, each in any tomogram
 
-    Raises
-    ------
-    ValueError
-        If there is no room for false motors.
+    Raises ValueError if there is no room for false motors.
     """
     rng = np.random.default_rng([seed, 0x53504F494C])
     gone = np.sort(rng.choice(len(labels.motors), round(remove * len(labels.motors)), replace=False))
