@@ -43,6 +43,11 @@ def voxel_between(points_zyx: np.ndarray, spacing: PerAxis, target: PerAxis) -> 
     return (np.asarray(points_zyx, dtype=np.float64) + 0.5) * ratio - 0.5
 
 
+def outside(points_zyx: np.ndarray, shape: np.ndarray | Shape) -> np.ndarray:
+    """Return which `(..., 3)` points lie outside `shape`, or a shape each: integers are centres, voxels end 0.5 off."""
+    return ((points_zyx < -0.5) | (points_zyx > np.subtract(shape, 0.5))).any(axis=-1)
+
+
 def cell_to_voxel(cells: np.ndarray, stride: PerAxis) -> np.ndarray:
     """Return where `(..., 3)` positions on a grid of `stride` voxels per cell lie in the volume, float64 in voxels.
 

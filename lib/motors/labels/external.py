@@ -10,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from motors.geometry import Shape
+from motors.geometry import Shape, outside
 from motors.labels.formats import ARRAY_SHAPE, read_competition
 from motors.labels.table import Labels
 from motors.labels.wide import NO_POINTS, points_of, read_wide
@@ -49,9 +49,9 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     table = every[there]
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
-    outside = ((points < -0.5) | (points > np.subtract(frame, 0.5))).any(axis=1)
     refuse(table, lost, path.name, "has a motor without a position", "write three numbers, or remove the row")
-    refuse(table, outside, path.name, f"has a motor outside the frame {frame}", "check the order z, y, x and the frame")
+    what, advice = f"has a motor outside the frame {frame}", "check the order z, y, x and the frame"
+    refuse(table, outside(points, frame), path.name, what, advice)
     refuse(table, broken, path.name, "has a motor between two slices", "write the number of a slice as z")
     refuse(table, table.duplicated(MOTORS), path.name, "has the same motor twice", "keep one row")
     _say_left_out(path.name, every["tomo_id"], tomograms["tomo_id"])

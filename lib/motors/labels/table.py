@@ -48,7 +48,7 @@ class Labels:
             need(motors, MOTORS, f"{name} ({what}s)")
             points, sizes = numbers(motors, POINT), numbers(motors[MOTORS].merge(table, "left", "tomo_id"), SIZE)
             unknown, lost = np.isnan(sizes[:, 0]), ~np.isfinite(points).all(axis=1)
-            outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+            outside = geometry.outside(points, sizes)
             refuse(motors, unknown, name, f"has a {what} but no shape and spacing", f"add them, or remove the {what}")
             refuse(motors, lost, name, f"has a {what} without a position", f"write three numbers, or remove the {what}")
             refuse(motors, outside, name, f"has a {what} outside its shape", "check the order z, y, x and the shape")

@@ -10,6 +10,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
+from motors.geometry import outside
 from motors.tables import POINT, SIZE, numbers, refuse
 
 PICKS = ["tomo_id", *POINT, "score"]
@@ -60,9 +61,8 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
     if len(points) and (points >= 0).all() and (points <= 1).all() and (points % 1).any():
         raise ValueError(f"{name} has places from 0 to 1, as Warp writes shares of the sides: give voxels")
     if tomograms is not None:
-        sizes = of_each(picks, tomograms, SIZE, name)
-        outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-        refuse(picks, outside, name, "has a pick outside", "check the order of the axes, the unit and the binning")
+        away = outside(points, of_each(picks, tomograms, SIZE, name))
+        refuse(picks, away, name, "has a pick outside", "check the order of the axes, the unit and the binning")
         if "spacing" in picks and "spacing" in tomograms:
             own, true = numbers(picks, ["spacing"]), of_each(picks, tomograms, ["spacing"], name)
             text = picks["spacing"].notna() & np.isnan(own[:, 0])

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from motors.geometry import MATCH_RADIUS
+from motors.geometry import MATCH_RADIUS, outside
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
-from motors.review.decisions import NEAR
+from motors.review.decisions import NEAR, NEW
 from motors.review.disagreements import caption
 from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
 
@@ -57,7 +57,7 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
             action, point, goal = "move", labels.loc[partner, POINT].tolist(), point
         else:
             action = "ignore"
-        why = row["why"] or ("seen by eye" if row["entry"] == "new" else caption(row))
+        why = row["why"] or (NEW["why"] if row["entry"] == "new" else caption(row))
         rows.append([row["tomo_id"], action, *point, *goal, why, run, round, row["frame"]])
     return pd.DataFrame(rows, columns=CORRECTIONS)
 
@@ -156,10 +156,9 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     for columns, rows in ((POINT, action.notna()), (GOAL, action == "move")):
         points = numbers(corrections, columns)
         lost = rows & ~np.isfinite(points).all(axis=1)
-        outside = rows & ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
         _refuse(corrections, lost, "has a correction without a position", "write three numbers")
-        advice = "check the frame and the order z, y, x"
-        _refuse(corrections, outside, "has a correction outside its shape", advice)
+        away, advice = rows & outside(points, sizes), "check the frame and the order z, y, x"
+        _refuse(corrections, away, "has a correction outside its shape", advice)
     changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
     twice = changes.duplicated(["tomo_id", "action", *POINT])
     _refuse(changes, twice, "has the same correction twice", "keep one row")

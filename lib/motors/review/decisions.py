@@ -7,11 +7,14 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 import pandas as pd
 
+from motors.geometry import outside
 from motors.tables import MOTORS, POINT, numbers, read_table, refuse
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
 ANSWERS = ("accept", "reject")
+NEW = {"entry": "new", "number": 0, "partner": 0, "asked": False, "score": np.nan, "distance": np.nan, "verdict": ""}
+NEW |= {"decision": "accept", "why": "seen by eye"}  # a motor that neither labels nor networks have
 NEAR = 0.01  # voxels: coordinates nearer than this are the same
 OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin anew"
 
@@ -51,8 +54,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     refuse(new_ones, ~new_ones["tomo_id"].isin(sheet["tomo_id"]), path.name, "is not on the sheet", OF_ANOTHER)
     frames = new_ones["tomo_id"].map(sheet.drop_duplicates("tomo_id").set_index("tomo_id")["frame"])
     sizes = np.array([frame.split("@")[0].split("x") for frame in frames], float).reshape(-1, 3)
-    outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
-    refuse(new_ones, outside, path.name, "has a new motor outside its shape", "check the order z, y, x")
+    away = outside(points, sizes)
+    refuse(new_ones, away, path.name, "has a new motor outside its shape", "check the order z, y, x")
     return _joined(sheet, table[~new], new_ones, path.name)
 
 

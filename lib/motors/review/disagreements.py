@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from motors.geometry import MATCH_RADIUS
+from motors.geometry import MATCH_RADIUS, outside
 from motors.labels.table import Labels
 from motors.matching import NAME, nearest_pairs, ranked
 from motors.tables import NO_MOTOR, POINT, SIZE, need, numbers, refuse
@@ -60,11 +60,11 @@ def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
     table[[*POINT, "score"]] = numbers(candidates, [*POINT, "score"])
     table = table[(table[POINT] != NO_MOTOR).all(axis=1)]
     sizes = table[["tomo_id"]].merge(labels.validate().tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
-    points, lost = table[POINT].to_numpy(), ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
-    outside = ((points < -0.5) | (points > sizes - 0.5)).any(axis=1)
+    away, lost = outside(table[POINT].to_numpy(), sizes), ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
+
     refuse(table, np.isnan(sizes[:, 0]), NAME, "is not among the labelled ones", "give labels of what was predicted")
     refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
-    refuse(table, outside, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
+    refuse(table, away, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")
     return table
 
 

@@ -9,6 +9,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
 from motors.review.corrections import SAME
+from motors.review.decisions import NEW
 from motors.review.sheet import BESIDE
 from motors.tables import MOTORS, POINT, SIZE
 from motors.visualization import plots
@@ -63,7 +64,7 @@ def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
     where it is, to the voxel: motors in the circle around a label or candidate that a slice drawn of it passes through.
     """
     spacings = truth.tomograms.set_index("tomo_id")["spacing"]
-    decided, new = sheet.assign(decision="reject", why=""), [sheet[:0]]
+    decided, new = sheet.assign(decision="reject", why=""), []
     for tomo_id, rows in sheet.groupby("tomo_id"):
         motors = truth.of(tomo_id) * spacings[tomo_id]
         places = rows[POINT].to_numpy(float) * spacings[tomo_id]
@@ -76,10 +77,9 @@ def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
         for motor in motors:
             if _in_picture(motor, places, taken, spacings[tomo_id]):
                 point = dict(zip(POINT, np.rint(motor / spacings[tomo_id]), strict=True))
-                row = {"entry": "new", "number": 0, "partner": 0, "asked": False, "score": np.nan, "verdict": ""}
-                new.append(rows[:1].assign(**row | point))
+                new.append(rows[:1].assign(**NEW | point))
                 taken = np.vstack([taken, motor])
-    return pd.concat([decided, pd.concat(new).assign(decision="accept", why="seen by eye")], ignore_index=True)
+    return pd.concat([decided, *new], ignore_index=True)
 
 
 def _in_picture(motor: np.ndarray, places: np.ndarray, taken: np.ndarray, spacing: float) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from motors.geometry import outside
 from motors.review.corrections import SAME
-from motors.review.decisions import read_decisions
+from motors.review.decisions import NEW, read_decisions
 from motors.tables import POINT
 from motors.visualization.events import listen
 from motors.visualization.viewer import Viewer
@@ -112,9 +113,7 @@ class Reviewer:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
         point = np.array([z, y, x], float)
         self._check(point)
-        row = self.question | dict(zip(POINT, point.tolist(), strict=True))
-        row |= {"entry": "new", "number": 0, "partner": 0, "decision": "accept", "why": "seen by eye", "asked": False}
-        row |= {"score": float("nan"), "distance": float("nan"), "verdict": ""}
+        row = self.question | NEW | dict(zip(POINT, point.tolist(), strict=True))
         self._history.append((self.decided.copy(), self.position))
         self.decided = pd.concat([self.decided, pd.DataFrame([row])], ignore_index=True)
         self._keep()
@@ -126,7 +125,7 @@ class Reviewer:
         text = ", ".join(f"{value:g}" for value in point)
         if not np.isfinite(point).all():
             raise ValueError(f"{text} is no position: write three numbers, z y x, in voxels")
-        if (point < -0.5).any() or (point > np.array(shape.split("x"), int) - 0.5).any():
+        if outside(point, np.array(shape.split("x"), int)):
             raise ValueError(f"{text} is outside this tomogram of {shape} voxels: write z y x of a voxel in it")
         added = self.decided[(self.decided["entry"] == "new") & (self.decided["tomo_id"] == tomo_id)]
         away = np.linalg.norm(added[POINT].to_numpy(float) - point, axis=1) * float(spacing)
