@@ -57,16 +57,9 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
     The checkpoints go to the folder of their dataset `ref`, <owner>/<slug>, the networks to runs of the training
     notebooks, the settings to where `90_submit` and `motors.detect` look for them; `show` gets a line on each network.
 
-    Raises
-    ------
-    KaggleError
-        If Kaggle wants credentials or its rules accepted, or has no such dataset.
-    ValueError
-        If the dataset has no file for one of the experiments, or one that is no checkpoint of it.
-    FileExistsError
-        If another ensemble, or other weights, are where these go.
-    OSError
-        If the disk is too small.
+    Raises KaggleError if Kaggle wants credentials or its rules accepted, or has no such dataset; ValueError if it has
+    no file for one of the experiments, or one that is no checkpoint of it; FileExistsError if another ensemble, or
+    other weights, are where these go; OSError if the disk is too small.
     """
     settings = home.run(ENSEMBLE, "full").folder / "ensemble.json"
     if settings.is_file() and read_json(settings).get("published") != ref:
