@@ -66,11 +66,8 @@ def combine(
 def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *, how: str = "mean") -> Grid:
     """Return one heatmap of several, on the finest of their grids; the others are interpolated at its cells.
 
-    Parameters
-    ----------
-    grids : of one tomogram, by run and symmetry
-    weights : how much each member counts
-    how : "mean" of what they say, each as often as its weight, or "max", the largest product with a weight
+    `grids` are of one tomogram, by run and symmetry. `how` is the "mean" of what they say, each as often as its weight,
+    or "max", the largest product with a weight.
 
     Raises ValueError if a member that counts has no heatmap.
     """

@@ -46,12 +46,8 @@ def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> 
     """Return where `detections` cuts what an ensemble says: its threshold or its quantile, by name.
 
     A threshold does not mind how many tomograms have a motor, but is one of scores of the whole ensemble. While voters
-    are missing it is the quantile.
-
-    Parameters
-    ----------
-    settings : what `tables.read_ensemble` returns; "cut", if given, names one of `CUTS`, by default the quantile
-    voters : run and symmetry of each member that voted
+    are missing it is the quantile. In `settings`, what `tables.read_ensemble` returns, "cut" names one of `CUTS`, by
+    default the quantile; `voters` are run and symmetry of each member that voted.
 
     Raises ValueError if `settings` name another cut.
     """

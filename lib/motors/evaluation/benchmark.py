@@ -22,11 +22,8 @@ from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_mot
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
     """Return the solution of a benchmark, in ångström, so that its spacing is 1: see `labels.table.solution`.
 
-    Parameters
-    ----------
-    manifest : `metadata.json` in the folder `Croissant` of a project that is on this disk
-    split : such as test; by default all runs
-    object_name : of the picks that are motors; may be left out where there is one only
+    The manifest is `metadata.json` in the folder `Croissant` of a project that is on this disk; a split is such as
+    test, by default all runs; the object's name, of the picks that are motors, may be left out where there is one only.
 
     Raises FileNotFoundError or ValueError if a file is missing or damaged, or there is no such split or object.
     """

@@ -71,17 +71,10 @@ def average_precision(points: pd.DataFrame) -> float:
 def f2_by_quantile(
     solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES, *, radius: float = MATCH_RADIUS
 ) -> pd.DataFrame:
-    """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them.
+    """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them, from 0 to 1.
 
-    Parameters
-    ----------
-    solution, candidates : as in `curve`; tomograms without a candidate have the score 0
-    quantiles : shares from 0 to 1, by default in steps of 0.005
-    radius : in ångström
-
-    Returns
-    -------
-    quantile, threshold (numpy's linear quantile of all scores; what reaches it is answered), answered (tomograms), f2
+    Parameters are those of `curve`; tomograms without a candidate have the score 0. The columns are quantile, threshold
+    (numpy's linear quantile of all scores; what reaches it is answered), answered (tomograms), f2.
 
     Raises ValueError if `solution` has no motor.
     """

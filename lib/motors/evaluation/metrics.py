@@ -36,17 +36,10 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RA
 
 
 def verdicts(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
-    """Return what happened in each tomogram.
+    """Return what happened in each tomogram: parameters are those of `f2`, or for an answer candidates as in `curve`.
 
-    Parameters
-    ----------
-    solution, answer : as in `f2`; or candidates as in `curve`, recognised by their column `score`
-    radius : in ångström
-
-    Returns
-    -------
     One row per tomogram, sorted by id: tomo_id; verdict, one of TP, FP, FN, TN; far, true where the motor was missed
-    because the answer lies elsewhere; distance from answer to nearest motor in ångström, NaN if one of them is missing
+    because the answer lies elsewhere; distance from answer to nearest motor in ångström, NaN if one of them is missing.
     """
     whole = best_of_each if "score" in answer.columns else _whole
     table = judge(solution, whole(solution, answer))

@@ -51,14 +51,10 @@ SWEEPS = {
 def table(workspace: Workspace, profile: str | None = None, seed: int | None = None) -> pd.DataFrame:
     """Return one row per trained network of the workspace, the best out-of-fold F2 first, those without one last.
 
-    With a profile or a seed only the runs of these.
-
-    Returns
-    -------
-    run, `<notebook>/<name>`; experiment; changed, the settings that differ from the experiment of that name; fold;
-    seed; profile; F2, low, high and AP in the tomograms it held out, from `30_validate`; the same with hidden_ before
-    it, from `90_submit`; hours; GiB, of memory; commit; notebook, the executed one, relative to the workspace. What no
-    run has written is NaN or empty
+    With a profile or a seed only the runs of these. The columns are run, `<notebook>/<name>`; experiment; changed, the
+    settings that differ from the experiment of that name; fold; seed; profile; F2, low, high and AP in the tomograms it
+    held out, from `30_validate`; the same with hidden_ before it, from `90_submit`; hours; GiB, of memory; commit;
+    notebook, the executed one, relative to the workspace. What no run has written is NaN or empty.
     """
     kinds = sorted(path.name for path in workspace.outputs.glob("2?_train_*"))
     runs = [run for kind in kinds for run in workspace.runs(kind, profile, seed)]

@@ -54,11 +54,8 @@ def of(name: str, profile: str) -> Experiment:
 def change(experiment: Experiment, settings: str) -> Experiment:
     """Return the experiment with some settings changed.
 
-    Parameters
-    ----------
-    experiment : stays as it is
-    settings : `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
-        has them, texts without quotation marks
+    Settings are `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
+    has them, texts without quotation marks.
 
     Raises ValueError if a setting is unknown (the message names the nearest), given twice, no matter of choice, or
     makes no sense.

@@ -100,11 +100,8 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
     """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
 
     Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
-
-    Parameters
-    ----------
-    folder : such as `train` of the competition
-    shapes : `(z, y, x)` of each tomogram that should be there, None where nobody knows
+    A folder is such as `train` of the competition; `shapes` are `(z, y, x)` of each tomogram that should be there, None
+    where nobody knows.
     """
     folder, names = Path(folder), sorted(shapes)
 

@@ -17,16 +17,10 @@ COLUMNS = ["tomo_id", *MOTOR_AXES]
 
 
 def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
-    """Return the submission that these detections make.
+    """Return the submission that these detections make: one row per id, in the order of `ids`.
 
-    Parameters
-    ----------
-    detections : tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left out
-    ids : all tomograms; those without a row get -1 -1 -1
-
-    Returns
-    -------
-    tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; one row per id, in the order of `ids`
+    Detections are tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left
+    out. The submission has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; ids without a detection get -1 -1 -1.
 
     Raises ValueError as `validate`; also if a detection belongs to none of `ids`.
     """

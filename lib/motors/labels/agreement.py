@@ -16,10 +16,8 @@ from motors.tables import POINT, SIZE
 def describe(labels: Labels) -> pd.Series:
     """Return what a table holds.
 
-    Returns
-    -------
-    tomograms and motors, numbers; with and without, numbers of tomograms; most, motors in one tomogram; then min,
-    mean and max of size_z, size_y, size_x, in voxels
+    Tomograms and motors, numbers; with and without, numbers of tomograms; most, motors in one tomogram; then min, mean
+    and max of size_z, size_y, size_x, in voxels.
     """
     counts = labels.counts()
     found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
@@ -31,15 +29,9 @@ def describe(labels: Labels) -> pd.Series:
 def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
     """Return the motors of two sources in the tomograms that both have, nearest pairs of them in one row.
 
-    Parameters
-    ----------
-    one, other : labels of the same tomograms in the same frame, or of some
-    radius : farther than this, in ångström, two motors are not the same
-
-    Returns
-    -------
-    tomo_id; where: "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN if only one
-    source has the motor
+    Farther from each other than `radius`, in ångström, two motors are not the same. The columns are tomo_id; where:
+    "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN if only one source has the
+    motor.
 
     Raises ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
     """
@@ -58,10 +50,8 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
 def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
     """Return how far every two sources agree about the tomograms that both have; pairs without any are left out.
 
-    Returns
-    -------
-    one, other, the names; tomograms, that both have; both, only_one, only_other, numbers of motors; median and farthest
-    distance in ångström between the two positions of a motor that both have, NaN if there is none
+    The columns are one, other, the names; tomograms, that both have; both, only_one, only_other, numbers of motors;
+    median and farthest distance in ångström between the two positions of a motor that both have, NaN if there is none.
     """
     rows = []
     for one, other in combinations(sources, 2):

@@ -15,18 +15,9 @@ from motors.tables import MOTORS
 def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
     """Return the labels that enough annotators agree on; what fewer of them saw is unsure.
 
-    Points of different annotators within `radius` are one motor, nearest pairs first, at the mean of where they saw it.
-    Annotators of a tomogram are those whose tables list it, with or without a motor.
-
-    Parameters
-    ----------
-    annotators : labels by name, in the same frames
-    least : so many annotators make a motor
-    radius : in ångström
-
-    Returns
-    -------
-    The labels; motors and unsure points have the columns votes and annotators, numbers of people
+    Points of different annotators within `radius`, in ångström, are one motor, nearest pairs first, at the mean of
+    where they saw it, if there are `least` of them. Annotators of a tomogram are those whose tables list it, with or
+    without a motor. Motors and unsure points have the columns votes and annotators, numbers of people.
 
     Raises ValueError if `least` is not from 1 to the number of annotators, or tomograms are in different frames.
     """

@@ -14,11 +14,8 @@ def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels |
     """Return in which fold each tomogram is held out; those with several motors always train.
 
     The folds of the original solution: scikit-learn's StratifiedKFold by number of motors, tomograms sorted by id.
-    Where `reviewed`, later labels of the same tomograms, have several motors, the tomogram always trains too.
-
-    Returns
-    -------
-    tomo_id, fold; sorted by tomo_id; fold is 0 to `splits` - 1, or -1 for tomograms that are never held out
+    Where `reviewed`, later labels of the same tomograms, have several motors, the tomogram always trains too. The
+    columns are tomo_id, sorted, and fold: 0 to `splits` - 1, or -1 for tomograms that are never held out.
 
     Raises ValueError if there are fewer tomograms of every number of motors than `splits`.
     """
@@ -45,10 +42,8 @@ def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
     In a cross-fitted round every tomogram was predicted by networks that had not seen its labels. In a leaky one, such
     as the second of the original solution, networks that were trained on wrong labels may repeat them.
 
-    Parameters
-    ----------
-    candidates : tomo_id; fold, the part that its network held out, -1 for none
-    folds : tomo_id; fold, the part each tomogram is in, -1 for those that always trained
+    The fold of a candidate is the part that its network held out, -1 for none; that of a tomogram the part it is in, -1
+    for those that always trained.
     """
     need(candidates, ["tomo_id", "fold"], NAME)
     part = candidates["tomo_id"].map(folds.set_index("tomo_id")["fold"])

@@ -100,14 +100,8 @@ class Labels:
 def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of the prepared volumes: the sizes and the motors of `labels` at another spacing.
 
-    Parameters
-    ----------
-    labels : tomograms and motors in original voxels, as `Labels.validate` accepts them
-    spacing : ångström per voxel of the prepared volumes along z, y, x
-
-    Returns
-    -------
-    tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes
+    Labels are in original voxels; the spacing is ångström per voxel of the prepared volumes along z, y, x. The tables
+    are tomograms (tomo_id, size_z, size_y, size_x) and motors (tomo_id, z, y, x), in voxels of the prepared volumes.
     """
     labels.validate()
     tomograms, motors = labels.tomograms[["tomo_id", *SIZE]].copy(), labels.motors[["tomo_id", *POINT]].copy()

@@ -22,12 +22,8 @@ def spoil(
 ) -> tuple[Labels, pd.DataFrame, pd.DataFrame]:
     """Return labels of which some are gone and to which false ones came, and both as tables of motors.
 
-    `labels` are the truth, `remove` and `add` shares of its motors, rounded.
-
-    Returns
-    -------
-    The spoiled labels; the motors removed; the false ones, each at least 1000 ångström from all true ones and from
-    each other, each in any tomogram
+    `labels` are the truth, `remove` and `add` shares of its motors, rounded. Returned are the spoiled labels; the
+    motors removed; the false ones, each at least 1000 ångström from all true ones and from each other, in any tomogram.
 
     Raises ValueError if there is no room for false motors.
     """
