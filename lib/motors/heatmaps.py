@@ -223,11 +223,8 @@ def blobs(voxels: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _block_means(voxels: np.ndarray, size: int) -> np.ndarray:
     """Return the float32 means of cubes of `size` voxels; what is left over at the far ends is not seen."""
-    z, y, x = (max(1, side // size) for side in voxels.shape)
-    sizes = [min(size, side) for side in voxels.shape]
-    layers = []
-    for layer in range(z):
-        block = voxels[layer * sizes[0] : (layer + 1) * sizes[0], : y * sizes[1], : x * sizes[2]]
-        flat = block.sum(axis=0, dtype=np.float32) / sizes[0]
-        layers.append(flat.reshape(y, sizes[1], x, sizes[2]).mean(axis=(1, 3)))
-    return np.stack(layers)
+    deep, high, wide = (min(size, side) for side in voxels.shape)
+    z, y, x = np.floor_divide(voxels.shape, (deep, high, wide))
+    blocks = (voxels[k * deep : (k + 1) * deep, : y * high, : x * wide] for k in range(z))
+    layers = (block.sum(axis=0, dtype=np.float32) / deep for block in blocks)
+    return np.stack([layer.reshape(y, high, x, wide).mean(axis=(1, 3)) for layer in layers])

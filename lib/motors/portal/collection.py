@@ -20,11 +20,11 @@ from motors.portal.catalogue import PatientClient, Source, look_up
 from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
 from motors.tables import SIZE
+from motors.volumes.units import ROUNDING
 from motors.workspace.files import read_json
 from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
-HEADER_AGREES = 0.01  # relative difference between the spacings of header and catalogue that is only rounding
 
 
 def collect(
@@ -162,7 +162,7 @@ def _check_shape(source: Source, shape: Shape) -> None:
 def _about(source: Source, spacing: Spacing | None, stamp: dict[str, Any] | None) -> dict[str, Any]:
     """Return what is recorded of where a tomogram comes from; `spacing` is what the file itself states."""
     remarks = list(source.remarks)
-    if spacing and not np.allclose(spacing, source.spacing, rtol=HEADER_AGREES):
+    if spacing and not np.allclose(spacing, source.spacing, rtol=ROUNDING):
         stated = " x ".join(f"{length:g}" for length in spacing)
         remarks.append(f"the file states {stated} Å per voxel along z, y, x, the catalogue {source.spacing:g}")
     attributes = {f"PORTAL__{key}": value for key, value in source.attributes.items()}

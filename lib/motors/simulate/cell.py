@@ -32,12 +32,8 @@ class Capsule:
 
     def distance(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return how far points are outside of the surface; negative inside."""
-        along, aside, across = (
-            (z - self.middle[0]) * np.float32(v[0])
-            + (y - self.middle[1]) * np.float32(v[1])
-            + (x - self.middle[2]) * np.float32(v[2])
-            for v in self.frame
-        )
+        away = [axis - middle for axis, middle in zip((z, y, x), self.middle, strict=True)]
+        along, aside, across = (sum(map(np.multiply, away, way)) for way in self.frame.astype(np.float32))
         reach = self.half / self.bend
         angle = np.clip(np.arctan2(along, self.bend - aside), -reach, reach)
         along = along - self.bend * np.sin(angle)

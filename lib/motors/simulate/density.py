@@ -99,18 +99,14 @@ def _ribosomes(scene: Scene, rng: np.random.Generator, out: np.ndarray) -> None:
     half = int(np.ceil(150 / spacing))
     z, y, x = np.ix_(*[np.arange(-half, half + 1, dtype=np.float32) * spacing] * 3)
     shapes = [
-        sum(
-            0.55 * np.exp(-((z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2) / (2 * 38.0**2))
-            for a, b, c in rng.normal(0, 52, (7, 3))
-        )
-        for _ in range(12)
+        sum(0.55 * np.exp(-((z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2) / (2 * 38.0**2)) for a, b, c in balls)
+        for balls in rng.normal(0, 52, (12, 7, 3))
     ]
-    sides = np.array(out.shape)
     centres = np.round(scene.ribosomes / spacing).astype(int)
     for centre, shape in zip(centres, rng.integers(12, size=len(centres)), strict=True):
-        low, high = np.maximum(centre - half, 0), np.minimum(centre + half + 1, sides)
-        part = tuple(slice(*ends) for ends in zip(low - centre + half, high - centre + half, strict=True))
-        out[tuple(slice(*ends) for ends in zip(low, high, strict=True))] += shapes[shape][part]
+        low, high = np.maximum(centre - half, 0), np.minimum(centre + half + 1, out.shape)
+        part = tuple(map(slice, low - centre + half, high - centre + half))
+        out[tuple(map(slice, low, high))] += shapes[shape][part]
 
 
 def _machine(scene: Scene, machine: Machine, out: np.ndarray) -> None:

@@ -19,9 +19,8 @@ def read_npy(path: Path, image: int | None = None) -> Stored:
         if "objects" in str(error):
             raise ValueError("it holds objects of Python, not real numbers: save it as numbers") from error
         raise ValueError(f"it is no array of numpy, or damaged ({error!r:.200}): copy it again") from error
-    if path.stat().st_size != voxels.offset + voxels.nbytes:
-        what = f"it has {path.stat().st_size} bytes, its header says {voxels.offset + voxels.nbytes}"
-        raise ValueError(f"{what}: copy it again")
+    if (size := path.stat().st_size) != (stated := voxels.offset + voxels.nbytes):
+        raise ValueError(f"it has {size} bytes, its header says {stated}: copy it again")
     if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
         return Stored(voxels, "zyxs")  # samples of a pixel
     return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")
