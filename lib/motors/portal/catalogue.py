@@ -23,30 +23,17 @@ JPEG_BYTES = 0.71  # per voxel: the original solution's 1,287 tomograms of 255 b
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The tomogram of a run that is taken, as the portal describes it.
+    """The tomogram of a run that is taken, as the portal describes it."""
 
-    Parameters
-    ----------
-    name : of the run
-    shape : `(z, y, x)` in voxels
-    spacing : ångström per voxel
-    form : "zarr" or "mrc"
-    url : of the image or the file
-    size : bytes of all its levels or of the file, if the portal says so
-    dataset : number of the dataset that the run belongs to
-    attributes : all that the portal says of the tomogram
-    remarks : what to know about it
-    """
-
-    name: str
-    shape: Shape
-    spacing: float
-    form: str
-    url: str
-    size: int | None
-    dataset: int
-    attributes: dict[str, Any] = field(repr=False)
-    remarks: tuple[str, ...] = ()
+    name: str  # of the run
+    shape: Shape  # in voxels
+    spacing: float  # ångström per voxel
+    form: str  # "zarr" or "mrc"
+    url: str  # of the image or the file
+    size: int | None  # bytes of all its levels or of the file, if the portal says so
+    dataset: int  # number of the dataset that the run belongs to
+    attributes: dict[str, Any] = field(repr=False)  # all that the portal says of the tomogram
+    remarks: tuple[str, ...] = ()  # what to know about it
 
 
 class PatientClient(Client):

@@ -36,20 +36,12 @@ BUSY = 429  # the status of a server that asks for a pause
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server; calling it with work does that work, again after each ConnectionError.
+    """How long to bear with a server; calling it with work does that work, again after each ConnectionError."""
 
-    Parameters
-    ----------
-    attempts : how often the work is tried
-    wait : seconds before the second attempt, doubled before each later one, and up to as much again by chance
-    longest : seconds, where doubling ends
-    timeout : seconds without a byte after which an attempt has failed
-    """
-
-    attempts: int = 6
-    wait: float = 1.0
-    longest: float = 60.0
-    timeout: float = 60.0
+    attempts: int = 6  # how often the work is tried
+    wait: float = 1.0  # seconds before the second one, doubled before each later one, and up to as much again by chance
+    longest: float = 60.0  # seconds, where doubling ends
+    timeout: float = 60.0  # seconds without a byte after which an attempt has failed
 
     def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
         retrying = tenacity.Retrying(

@@ -13,21 +13,12 @@ APART = 150.0  # ångström that two cells keep between them, at least
 
 @dataclass(frozen=True)
 class Capsule:
-    """All points within `radius` of an arc; vectors are zyx, lengths ångström.
+    """All points within `radius` of an arc; vectors are zyx, lengths ångström."""
 
-    Parameters
-    ----------
-    middle : of the arc
-    frame : `(3, 3)` unit vectors: along the arc, towards its centre of curvature, across both
-    bend : radius of curvature of the arc
-    half : half the length of the arc
-    radius : of the capsule
-    """
-
-    middle: np.ndarray
-    frame: np.ndarray
-    bend: float
-    half: float
+    middle: np.ndarray  # of the arc
+    frame: np.ndarray  # `(3, 3)` unit vectors: along the arc, towards its centre of curvature, across both
+    bend: float  # radius of curvature of the arc
+    half: float  # half the length of the arc
     radius: float
 
     def distance(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

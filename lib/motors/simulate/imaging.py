@@ -17,22 +17,13 @@ ROWS = 8  # of the spectrum that are worked on at a time
 
 @dataclass(frozen=True)
 class Optics:
-    """How one tomogram was taken.
+    """How one tomogram was taken."""
 
-    Parameters
-    ----------
-    defocus : underfocus, in ångström
-    tilt : largest tilt about the y axis to either side, in degrees
-    amplitude : phase of the amplitude contrast, in radians
-    damping : B factor of the envelope, in square ångström
-    noise : standard deviation per voxel
-    """
-
-    defocus: float
-    tilt: float
-    amplitude: float
-    damping: float
-    noise: float
+    defocus: float  # underfocus, in ångström
+    tilt: float  # largest about the y axis to either side, in degrees
+    amplitude: float  # phase of the amplitude contrast, in radians
+    damping: float  # B factor of the envelope, in square ångström
+    noise: float  # standard deviation per voxel
 
     def transfer(self, squared: np.ndarray) -> np.ndarray:
         """Return by how much the contrast at squared frequencies (per square ångström) is passed on: dense is dark."""

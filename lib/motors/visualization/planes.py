@@ -23,43 +23,26 @@ def _colour(name: str) -> tuple[int, ...]:
 
 @dataclass
 class Look:
-    """How planes are shown.
+    """How planes are shown."""
 
-    Parameters
-    ----------
-    slab : slices to each side of the one that is shown, averaged
-    levels : intensities shown as black and white
-    opacity : of the heatmap, in [0, 1]
-    motors, candidates, crosshair : whether they are drawn
-    """
-
-    slab: int = 2
-    levels: tuple[float, float] = (0, 255)
-    opacity: float = 0.5
-    motors: bool = True
+    slab: int = 2  # slices to each side of the one that is shown, averaged
+    levels: tuple[float, float] = (0, 255)  # intensities shown as black and white
+    opacity: float = 0.5  # of the heatmap, in [0, 1]
+    motors: bool = True  # whether they are drawn, as the next two
     candidates: bool = True
     crosshair: bool = True
 
 
 @dataclass
 class Planes:
-    """The planes of one tomogram.
+    """The planes of one tomogram."""
 
-    Parameters
-    ----------
-    tomogram : with its spacing
-    motors, candidates : `(n, 3)` zyx in voxels
-    scores : of the candidates
-    heatmap : `(z, y, x)` in [0, 1], a grid that covers the tomogram
-    asked : zyx of the find that a question is about, drawn in white and thick
-    """
-
-    tomogram: Tomogram
-    motors: np.ndarray
-    candidates: np.ndarray
-    scores: Sequence[float] = ()
-    heatmap: np.ndarray | None = None
-    asked: np.ndarray | None = None
+    tomogram: Tomogram  # with its spacing
+    motors: np.ndarray  # `(n, 3)` zyx in voxels
+    candidates: np.ndarray  # likewise
+    scores: Sequence[float] = ()  # of the candidates
+    heatmap: np.ndarray | None = None  # `(z, y, x)` in [0, 1], a grid that covers the tomogram
+    asked: np.ndarray | None = None  # zyx of the find that a question is about, drawn in white and thick
     _greys: dict = field(default_factory=dict)
 
     @property

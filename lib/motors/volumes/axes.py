@@ -12,21 +12,15 @@ CHOSEN = {"c": "channel", "t": "time", "v": "image"}  # the parameter that choos
 class Stored(NamedTuple):
     """What a file holds, as it lies there.
 
-    Parameters
-    ----------
-    voxels : numpy or Zarr array; may still be on disk
-    axes : a letter for each of its axes: z, y, x; c for channels, t for times, s for colours, v for volumes, and
-        others where the file does not say what they are
-    spacing : what the file states, ångström per voxel along z, y, x; None if it states nothing
-    grey : whether the file says that its numbers are grey levels from 0 to 255
-    images : how many the file has, of which this is one
+    Its axes have a letter each: z, y, x; c for channels, t for times, s for colours, v for volumes, and others where
+    the file does not say what they are.
     """
 
-    voxels: Any
+    voxels: Any  # numpy or Zarr array; may still be on disk
     axes: str
-    spacing: Spacing | None = None
-    grey: bool = False
-    images: int = 1
+    spacing: Spacing | None = None  # what the file states, ångström per voxel along z, y, x; None if it states nothing
+    grey: bool = False  # whether the file says that its numbers are grey levels from 0 to 255
+    images: int = 1  # how many the file has, of which this is one
 
 
 def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.ndarray:

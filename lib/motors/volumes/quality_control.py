@@ -38,20 +38,12 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with the grey levels of a tomogram.
+    """One thing that is wrong with the grey levels of a tomogram."""
 
-    Parameters
-    ----------
-    name : a key of `LIMITS`
-    statistic : the number that gave it away, above the limit
-    about : what it means, in words
-    offset : what wrapped levels had been moved by; None of other findings
-    """
-
-    name: str
-    statistic: float
-    about: str
-    offset: int | None = None
+    name: str  # a key of `LIMITS`
+    statistic: float  # the number that gave it away, above the limit
+    about: str  # what it means, in words
+    offset: int | None = None  # what wrapped levels had been moved by; None of other findings
 
     @property
     def limit(self) -> float:
