@@ -11,6 +11,7 @@ from motors.experiments.catalogue import EXPERIMENTS
 from motors.experiments.config import Experiment
 from motors.experiments.demo import DEMO
 from motors.experiments.numbered import NUMBERED, TRIED
+from motors.workspace.paths import canonical_tag
 
 OTHERS = others.OTHERS
 OF_A_NETWORK = ("name", "encoder", "neck", "normalisation")
@@ -257,6 +258,24 @@ def test_settings_are_changed_by_name():
 
 
 @pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("augment=False stop_at=None", {"augment": False, "stop_at": None}),
+        ("patch=(32,64,96)", {"patch": (32, 64, 96)}),
+        ("patch=32,64,96 sigma=.5e3", {"patch": (32, 64, 96), "sigma": 500.0}),
+        ("steps=1e3 warmup=20.0 sigma=+1.e2", {"steps": 1000, "warmup": 20, "sigma": 100.0}),
+    ],
+)
+def test_values_may_be_written_as_python_and_the_names_of_runs_have_them(text, changes):
+    """What makes the same name makes the same settings."""
+    whole = catalogue.get("resnet50_demo")
+    assert catalogue.change(whole, text) == replace(whole, **changes)
+    assert catalogue.change(whole, canonical_tag(text).replace("_", " ").replace("stop at", "stop_at")) == replace(
+        whole, **changes
+    )
+
+
+@pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ("learning_rat=1", "no setting 'learning_rat': did you mean learning_rate"),
@@ -264,6 +283,9 @@ def test_settings_are_changed_by_name():
         ("steps", "'steps' is no setting with one value"),
         ("steps=2 steps=3", "'steps=3' is no setting"),
         ("batch=true", "batch is True"),
+        ("batch=2.5", "batch is 2.5"),
+        ("sigma={1,2}", r"sigma is '.1,2.'"),
+        ("sigma=2j", "sigma is '2j'"),
         ("sigma=-5", "sigma is -5"),
         ("learning_rate=NaN", "learning_rate is"),
         ("seed=3", "seed is not changed with SET"),

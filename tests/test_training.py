@@ -625,6 +625,19 @@ def test_training_says_nothing_and_leaves_the_global_random_numbers_alone(tmp_pa
     assert capfd.readouterr() == ("", "")
 
 
+def test_variables_of_a_cluster_do_not_start_what_nobody_asked_for(tmp_path, monkeypatch):
+    """In a session of SLURM with four tasks, or of LSF, a training is one process, as everywhere."""
+    names = dict.fromkeys(("JOB_ID", "PROCID", "LOCALID", "NODEID"), "0") | {"NTASKS": "4", "JOB_NAME": "work"}
+    for name, value in names.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("LSB_JOBID", "1")
+    monkeypatch.setenv("LSB_DJOB_RANKFILE", str(tmp_path / "gone"))
+    monkeypatch.setenv("JSM_NAMESPACE_LOCAL_RANK", "0")
+    monkeypatch.setenv("JSM_NAMESPACE_SIZE", "4")
+    train(tmp_path)
+    assert Silent.shown[-1].count == 8
+
+
 def test_the_progress_line_counts_what_is_left_to_do(tmp_path):
     """A new run counts its steps and shows the loss; a resumed one counts from its checkpoint on and says which."""
     train(tmp_path)

@@ -143,7 +143,9 @@ def test_runs_that_differ_in_anything_never_share_a_name(root):
         ("rate=-1.5e-5 mixup=0.25", "mixup=0.25_rate=-1.5e-5"),
         ("patch=(96,128,160)", "patch=96,128,160"),
         ("patch='(96, 128, 160)'", "patch=96,128,160"),
-        ("augment=False", "augment=False"),
+        ("augment=False", "augment=false"),
+        ("augment=true", "augment=true"),
+        ("stop_at=None", "stop_at=null"),
         ("again", "tag=again"),
     ],
 )
@@ -151,6 +153,25 @@ def test_settings_have_one_way_of_writing(text, tag):
     """Order, blanks and the writing of a number make no other run; a tag is its own tag."""
     assert canonical_tag(text) == tag
     assert canonical_tag(tag) == tag
+
+
+@pytest.mark.parametrize(
+    "about", [{}, {"profile": "large", "seed": 0}, {"profile": "demo", "seed": "x"}, {"profile": "demo", "seed": None}]
+)
+def test_a_folder_that_says_it_is_of_no_run_is_named(root, about):
+    """Of another version, or edited: one sentence, wherever runs are listed."""
+    write_json(root / "outputs" / "20_train_a" / "x" / "run.json", about)
+    with pytest.raises(ValueError, match=r"20_train_a/x/run.json is of no run \(.*\): copy it again, or remove"):
+        paths.find(root).runs("20_train_a")
+
+
+def test_cores_are_those_that_this_process_may_use():
+    """A cluster's job has fewer than its node; a restriction is passed on to what is started."""
+    code = "from motors.workspace.files import cores; print(cores())"
+    one = {min(os.sched_getaffinity(0))}
+    run = {"capture_output": True, "text": True, "check": True}
+    found = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda: os.sched_setaffinity(0, one), **run)
+    assert found.stdout == "1\n"
 
 
 def test_a_tag_is_safe_for_every_file_system():
@@ -266,6 +287,11 @@ def test_a_commit_is_changed_when_the_code_is_and_not_when_outputs_are(root):
     assert len(clean["commit"]) == 40
     assert clean["changed"] is False
     (root / "notebooks" / "a.py").write_text("3")
+    assert provenance.commit(root) == {**clean, "changed": True}
+    git("checkout", "--quiet", "notebooks")
+    git("config", "status.showUntrackedFiles", "no")  # as users of large folders have it
+    assert provenance.commit(root) == clean
+    (root / "notebooks" / "new.py").write_text("4")
     assert provenance.commit(root) == {**clean, "changed": True}
 
 

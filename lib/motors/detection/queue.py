@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import pickle
 import time
 import warnings
@@ -25,7 +24,7 @@ from motors.detection.workers import Device, Outcome, Station, Task, check_devic
 from motors.experiments.config import Experiment
 from motors.tables import join
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import write_table
+from motors.workspace.files import cores, write_table
 from motors.workspace.progress import Progress, progress
 
 POLICIES = ("strict", "carry on")
@@ -189,7 +188,7 @@ class Workers:
             raise ValueError("no device is named: give at least one, such as cpu")
         for name in names:
             check_device(name)
-        share = max(1, (os.cpu_count() or 1) // len(names))
+        share = max(1, cores() // len(names))
         self.devices = [Device(name, share) for name in names]
 
     def __enter__(self) -> Workers:

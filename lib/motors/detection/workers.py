@@ -19,7 +19,7 @@ import torch
 from motors.detection.detector import Detector, Ready, Source, source_key
 from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
-from motors.workspace.files import sha256, write_table, write_text
+from motors.workspace.files import cores, sha256, write_table, write_text
 
 KEPT = 2**28  # bytes of prepared tomograms
 CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
@@ -193,7 +193,7 @@ def all_devices(small: bool = False) -> list[str]:
 
     Threads that share a small network's work mostly wait for each other, most of all on a busy machine.
     """
-    processes = min(os.cpu_count() or 1, 4) if small else 1
+    processes = min(cores(), 4) if small else 1
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * processes
 
 

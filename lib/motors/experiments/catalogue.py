@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+from ast import literal_eval
+from contextlib import suppress
 from dataclasses import asdict, replace
 from difflib import get_close_matches
 from typing import Any
@@ -55,7 +57,7 @@ def change(experiment: Experiment, settings: str) -> Experiment:
     """Return the experiment with some settings changed.
 
     Settings are `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
-    has them, texts without quotation marks.
+    or Python have them, texts without quotation marks.
 
     Raises ValueError if a setting is unknown (the message names the nearest), given twice, no matter of choice, or
     makes no sense.
@@ -68,13 +70,20 @@ def change(experiment: Experiment, settings: str) -> Experiment:
                 raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
             if name in PARAMETERS:
                 raise ValueError(f"{name} is not changed with SET: it has its own parameter, or follows from others")
-            try:
-                changed[name] = json.loads(text)
-            except json.JSONDecodeError:
-                changed[name] = text
+            changed[name] = _value(text)
         return Experiment.from_json(json.dumps(asdict(experiment) | changed))
     except ValueError as error:
         raise ValueError(f"SET {settings!r}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    """The value that a text is, the text itself if it is none; 1e3 is whole."""
+    for read in (json.loads, literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError):
+            value = read(text)
+            json.dumps(value)  # Python has more
+            return int(value) if isinstance(value, float) and value.is_integer() else value
+    return text
 
 
 def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float, float], str]:

@@ -22,6 +22,7 @@ from motors.pipeline.plan import read_plan
 from motors.pipeline.records import newest, settle
 from motors.pipeline.runner import heeding
 from motors.pipeline.tidy import tidied, written
+from motors.workspace import files
 from motors.workspace.files import locked, read_json, write_text
 from motors.workspace.paths import MARK, Workspace, find
 
@@ -116,7 +117,7 @@ def _folder(workspace: Workspace) -> Path:
 def _executor(name: str, cores: int | None) -> list[str]:
     """Snakemake's options for where jobs run: here, or on a cluster, whose scheduler knows its own limits."""
     if not name:  # and no profile of the user's own, which may ask for anything
-        return ["--cores", str(cores or os.cpu_count()), "--profile", "none"]
+        return ["--cores", str(cores or files.cores()), "--profile", "none"]
     if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
         raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
     return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60", "--retries", "1", "--keep-going"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Trainer
 from torch import nn
@@ -56,12 +57,11 @@ def train(
     `metrics.csv` (see `Journal`), `inputs.json` (settings, code, first weights, labels and volumes, see `provenance`)
     and `checkpoints/`, of which the last two are kept.
 
-    With several devices, each takes its share of a micro-batch and gradients are averaged, so that their number changes
-    the speed but, up to rounding and dropout, not the result. For that, batch norms on GPUs take their statistics from
-    the patches of all devices (`SyncBatchNorm`, turned on here). CPUs do not have it: there each process normalises by
-    its own patches, one instead of two perhaps, and the running statistics are those of the first process. Networks
-    without batch norm, such as CoaT, or with frozen ones, learn the same on CPUs too. A script is started once more per
-    device; in a notebook the kernel is forked, which must not have used a GPU before.
+    Several devices share a micro-batch and average gradients: their number changes the speed but, up to rounding and
+    dropout, not the result. For that, batch norms on GPUs see the patches of all (`SyncBatchNorm`); on CPUs each
+    process normalises by its own patches, and the running statistics are those of the first: only networks without
+    batch norm, such as CoaT, or with frozen ones learn the same there. A script is started once more per device; a
+    notebook's kernel is forked, and must not have used a GPU before.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _trainer(
         max_steps=experiment.optimiser_steps,
         accumulate_grad_batches=experiment.accumulate,
         callbacks=[average, journal, Checkpoints(experiment, output / "checkpoints")],
-        plugins=[WholeFiles(), *shared],
+        plugins=[WholeFiles(), LightningEnvironment(), *shared],  # whatever a cluster's variables say
         use_distributed_sampler=False,
         default_root_dir=output,
         logger=False,

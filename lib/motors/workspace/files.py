@@ -55,6 +55,11 @@ def write_text(path: Path | str, text: str) -> Path:
     return Path(path)
 
 
+def cores() -> int:
+    """Return how many processor cores this process may use, which a cluster gives less of than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
     named = [(each, each.name.lower()) for each in paths]

@@ -97,7 +97,10 @@ class Workspace:
             if file := next((file for file in files if file.is_file()), None):
                 about = read_json(file)
                 given = {name: about[name] for name in ("experiment", "fold", "tag") if name in about}
-                run = self.run(notebook, about["profile"], about["seed"], **given)
+                try:
+                    run = self.run(notebook, about["profile"], about["seed"], **given)
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise ValueError(f"{file} is of no run ({error!r}): copy it again, or remove its folder") from error
                 if profile in (None, run.profile) and seed in (None, run.seed) and run.folder == folder:
                     found.append(run)
         return found
@@ -281,4 +284,4 @@ def _canonical(value: str) -> str:
     if isinstance(known, float):
         exact = Decimal(repr(known))
         return str(int(known)) if known.is_integer() else format(exact, "e" if abs(known) < 1e-3 else "f")
-    return str(known)
+    return {"True": "true", "False": "false", "None": "null"}.get(value, str(known))  # as JSON has them

@@ -37,7 +37,7 @@ def commit(root: Path) -> dict[str, Any]:
 
     code = ["--", "lib", "notebooks"]
     head = git("rev-parse", "--verify", "HEAD") if git("ls-files", *code) else None  # it may be around the workspace
-    changes = git("status", "--porcelain", *code)
+    changes = git("status", "--porcelain", "-unormal", *code)  # new files too, whatever the user's settings
     return {"commit": head, "changed": None if head is None or changes is None else changes != ""}
 
 
