@@ -233,7 +233,7 @@ def test_transparency_is_no_axis_and_ome_metadata_know_the_sign(tmp_path):
     [
         (LEVELS > 120, {}, "bool is no volume"),
         (LEVELS.astype(np.complex64), {}, "complex64 is no volume"),
-        (np.stack([LEVELS] * 3, -1), {"photometric": "rgb"}, "colour picture"),
+        (np.stack([LEVELS, LEVELS, 255 - LEVELS], -1), {"photometric": "rgb"}, "colour picture"),
         (LEVELS[0], {"photometric": "minisblack"}, "z is missing"),
     ],
     ids=["mask", "complex", "colours", "picture"],
@@ -270,13 +270,33 @@ def test_bytes_of_two_voxels_each_are_named_where_only_a_flag_of_imod_says_so(tm
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind"), [("RGB", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
+    ("mode", "kind"), [("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
 )
 def test_slices_that_are_not_grey_are_refused(tmp_path, mode: str, kind: str):
-    """Colour, transparency, palettes and masks, in both kinds of pictures."""
+    """Colour, palettes and masks, in both kinds of pictures; what has 16 bits loses half of them in colours."""
     name = "slice_{:04d}." + ("png" if kind == "PNG" else "jpg")
-    with pytest.raises(ValueError, match="colour picture|picture of mode"):
-        read(pictures(tmp_path / "a", name, pillow(mode, kind)))
+    coloured = np.stack([LEVELS, LEVELS, 255 - LEVELS], axis=-1)
+    with pytest.raises(ValueError, match=f"is a {kind} picture of mode {mode}, not in grey levels"):
+        read(pictures(tmp_path / "a", name, pillow(mode, kind), coloured))
+    deep = np.stack([WIDE] * 3, axis=-1)
+    with pytest.raises(ValueError, match="is a PNG picture of mode RGB, not in grey levels"):
+        read(pictures(tmp_path / "b", "slice_{:04d}.png", opencv(".png"), deep))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGB", "JPEG"), ("RGB", "TIFF")]
+)
+def test_greys_that_were_saved_in_colours_are_read(tmp_path, mode: str, kind: str):
+    """As viewers and tools that make files small leave them; in TIFF, also as one stack."""
+    name = "slice_{:04d}." + {"JPEG": "jpg", "TIFF": "tif"}.get(kind, "png")
+    found = read(pictures(tmp_path / "a", name, pillow(mode, kind)))
+    assert np.abs(found.astype(int) - LEVELS).max() <= (8 if kind == "JPEG" else 0)
+    if kind == "TIFF":
+        for planar in ("contig", "separate"):
+            voxels = np.stack([LEVELS] * 3, axis=-1 if planar == "contig" else 1)
+            tifffile.imwrite(tmp_path / "a.tif", voxels, photometric="rgb", planarconfig=planar)
+            assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+        assert list(collect(tmp_path / "a")[0]) == ["a"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])

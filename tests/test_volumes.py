@@ -135,8 +135,8 @@ def test_a_slice_of_another_size_is_refused(stack: Path):
 
 def test_a_slice_in_colour_is_refused(stack: Path):
     """Three channels are no grey levels."""
-    cv2.imwrite(str(stack / "slice_0001.jpg"), np.zeros((24, 40, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"slice_0001\.jpg is a colour picture"):
+    cv2.imwrite(str(stack / "slice_0001.jpg"), np.full((24, 40, 3), (0, 90, 180), np.uint8))
+    with pytest.raises(ValueError, match=r"slice_0001\.jpg is a JPEG picture of mode RGB, not in grey levels"):
         formats.read(stack)
 
 

@@ -20,6 +20,7 @@ HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, behind a profile of 
 QUALITY = 95  # of JPEG
 PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
+COLOURS = ("RGB", "RGBA", "LA", "P")  # in which programs keep grey levels, too
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".webp")
 
@@ -171,7 +172,8 @@ def _read_slice(path: Path) -> np.ndarray:
         what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again"
         raise ValueError(f"{path} is cut short or no JPEG file: {what}")
     if picture.ndim != 2:
-        raise ValueError(f"{path} is a colour picture: save the slices as 8-bit grey pictures")
+        with Image.open(io.BytesIO(data)) as file:
+            picture = _greys(path, file)
     if np.ptp(picture[-1, (picture.shape[1] - 1) // 8 * 8 :]) == 0 and _ends_early(data):
         raise ValueError(f"{path} ends before its picture does: copy it again")
     if b"Exif\0\0" in data[:HEAD]:
@@ -201,10 +203,18 @@ def _read_png(path: Path, data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as file:
             file.load()
-            kind, mode, picture = file.format, file.mode, np.asarray(file)
             _check_upright(path, file)
+            if file.format == "PNG" and file.mode in GREY:
+                return np.asarray(file).astype(GREY[file.mode])
+            return _greys(path, file, deep=file.format != "PNG" or data[24] > 8)
     except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
         raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
-    if kind != "PNG" or mode not in GREY:
-        raise ValueError(f"{path} is a {kind} picture of mode {mode}: save the slices as grey PNG of 8 or 16 bits")
-    return picture.astype(GREY[mode])
+
+
+def _greys(path: Path, file: Image.Image, deep: bool = False) -> np.ndarray:
+    """Return a picture in colours that are all greys; any other raises a ValueError, and `deep` ones, of 16 bits."""
+    levels = np.asarray(file.convert("RGB"))
+    if deep or file.mode not in COLOURS or (levels != levels[..., :1]).any():
+        what = f"{path} is a {file.format} picture of mode {file.mode}, not in grey levels"
+        raise ValueError(f"{what}: save the slices as grey pictures of 8 or 16 bits")
+    return levels[..., 0]

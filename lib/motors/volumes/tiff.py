@@ -19,6 +19,7 @@ from motors.volumes.units import in_angstrom, parsing
 
 PHOTOMETRIC = 262  # the tag of photometric interpretations; where it lacks, viewers take black for zero
 WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # of grey levels
+COLOURS = (2, 6)  # RGB, YCbCr
 LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
 OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 OME_TYPES |= {"float": "f4", "double": "f8"}
@@ -80,7 +81,7 @@ def is_page(path: Path) -> bool:
     """Return whether a TIFF file holds one picture, without depth."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
-            return [each.ndim for each in file.series] == [2]
+            return [each.axes.replace("S", "") for each in file.series] == ["YX"]
     except (ValueError, OSError):  # which whoever reads it is told
         return False
 
@@ -202,6 +203,10 @@ def _falls(imagej: dict[str, Any]) -> bool:
 def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = False) -> tuple[np.ndarray, str]:
     """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
     kind = int(page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO))
+    if kind in COLOURS and "S" in axes:
+        levels = voxels.take(range(3), axes.index("S"))
+        if (levels == levels.take([0], axes.index("S"))).all():  # greys that were saved in colours
+            return levels.take(0, axes.index("S")), axes.replace("S", "")
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
         if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
             voxels, axes = voxels.take(0, axes.index("S")), axes.replace("S", "")
