@@ -400,7 +400,7 @@ def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypat
         asked.clear()
         task = workers.Task(name, tomograms[name], spacing, Path(), Path(), False, 60)
         station = workers.Station(detector.Detector(None, experiment, **how), kept)
-        ready, _ = workers._Reading(station.detector, task, station.kept).wait(60)
+        ready, _ = workers._reading(station.detector, task, station.kept).result(60)
         assert (ready.name, ready.spacing) == (name, spacing)
         return list(asked)
 

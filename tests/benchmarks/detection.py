@@ -148,8 +148,7 @@ def setting(name: str, scale: float, slices: int | None) -> tuple:
 def ours(network, experiment, tiles, backend: str) -> tuple[Callable, str]:
     """The network as a backend computes it, and which that is."""
     if backend == "auto":
-        chosen = backends.choose(network, experiment, tiles.tile, device=DEVICE, tiles=10**6, batch=tiles.batch)
-        return chosen.network, chosen.name
+        return backends.choose(network, experiment, tiles.tile, device=DEVICE, tiles=10**6, batch=tiles.batch)[::-1]
     example = torch.zeros((tiles.batch, *(() if experiment.is_2d else (1,)), *tiles.tile), device=DEVICE)
     return backends.make(backend, network, example), backend
 

@@ -92,18 +92,10 @@ def importance(shape: Shape, device: torch.device | None = None) -> torch.Tensor
 
 
 def scaled_range(start: int, end: int, scale: float, cells: int) -> slice:
-    """Return the cells that the original solution gave to the voxels from `start` to before `end`.
+    """Return the cells, at least one, that the original solution gave to the voxels from `start` to before `end`.
 
-    Parameters
-    ----------
-    start, end : in voxels
-    scale : cells per voxel
-    cells : on the whole axis
-
-    Returns
-    -------
-    At least one cell: both ends rounded, half to even, or, where that changes the number of cells, the place that is
-    off the least
+    The axis has `cells` of them, `scale` per voxel. Both ends are rounded, half to even, or, where that changes the
+    number of cells, the place is the one that is off the least.
     """
     size = max(1, round((end - start) * scale))
     low = round(start * scale)

@@ -9,10 +9,10 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,21 +33,6 @@ KEPT = 2  # shapes of tiles that a network stays made for: each may hold weights
 CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
 
 
-class Backend(NamedTuple):
-    """A network made ready to predict.
-
-    Parameters
-    ----------
-    name : of the way it computes
-    network : from grey levels to logits, as the module itself
-    seconds : what each way that was tried took for the tiles of the trial; empty where none was tried
-    """
-
-    name: str
-    network: Callable[[Tensor], Tensor]
-    seconds: Mapping[str, float]
-
-
 class Backends:
     """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept.
 
@@ -56,7 +41,7 @@ class Backends:
 
     def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:
         self.network, self.experiment = network, experiment
-        self.made: dict[tuple, Backend] = {}
+        self.made: dict[tuple, Callable[[Tensor], Tensor]] = {}  # by name, device and perhaps shape
         self._chosen: dict[str, str] = {}
 
     def get(self, name: str, tiles: Plan, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -66,20 +51,18 @@ class Backends:
         """
         if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
             return self.network
-        network, where, backend = self.network.to(device), str(device), None
+        network, where, made = self.network.to(device), str(device), None
         if name == "auto":
             if where not in self._chosen:
                 about = {"device": device, "tiles": MANY * len(tiles.starts), "batch": tiles.batch}
-                backend = choose(network, self.experiment, tiles.tile, **about)
-                self._chosen[where] = backend.name
+                self._chosen[where], made = choose(network, self.experiment, tiles.tile, **about)
             name = self._chosen[where]
         shape = (tiles.tile, tiles.batch)
         if (key := (name, where, *(shape if name in COSTLY else ()))) not in self.made:
             while len(self.made) >= KEPT:
                 del self.made[next(iter(self.made))]
-            example = _example(self.experiment, *shape, device)
-            self.made[key] = backend or Backend(name, make(name, network, example), {})
-        return self.made[key].network
+            self.made[key] = made or make(name, network, _example(self.experiment, *shape, device))
+        return self.made[key]
 
 
 def available(device: torch.device) -> list[str]:
@@ -121,12 +104,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
         quick = quick.to(memory_format=layout)
         return lambda tiles: quick(tiles.to(memory_format=layout))  # also the strides of a single channel
     if name == "bfloat16":
-
-        def mixed(tiles: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                return quick(tiles).float()
-
-        return mixed
+        return torch.autocast("cpu", torch.bfloat16)(lambda tiles: quick(tiles).float())
     if name == "compiled":
         return torch.compile(quick, dynamic=False)
     if name == "openvino" and name in available(example.device):
@@ -136,22 +114,16 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
 
 def choose(
     network: nn.Module, experiment: Experiment, tile: Shape, *, device: torch.device, tiles: int, batch: int = 1
-) -> Backend:
-    """Return the fastest way to compute a network here whose output is that of the network.
+) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """Return the name of the fastest backend here whose output is that of the network, and what it made of that.
 
-    Parameters
-    ----------
-    network : in evaluation mode, on `device`
-    experiment : its settings
-    tile : `(z, y, x)` of the tiles, in voxels
-    device : where to compute
-    tiles : how many there will be: what takes long to make is only tried where that pays
-    batch : tiles at once
+    The network is in evaluation mode, on `device`; `tile` is `(z, y, x)` in voxels. There will be so many `tiles`,
+    `batch` at once: what takes long to make is only tried where that pays.
     """
     whole = _example(experiment, tile, batch, device)
     key, known = _key(experiment, tuple(whole.shape), device), _remembered()
     if known.get(key) in available(device):
-        return Backend(known[key], make(known[key], network, whole), {})
+        return known[key], make(known[key], network, whole)
     seconds, networks = {}, {}
     few = whole[:TRIED] if device.type == "cpu" else whole
     expected, seconds["eager"] = _timed(network, few)
@@ -171,7 +143,7 @@ def choose(
     if tiles / len(few) >= 10 * max(COSTLY.values()) / seconds["eager"]:  # all were tried: worth remembering
         _remember(key, best)
     again = best in COSTLY and len(few) < batch  # is made for as many as it was tried with
-    return Backend(best, make(best, network, whole) if again else networks[best], seconds)
+    return best, make(best, network, whole) if again else networks[best]
 
 
 def _example(experiment: Experiment, tile: Shape, batch: int, device: torch.device) -> Tensor:

@@ -29,10 +29,7 @@ def worth(ensemble: Mapping[str, Any]) -> dict[str, float]:
 def order(members: pd.DataFrame, worth: Mapping[str, float]) -> list[Pass]:
     """Return the passes of an ensemble: each run once, those first that are worth most, then their other symmetries.
 
-    Parameters
-    ----------
-    members : run, symmetry, as in `ensemble.json`
-    worth : of runs, see `worth`; those without come last, in the order of the members
+    Its `members` are run, symmetry, as in `ensemble.json`; runs without a `worth` come last, in their own order.
     """
     ranks = {run: rank for rank, run in enumerate(dict.fromkeys(members["run"]))}
     turn = members.groupby("run").cumcount()

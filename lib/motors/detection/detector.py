@@ -70,10 +70,7 @@ def detect(
     tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged. Candidates
     of one run and symmetry are at least 1000 ångström from each other, best first
 
-    Raises
-    ------
-    ValueError
-        If the spacing is not known, or as `heatmap`.
+    Raises ValueError if the spacing is not known, or as `heatmap`.
     """
     how = (run, tuple(symmetries), average, threshold, most, repair)
     detector = Detector(network, experiment, *how, options=options)
@@ -97,10 +94,8 @@ class Ready(NamedTuple):
 class Detector:
     """A network with everything else that decides which candidates it finds; the parameters are those of `detect`.
 
-    Parameters
-    ----------
-    fill : True interpolates a few missing or damaged slices, see `slices.read_repaired`; False refuses such a stack
-    reading : how files are to be read, parameters of `formats.read` such as axes and invert
+    To `fill` interpolates a few missing or damaged slices, see `slices.read_repaired`, else such a stack is refused;
+    `reading` says how files are to be read: parameters of `formats.read` such as axes and invert.
     """
 
     network: Network | None
@@ -152,9 +147,8 @@ class Detector:
     def grids(self, ready: Ready) -> dict[str, Grid]:
         """Return the heatmaps of a tomogram by symmetry.
 
-        Where memory runs out, tiles are halved twice, and then the CPU computes; a warning says so.
-
-        Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if even that does not help.
+        Where memory runs out, tiles are halved twice, and then the CPU computes; a warning says so. Raises ValueError
+        as `heatmap`; MemoryError or torch.OutOfMemoryError if even that does not help.
         """
         for change, options in self._attempts(ready.voxels.shape):
             try:
@@ -202,7 +196,7 @@ class Detector:
     @property
     def computed_by(self) -> str:
         """What computed the network so far: names of backends, separated by spaces."""
-        return " ".join(sorted({backend.name for backend in self.backends.made.values()})) or "eager"
+        return " ".join(sorted({name for name, *_ in self.backends.made})) or "eager"
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
         """Return the candidates in all heatmaps of the tomogram called `name`."""

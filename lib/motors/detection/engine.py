@@ -26,10 +26,8 @@ PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a G
 def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **options: Any) -> np.ndarray:
     """Return how likely a motor is at each place of a tomogram: the sigmoid of `logits`, whose parameters it takes.
 
-    Returns
-    -------
-    `(z, y, x)` float32 in [0, 1]; cell k of the grid is centred at `geometry.cell_to_voxel(k, cells)`, with the cells
-    of `cell_strides`
+    It is `(z, y, x)` float32 in [0, 1]; cell k of the grid is centred at `geometry.cell_to_voxel(k, cells)`, with the
+    cells of `cell_strides`.
     """
     return torch.from_numpy(logits(network, experiment, voxels, **options)).sigmoid().numpy()
 
@@ -93,11 +91,8 @@ def logits(
     -------
     `(z, y, x)` float32 logits; axes have `round(side / cell)` cells, at least one
 
-    Raises
-    ------
-    ValueError
-        If the volume is not uint8, the network still trains, does not give a cell per stride, or gives NaN, or if a
-        symmetry or a size does not fit.
+    Raises ValueError if the volume is not uint8, the network still trains, does not give a cell per stride, or gives
+    NaN, or if a symmetry or a size does not fit.
     """
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
         raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")

@@ -24,19 +24,12 @@ DAMAGE = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from its first corner.
+    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from its first corner."""
 
-    Parameters
-    ----------
-    cells : `(z, y, x)` probabilities
-    size : sides of a cell, in ångström
-    shape, spacing : of the tomogram, in voxels and ångström per voxel
-    """
-
-    cells: np.ndarray
-    size: Spacing
-    shape: Shape
-    spacing: float
+    cells: np.ndarray  # `(z, y, x)` probabilities
+    size: Spacing  # sides of a cell, in ångström
+    shape: Shape  # of the tomogram, in voxels
+    spacing: float  # of the tomogram, in ångström per voxel
 
     def candidates(self, name: str, run: str, symmetry: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
         """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`."""

@@ -10,6 +10,7 @@ import numpy as np
 from motors.detection import engine
 from motors.detection.tiling import cell_strides
 from motors.experiments.config import Experiment
+from motors.geometry import Spacing
 from motors.labels import table
 from motors.labels.table import Labels
 from motors.tables import POINT
@@ -20,24 +21,14 @@ from motors.volumes.prepared import open_prepared
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """One XY slice of a tomogram, through its first motor, with what a network says there.
-
-    Parameters
-    ----------
-    tomo_id : of the tomogram
-    image : `(y, x)` float32, the mean of five slices
-    cells : `(y, x)` logits of the cells that cover it
-    z : its height, in voxels
-    points_zyx : `(n, 3)` motors of the tomogram, in voxels
-    spacing : ångström per voxel, along z, y, x
-    """
+    """One XY slice of a tomogram, through its first motor, with what a network says there."""
 
     tomo_id: str
-    image: np.ndarray
-    cells: np.ndarray
-    z: float
-    points_zyx: np.ndarray
-    spacing: tuple[float, float, float]
+    image: np.ndarray  # `(y, x)` float32, the mean of five slices
+    cells: np.ndarray  # `(y, x)` logits of the cells that cover it
+    z: float  # its height, in voxels
+    points_zyx: np.ndarray  # `(n, 3)` motors of the tomogram, in voxels
+    spacing: Spacing  # ångström per voxel, along z, y, x
 
 
 def previews(

@@ -85,12 +85,8 @@ def detect_all(
     -------
     All candidates, see `detect`, in the order of the tomograms; `attrs` has the `backends` that computed them now
 
-    Raises
-    ------
-    ValueError
-        If two tomograms have one name, the policy is unknown, or, with "strict", as `detect`.
-    OSError
-        With "strict", if a tomogram cannot be read or the disk is full.
+    Raises ValueError if two tomograms have one name, the policy is unknown, or, with "strict", as `detect`; OSError,
+    with "strict", if a tomogram cannot be read or the disk is full.
     """
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}: choose one of {', '.join(POLICIES)}")

@@ -19,20 +19,12 @@ NEARLY = 1.05  # so much more work is nothing where tiles become larger by it: a
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Tiles of one shape that cover a volume.
+    """Tiles of one shape that cover a volume."""
 
-    Parameters
-    ----------
-    shape : `(z, y, x)` of the volume, in voxels
-    tile : `(z, y, x)` of a tile, in voxels
-    starts : `(n, 3)` int64 first voxels of the tiles, which may lie outside the volume
-    batch : tiles at once
-    """
-
-    shape: Shape
-    tile: Shape
-    starts: np.ndarray
-    batch: int
+    shape: Shape  # `(z, y, x)` of the volume, in voxels
+    tile: Shape  # `(z, y, x)` of a tile, in voxels
+    starts: np.ndarray  # `(n, 3)` int64 first voxels of the tiles, which may lie outside the volume
+    batch: int  # tiles at once
 
     @property
     def waste(self) -> float:
@@ -70,10 +62,7 @@ def plan(
     batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
     original : True gives the windows of the original solution: its patch, the last one flush with the end
 
-    Raises
-    ------
-    ValueError
-        If the network cannot see such a tile, or tiles overlap so much that they cannot advance.
+    Raises ValueError if the network cannot see such a tile, or tiles overlap so much that they cannot advance.
     """
     is_2d = experiment.is_2d
     overlap = experiment.overlap if overlap is None else overlap

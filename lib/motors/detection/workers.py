@@ -5,7 +5,7 @@ import os
 import pickle
 import signal
 import warnings
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
@@ -53,17 +53,18 @@ class Station:
 
     def __init__(self, detector: Detector, kept: dict[tuple, Ready] | None = None) -> None:
         self.detector, self.kept = detector, kept
-        self.ahead: dict[str, _Reading] = {}
+        self.ahead: dict[str, Future] = {}
 
     def work(self, task: Task, following: Task | None = None) -> Outcome:
         """Return the candidates of a tomogram, written to its folder; meanwhile the `following` one is read."""
         stage, found = "read", None
         try:
-            reading = self.ahead.pop(task.name, None) or _Reading(self.detector, task, self.kept)
-            try:
-                ready, key = reading.wait(task.limit)
-            finally:
-                self.ahead = {following.name: _Reading(self.detector, following, self.kept)} if following else {}
+            reading = self.ahead.pop(task.name, None) or _reading(self.detector, task, self.kept)
+            read, _ = wait([reading], task.limit)
+            self.ahead = {following.name: _reading(self.detector, following, self.kept)} if following else {}
+            if not read:
+                raise TimeoutError(f"it could not be read within {task.limit:g} seconds: check the disk, or allow more")
+            ready, key = reading.result()
             stage = "predict"
             grids = self.detector.grids(ready)
             found = self.detector.candidates(task.name, grids)
@@ -93,30 +94,19 @@ def result_hashes(folder: Path, name: str) -> str:
     return "".join(f" {sha256(file)}" for file in files if file.is_file())
 
 
-class _Reading:
-    """A tomogram that a thread reads, which nobody waits for longer than he wants to."""
+def _reading(detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> Future:
+    """A tomogram and the key of its files, which a thread reads that nobody waits for longer than he wants to."""
+    result: Future = Future()
 
-    def __init__(self, detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> None:
-        self.result: Any = None
-        self.thread = Thread(target=self._read, args=(replace(detector, network=None), task, kept), daemon=True)
-        self.thread.start()
-
-    def _read(self, detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> None:
-        """Read and resample the tomogram; the key is taken first, so that files which change meanwhile have another."""
+    def read() -> None:
         try:
-            key = source_key(task.source)
-            self.result = _prepared(detector, task, key, kept), key
-        except Exception as error:  # noqa: BLE001 - raised by `wait`
-            self.result = error
+            key = source_key(task.source)  # first, so that files which change meanwhile have another
+            result.set_result((_prepared(replace(detector, network=None), task, key, kept), key))
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            result.set_exception(error)
 
-    def wait(self, limit: float) -> tuple[Ready, str | None]:
-        """Return the tomogram and the key of its files, or raise what reading raised, TimeoutError if it hangs."""
-        self.thread.join(limit)
-        if self.result is None:
-            raise TimeoutError(f"it could not be read within {limit:g} seconds: check the disk, or allow more")
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
+    Thread(target=read, daemon=True).start()
+    return result
 
 
 def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[tuple, Ready] | None) -> Ready:

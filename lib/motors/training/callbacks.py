@@ -5,6 +5,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,7 @@ class WeightAverage(Callback):
     batches a batch norm has seen) do not average and are copied. Lightning's `EMAWeightAveraging` moves once a step:
     `test_training_is_the_plain_loop_with_an_average_after_every_micro_batch` fails with it.
 
-    Parameters
-    ----------
-    network : the network as it is before training
-    decay : share of the old average that stays at each move
+    Made from the network as it is before training; `decay` is the share of the old average that stays at each move.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -66,35 +64,25 @@ class WeightAverage(Callback):
         self.average.load_state_dict(state)
 
 
+@dataclass(eq=False)
 class Journal(Callback):
     """A row per optimiser step in metrics.csv, and the progress line.
 
     Lightning's `CSVLogger` deletes the rows of before a stop, which
     `test_a_run_killed_again_and_again_ends_with_the_same_bytes` compares.
 
-    Parameters
-    ----------
-    experiment : the settings
-    path : the CSV file: step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by
-        the step; Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out),
-        and, every so many steps, what `watch` says
-    progress : what makes the progress line, see `workspace.progress`
-    watch : judges the EMA of weights, or None
-    average : of which it is
+    A row has step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by the step;
+    Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out), and, every so
+    many steps, what `watch` says.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        path: Path,
-        progress: Callable[..., Progress],
-        watch: Watch | None,
-        average: WeightAverage,
-    ) -> None:
-        self.experiment, self.path, self.progress = experiment, path, progress
-        self.watch, self.average = watch, average
-        self.losses: list[Tensor] = []  # since the last optimiser step; Lightning has divided each by `accumulate`
-        self.line: Progress | None = None
+    experiment: Experiment
+    path: Path  # of the CSV file
+    progress: Callable[..., Progress]  # makes the progress line, see `workspace.progress`
+    watch: Watch | None  # judges the EMA of weights
+    average: WeightAverage  # of which it is
+    losses: list[Tensor] = field(default_factory=list)  # since the last step; Lightning has divided by `accumulate`
+    line: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Keep the rows up to the checkpoint; those after it will be written again."""

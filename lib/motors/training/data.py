@@ -29,22 +29,13 @@ OF_THE_NETWORK = "encoder encoder_options neck neck_channels neck_hidden decoder
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What one network is trained on, and what is held out.
+    """What one network is trained on, and what is held out."""
 
-    Parameters
-    ----------
-    samples : of the tomograms it is trained on, whose names are `samples.tomo_ids`
-    watched : of the held-out ones, not augmented; None where none is held out or none of them has a motor
-    held_out : labels of the held-out tomograms; of fold 0, which the network has seen, if none is
-    volumes : folder of the prepared volumes
-    spacing : of those, ångström per voxel along z, y, x
-    """
-
-    samples: Blocks | Slices
-    watched: Blocks | Slices | None
-    held_out: Labels
-    volumes: Path
-    spacing: tuple[float, float, float]
+    samples: Blocks | Slices  # of the tomograms it is trained on, whose names are `samples.tomo_ids`
+    watched: Blocks | Slices | None  # of the held-out ones, not augmented; None if none is, or none of them has a motor
+    held_out: Labels  # of the held-out tomograms; of fold 0, which the network has seen, if none is
+    volumes: Path  # folder of the prepared volumes
+    spacing: tuple[float, float, float]  # of those, ångström per voxel along z, y, x
 
 
 def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[float]) -> Data:
@@ -57,10 +48,7 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
     volumes : outputs of `11_prepare_volumes`
     spacing : of those; 2D networks take every so many slices of them
 
-    Raises
-    ------
-    ValueError
-        If there is no such fold, or as `Blocks` and `Slices`.
+    Raises ValueError if there is no such fold, or as `Blocks` and `Slices`.
     """
     known, spacing = formats.read(labels), tuple(spacing)
     folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
@@ -96,12 +84,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
     weights : a file of published weights that the encoder begins with; or a folder of trained weights of ours, of
         which everything is taken: fine-tuning, `seen` is what they saw; empty begins with random weights
 
-    Raises
-    ------
-    ValueError
-        If the weights are those of another network.
-    FileNotFoundError
-        If there are none.
+    Raises ValueError if the weights are those of another network, FileNotFoundError if there are none.
     """
     folder = Path(weights)
     if not weights or not folder.is_dir():

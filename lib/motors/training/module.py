@@ -61,13 +61,8 @@ class Stream(Sampler[list[int]]):
 
     Micro-batch j is made of the samples `j * batch` to `(j + 1) * batch - 1`, dealt out to the devices in turn. A run
     is one pass over one stream, so that a number says where it was stopped, and neither a kill nor the number of
-    workers or devices changes which samples it takes.
-
-    Parameters
-    ----------
-    experiment : gives the batch and the number of micro-batches
-    start : the first micro-batch to be taken; those before it were taken by the run that is resumed
-    rank, world : this device, and how many there are
+    workers or devices changes which samples it takes. `start` is the first micro-batch to be taken, after those of the
+    run that is resumed; `rank` is this device, of so many as there are in the `world`.
 
     Raises ValueError if the devices cannot share a micro-batch evenly.
     """
@@ -132,14 +127,9 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
 
 
 class Training(LightningModule):
-    """One network in training; `train` runs it.
+    """One network, as `networks.build` makes it, in training; `train` runs it and says what a dataset is.
 
-    Parameters
-    ----------
-    network : logits from patches in grey levels, see `networks.build`
-    experiment : the settings
-    dataset : the samples, see `train`
-    workers : processes per device that make samples; 0 makes them in between the steps
+    So many `workers` per device make samples; 0 makes them in between the steps.
     """
 
     def __init__(self, network: nn.Module, experiment: Experiment, dataset: Dataset, workers: int) -> None:

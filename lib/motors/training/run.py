@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
@@ -78,13 +78,10 @@ def train(
     watch : judges the EMA of weights every so many steps, for metrics.csv; it changes nothing else
     progress : what makes the progress line
 
-    Raises
-    ------
-    ValueError
-        If what is in `output` was made from something else: other settings, code, first weights, labels or volumes
-        (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is of
-        another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not a
-        number.
+    Raises ValueError if what is in `output` was made from something else: other settings, code, first weights, labels
+    or volumes (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is
+    of another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not a
+    number.
     """
     output, weights = Path(output), Path(output) / "weights"
     Stream(experiment, world=devices)  # refuses early
@@ -101,14 +98,14 @@ def train(
         accelerator = "gpu" if torch.cuda.device_count() else "cpu"
     if accelerator == "cpu":
         channels_last(network)
-    if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
-        _say_whose_norms(experiment, devices, accelerator)
     average = WeightAverage(network, experiment.average)
     checkpoint = newest(output / "checkpoints")
     if _steps(checkpoint, experiment) < experiment.optimiser_steps:
         module = Training(network.train(), experiment, dataset, workers)
         with _undisturbed():
-            trainer = _trainer(experiment, output, average, devices, accelerator, progress, watch)
+            journal = Journal(experiment, output / "metrics.csv", progress, watch, average)
+            callbacks = [average, journal, Checkpoints(experiment, output / "checkpoints")]
+            trainer = _trainer(module, output, callbacks, devices, accelerator)
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return weights
@@ -116,27 +113,13 @@ def train(
     return weights
 
 
-def _say_whose_norms(experiment: Experiment, devices: int, accelerator: str) -> None:
-    """Log which patches the batch norms of several devices see."""
-    if accelerator == "cpu":
-        log.warning("the batch norms of %s see only the patches of their own process", experiment.name)
-    else:
-        log.info("the batch norms of %s see the patches of all %d GPUs", experiment.name, devices)
-
-
-def _trainer(
-    experiment: Experiment,
-    output: Path,
-    average: WeightAverage,
-    devices: int,
-    accelerator: str,
-    progress: Callable,
-    watch: Watch | None,
-) -> Trainer:
-    """Lightning's trainer, without all that we have ourselves."""
-    several = "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
+def _trainer(module: Training, output: Path, callbacks: list[Callback], devices: int, accelerator: str) -> Trainer:
+    """Lightning's trainer, without all that we have ourselves; the log says which patches batch norms see."""
+    experiment, several = module.experiment, "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
     shared = [SharedNorms()] if devices > 1 and accelerator != "cpu" else []
-    journal = Journal(experiment, output / "metrics.csv", progress, watch, average)
+    if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+        seen = f"the patches of all {devices} GPUs" if shared else "only the patches of their own process"
+        log.log(logging.INFO if shared else logging.WARNING, "the batch norms of %s see %s", experiment.name, seen)
     return Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -145,7 +128,7 @@ def _trainer(
         benchmark=accelerator != "cpu",  # all micro-batches have one shape: cuDNN may look for the fastest way
         max_steps=experiment.optimiser_steps,
         accumulate_grad_batches=experiment.accumulate,
-        callbacks=[average, journal, Checkpoints(experiment, output / "checkpoints")],
+        callbacks=callbacks,
         plugins=[WholeFiles(), LightningEnvironment(), *shared],  # whatever a cluster's variables say
         use_distributed_sampler=False,
         default_root_dir=output,

@@ -30,11 +30,8 @@ class Watch:
     both are those of `evaluation.curves`. Patches are as many as `SHARE` of the time allows: these are curves to see
     overfitting by, the score of a network is what `30_validate` says about whole tomograms.
 
-    Parameters
-    ----------
-    dataset : held-out samples that are not augmented, see `training.data`
-    experiment : of the network in training
-    shown : called with the file of metrics whenever it has new values, to draw them
+    The dataset holds samples that are not augmented, see `training.data`; `shown` is called with the file of metrics
+    whenever it has new values, to draw them.
     """
 
     def __init__(self, dataset: Dataset, experiment: Experiment, shown: Callable[[Path], Any] | None = None) -> None:
