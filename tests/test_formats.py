@@ -703,8 +703,9 @@ def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused
     for name, reason in reasons.items():
         with pytest.raises(ValueError, match=reason):
             read(tmp_path / name)
-    with pytest.warns(TomogramWarning, match=r"b\.mrc: its header calls it a stack of pictures"):
-        read(mrc(tmp_path / "b.mrc", WIDE, ispg=0, mz=1))
+    for group in (0, 401):  # pictures, or volumes of one section each
+        with pytest.warns(TomogramWarning, match=r"b\.mrc: its header calls it a stack of pictures"):
+            assert np.array_equal(read(mrc(tmp_path / "b.mrc", WIDE, ispg=group, mz=1)), to_uint8(WIDE))
 
 
 def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_whole(tmp_path):

@@ -58,7 +58,7 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
         voxels = np.memmap(path, dtype, "r", offset, shape)
     if dtype.kind in "iu":
         voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
-    if int(header["ispg"]) == 0 and int(header["mz"]) == 1 < len(voxels):
+    if int(header["ispg"]) in (0, *STACKS) and int(header["mz"]) == 1 < len(voxels):
         _say(path, "its header calls it a stack of pictures, such as a tilt series, no volume")
     grey = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     grey = grey and voxels.max() <= 255
@@ -94,7 +94,7 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
     if size != expected:
         where = "cut short, or its header is wrong" if size < expected else "its slices or extended header are more"
         raise ValueError(f"it has {size} bytes, its header says {expected}: {where}; write it again")
-    if int(header["ispg"]) in STACKS:
+    if int(header["ispg"]) in STACKS and each != 1:  # of one section each, they are pictures
         if each <= 0 or depth % each:
             raise ValueError(f"its header speaks of volumes of {each} sections, it has {depth}: write it again")
         shape = (depth // each, each, *shape[1:])
