@@ -64,6 +64,7 @@ BROKEN = {
     "keywords that are nothing": ({"keywords": None}, {}, "keywords is null: make it a list of texts"),
     "a keyword that is a number": ({"keywords": ["em", 3]}, {}, r'keywords is ."em", 3.: make it a list of texts'),
     "a title that is a number": ({"title": 5}, {}, "title is 5: make it a text"),
+    "an odd name": ({}, {"a&b.csv": 3}, r"Kaggle takes no & or @ in names such as \['a&b.csv'\]: rename it"),
     "a licence of no text": ({"licenses": [{"name": ["MIT"]}]}, {}, "is none of Kaggle's"),
     "an archive": ({}, {"deep/masks.tar.gz": 1}, "would unpack .*masks.tar.gz"),
     "an empty file": ({}, {"empty.csv": 0}, "empty.csv.* is empty"),
@@ -92,6 +93,7 @@ def test_a_broken_rule_is_one_sentence(fault):
         ({"title": "s" * 51}, "title has to have 5 to 50 characters"),
         ({"code_file": "gone.ipynb"}, "there is no gone.ipynb beside it"),
         ({"dataset_sources": ["motors-lib"]}, "dataset_sources have to be <user name>/<slug>"),
+        ({"dataset_sources": ["a/motors-lib", "b/motors-lib"]}, "two of its dataset_sources have one slug"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -124,6 +126,9 @@ def test_metadata_that_are_no_text_are_refused_by_name(tmp_path):
     """Such as a picture."""
     (tmp_path / "dataset-metadata.json").write_bytes(b"\x89PNG\xff")
     with pytest.raises(ValueError, match=r"dataset-metadata.json is no JSON \(.*\): correct it"):
+        metadata.read(tmp_path / "dataset-metadata.json")
+    (tmp_path / "dataset-metadata.json").write_text('{"id": "a/b", "licenses": [{"name": "MIT", "name": "other"}]}')
+    with pytest.raises(ValueError, match=r"dataset-metadata.json is no JSON \(name is there twice\): correct it"):
         metadata.read(tmp_path / "dataset-metadata.json")
 
 

@@ -587,6 +587,8 @@ def test_a_table_is_found_however_a_disk_spells_an_accent(tmp_path, typed, store
         ('tomo_id,z,y,x\n"a,1,2,3\nb,1,2,3\n', "is no table"),
         ('tomo_id,z,y,x,why\na,1,2,3,"two\nlines"\nb,1,2,900,\n', "line 4: tomogram b has a motor outside"),
         ("tomo_id,z,y,x\na,1,2,3\n\nb,1,inf,3\n", "line 4: tomogram b has a motor without a position"),
+        ("tomo_id,z,y,x\na,1,2,3\ntomo_id,z,y,x\nb,1,2,3\n", "line 3: the header is there again, of files joined"),
+        ('tomo_id;z;y;x\n"tomo_id"; z ;y;x\na;1;2;3\n', "line 2: the header is there again, of files joined"),
     ],
 )
 def test_no_row_shifts_and_the_line_that_is_wrong_is_named(tmp_path, text, reason):

@@ -280,8 +280,8 @@ def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
             "'tu-tnt_s_patch16_224' cannot be built .*choose",
         ),
         ({"stride": 4}, "asks for stride 4: its network can have 8 or 16"),
-        ({"normalisation": "zscore"}, "no normalisation is called 'zscore'"),
-        ({"neck": "bifpn"}, "asks for the neck 'bifpn': it must be fpn or pan"),
+        ({"normalisation": "zscore"}, "normalisation is 'zscore', but should be 'imagenet', 'half' or 'kinetics'"),
+        ({"neck": "bifpn"}, "neck is 'bifpn', but should be 'fpn' or 'pan'"),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_there_is(changes, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import unicodedata
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -437,6 +438,13 @@ def test_an_export_of_cvat_is_read_as_it_comes(case, tmp_path):
     for name in ("task.ZIP", "annotations.XML"):
         for read in (read_tags, read_decisions):
             assert read(tmp_path / name, sheet)["decision"].tolist() == ["accept"] * 3 + ["reject"] * 2
+    with zipfile.ZipFile(tmp_path / "again.zip", "w") as archive:  # as macOS packs what it had unpacked
+        archive.writestr("__MACOSX/task/._annotations.xml", "?")
+        archive.writestr("task/annotations.xml", text)
+    spelt = sheet.assign(image=sheet["image"].str.replace("tomo", "tomö"))
+    (tmp_path / "other.xml").write_text(unicodedata.normalize("NFD", tagged(spelt, a="1", b="0")), encoding="utf-8")
+    for name, known in (("again.zip", sheet), ("other.xml", spelt)):
+        assert read_tags(tmp_path / name, known)["decision"].tolist() == ["accept"] * 3 + ["reject"] * 2
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("instances.json", "{}")
     with pytest.raises(ValueError, match="other.zip is no XML .*annotations.xml.*: export it again, as CVAT for"):

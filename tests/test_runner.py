@@ -372,6 +372,17 @@ def test_a_killed_runner_takes_its_kernel_along_and_claims_no_success(root):
         assert toys.record(root, "killed")["status"] == status
 
 
+@pytest.mark.parametrize("outputs", [None, ["a.csv"], {"a.csv": None}])
+def test_a_record_that_says_nothing_of_its_products_is_no_more_a_good_one(root, outputs):
+    """As one of another version, or edited: when a later execution was killed, nobody knows what is left of them."""
+    folder = root / "outputs" / "old" / "demo"
+    (folder / "attempt").mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(json.dumps({"status": "succeeded", "outputs": outputs}))
+    (folder / "attempt" / "record.json").write_text(json.dumps({"status": "running"}))
+    settle(folder)
+    assert toys.record(root, "old")["status"] == ("succeeded" if isinstance(outputs, dict) else "stale")
+
+
 def test_the_same_run_is_not_written_twice_at_once(root, monkeypatch):
     """The second waits a little and is refused."""
     monkeypatch.setattr("motors.pipeline.runner.PATIENCE", 0.3)

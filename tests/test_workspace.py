@@ -155,6 +155,40 @@ def test_settings_have_one_way_of_writing(text, tag):
     assert canonical_tag(tag) == tag
 
 
+def test_a_folder_that_is_another_runs_is_not_written_to(root):
+    """As where a disk takes tag=A and tag=a for one folder; a note of another version may say less, or more."""
+    run = paths.find(root).run("20_train_a", "demo", tag="a")
+    folder = run.output
+    assert run.output == folder
+    write_json(folder / "run.json", {"profile": "demo", "seed": 0, "colour": "red"})
+    assert run.output == folder
+    write_json(folder / "run.json", run.identity | {"tag": "tag=A"})
+    with pytest.raises(
+        ValueError, match="demo-tag=a is of another run, by its run.json: move it away, or choose another"
+    ):
+        run.output  # noqa: B018
+
+
+def test_a_dataset_of_two_owners_is_refused(kaggle):
+    """Somebody else's weights would be taken for ours; one that lies elsewhere too is found there first."""
+    (kaggle / "input" / "datasets" / "else" / "owned").mkdir(parents=True)
+    with pytest.raises(ValueError, match="owned is in datasets of else and somebody: attach only one of them"):
+        paths.dataset("owned")
+    (kaggle / "input" / "owned").mkdir()
+    assert paths.dataset("owned") == kaggle / "input" / "owned"
+    run, owners = paths.find().run("90_submit", "demo"), [kaggle / "input" / "datasets" / name for name in "ab"]
+    for owner in owners:
+        with pytest.raises(FileNotFoundError, match="run 20_train_x first"):
+            run.input("20_train_x")
+        (owner / "motors-weights" / "20_train_x" / owner.name).mkdir(parents=True)
+    (owners[1] / "motors-weights" / "20_train_x" / "demo").mkdir()
+    run = paths.find().run("90_submit", "demo")
+    assert run.input("20_train_x") == owners[1] / "motors-weights" / "20_train_x" / "demo"
+    (owners[0] / "motors-weights" / "20_train_x" / "demo").mkdir()
+    with pytest.raises(ValueError, match="motors-weights/20_train_x/demo is in datasets of a and b: attach only one"):
+        run.input("20_train_x")
+
+
 @pytest.mark.parametrize(
     "about", [{}, {"profile": "large", "seed": 0}, {"profile": "demo", "seed": "x"}, {"profile": "demo", "seed": None}]
 )

@@ -1,5 +1,6 @@
 """The command `motors`: thin, and quick to start, because every command imports what it needs when it runs."""
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         if "--traceback" in words:
             raise
         say(_sentence(error))
-        return REFUSED if isinstance(error, ValueError | OSError) else FAILED
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        return REFUSED if isinstance(error, ValueError | OSError) and not full else FAILED
 
 
 def _sentence(error: Exception) -> str:

@@ -121,6 +121,8 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
     header, begin = rows.line_num, rows.line_num + 1
     for row in rows:
+        if [" ".join(value.split()) for value in row][: len(names)] == names:
+            raise ValueError(f"{name}, line {begin}: the header is there again, of files joined: remove the line")
         row = row if any(map(str.strip, row[:1])) or len(row) > 1 else []
         if row and (len(row) not in (columns, len(names)) or any(map(str.strip, row[len(names) :]))):
             what = f"{len(row)} values for {len(names)} columns: correct the line, or the header in line {header}"

@@ -42,18 +42,18 @@ class Experiment:
     # the network
     encoder: str  # "smp/<name>", "x3d/<size>", "slices/<timm's name>" or, for a 2D network, "timm/<name>"
     encoder_options: dict[str, Any] = field(default_factory=dict)  # passed to the encoder's constructor
-    neck: str = "fpn"  # or "pan", whose levels keep their own numbers of channels
+    neck: Literal["fpn", "pan"] = "fpn"  # or "pan", whose levels keep their own numbers of channels
     neck_channels: Whole = 32  # per level; 0 keeps each level's own number (3D only)
     neck_hidden: Count = 2  # hidden width of the neck as a multiple of its channels
     decoder_channels: Count = 192
-    normalisation: str = "imagenet"  # imagenet, half or kinetics: how grey levels are scaled inside the network
+    normalisation: Literal["imagenet", "half", "kinetics"] = "imagenet"  # how grey levels are scaled inside the network
     checkpointing: bool = False  # of activations (of gradients, some say): less memory, one more forward pass
     starts_from: str = ""  # the experiment whose trained weights it begins with; empty begins with others or none
 
     # what it sees and what it predicts
     patch: tuple[int, int, int] = (224, 448, 448)
     spacing: tuple[Positive, Positive, Positive] = (16.0, 16.0, 16.0)
-    resampling: str = "linear"  # how `volumes.resample` gets there: linear, or mean for much coarser voxels
+    resampling: Literal["linear", "mean"] = "linear"  # see `volumes.resample`; mean is for much coarser voxels
     stride: Count = 16  # voxels per cell of the predicted grid, in z too for 3D networks
     sigma: Positive = 200.0  # standard deviation of a blob
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a tile its neighbour sees too: small patches need it
@@ -81,7 +81,7 @@ class Experiment:
     stop_at: Count | None = None  # the step whose weights are used, when before the end of the schedule
     save_every: Count = 2000  # optimiser steps between checkpoints
     average: Annotated[float, Field(ge=0, lt=1)] = 0.99  # decay of the EMA of weights, per micro-batch
-    precision: str = "16-mixed"  # where there is a GPU; a CPU trains in float32
+    precision: Literal["16-mixed", "bf16-mixed", "32-true"] = "16-mixed"  # on a GPU; a CPU has float32
     seed: Whole = 0
     fold: Annotated[int, Field(ge=-1)] = -1  # held out; minus one trains on every tomogram
 

@@ -14,6 +14,7 @@ KERNEL = "kernel-metadata.json"
 LEFT_OUT = re.compile(r"dataset-metadata|datapackage|kernel-metadata|model(-instance)?-metadata|dataset-cover-image\.")
 HIDDEN = (".git", ".cache", ".huggingface")
 ARCHIVES = tuple(".zip .tar .gz .tgz .bz2 .xz .7z .rar".split())  # Kaggle unpacks them: other names, other sizes
+ODD = "&@"  # Kaggle ends the creation of a dataset at file names that have one (Kaggle/kaggle-cli#430, #524)
 LARGEST = 100 * 2**30  # bytes of a dataset: the private quota that an account has had for years
 
 # As in docs/datasets_metadata.md of Kaggle/kaggle-cli.
@@ -34,17 +35,24 @@ OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SO
 def read(path: Path) -> dict[str, Any]:
     """Return the metadata in a file.
 
-    Raises FileNotFoundError or ValueError if the file is missing or is no JSON object.
+    Raises FileNotFoundError or ValueError if the file is missing, is no JSON object, or has a field twice.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): correct it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, in which no name may be there twice: the last one would count, without a word."""
+    if twice := [name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1]:
+        raise ValueError(f"{twice[0]} is there twice")
+    return dict(pairs)
 
 
 def owned(content: Any, owner: str) -> Any:
@@ -66,6 +74,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
     keywords, subtitle = about.get("keywords", []), about.get("subtitle", "")
     gone = [path for path in resources if path not in files]
     dropped = [path for path in files if LEFT_OUT.match(path) or path.split("/")[0] in HIDDEN]
+    odd = [path for path in files if {*ODD} & {*path}]
     archives = [path for path in files if path.lower().endswith(ARCHIVES)]
     rules = (
         (_is_id(about.get("id"), slug), f"its id is {about.get('id')!r}: make it <user name>/{slug}"),
@@ -79,6 +88,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
         (any(path != "README.md" for path in files), "there is nothing in it: package it first"),
         (not dropped, f"the client would leave out {dropped[:1]}: give it another name"),
         (not archives, f"Kaggle would unpack {archives[:1]}: put the files themselves there"),
+        (not odd, f"Kaggle takes no {' or '.join(ODD)} in names such as {odd[:1]}: rename it"),
         (all(files.values()), f"{[path for path, size in files.items() if not size][:1]} is empty"),
         (sum(files.values()) <= LARGEST, f"it has {sum(files.values()) / 2**30:.0f} GiB, more than {LARGEST >> 30}"),
     )
@@ -105,6 +115,7 @@ def check_kernel(about: dict[str, Any], folder: Path) -> None:
         (about.get("enable_internet") is False, "enable_internet has to be false: the client takes silence for true"),
         (about.get("machine_shape") == "NvidiaTeslaT4", "its machine_shape has to be NvidiaTeslaT4: two T4"),
         (all(_is_id(ref, ref.partition("/")[2]) for ref in datasets), "dataset_sources have to be <user name>/<slug>"),
+        (len({ref.partition("/")[2] for ref in datasets}) == len(datasets), "two of its dataset_sources have one slug"),
     )
     _refuse(f"notebook {about.get('code_file')}", rules)
 

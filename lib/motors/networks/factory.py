@@ -104,6 +104,4 @@ def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
     place = {"axes": 2 if experiment.is_2d else 3, "stride": experiment.stride}
     if experiment.neck == "pan":
         return PathNeck(*levels, **place)
-    if experiment.neck == "fpn":
-        return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, **place)
-    raise ValueError(f"experiment {experiment.name} asks for the neck {experiment.neck!r}: it must be fpn or pan")
+    return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, **place)

@@ -18,8 +18,6 @@ class Scaling(nn.Module):
 
     def __init__(self, name: str, axes: int) -> None:
         super().__init__()
-        if name not in SCALES:
-            raise ValueError(f"no normalisation is called {name!r}: choose one of {', '.join(SCALES)}")
         for key, values in zip(("mean", "std"), SCALES[name], strict=True):
             self.register_buffer(key, torch.tensor(values).view(1, 3, *[1] * axes) * 255, persistent=False)
 

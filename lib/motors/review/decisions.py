@@ -1,6 +1,7 @@
 """What somebody decided about a disagreement sheet, read from a CSV file or from CVAT's tags."""
 
 from pathlib import Path
+from unicodedata import normalize
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
@@ -71,7 +72,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: export the task from CVAT")
     try:
-        content = ZipFile(path).read("annotations.xml") if is_zipfile(path) else path.read_bytes()
+        content = _packed(ZipFile(path)) if is_zipfile(path) else path.read_bytes()
         root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, BadZipFile, LookupError, ValueError) as error:
         raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
@@ -81,7 +82,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, found = dict(sheet[["image", "tomo_id"]].to_numpy()), {}
     for image in root.iter("image"):
-        name = image.get("name", "").replace("\\", "/").rpartition("/")[2]
+        name = normalize("NFC", image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
         tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
         shapes = [each.tag for each in image if each.tag != "tag"]
         if shapes:
@@ -94,6 +95,12 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     for name, tags in found.items():
         decided += _tagged(sheet[sheet["image"] == name], tags, f"{path.name}: picture {name}")
     return _joined(sheet, pd.DataFrame(decided, columns=DECISIONS), sheet[:0], path.name)
+
+
+def _packed(archive: ZipFile) -> bytes:
+    """Return the annotations in an archive, also in one that was unpacked, and packed again with its folder."""
+    names = [name for name in archive.namelist() if Path(name).name == "annotations.xml"]
+    return archive.read(min(names, key=len, default="annotations.xml"))
 
 
 def _tagged(rows: pd.DataFrame, tags: set[str], name: str) -> list[list]:

@@ -43,13 +43,19 @@ class Workspace:
     def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
         """Return the folder of the dataset called `slug`.
 
-        Raises FileNotFoundError with `hint`, what to do about it, if there is none.
+        Raises FileNotFoundError with `hint`, what to do about it, if there is none; ValueError if it is two owners'.
         """
-        for folder in self.inputs:
-            if (folder / slug).is_dir():
-                return folder / slug
+        if found := self.holding(slug):
+            return found[0]
         places = ", ".join(str(folder / slug) for folder in self.inputs)
         raise FileNotFoundError(f"dataset {slug} is missing, looked for {places}: {hint}")
+
+    def holding(self, place: str) -> list[Path]:
+        """Return where a dataset, or a folder in one, is; raises ValueError if two owners on Kaggle have it."""
+        found = [folder for folder in self.inputs if (folder / place).is_dir()]
+        if [folder.parent.name for folder in found[:2]] == ["datasets"] * 2:
+            raise ValueError(f"{place} is in datasets of {found[0].name} and {found[1].name}: attach only one of them")
+        return [folder / place for folder in found]
 
     def new_dataset(self, slug: str) -> Path:
         """Return the folder to write the dataset called `slug` to; made if it is not there."""
@@ -138,10 +144,16 @@ class Run:
 
     @property
     def output(self) -> Path:
-        """Folder that this run writes to; made if it is not there, and from now on no longer what its record says."""
+        """Folder that this run writes to; made if it is not there, and from now on no longer what its record says.
+
+        Raises ValueError if it is another run's, as where capitals and small letters are the same to a disk.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / IDENTITY).is_file():
+        about = read_json(self.folder / IDENTITY)
+        if not about:
             write_json(self.folder / IDENTITY, self.identity)
+        elif any(about.get(name, value) != value for name, value in self.identity.items()):
+            raise ValueError(f"{self.folder} is of another run, by its {IDENTITY}: move it away, or choose another SET")
         if self.opened and not os.environ.get(STRICT):
             self._outdate()
         return self.folder
@@ -163,13 +175,11 @@ class Run:
         """
         name = name or self.workspace.run(notebook, self.profile, self.seed).name
         folder = self.workspace.outputs / notebook / name
-        packaged = [inputs / PACKAGED / notebook / name for inputs in self.workspace.inputs]
-        found = next((path for path in (folder, *packaged) if path.is_dir()), None)
-        if found is None:
+        if not (found := [folder] if folder.is_dir() else self.workspace.holding(f"{PACKAGED}/{notebook}/{name}")):
             raise FileNotFoundError(f"run {notebook} first: {self.notebook} reads {folder}, which is missing")
         if why := outdated(folder, self.workspace.outputs):
             raise ValueError(f"{why}: run {why.partition(' ')[0]} again")
-        return found
+        return found[0]
 
     @property
     def competition_slug(self) -> str:
