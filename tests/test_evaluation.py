@@ -196,7 +196,7 @@ def test_a_solution_that_contradicts_itself_is_refused():
     """A tomogram has motors or none; its spacing is above zero."""
     answer = answers({"a": HERE, "b": HERE, "c": None, "d": None})
     both = pd.concat([FOUR, truth([("a", None)])])
-    with pytest.raises(ValueError, match="the solution: tomogram a has a row without a motor among others"):
+    with pytest.raises(ValueError, match="the solution: tomogram a has a row -1 -1 -1 among others"):
         metrics.f2(both, answer)
     with pytest.raises(ValueError, match=r"the solution: tomogram a has the same motor twice"):
         metrics.f2(pd.concat([FOUR, FOUR[:1]]), answer)

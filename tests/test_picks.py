@@ -583,13 +583,14 @@ def test_what_a_file_says_of_its_tomogram_and_unit_goes_before_its_name(tmp_path
 
 
 def test_what_is_wrong_with_a_pick_is_blamed_on_its_file_and_line(tmp_path):
-    """A spacing in words, True for a number, a tomogram that is none of these."""
+    """A spacing in words, True for a number, a tomogram that is none of these, none beside a pick."""
     path, head = tmp_path / "mine.csv", "tomo_id,z,y,x,spacing"
     for row, message in (
         ("tomo_1,4,5,6,fine", "line 3: tomogram tomo_1 has a spacing that is no number"),
         ("tomo_1,4,5,6,True", "line 3: tomogram tomo_1 has a spacing that is no number"),
         ("tomo_1,True,5,6,13.17", "line 3: tomogram tomo_1 has a pick without a position"),
         ("tomo_7,4,5,6,13.17", "line 3: tomogram tomo_7 is not among the tomograms here"),
+        ("tomo_1,-1,-1,-1,", "line 3: tomogram tomo_1 has a row -1 -1 -1 among others"),
     ):
         path.write_text(f"{head}\ntomo_1,1,2,3,13.17\n{row}\n")
         with pytest.raises(ValueError, match=f"mine.csv, {message}"):

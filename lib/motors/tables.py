@@ -156,7 +156,8 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
 def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
     """Return for each row of `table` whether it has a motor: -1 -1 -1 says that there is none.
 
-    Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no.
+    Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no; or another row
+    of a tomogram that has none.
     """
     placed = numbers(table, POINT) != NO_MOTOR
     there = placed.any(axis=1)
@@ -166,6 +167,8 @@ def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
         told = table["has_motor"].astype(str).str.strip().str.lower().map(WORDS)
         refuse(table, told.isna(), name, "has another has_motor", "write True or False")
         refuse(table, told != there, name, "has has_motor against its position", "correct one of them")
+    conflict = ~there & table["tomo_id"].duplicated(keep=False)
+    refuse(table, conflict, name, "has a row -1 -1 -1 among others", "remove that row")
     return there
 
 

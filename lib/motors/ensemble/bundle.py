@@ -63,12 +63,8 @@ def find(folder: str | Path | None = None) -> Bundle:
         which those of the profile "full" are taken before "demo". By default the folder that the environment variable
         MOTORS_WEIGHTS names, or what is in the workspace around the current folder
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing of the kind, or a network of the ensemble is missing.
-    ValueError
-        If `ensemble.json` is damaged.
+    Raises FileNotFoundError if there is nothing of the kind, or a network of the ensemble is missing; ValueError if
+    `ensemble.json` is damaged.
     """
     folder = folder or os.environ.get(VARIABLE)
     places = [Path(folder)] if folder else list(_usual())

@@ -41,12 +41,8 @@ def combine(
     output : where `detect_all` saved the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
 
-    Raises
-    ------
-    ValueError
-        If there is no such method, a weight is negative, all are 0, or a heatmap of a member was not saved.
-    FileNotFoundError
-        If no heatmap of a tomogram was saved.
+    Raises ValueError if there is no such method, a weight is negative, all are 0, or a heatmap of a member was not
+    saved; FileNotFoundError if no heatmap of a tomogram was saved.
     """
     if method not in METHODS:
         raise ValueError(f"no way of fusing is called {method!r}: choose one of {', '.join(METHODS)}")

@@ -144,12 +144,12 @@ def fuse(
     points, scores = candidates[POINT].to_numpy(float), candidates["score"].to_numpy(float)
     members = np.array([places[member] for member in of], dtype=np.int64)
     groups = dict(sorted(candidates.groupby("tomo_id").indices.items()))
-    if isinstance(radius_voxels, Mapping) and (strange := sorted(set(groups) - set(radius_voxels))):
+    radii = radius_voxels if isinstance(radius_voxels, Mapping) else dict.fromkeys(groups, radius_voxels)
+    if strange := sorted(set(groups) - set(radii)):
         raise ValueError(f"the tomograms {strange} have no radius: say how large the voxels of every tomogram are")
     found: list[Fused] = []
     for name, rows in groups.items():
-        radius = radius_voxels[name] if isinstance(radius_voxels, Mapping) else radius_voxels
-        found.append(method(points[rows], scores[rows], members[rows], values, radius=radius, **settings))
+        found.append(method(points[rows], scores[rows], members[rows], values, radius=radii[name], **settings))
     names = np.repeat(np.array(list(groups), dtype=object), [len(level) for _, level in found])
     table = pd.DataFrame(np.concatenate([np.zeros((0, 3)), *(fused for fused, _ in found)]), columns=POINT)
     table.insert(0, "tomo_id", pd.Series(names, dtype=candidates["tomo_id"].dtype))

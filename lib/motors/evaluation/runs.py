@@ -159,16 +159,10 @@ def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFr
 def compare(truth: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return what two lists of candidates say about each tomogram, and by how much the second is better.
 
-    Parameters
-    ----------
-    truth : see `labels.table.solution`; of the tomograms that both have predicted
-    one, other : their candidates, each cut by the rule of `cross_validation.judge`
-
-    Returns
-    -------
-    By tomogram: tomo_id, one, other (verdicts), one_score, other_score (of the best candidates), changed (whether right
-    became wrong or wrong right); those that changed first, then by how far the scores are from each other. And F2 of
-    both, the difference, and low and high, where 95 % of its paired bootstrap lie
+    Each is cut by the rule of `cross_validation.judge`; the truth is a `labels.table.solution` of the tomograms that
+    both have predicted. By tomogram: tomo_id, one, other (verdicts), one_score, other_score (of the best candidates),
+    changed (whether right became wrong or wrong right); those that changed first, then by how far the scores are from
+    each other. And F2 of both, the difference, and low and high, where 95 % of its paired bootstrap lie.
     """
     first = judge(truth, one)
     second = judge(truth, other, first["answer"])
@@ -178,10 +172,9 @@ def compare(truth: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tupl
         score = row["answer"].set_index("tomo_id")["score"]
         tables += [verdict.rename(name), score.rename(f"{name}_score")]
     found = pd.concat(tables, axis=1).rename_axis("tomo_id").reset_index()
-    right = {name: found[name].isin(["TP", "TN"]) for name in ("one", "other")}
-    found["changed"] = right["one"] != right["other"]
-    far = (found["one_score"] - found["other_score"]).abs()
-    order = found.assign(far=far).sort_values(["changed", "far"], ascending=False, kind="stable").index
+    found["changed"] = found["one"].isin(["TP", "TN"]) != found["other"].isin(["TP", "TN"])
+    found["far"] = (found["one_score"] - found["other_score"]).abs()
+    found = found.sort_values(["changed", "far"], ascending=False, kind="stable", ignore_index=True)
     change = {"one": first["F2"], "other": second["F2"], "difference": second["F2"] - first["F2"]}
     change |= {"low": second["better_low"], "high": second["better_high"]}
-    return found.loc[order].reset_index(drop=True), change
+    return found.drop(columns="far"), change

@@ -48,18 +48,10 @@ class _Heard(io.StringIO):
 def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:
     """Return what `question` gets from Kaggle's own, logged in `KaggleApi`.
 
-    Parameters
-    ----------
-    what : is asked, for messages
-    question : calls the API
-    show : is given what the client prints meanwhile, such as the progress of an upload
+    Messages call it `what`; `show` is given what the client prints meanwhile, such as the progress of an upload.
 
-    Raises
-    ------
-    KaggleError
-        If Kaggle refuses, cannot be reached, or says in its response that it did not do it.
-    ModuleNotFoundError
-        If the package `kaggle` is not installed.
+    Raises KaggleError if Kaggle refuses, cannot be reached, or says in its response that it did not do it;
+    ModuleNotFoundError if the package `kaggle` is not installed.
     """
     heard = _Heard()
     with redirect_stdout(heard), redirect_stderr(heard):

@@ -41,23 +41,12 @@ def publish(
     """Send a package as a dataset, or as a new version of it, and return "created", "versioned" or "unchanged".
 
     Nothing is sent if the same files lie there already, so an interrupted run can simply be done again. A version's
-    note is the commit of the workspace.
+    note is the commit of the workspace, `home`, where the client's folder is. The owner is the user name of whoever is
+    logged in; a new `public` dataset may be seen by everybody; `patience` are seconds that Kaggle may take to show what
+    has arrived; `show` is given what the client says.
 
-    Parameters
-    ----------
-    package : what to send; checked first
-    owner : user name, of whoever is logged in
-    home : the workspace, for the commit and for the folder that the client sends
-    public : whether everybody may see a new dataset
-    patience : seconds that Kaggle may take to show what has arrived
-    show : is given what the client says
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `packages.check`; nothing is sent then.
-    KaggleError
-        If Kaggle refuses it or cannot be reached, or if not all of it has arrived.
+    Raises FileNotFoundError or ValueError as `packages.check`, and nothing is sent then; KaggleError if Kaggle refuses
+    it or cannot be reached, or if not all of it has arrived.
     """
     check([package], owner)
     ref = f"{owner}/{package.slug}"

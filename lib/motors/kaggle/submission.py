@@ -37,12 +37,8 @@ def validate(
 ) -> pd.DataFrame:
     """Return `table` if the competition would accept it and its positions can be right.
 
-    Parameters
-    ----------
-    table : tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; z, y, x in voxels, or -1 -1 -1
-    ids : the tomograms that must occur, each once
-    shapes : `(z, y, x)` of tomograms in voxels, by id, as far as known
-    name : what messages call the table
+    It has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2: z, y, x in voxels, or -1 -1 -1; each of `ids` once.
+    `shapes` are `(z, y, x)` of tomograms in voxels, by id, as far as known; `name` is what messages call the table.
 
     Raises ValueError if the columns are others, an id is unknown, missing or there twice, or a position is no number,
     partly -1, negative or outside its tomogram; the sentence names the first such tomogram.

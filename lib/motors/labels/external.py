@@ -43,10 +43,7 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     path, columns = Path(path), [*TOMOGRAMS, "native_z"]
     need(tomograms, columns, "the table of stored tomograms")
     every = read_table(path, MOTORS).drop(columns=columns[1:], errors="ignore")  # which are not its own to say
-    there = has_motor(every, path.name)
-    conflict = ~there & every["tomo_id"].isin(every["tomo_id"][there])
-    refuse(every, conflict, path.name, "has a row -1 -1 -1 among others", "remove that row")
-    table = every[there]
+    table = every[has_motor(every, path.name)]
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
     refuse(table, lost, path.name, "has a motor without a position", "write three numbers, or remove the row")

@@ -71,12 +71,8 @@ def write(
         see markers where it puts an MRC file whose origin is not 0
     formats : keys of `FORMATS`
 
-    Raises
-    ------
-    ValueError
-        As `check`; or if a column is missing, or a pick is not in its tomogram.
-    ModuleNotFoundError
-        If the library for a format is not installed.
+    Raises ValueError or ModuleNotFoundError as `check`; ValueError if a column is missing, or a pick is not in its
+    tomogram.
     """
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")

@@ -67,12 +67,8 @@ def write_images(
 ) -> list[Path]:
     """Draw every case of a sheet into `folder`, under the names that the sheet gives, and return the paths.
 
-    Parameters
-    ----------
-    table : see `sheet`
-    read : returns the tomogram with an id, with its spacing
-    folder : made if necessary; for CVAT, upload what is in it
-    heatmap : returns what the networks predicted for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    `read` returns the tomogram with an id, with its spacing; `heatmap` what the networks predicted for a tomogram,
+    `(z, y, x)` in [0, 1], a grid that covers it. For CVAT, upload what is in the folder, which is made if necessary.
     """
     import matplotlib.pyplot as plt
 
