@@ -19,11 +19,9 @@ class Unet2d(nn.Module):
 
     Parameters
     ----------
-    encoder : maps `(b, 3, y, x)` to one tensor for each of its `strides`, which end in 16 and 32
-    neck : makes of those the deepest and the fused one, see `Neck`
+    encoder, neck, normalisation : as for `Unet3d`, but of images `(b, 3, y, x)`
     shape : `(y, x)` of the slices, in voxels
     decoder_channels : of the decoder's and the head's convolutions
-    normalisation : name of a `Scaling`
     """
 
     def __init__(

@@ -41,19 +41,10 @@ def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:
     """Return the windows that cover the tomograms, and how many motors lie in each.
 
-    A motor counts where it lies between the first and the last voxel centre, so the last two windows along an axis,
-    which overlap, may share one.
-
-    Parameters
-    ----------
-    tomograms : tomo_id, size_z, size_y, size_x
-    motors : tomo_id, z, y, x, in the same voxels
-    patch : `(z, y, x)` of a window, in voxels
-
-    Returns
-    -------
-    One row per window: tomo_id, start_z, start_y, start_x (see `geometry.tiles`), motors, and positive: whether the
-    tomogram has a motor anywhere
+    A row per window of `(z, y, x)` voxels has tomo_id, start_z, start_y, start_x (see `geometry.tiles`), motors, and
+    positive: whether the tomogram has a motor anywhere. A motor counts where it lies between the first and the last
+    voxel centre, so the last two windows along an axis, which overlap, may share one. Tomograms are tomo_id, size_z,
+    size_y, size_x, motors tomo_id, z, y, x, in the same voxels.
     """
     shapes = map(tuple, tomograms[SIZE].to_numpy().tolist())
     starts = [geometry.tiles(shape, patch) for shape in shapes]

@@ -181,21 +181,11 @@ def move(
 def crop(
     size: Size, patch: Size, points_yx: np.ndarray, reach: float, chances: tuple[float, float, float]
 ) -> np.ndarray:
-    """Return where a patch begins on a canvas: it keeps one of the motors with the room around it, if it can.
+    """Return where a patch begins on a canvas, `(2,)` whole numbers from 0: one of the motors stays in it, if it can.
 
-    Where a side of the canvas is smaller than the patch, or the room reaches out of the canvas or is larger than the
-    patch, the patch lies anywhere on the canvas.
-
-    Parameters
-    ----------
-    size, patch : `(y, x)` of both, in voxels
-    points_yx : `(n, 2)` motors on the canvas, in voxels
-    reach : voxels to each side of a motor that stay with it
-    chances : which motor, which y, which x: from 0 for the first to 1 for the last
-
-    Returns
-    -------
-    `(2,)` whole numbers y, x, not negative
+    With that motor stay `reach` voxels to each side. Where a side of the canvas is smaller than the patch, or the room
+    reaches out of the canvas or is larger than the patch, the patch lies anywhere on the canvas. Both have `(y, x)`
+    voxels; the `chances` are which of the `(n, 2)` motors, which y, which x: from 0 for the first to 1 for the last.
     """
     spare = np.maximum(np.subtract(size, patch), 0)
     low, high = np.zeros(2, int), spare

@@ -16,18 +16,9 @@ def warp(
 ) -> np.ndarray:
     """Return a volume seen through a map, interpolated trilinearly once and truncated, zero outside the tomogram.
 
-    A map that keeps z apart is done slice by slice, any other by blocks: six times slower, the same within one level.
-
-    Parameters
-    ----------
-    voxels : `(z, y, x)` uint8, also memory-mapped
-    matrix, offset : see `source_map`
-    shape : `(z, y, x)` of the result
-    threads : how many work on it
-
-    Returns
-    -------
-    `shape`-shaped uint8, C order
+    It is `(z, y, x)` uint8, also memory-mapped; so is the result, of this `shape` and in C order. The map is that of a
+    `source_map`. One that keeps z apart is done slice by slice, any other by blocks: six times slower, the same within
+    one level.
     """
     if np.array_equal(matrix, np.eye(3)) and not (offset % 1).any():
         return geometry.cut(voxels, tuple(offset.astype(int).tolist()), shape)
