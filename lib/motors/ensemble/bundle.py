@@ -24,28 +24,17 @@ HINT = "name a folder with ensemble.json as weights (--weights); `motors downloa
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Networks, and how what they say becomes a decision.
+    """Networks, and how what they say becomes a decision."""
 
-    Parameters
-    ----------
-    folder : where they were found
-    members : run, symmetry and weight of each member of the ensemble
-    networks : the folder of each run's weights
-    method, skip : how they are fused, see `ensemble.combine`
-    threshold : the lowest score of a motor; None if nobody has measured one
-    precision, recall : what that threshold has out-of-fold; None if nobody has measured it
-    simulated : whether the networks have seen nothing but simulated tomograms
-    """
-
-    folder: Path
-    members: pd.DataFrame
-    networks: dict[str, Path]
-    method: str = "distance"
-    skip: float = 0.0
-    threshold: float | None = None
-    precision: float | None = None
-    recall: float | None = None
-    simulated: bool = False
+    folder: Path  # where they were found
+    members: pd.DataFrame  # run, symmetry and weight of each member of the ensemble
+    networks: dict[str, Path]  # the folder of each run's weights
+    method: str = "distance"  # how they are fused, see `ensemble.combine`
+    skip: float = 0.0  # likewise
+    threshold: float | None = None  # the lowest score of a motor; None if nobody has measured one
+    precision: float | None = None  # what that threshold has out-of-fold; None if nobody has measured it
+    recall: float | None = None  # likewise
+    simulated: bool = False  # whether the networks have seen nothing but simulated tomograms
 
     @property
     def votes(self) -> dict[tuple[str, str], float]:

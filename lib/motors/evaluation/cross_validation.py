@@ -100,18 +100,12 @@ def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame 
     """Return how good candidates are if those below the quantile that suits them are answered with no motor.
 
     The one rule by which candidates get a figure, in every notebook: the quantile is in the middle of the widest
-    stretch at most `TOLERANCE` below the best F2, see `choose_quantile`.
+    stretch at most `TOLERANCE` below the best F2, see `choose_quantile`. The solution is of all tomograms that were
+    predicted, and no others; candidates are tomo_id, z, y, x, score, several in a tomogram or none.
 
-    Parameters
-    ----------
-    solution : see `labels.table.solution`; of all tomograms that were predicted, and no others
-    candidates : tomo_id, z, y, x, score; several in a tomogram or none
-    other : an answer with the same tomograms, to say by how much F2 is better than that one's
-
-    Returns
-    -------
-    F2; low, high, where 95 % of its bootstrap lie; AP; quantile and threshold, which is the same cut as a score;
-    precision and recall there; answer, the table; with `other` also better_low and better_high, of the paired bootstrap
+    What comes back is F2; low, high, where 95 % of its bootstrap lie; AP; quantile and threshold, which is the same cut
+    as a score; precision and recall there; answer, the table; with `other`, an answer with the same tomograms, also
+    better_low and better_high, where 95 % of the paired bootstrap lie by how much F2 is better than that one's.
     """
     quantile = choose_quantile(f2_by_quantile(solution, candidates), tolerance=TOLERANCE)
     first = best_of_each(solution, candidates)
@@ -133,16 +127,10 @@ def table(solution: pd.DataFrame, pooled: pd.DataFrame, held: pd.DataFrame) -> p
 
     Every fold is cut at the quantile chosen on the pooled out-of-fold candidates of the network.
 
-    Parameters
-    ----------
-    solution : of all tomograms that are held out
-    pooled : candidates of one list per network and tomogram, such as `pool` of one symmetry, or fused: network, ...
-    held : as `held_out` returns it
-
-    Returns
-    -------
-    Index network; columns `fold 0` and so on, mean, SD (NaN with one fold), F2, low, high, AP, quantile, threshold,
-    precision, recall (all of the pooled folds), tomograms, in_sample (whether any was seen in training)
+    The solution is of all tomograms that are held out; `pooled` are candidates of one list per network and tomogram,
+    such as `pool` of one symmetry, or fused, with their network; `held` is as `held_out` returns it. The index is the
+    network; columns are `fold 0` and so on, mean, SD (NaN with one fold), F2, low, high, AP, quantile, threshold,
+    precision, recall (all of the pooled folds), tomograms, in_sample (whether any was seen in training).
     """
     rows = {}
     for network, mine in held.groupby("network", sort=False):

@@ -52,11 +52,9 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     Files are hard links to what the notebooks wrote. What an earlier packing put there and this one does not is
     removed; files that are neither are refused. Interrupted, it can be done again, with other contents too.
 
-    Parameters
-    ----------
-    slug : a key of `RECIPES`, or the run's simulated competition, which lies in its folder already
-    run : whose notebooks' outputs are packed; what has to be built on the way is written to its own
-    networks : training notebooks, or <notebook>/<run>, for motors-weights; by default all of the ensemble
+    The slug is a key of `RECIPES`, or the run's simulated competition, which lies in its folder already. What has to be
+    built on the way is written to the run's own output. Networks are training notebooks, or <notebook>/<run>, for
+    motors-weights; by default all of the ensemble.
 
     Raises FileNotFoundError or ValueError if an input is missing, there is no such recipe, or the folder holds
     something else.
@@ -195,10 +193,11 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
     lists = [*folder.glob(MANIFEST), *folder.glob(UNFINISHED)]
     mine = {path for old in lists for path in [*read_json(old)["files"], old.name]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if strange := sorted(present - mine - set(contents) - set(_kept(folder))):
+    kept = {*contents, *_kept(folder)}
+    if strange := sorted(present - mine - kept):
         raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")
     write_json(folder / UNFINISHED, {"files": sorted(mine | set(contents))})
-    for path in sorted((mine & present) - set(contents) - set(_kept(folder)) - {UNFINISHED}):
+    for path in sorted((mine & present) - kept - {UNFINISHED}):
         (folder / path).unlink()
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):

@@ -111,13 +111,10 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
 
 
 def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFrame) -> Labels:
-    """Return the picks in files as labels: each pick is a motor.
+    """Return the picks in a file, or in several, of the formats of `motors.picks.formats` as labels: each is a motor.
 
-    Parameters
-    ----------
-    paths : a file, or several, of the formats of `motors.picks.formats`
-    tomograms : tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick is
-        labelled as one without a motor
+    `tomograms` are tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick
+    is labelled as one without a motor.
 
     Raises FileNotFoundError or ValueError if a file is missing or damaged, or a pick is twice, outside its tomogram, or
     in another one.

@@ -18,18 +18,13 @@ from motors.tables import MOTORS, NO_MOTOR, POINT, SIZE, SOLUTION, TOMOGRAMS, ne
 class Labels:
     """Tomograms and the motors in them, as made by the readers of this module.
 
-    Parameters
-    ----------
-    tomograms : one row each: tomo_id, size_z, size_y, size_x (voxels), spacing (ångström per voxel)
-    motors : one row each: tomo_id, z, y, x (voxels; integers are voxel centres); a tomogram may have none
-    unsure : points, with the same columns, that may be motors or not: a loss leaves out what is within 1000 Å of them
-
     Points are in the frame that the sizes describe: the same tomogram resampled has other sizes, and other points.
     Further columns, such as where a motor comes from, stay with their row.
     """
 
-    tomograms: pd.DataFrame
-    motors: pd.DataFrame
+    tomograms: pd.DataFrame  # one row each: tomo_id, size_z, size_y, size_x (voxels), spacing (ångström per voxel)
+    motors: pd.DataFrame  # one row each: tomo_id, z, y, x (voxels; integers are centres); a tomogram may have none
+    # with the same columns, points that may be motors or not: a loss leaves out what is within 1000 Å of them
     unsure: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MOTORS))
 
     def validate(self, name: str | Path = "labels") -> Labels:

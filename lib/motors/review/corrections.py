@@ -67,12 +67,9 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 
     In the tomograms that were picked in, a label without a pick within 1000 Å is removed, a pick without a label added.
 
-    Parameters
-    ----------
-    labels : as they are now
-    picked : of the tomograms that somebody went through, see `labels.external.read_picked`; others stay as they are
-    run, round : where the picks come from, for the record, see `corrections`
-    move : True moves a label to its pick; otherwise it stays where it is
+    `picked` is of the tomograms that somebody went through, see `labels.external.read_picked`; others stay as they are.
+    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick, otherwise it
+    stays where it is.
 
     Raises ValueError if a tomogram that was picked in is not labelled.
     """
@@ -113,16 +110,9 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     what another one added. Applying them again changes nothing, and rounds may be applied one by one or together,
     because every tomogram remembers its corrections.
 
-    Parameters
-    ----------
-    labels : in the frame of the corrections
-    corrections : see `corrections`
-    move : False refuses corrections that move a label
-
-    Returns
-    -------
-    The labels with two more columns: source of a motor, "official" or what put it there; corrections of a tomogram, a
-    short hash of each one that was applied
+    Labels are in the frame of the corrections; without `move` corrections that move a label are refused. What comes
+    back has two more columns: source of a motor, "official" or what put it there; corrections of a tomogram, a short
+    hash of each one that was applied.
 
     Raises ValueError if columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a
     position is outside, a correction is there twice or contradicts another, what is to be removed or moved is not

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,6 @@ class Reviewer:
             return None
         return self.decided.loc[self.questions[self.position]].to_dict()
 
-    def accept(self) -> None:
-        self._decide("accept")
-
-    def reject(self) -> None:
-        self._decide("reject")
-
     def skip(self) -> None:
         """Go on without a decision."""
         self.position = min(self.position + 1, len(self.questions))
@@ -138,6 +133,8 @@ class Reviewer:
             self.decided.loc[self.questions[self.position], "decision"] = decision
             self._keep()
             self._go_to_open(self.position + 1)
+
+    accept, reject = partialmethod(_decide, "accept"), partialmethod(_decide, "reject")
 
     def _keep(self) -> None:
         write_table(self.path, self.decided)
