@@ -15,6 +15,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -29,7 +30,7 @@ from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.networks import checkpoints
 from motors.networks.factory import build, channels_last
-from motors.training import callbacks, run as training_run
+from motors.training import callbacks, module, run as training_run
 from motors.training.callbacks import SharedNorms, WeightAverage
 from motors.training.module import Stream, Training, learning_rate, loss
 from motors.training.watch import Watch
@@ -636,6 +637,18 @@ def test_variables_of_a_cluster_do_not_start_what_nobody_asked_for(tmp_path, mon
     monkeypatch.setenv("JSM_NAMESPACE_SIZE", "4")
     train(tmp_path)
     assert Silent.shown[-1].count == 8
+
+
+@pytest.mark.parametrize(("batches", "workers"), [(0.5, 0), (2.9, 0), (3, 1), (6.9, 2), (99, 3)])
+def test_shared_memory_decides_how_many_workers_there_can_be(tmp_path, monkeypatch, caplog, batches, workers):
+    """Docker gives 64 MB, a batch of the whole ResNeXt is 90: two batches ahead for each worker, and one in use."""
+    batch = TINY.batch * (math.prod(TINY.patch) + 4 * math.prod(TINY.grid))
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=batches * batch))
+    monkeypatch.setattr(module, "SHARED", tmp_path)
+    taken = Training(nn.Identity(), TINY, Samples(), 3)._room()
+    assert (taken, "--shm-size" in caplog.text) == (workers, workers < 3)
+    monkeypatch.setattr(module, "SHARED", tmp_path / "of macOS")
+    assert Training(nn.Identity(), TINY, Samples(), 3)._room() == 3
 
 
 def test_the_progress_line_counts_what_is_left_to_do(tmp_path):

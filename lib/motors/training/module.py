@@ -1,7 +1,10 @@
 """What is learned, from which samples in which order, and at what rate."""
 
+import logging
 import math
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from motors.experiments.config import Experiment
 
+log = logging.getLogger(__name__)
+SHARED = Path("/dev/shm")  # through which workers of torch hand on what they made
 ALARMS = 0.3  # what a false alarm weighs in the Tversky index; a miss weighs the rest
 MATRICES = 5.0  # how much faster than all the rest Muon moves the kernels, taken as matrices
 
@@ -156,6 +161,18 @@ class Training(LightningModule):
         share = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(self.experiment, step) / whole)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": share, "interval": "step"}}
 
+    def _room(self) -> int:
+        """Return how many workers shared memory has room for: containers have little; fewer are only slower.
+
+        Each makes two micro-batches ahead, while one is learnt from.
+        """
+        how = self.experiment
+        batch = how.batch * (math.prod(how.patch) + 4 * math.prod(how.grid))  # bytes, on all devices
+        few = max(0, int(shutil.disk_usage(SHARED).free / batch - 1) // 2) if SHARED.is_dir() else self.workers
+        if few < self.workers:
+            log.warning("%s has room for %d workers: give the container more (--shm-size) to be faster", SHARED, few)
+        return min(few, self.workers)
+
     def train_dataloader(self) -> DataLoader:
         """Return the micro-batches from where the training stands."""
         start = self.trainer.global_step * self.experiment.accumulate
@@ -163,7 +180,7 @@ class Training(LightningModule):
         return DataLoader(
             self.dataset,
             batch_sampler=Stream(self.experiment, start=start, rank=rank, world=world),
-            num_workers=self.workers,
+            num_workers=self._room(),
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(self.experiment.seed),  # or it would draw from the global one
         )
