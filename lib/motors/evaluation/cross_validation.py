@@ -27,15 +27,10 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
 
     A run that held out nothing, fold -1, is judged by the folds that are there, and all of that is in-sample.
 
-    Parameters
-    ----------
-    runs : run, fold; labels, if given, a hash of the label table that the run was trained with
-    folds : tomo_id, fold, -1 for tomograms that always train; as the runs are to be judged
-    trained : names of the tomograms that each run was trained on, None if not known; of every run
-
-    Returns
-    -------
-    run, network, fold (of the tomogram), tomo_id, in_sample; in the order of the runs
+    `runs` have run, fold, and labels, if given, a hash of the label table that the run was trained with; `folds`
+    tomo_id and fold, -1 for tomograms that always train, as the runs are to be judged; `trained` are the names of the
+    tomograms that each run was trained on, None if not known. The columns are run, network, fold (of the tomogram),
+    tomo_id, in_sample; in the order of the runs.
 
     Raises ValueError if runs were trained with other label tables than each other, a network has two runs of one fold,
     a fold has no tomogram, or a run was trained on a tomogram of the fold it held out, perhaps by another table of

@@ -29,13 +29,10 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     The frame's slices are the tomogram's at `trunc(linspace(0, native_z - 1, frame[0]))`, as the original solution has
     it, so z is known to half the distance of two of them: `native_z / frame[0] / 2` slices.
 
-    Parameters
-    ----------
-    path : CSV file with one row per motor: tomo_id, and z, y, x in voxels of the frame, z a slice number; of a
-        tomogram without one, a row of -1
-    tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, and native_z, the number of
-        slices before the tomogram was resampled; rows of `path` about others are left out, which a TableWarning says
-    frame : `(z, y, x)` of the frame
+    The file is CSV with one row per motor: tomo_id, and z, y, x in voxels of the `(z, y, x)` frame, z a slice number;
+    of a tomogram without one, a row of -1. Of each stored tomogram the table has tomo_id, size_z, size_y, size_x,
+    spacing, and native_z, the number of slices before it was resampled; rows of the file about others are left out,
+    which a TableWarning says.
 
     Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or holds a motor twice, without a
     position or outside the frame, or one in a tomogram that has a row without.
@@ -61,12 +58,10 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
 def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     """Return labels made in the voxels of tomograms as they came, such as those of the competition's second place.
 
-    Parameters
-    ----------
-    path : JSON file with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
-        number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once
-    tomograms : those stored, one row each: tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what
-        `path` says about others is left out, which a TableWarning says
+    The file is JSON with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
+    number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once. Of each
+    stored tomogram the table has tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what the file
+    says about others is left out, which a TableWarning says.
 
     Raises FileNotFoundError or ValueError if the file is missing, holds something else, has a tomogram twice, or a
     motor outside its shape.
@@ -91,12 +86,10 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
 def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     """Return labels from point annotations of the CryoET Data Portal, such as of flagellar motors (GO:0120100).
 
-    Parameters
-    ----------
-    folder : with `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
-        JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the
-        tomogram as it came
-    tomograms : as for `read_native`; what the folder says about others is left out, which a TableWarning says
+    The folder has `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
+    JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the tomogram as
+    it came. Tomograms are as for `read_native`; what the folder says about others is left out, which a TableWarning
+    says.
 
     Raises FileNotFoundError or ValueError if there are no such files, a line is no such record, or a motor is outside
     its shape.

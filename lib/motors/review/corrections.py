@@ -29,17 +29,10 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
     A rejected label is removed, an accepted candidate or new motor added. An accepted candidate whose partner is a
     label that was not rejected confirms that label, which then stays where it is.
 
-    Parameters
-    ----------
-    decided : see `read_decisions`
-    run : where the candidates come from, such as "30_validate demo"
-    round : see `kind`
-    move : True moves confirmed labels to their candidates, as the original solution did with external labels
-
-    Returns
-    -------
-    tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate); z, y, x in voxels; to_z, to_y, to_x,
-    where a motor moves; why; run; round; frame, see `sheet`
+    `decided` is what `read_decisions` returns; `run` says where the candidates come from, such as "30_validate demo";
+    `round` is a `labels.folds.kind`. With `move` confirmed labels go to their candidates, as the original solution had
+    it with external labels. The columns are tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate);
+    z, y, x in voxels; to_z, to_y, to_x, where a motor moves; why; run; round; frame, see `sheet`.
     """
     labels = decided[decided["entry"] == "label"].set_index(["tomo_id", "number"])
     rejected = set(labels.index[labels["decision"] == "reject"])

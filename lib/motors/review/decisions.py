@@ -23,16 +23,10 @@ OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin
 def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     """Return the sheet with what was decided, from a CSV file: the sheet itself, its column `decision` filled in.
 
-    Parameters
-    ----------
-    path : a file with tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why
-        is optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted.
-        An export of CVAT is read by `read_tags`
-    sheet : the sheet that was decided on
-
-    Returns
-    -------
-    The columns of `sheet`, then decision and why, empty where there is none; new motors are at the end
+    The file has tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why is
+    optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted. An
+    export of CVAT is read by `read_tags`. What comes back are the columns of `sheet`, then decision and why, empty
+    where there is none; new motors are at the end.
 
     Raises FileNotFoundError or ValueError if the file is missing, lacks columns, has an entry twice, knows another
     decision, or is of another sheet.
