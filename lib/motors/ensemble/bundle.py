@@ -45,12 +45,10 @@ class Bundle:
 def find(folder: str | Path | None = None) -> Bundle:
     """Return the networks in a folder, and how they are put together.
 
-    Parameters
-    ----------
-    folder : of one network (weights.safetensors, experiment.json), or with `ensemble.json` and its networks below it or
-        where the notebooks left them; or a folder of such runs, as `outputs` and the dataset `motors-weights` are, of
-        which those of the profile "full" are taken before "demo". By default the folder that the environment variable
-        MOTORS_WEIGHTS names, or what is in the workspace around the current folder
+    The folder is of one network (weights.safetensors, experiment.json), or with `ensemble.json` and its networks below
+    it or where the notebooks left them; or a folder of such runs, as `outputs` and the dataset `motors-weights` are, of
+    which those of the profile "full" are taken before "demo". By default it is the one that the environment variable
+    MOTORS_WEIGHTS names, or what is in the workspace around the current folder.
 
     Raises FileNotFoundError if there is nothing of the kind, or a network of the ensemble is missing; ValueError if
     `ensemble.json` is damaged.

@@ -16,17 +16,10 @@ def detections(
 ) -> pd.DataFrame:
     """Return one row per tomogram: its best candidate, or -1 -1 -1 where that is not confident enough.
 
-    Parameters
-    ----------
-    candidates : tomo_id, z, y, x, score
-    ids : all tomograms to be answered; those without a candidate have the score 0
-    quantile : the share of all tomograms, those with the lowest scores, that is answered with none; the original
-        solution chose 0.55. What reaches numpy's linear quantile of all scores is answered
-    threshold : the lowest score to be answered, instead of a quantile
-
-    Returns
-    -------
-    tomo_id, z, y, x, score; in the order of `ids`
+    `ids` are all tomograms to be answered; those without a candidate have the score 0. The `quantile` is the share of
+    them, those with the lowest scores, that is answered with none; the original solution chose 0.55. What reaches
+    numpy's linear quantile of all scores is answered; or what reaches a `threshold`, if that is given instead. The
+    columns are tomo_id, z, y, x, score, the rows in the order of `ids`.
 
     Raises ValueError if an id is there twice, a candidate belongs to none or has no finite score and place, or neither
     quantile nor threshold says where to cut.

@@ -118,18 +118,12 @@ def fuse(
 ) -> pd.DataFrame:
     """Return the candidates that several members agree on, tomogram by tomogram.
 
-    Parameters
-    ----------
-    candidates : tomo_id, z, y, x in voxels of the original tomogram, score, run, symmetry
-    radius_voxels : how near points of one motor are, in voxels; one number, or one for each tomogram
-    weights : how much each member, a run and a symmetry, counts; by default every one that occurs counts one. One that
-        found nothing anywhere does not occur: name it here, because its silence is a vote too
-    method : `fuse_points` or `fuse_boxes`
-    settings : those of `method`
+    Candidates are tomo_id, z, y, x in voxels of the original tomogram, score, run, symmetry. The radius, one number or
+    one for each tomogram, is how near points of one motor are, in voxels. By default every member, a run and a
+    symmetry, that occurs has the weight one; one that found nothing anywhere does not occur: name it in `weights`,
+    because its silence is a vote too. `settings` are those of the method, `fuse_points` or `fuse_boxes`.
 
-    Returns
-    -------
-    tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first
+    What comes back is tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first.
 
     Raises ValueError if a column is missing, a member has no weight or a tomogram no radius, or as `method`.
     """

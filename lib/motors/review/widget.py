@@ -28,12 +28,8 @@ class Reviewer:
     focus is inside the widget; **m**, or three numbers and Enter, add a motor that neither labels nor networks have.
     Every answer is written to a file at once, and whoever opens the widget again goes on where nothing is decided.
 
-    Parameters
-    ----------
-    sheet : see `sheet`
-    read : returns the tomogram with an id, with its spacing
-    path : CSV file of the decisions; continued if it is there
-    heatmap : returns what the networks predict for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it
+    That file is the CSV at `path`. `read` returns the tomogram with an id, with its spacing; `heatmap` what networks
+    predict for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it.
     """
 
     def __init__(
