@@ -620,6 +620,15 @@ def test_a_tomogram_without_a_motor_is_known_from_an_external_table_too(tmp_path
         read_external(tmp_path / "a.csv", stored)
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_minus_of_print_is_a_minus(tmp_path, between):
+    """Numbers on macOS, and Excel where numbers are Swedish, write U+2212; in a name it stays what it is."""
+    text = 'tomo_id,z,y,x\na,1,2,3\nb,\u22121,\u22121.0,"\u22121"\nrun\u22121,4,5,6\n'.replace(",", between)
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    found = read_external(tmp_path / "a.csv", STORED.iloc[[0] * 3].assign(tomo_id=["a", "b", "run\u22121"]))
+    assert found.counts().to_dict() == {"a": 1, "b": 0, "run\u22121": 1}
+
+
 def test_an_external_table_neither_contradicts_itself_nor_the_stored_tomograms(tmp_path):
     """A row of -1 beside a motor is a mistake; what it says of shapes is of the frame, and left alone."""
     stored = STORED.assign(tomo_id=["a", "b"])

@@ -52,6 +52,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         code = "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = re.sub(r"\Asep=.(?=\n)|[\u200b\ufeff]", "", path.read_text(encoding=code))  # of Excel
+        text = re.sub('(?<=[,;\t\n"])\u2212(?=[\\d.])', "-", text)  # of Numbers, and Excel in Sweden
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
         between, names, lines, decimal = _layout(text, path.name)
