@@ -104,24 +104,33 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        (PLAN.replace("10_middle: {", "10_midle: {"), "runs 10_midle, which the graph does not know"),
+        (PLAN.replace("10_middle: {", "10_midle: {"), "profiles, demo has 10_midle, which the graph does not know"),
         (PLAN.replace("10_middle", "15_gone"), "names 15_gone, but there is no 15_gone.ipynb"),
         (PLAN.replace("demo:", "laptop:"), "no profile 'demo': choose one of laptop, smoke, full"),
         (
             PLAN.replace("01_look: [00_first]", "01_look: [00_frist]"),
-            "01_look waits for 00_frist, which the graph does",
+            "graph, 01_look has 00_frist, which the graph does",
         ),
         (PLAN.replace("00_first: []", "00_first: [20_last]"), "00_first waits for 20_last, which does not stand above"),
         (
             PLAN.replace("[10_middle]", "[20_last]"),
             "20_last waits for 20_last, which does not stand above it: move it up",
         ),
-        (PLAN.replace("01_look: [00_first]", "01_look: 00_first"), "01_look in graph is '00_first': make it a list"),
-        (PLAN.replace("demo: [20_last]", "demo: [20_lats]"), "demo runs alone 20_lats, which the graph does not know"),
-        (PLAN.replace("alone: {demo", "alone: {dmeo"), "alone has dmeo, which is no profile"),
+        (
+            PLAN.replace("01_look: [00_first]", "01_look: 00_first"),
+            "01_look in graph is '00_first': it should be a valid list",
+        ),
+        (PLAN.replace("demo: [20_last]", "demo: [20_lats]"), "alone, demo has 20_lats, which the graph does not know"),
+        (PLAN.replace("alone: {demo", "alone: {dmeo"), "alone has dmeo, which the table of profiles does not know"),
         (PLAN.replace("alone: {demo: [20_last]}\n", ""), "experiments.yaml has no table alone: write one"),
-        (PLAN.replace("smoke: {00_first: , 10_middle: }", "smoke:"), "smoke in profiles is None: make it a dict"),
-        (PLAN.replace("{STEPS: 7}", "STEPS=7"), "demo gives 10_middle no table of settings: write {NAME: value}"),
+        (
+            PLAN.replace("smoke: {00_first: , 10_middle: }", "smoke:"),
+            "smoke in profiles is None: it should be a valid dict",
+        ),
+        (
+            PLAN.replace("{STEPS: 7}", "STEPS=7"),
+            "10_middle in demo in profiles is 'STEPS=7': it should be a valid dict",
+        ),
         (
             PLAN.replace("{STEPS: 7}", "{TITLE: null}"),
             "10_middle has 'TITLE': None, which is no text: put it in quotes",
@@ -137,16 +146,19 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         (PLAN.replace("{STEPS: 7}", "{STEPS: [7]}"), r"10_middle: STEPS wants int, as its default 3; got \[7\]"),
         (PLAN.replace("{STEPS: 7}", "{PROFILE: full}"), "demo gives 10_middle PROFILE or SEED: the command says those"),
         (PLAN + "swepes: {}\n", "experiments.yaml has a table swepes, which nothing reads: did you mean sweeps"),
-        (PLAN + "sweeps:\n", "experiments.yaml has no table sweeps: write one"),
-        (PLAN + "sharded: 20_last\n", r"sharded is '20_last': make it a list, such as \[\]"),
+        (PLAN + "sweeps:\n", "sweeps is None: it should be a valid dict"),
+        (PLAN + "sharded: 20_last\n", r"sharded is '20_last': it should be a valid list"),
         (PLAN + "across: [20_lats]\n", "across has 20_lats, which the graph does not know"),
         (PLAN + "products: {20_lats: [a.csv]}\n", "products has 20_lats, which the graph does not know"),
-        (PLAN + "products: {20_last: a.csv}\n", "20_last in products is 'a.csv': make it a list"),
-        (PLAN + "expect: {dmeo: {}}\n", "expect has dmeo, which is no profile"),
-        (PLAN + "expect: {demo: {20_last: {hours: long}}}\n", "20_last is to take hours: long: give hours, disk, gpu"),
+        (PLAN + "products: {20_last: a.csv}\n", "20_last in products is 'a.csv': it should be a valid list"),
+        (PLAN + "expect: {dmeo: {}}\n", "expect has dmeo, which the table of profiles does not know"),
+        (
+            PLAN + "expect: {demo: {20_last: {hours: long}}}\n",
+            "hours in 20_last in demo in expect is 'long': could not convert",
+        ),
         (
             PLAN + "expect: {demo: {20_last: {hour: 3}}}\n",
-            "20_last is to take hour: 3: give hours, disk, gpu, as 2",
+            "hour in 20_last in demo in expect is 'hour': it should be 'hours', 'disk' or 'gpu'",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 Shape = tuple[int, int, int]  # z, y, x
 Spacing = tuple[float, float, float]  # ångström per voxel along z, y, x
 PerAxis = float | tuple[float, float, float]  # one number for all axes, or one for each of z, y, x
+MOTOR_WIDTH = 450.0  # ångström, of the C ring with its surroundings: no tomogram is smaller
 MATCH_RADIUS = 1000.0  # ångström: a candidate this close to a motor has found it (rule of the competition)
 
 

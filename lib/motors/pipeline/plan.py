@@ -1,20 +1,40 @@
 """What `experiments.yaml` says, read strictly, and the parameters that notebooks take."""
 
 import ast
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from motors.workspace.paths import Workspace
 
 PLAN = "experiments.yaml"
-TABLES = {"graph": list, "alone": list, "profiles": dict}  # of the plan, and what their entries are
-MORE = {"products": list, "judges": list, "expect": dict, "sweeps": object}  # which it may have
-LISTS = ("across", "sharded")
 UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
+
+
+def number(value: Any) -> float:
+    """Return the number of an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    return float(str(value).lstrip("~<"))
+
+
+Amount = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
+
+
+class Plan(BaseModel, extra="forbid", strict=True):
+    """The tables of `experiments.yaml`; what each is for stands there."""
+
+    graph: dict[str, list[str]]
+    alone: dict[str, list[str]]
+    profiles: dict[str, dict[str, dict[Any, Any] | None]]  # parameters are judged by the notebooks that take them
+    products: dict[str, list[str]] = {}
+    judges: dict[str, list[str]] = {}
+    expect: dict[str, dict[str, dict[Literal[tuple(UNITS)], Amount]]] = {}
+    sweeps: dict[str, Any] = {}
+    across: list[str] = []
+    sharded: list[str] = []
 
 
 def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any:
@@ -71,51 +91,37 @@ def _refuse_twice(node: Any) -> None:
 
 
 def _check(plan: Any) -> None:
-    plan = plan if isinstance(plan, dict) else {}
-    known = [*TABLES, *MORE, *LISTS]
-    if strange := next((table for table in plan if table not in known), None):
-        near = get_close_matches(str(strange), known, 1, 0.5) or known
-        raise ValueError(f"{PLAN} has a table {strange}, which nothing reads: did you mean {', '.join(near)}?")
-    for table, kind in (TABLES | {table: MORE[table] for table in MORE if table in plan}).items():
-        if not isinstance(plan.get(table), dict):
-            raise ValueError(f"{PLAN} has no table {table}: write one")
-        for name, entry in plan[table].items():
-            if not isinstance(entry, kind):
-                raise ValueError(f"{PLAN}: {name} in {table} is {entry!r}: make it a {kind.__name__}, such as {kind()}")
-    if wrong := [name for name in LISTS if not isinstance(plan.get(name, []), list)]:
-        raise ValueError(f"{PLAN}: {wrong[0]} is {plan[wrong[0]]!r}: make it a list, such as []")
-    names = list(plan["graph"])
-    for position, name in enumerate(names):
-        for other in (other for other in plan["graph"][name] if other not in names[:position]):
-            below = "does not stand above it: move it up, or end the circle"
-            wrong = below if other in names else "the graph does not know: correct the name"
-            raise ValueError(f"{PLAN}: {name} waits for {other}, which {wrong}")
-    for table in ("alone", "expect"):
-        if lost := ", ".join(str(profile) for profile in plan.get(table, ()) if profile not in plan["profiles"]):
-            raise ValueError(f"{PLAN}: {table} has {lost}, which is no profile: correct the name")
+    """Refuse what is of another kind than `Plan` has it, and names that stand nowhere."""
+    try:
+        Plan.model_validate(plan or {})
+    except ValidationError as error:
+        raise ValueError(_sentence(error.errors(include_url=False)[0])) from None
+    order = {name: position for position, name in enumerate(plan["graph"])}
+    for name, others in plan["graph"].items():
+        if later := [other for other in others if order.get(other, -1) >= order[name]]:
+            raise ValueError(f"{PLAN}: {name} waits for {later[0]}, which does not stand above it: move it up")
+    notebooks = {name: plan.get(name, ()) for name in ("products", "across", "sharded")}
+    notebooks |= {f"graph, {name}": others for name, others in plan["graph"].items()}
+    for table in ("profiles", "alone", "judges"):
+        notebooks |= {f"{table}, {name}": chosen for name, chosen in plan.get(table, {}).items()}
+    profiles = {table: plan.get(table, ()) for table in ("alone", "expect")}
+    for listed, known, what in ((notebooks, order, "graph"), (profiles, plan["profiles"], "table of profiles")):
+        for where, names in listed.items():
+            if unknown := ", ".join(name for name in names if name not in known):
+                raise ValueError(f"{PLAN}: {where} has {unknown}, which the {what} does not know: correct the name")
     for profile, chosen in plan["profiles"].items():
-        if wrong := [name for name, values in chosen.items() if not isinstance(values, dict | None)]:
-            raise ValueError(f"{PLAN}: profile {profile} gives {wrong[0]} no table of settings: write {{NAME: value}}")
         if wrong := [name for name, values in chosen.items() if {"PROFILE", "SEED"} & {*(values or ())}]:
             raise ValueError(f"{PLAN}: profile {profile} gives {wrong[0]} PROFILE or SEED: the command says those")
-    for table, verb in (("profiles", "runs"), ("alone", "runs alone"), ("judges", "judges with")):
-        for profile, chosen in plan.get(table, {}).items():
-            if unknown := ", ".join(str(name) for name in chosen if name not in names):
-                raise ValueError(f"{PLAN}: profile {profile} {verb} {unknown}, which the graph does not know")
-    for table in ("products", *LISTS):
-        if unknown := ", ".join(str(name) for name in plan.get(table, ()) if name not in names):
-            raise ValueError(f"{PLAN}: {table} has {unknown}, which the graph does not know: correct the name")
-    _check_amounts(plan.get("expect", {}))
 
 
-def _check_amounts(expect: Mapping[str, Any]) -> None:
-    """Refuse amounts that are none."""
-    for name, amounts in (pair for steps in expect.values() for pair in steps.items()):
-        for kind, value in amounts.items() if isinstance(amounts, dict) else [(amounts, "")]:
-            if kind not in UNITS or not re.fullmatch(r"[~<]?\d+(\.\d+)?", str(value)):
-                raise ValueError(f"{PLAN}: {name} is to take {kind}: {value}: give {', '.join(UNITS)}, as 2, ~2 or <2")
-
-
-def number(value: Any) -> float:
-    """Return the number of an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
-    return float(str(value).lstrip("~<"))
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Return what pydantic refuses about a plan in one sentence, from the inside out."""
+    if error["type"] == "missing":
+        return f"{PLAN} has no table {error['loc'][0]}: write one"
+    if error["type"] == "extra_forbidden":
+        known = list(Plan.model_fields)
+        near = get_close_matches(str(error["loc"][0]), known, 1, 0.5) or known
+        return f"{PLAN} has a table {error['loc'][0]}, which nothing reads: did you mean {', '.join(near)}?"
+    place = " in ".join(str(part) for part in reversed(error["loc"]) if part != "[key]")
+    what = error["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return f"{PLAN}: {place or 'all of it'} is {error['input']!r}: {what}"

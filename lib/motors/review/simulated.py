@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from motors.geometry import MATCH_RADIUS
+from motors.geometry import MATCH_RADIUS, MOTOR_WIDTH
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
 from motors.review.corrections import SAME
 from motors.review.decisions import NEW
 from motors.review.sheet import BESIDE
 from motors.tables import MOTORS, POINT, SIZE
-from motors.visualization import plots
 
 TRIES = 1000  # places that are tried for a false label
 
@@ -81,5 +80,5 @@ def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
 def _in_picture(motor: np.ndarray, places: np.ndarray, taken: np.ndarray, spacing: float) -> bool:
     """Return whether a motor is drawn around one of `places` and is not one of those `taken`; all in ångström."""
     deep, *aside = np.abs(places - motor).T
-    shown = (np.hypot(*aside) <= MATCH_RADIUS) & (deep <= BESIDE * spacing + plots.MOTOR_WIDTH / 2)
+    shown = (np.hypot(*aside) <= MATCH_RADIUS) & (deep <= BESIDE * spacing + MOTOR_WIDTH / 2)
     return bool(shown.any() and (np.linalg.norm(taken - motor, axis=1) >= SAME).all())

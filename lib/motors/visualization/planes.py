@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from motors.geometry import MOTOR_WIDTH
 from motors.visualization import plots
 from motors.visualization.marks import CORNERS, CROSS, bar_length
 from motors.volumes.cuts import layer
@@ -117,9 +118,9 @@ class Planes:
     def _mark(self, image, plane: int, point, points, lines, colour: str, scores=(), width: int = 2) -> None:
         """Draw the points that lie within half a motor's width of the plane."""
         spacing, (down, right) = self.tomogram.spacing, AXES[plane]
-        reach = plots.MOTOR_WIDTH / spacing * self.zoom
+        reach = MOTOR_WIDTH / spacing * self.zoom
         for k, each in enumerate(points):
-            if abs(each[plane] - point[plane]) * spacing > plots.MOTOR_WIDTH / 2:
+            if abs(each[plane] - point[plane]) * spacing > MOTOR_WIDTH / 2:
                 continue
             place = (np.array([each[right], each[down]]) + 0.5) * self.zoom
             strokes = np.split(lines * reach + place, np.flatnonzero(np.isnan(lines[:, 0])))

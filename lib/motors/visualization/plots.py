@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from motors.geometry import MATCH_RADIUS
+from motors.geometry import MATCH_RADIUS, MOTOR_WIDTH
 from motors.visualization.marks import CORNERS, CROSS, bar_length, contours, scale_bar, strokes, text
 from motors.volumes.cuts import around, layer, slab
 from motors.volumes.tomogram import Tomogram
@@ -25,7 +25,6 @@ SCORE = "#b5dcff"
 VERDICTS = {"TP": "#0072b2", "TN": "#7a8594", "FP": "#e69f00", "FN": "#b34700"}
 DOT = ("o", VERDICTS["TP"])
 LINES = (("#0072b2", "-"), ("#e69f00", "--"), ("#333333", ":"), ("#56b4e9", "-."), ("#b34700", (0, (5, 1))))
-MOTOR_WIDTH = 450.0  # ångström, the width of the C ring with its surroundings
 RADIUS = MATCH_RADIUS  # ångström, within which an answer counts
 
 

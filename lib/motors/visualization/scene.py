@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import ndimage
 
+from motors.geometry import MOTOR_WIDTH
 from motors.visualization import plots
 from motors.visualization.marks import CORNERS, CROSS, strokes, text
 from motors.volumes.tomogram import Tomogram
@@ -50,7 +51,7 @@ def scene(
         if np.abs(np.subtract(*corners)).sum() == 1:  # the ends of an edge of the volume
             edge = places(np.array(corners) * tomogram.voxels.shape - 0.5)
             axes.plot(*edge[:, ::-1].T, color="0.6", linewidth=0.7)
-    reach = plots.MOTOR_WIDTH / grid
+    reach = MOTOR_WIDTH / grid
     for y, x in places(motors):
         strokes(axes, x, y, CORNERS * reach, plots.MOTOR)
     for k, (y, x) in enumerate(places(candidates)):

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from motors.geometry import Shape
+from motors.geometry import MOTOR_WIDTH, Shape
 
 KEPT = 1 << 23  # bytes, more than most planes of float32 have
 THREADS = 8  # as the original solution read slices; numpy and OpenCV let other threads run while they work
-MOTOR = 450.0  # ångström: what a motor measures across, which a tomogram is not smaller than
 THICKEST = 10_000.0  # ångström: through thicker ice hardly an electron comes
 WIDEST = 100_000.0  # ångström: wider than any detector at the magnification of tomograms
 FLAT = 1.5  # times longer than another axis that z may be: ice is thin along z
@@ -82,9 +81,11 @@ def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list
         thin = "y" if y <= x else "x"
         order = "yzx" if thin == "y" else "yxz"
         found.append(f"its thin axis is {thin}, not z, in {shape}: say axes='{order}' if {thin} is the depth")
-    if spacing is not None and (min(shape) * spacing < MOTOR or z * spacing > THICKEST or max(y, x) * spacing > WIDEST):
+    if spacing is not None and (
+        min(shape) * spacing < MOTOR_WIDTH or z * spacing > THICKEST or max(y, x) * spacing > WIDEST
+    ):
         sides = " x ".join(f"{side * spacing / 10:.4g}" for side in shape)
-        why = "a motor alone is 45" if min(shape) * spacing < MOTOR else "no ice is that thick"
+        why = "a motor alone is 45" if min(shape) * spacing < MOTOR_WIDTH else "no ice is that thick"
         found.append(f"at a spacing of {spacing:g} Å it measures {sides} nm, {why}: give the true one as spacing=")
     return found
 
