@@ -198,6 +198,14 @@ def test_a_find_has_its_contours_however_sure_the_network_was():
     assert (strong == weak).all() and (strong != none).any()
 
 
+def test_the_parts_of_a_picture_of_finds_stand_above_each_other_s_middle():
+    """The projection above is narrower than the three planes."""
+    tomogram = Tomogram("t", np.full((30, 40, 50), 128, np.uint8), 40.0)
+    dark = np.flatnonzero((detections.picture(tomogram, [(15, 25, 25)], [0.3])[:400] < 250).any(axis=(0, 2)))
+    whole = detections.picture(tomogram, [(15, 25, 25)], [0.3]).shape[1]
+    assert (dark[0] + dark[-1]) / 2 == pytest.approx(whole / 2, rel=0.05) and dark[-1] - dark[0] < 0.9 * whole
+
+
 def test_lines_without_a_colour_differ_in_colour_and_style():
     """Those with one keep it."""
     axes = plots.panels(1)[1][0]

@@ -33,8 +33,9 @@ def picture(
         cells = heatmap if heatmap is None else heatmap / _peak(heatmap, point, tomogram.voxels.shape)
         planes = plots.planes(tomogram, point, cells, candidates=point[None], title=f"{k}: {score:.2f}")
         rows.append(_drawn(planes, DOTS))
-    width = max(row.shape[1] for row in rows)
-    return np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows])
+    spare = [max(row.shape[1] for row in rows) - row.shape[1] for row in rows]
+    sides = [((0, 0), (room // 2, room - room // 2), (0, 0)) for room in spare]
+    return np.vstack([np.pad(row, side, constant_values=255) for row, side in zip(rows, sides, strict=True)])
 
 
 def _peak(heatmap: np.ndarray, point_zyx: np.ndarray, shape: tuple[int, ...]) -> float:
