@@ -645,10 +645,10 @@ def test_shared_memory_decides_how_many_workers_there_can_be(tmp_path, monkeypat
     batch = TINY.batch * (math.prod(TINY.patch) + 4 * math.prod(TINY.grid))
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=batches * batch))
     monkeypatch.setattr(module, "SHARED", tmp_path)
-    taken = Training(nn.Identity(), TINY, Samples(), 3)._room()
+    taken = Training(nn.Identity(), TINY, Samples(), 3)._workers_that_fit()
     assert (taken, "--shm-size" in caplog.text) == (workers, workers < 3)
     monkeypatch.setattr(module, "SHARED", tmp_path / "of macOS")
-    assert Training(nn.Identity(), TINY, Samples(), 3)._room() == 3
+    assert Training(nn.Identity(), TINY, Samples(), 3)._workers_that_fit() == 3
 
 
 def test_the_progress_line_counts_what_is_left_to_do(tmp_path):

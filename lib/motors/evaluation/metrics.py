@@ -114,7 +114,6 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     finite = np.isfinite(sizes).all(axis=1) & (sizes[:, 3] > 0)
     refuse(solution, ~finite, name, "has a position or spacing that cannot be", "write numbers, -1 -1 -1 for no motor")
     solution = solution[SOLUTION].assign(has_motor=has_motor(solution, name))
-
     refuse(solution, solution.duplicated(["tomo_id", *POINT]), name, "has the same motor twice", "keep one row")
     table = solution.merge(answer, on="tomo_id", suffixes=("", "_answer"))
     answers = table[[f"{axis}_answer" for axis in POINT]].to_numpy(float)

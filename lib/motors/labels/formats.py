@@ -29,7 +29,6 @@ def read_competition(path: str | Path) -> Labels:
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
     refuse(table, varies, path.name, "has rows that disagree on its shape or spacing", "correct the wrong ones")
     there = has_motor(table, path.name)
-
     extra = table.columns.difference([*TOMOGRAMS, *POINT, "row_id", "Number of motors"], sort=False)
     tables = table.drop_duplicates("tomo_id")[TOMOGRAMS], table.loc[there, [*MOTORS, *extra]]
     Labels(*tables).validate(path.name)

@@ -56,7 +56,6 @@ def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
     table = table[(table[POINT] != NO_MOTOR).all(axis=1)]
     sizes = table[["tomo_id"]].merge(labels.validate().tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     away, lost = outside(table[POINT].to_numpy(), sizes), ~np.isfinite(table[[*POINT, "score"]]).all(axis=1)
-
     refuse(table, np.isnan(sizes[:, 0]), NAME, "is not among the labelled ones", "give labels of what was predicted")
     refuse(table, lost, NAME, "has a candidate without position or score", "write four numbers, or remove the row")
     refuse(table, away, NAME, "has a candidate outside its shape", "give voxels of the tomogram as it was labelled")

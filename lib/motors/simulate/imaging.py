@@ -60,7 +60,8 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     # Projections crowd around the tilt axis, and so does their noise: power falls with the distance from it.
     weight = seen / np.sqrt(np.maximum(np.hypot(kz, kx), 0.008))
     squares = (weight.astype(np.float64) ** 2).mean(axis=(0, 1))
-    squares *= np.where(2 * np.arange(len(squares)) % shape[2], 2, 1)  # most columns stand for two, half are not stored
+    # Each column but the first, and the last of an even width, stands for its mirror image too, which is not stored.
+    squares *= np.where(2 * np.arange(len(squares)) % shape[2], 2, 1)
     weight *= optics.noise * np.sqrt(np.prod(shape) / 2 / (squares.sum() / shape[2]))
     curve = optics.transfer(np.arange(4096) / 4096 * 0.76 / spacing**2).astype(np.float32)
 

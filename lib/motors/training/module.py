@@ -161,7 +161,7 @@ class Training(LightningModule):
         share = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate(self.experiment, step) / whole)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": share, "interval": "step"}}
 
-    def _room(self) -> int:
+    def _workers_that_fit(self) -> int:
         """Return how many workers shared memory has room for: containers have little; fewer are only slower.
 
         Each makes two micro-batches ahead, while one is learnt from.
@@ -180,7 +180,7 @@ class Training(LightningModule):
         return DataLoader(
             self.dataset,
             batch_sampler=Stream(self.experiment, start=start, rank=rank, world=world),
-            num_workers=self._room(),
+            num_workers=self._workers_that_fit(),
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(self.experiment.seed),  # or it would draw from the global one
         )

@@ -41,7 +41,7 @@ def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
 
 
 def open_mrc(path: Path, image: int | None = None) -> Stored:
-    """Return what an MRC file holds; the voxels stay on disk unless the file is compressed. It has no other `image`.
+    """Return what an MRC file holds, which is one `image` always; the voxels stay on disk unless it is compressed.
 
     Raises ValueError if it is no MRC file, longer or shorter than its header says, of a mode that holds no real
     numbers, or of an unknown order of axes.
