@@ -204,6 +204,10 @@ def test_a_failed_attempt_leaves_what_succeeded_as_it_was(root):
     assert runner.run(path, {"STEPS": 4})["status"] == "failed"
     assert runner.run(path, {"STEPS": 3})["status"] == "succeeded"
     assert not (folder / "attempt").exists()
+    assert runner.run(path, {"STEPS": 4})["status"] == "failed"
+    (folder / "attempt" / "notes.txt").write_text("somebody's")
+    assert runner.run(path, {"STEPS": 3})["status"] == "succeeded"
+    assert [each.name for each in (folder / "attempt").iterdir()] == ["notes.txt"]
 
 
 @pytest.fixture

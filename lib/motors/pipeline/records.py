@@ -1,7 +1,6 @@
 """What the execution of a notebook leaves behind: its record, the truth about its cells, its products."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +36,9 @@ def attempt(named: Run) -> Iterator[Path]:
     if status == "succeeded":
         for name in (RECORD, f"{named.notebook}.ipynb"):
             (place / name).replace(named.folder / name)
-        shutil.rmtree(named.folder / ATTEMPT, ignore_errors=True)
+            (named.folder / ATTEMPT / name).unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or somebody keeps files in it
+            (named.folder / ATTEMPT).rmdir()
     elif place != named.folder:
         _outdate(named.folder, good, status)
 
