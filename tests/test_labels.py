@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import unicodedata
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -622,8 +625,8 @@ def test_a_tomogram_without_a_motor_is_known_from_an_external_table_too(tmp_path
 
 @pytest.mark.parametrize("between", [",", ";", "\t"])
 def test_a_minus_of_print_is_a_minus(tmp_path, between):
-    """Numbers on macOS, and Excel where numbers are Swedish, write U+2212; in a name it stays what it is."""
-    text = 'tomo_id,z,y,x\na,1,2,3\nb,\u22121,\u22121.0,"\u22121"\nrun\u22121,4,5,6\n'.replace(",", between)
+    """Numbers on macOS, and Excel where numbers are Swedish, write U+2212, Word U+2013; a name stays what it is."""
+    text = 'tomo_id,z,y,x\na,1,2,3\nb,\u22121,\u20131.0,"\u22121"\nrun\u22121,4,5,6\n'.replace(",", between)
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     found = read_external(tmp_path / "a.csv", STORED.iloc[[0] * 3].assign(tomo_id=["a", "b", "run\u22121"]))
     assert found.counts().to_dict() == {"a": 1, "b": 0, "run\u22121": 1}
@@ -737,7 +740,7 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
 def test_what_has_no_width_is_no_part_of_a_name(tmp_path):
     """Web pages put it before digits so that spreadsheets keep zeros; files put one after another have it in them."""
     path = tmp_path / "a.csv"
-    path.write_text("tomo_id,z\ufeff,y,x\n\u200b007,5,6,7\n\ufeffrun1\u200b,8,9,10\n")
+    path.write_text("tomo_id,z\ufeff,y,x\n\u202a\u200b007,5,6,7\n\ufeffrun1\u200b,8,9,10\n")
     found = read_external(path, STORED)
     assert sorted(found.tomograms["tomo_id"]) == ["007", "run1"] and len(found.motors) == 2
 
@@ -781,3 +784,25 @@ def test_a_coordinate_that_is_true_is_no_one(tmp_path, word):
     (tmp_path / "a.ndjson").write_text(f'{{"type": "point", "location": {{"x": {cell}, "y": 2, "z": 3}}}}\n')
     with pytest.raises(ValueError, match="a.ndjson, line 1: tomogram a has a pick without a position"):
         read_points(tmp_path, STORED[:1].assign(tomo_id="a"))
+
+
+@pytest.mark.parametrize("value", ["1,5", "1,234", "1,234.5", "1.234,5", "1 234", "1\u202f234", "1'234", "1_000"])
+def test_a_number_that_countries_write_otherwise_is_named(tmp_path, value):
+    """Quoted, commas may be decimal or between thousands: nobody guesses, and the position is not said to be lost."""
+    path, cell, message = tmp_path / "a.csv", f'"{value}"', "line 3: tomogram {} has {} \\[{}\\]: write 1234.5"
+    path.write_text(f"tomo_id,note,z,y,x\na,{cell},1,2,3\nb,,1,{cell},3\n")
+    with pytest.raises(ValueError, match=f"a.csv, {message.format('b', 'y', re.escape(repr(value)))}"):
+        read_external(path, STORED.assign(tomo_id=["a", "b"]))
+    path.write_text(table(EMPTY, ONE.replace("20.5", cell)))
+    with pytest.raises(ValueError, match=f"a.csv, {message.format('tomo_b', 'Motor axis 1', re.escape(repr(value)))}"):
+        read_competition(path)
+
+
+def test_a_table_that_is_packed_is_said_to_be(tmp_path):
+    """Kaggle's client leaves archives under the names of tables."""
+    with zipfile.ZipFile(tmp_path / "a.csv", "w") as archive:
+        archive.writestr("a.csv", "tomo_id,z,y,x\n")
+    (tmp_path / "b.csv").write_bytes(gzip.compress(b"tomo_id,z,y,x\n"))
+    for name in ("a.csv", "b.csv"):
+        with pytest.raises(ValueError, match=f"{name} is packed, or a spreadsheet: unpack it"):
+            read_table(tmp_path / name)

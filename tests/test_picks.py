@@ -202,6 +202,7 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
         ("a.csv", "tomo_id,z,y,x\ntomo_1,90,50,7\n", "outside"),  # x and z changed places
         ("a.csv", "tomo_id,z,y,x\ntomo_1,7,,90\n", "position"),
         ("a.csv", "tomo_id,z,y\ntomo_1,7,50\n", "column x"),
+        ("tomo_1.csv", 'axis-0,axis-1,axis-2\n"7,25",50.5,90\n', r"tomo_1.csv: .* z \['7,25'\]: write 1234.5"),
         ("a.json", '[{"tomo": 1}]', "damaged"),
         ("a.json", '{"unit": "nanometre", "points": []}', "nanometre"),
         ("tomo_1.cmm", "<marker_set", "damaged"),

@@ -29,6 +29,8 @@ WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false
 TEXT = "tomo_id run round frame image name split object_name url decision entry action why source symmetry".split()
 _NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
+_MARKED = re.compile(r"[+-]?\d+([.,\s'’_]\d+)+")  # what may be a number, but of which countries think differently
+_PACKED = (b"\x1f\x8b", b"PK\3\4", b"\xd0\xcf\x11\xe0")  # gzip, zip and Excel, Excel before 2007
 
 
 class TableWarning(UserWarning):
@@ -50,9 +52,11 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
-        code = "utf-16" if path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        text = re.sub(r"\Asep=.(?=\n)|[\u200b\ufeff]", "", path.read_text(encoding=code))  # of Excel
-        text = re.sub('(?<=[,;\t\n"])\u2212(?=[\\d.])', "-", text)  # of Numbers, and Excel in Sweden
+        if (begin := path.read_bytes()[:4]).startswith(_PACKED):
+            raise ValueError(f"{path.name} is packed, or a spreadsheet: unpack it, or save it as CSV")
+        code = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        text = re.sub(r"\Asep=.(?=\n)|[\u200b\u200e\u200f\u202a-\u202e\ufeff]", "", path.read_text(encoding=code))
+        text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # of Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
         between, names, lines, decimal = _layout(text, path.name)
@@ -150,8 +154,13 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     """Return columns of `table` as float64, NaN where they hold no number; none may be there twice."""
     if twice := [name for name in columns if (table.columns == name).sum() > 1]:
         raise ValueError(f"the column {twice[0]} is there twice: remove one")
-    values = [numeric(table[name]).to_numpy(np.float64) for name in columns]
-    return np.array(values).reshape(len(values), len(table)).T
+    values = {name: numeric(table[name]).to_numpy(np.float64) for name in columns}
+    for name, found in values.items() if (origin := table.attrs.get("origin")) else ():
+        lost = table[np.isnan(found)]
+        marked = lost[name].astype(str).str.fullmatch(_MARKED)
+        what, advice = f"has {name} {lost[name][marked].iloc[:1].to_list()}", "write 1234.5, without any other mark"
+        refuse(lost, marked, origin.name, what, advice)
+    return np.array([*values.values()]).reshape(len(values), len(table)).T
 
 
 def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from motors.labels.table import Labels
-from motors.tables import MOTOR_AXES, MOTORS, POINT, SIZE, TOMOGRAMS, has_motor, numeric, read_table, refuse
+from motors.tables import MOTOR_AXES, MOTORS, POINT, SIZE, TOMOGRAMS, has_motor, numbers, numeric, read_table, refuse
 from motors.workspace.files import write_table
 
 ARRAY_SHAPE = {f"Array shape (axis {axis})": size for axis, size in enumerate(SIZE)}
@@ -24,6 +24,7 @@ def read_competition(path: str | Path) -> Labels:
     path, table, names = Path(path), read_table(path, ["tomo_id", *COMPETITION]), [*COMPETITION.values()]
     if twice := [name for name in names if name in table]:
         raise ValueError(f"{path.name} has {twice[0]} beside the competition's columns: rename or remove it")
+    numbers(table, COMPETITION)  # which says what is written otherwise
     table = table.rename(columns=COMPETITION)
     table[names] = table[names].apply(numeric)
     varies = table.groupby("tomo_id")[TOMOGRAMS[1:]].transform("nunique", dropna=False).gt(1).any(axis=1)
