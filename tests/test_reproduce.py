@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import date
 
 import pytest
 import toys
@@ -135,7 +137,10 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
             PLAN.replace("{STEPS: 7}", "{TITLE: null}"),
             "10_middle has 'TITLE': None, which is no text: put it in quotes",
         ),
-        (PLAN.replace("{STEPS: 7}", "{TITLE: 007}"), "10_middle has 'TITLE': 7, which is no text: put it in quotes"),
+        (PLAN.replace("{STEPS: 7}", "{TITLE: 7}"), "10_middle has 'TITLE': 7, which is no text: put it in quotes"),
+        (PLAN.replace("{STEPS: 7}", "{TITLE: 007}"), "yaml, line 5: YAML reads 007 as another number: write that as"),
+        (PLAN.replace("{STEPS: 7}", "{STEPS: 1:30}"), "yaml, line 5: YAML reads 1:30 as another number: write that as"),
+        (PLAN + "sweeps: &all [*all]\n", "experiments.yaml is no YAML in UTF-8: maximum recursion"),
         (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is no text: put it in quotes"),
         (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML in UTF-8: while parsing .* line 3"),
         ("", "experiments.yaml has no table graph: write one"),
@@ -649,6 +654,21 @@ def test_a_sweep_that_says_one_thing_twice_or_seeds_without_a_list_is_refused(ab
     """It would compare nothing, or end in the middle."""
     with pytest.raises(ValueError, match=sentence):
         Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)
+
+
+def test_a_value_of_a_sweep_is_what_it_was_and_trained_once():
+    """100 is 100.0, blanks in a text are its own, and what JSON cannot say is refused by name."""
+
+    def found(grid: dict) -> list[str]:
+        about = {"grid": grid, "seeds": [3, 3]}
+        return [each.settings for each in Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)]
+
+    assert found({"learning_rate": [0.1, 0.2, "1e-1"]}) == ["learning_rate=0.1", "learning_rate=0.2"]
+    names = ["smp/a b", "smp/a'b", "smp/a\\b"]
+    settings = found({"encoder": names})
+    assert [catalogue.change(catalogue.get("resnext50"), each).encoder for each in settings] == names
+    with pytest.raises(ValueError, match="learning_rate is '2026-05-01'"):
+        found({"learning_rate": [date(2026, 5, 1), 1]})
 
 
 def test_values_of_a_sweep_need_no_texts():

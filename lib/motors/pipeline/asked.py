@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -105,15 +106,18 @@ class Asked:
             raise ValueError(f"sweep {self.sweep} has no list of seeds, but {seeds!r}: write [0] or more")
         pairs = (zip(grid, point, strict=True) for point in product(*grid.values()))
         points = [" ".join(f"{name}={_written(value)}" for name, value in each) for each in pairs]
-        if len({*map(canonical_tag, points)}) < 2:
+        points = [each for k, each in enumerate(points) if canonical_tag(each) not in map(canonical_tag, points[:k])]
+        if len(points) < 2:
             raise ValueError(f"sweep {self.sweep} has one value: give at least two, or it compares nothing")
-        for seed, settings in product(seeds, points):
+        for seed, settings in product(dict.fromkeys(seeds), points):
             yield _training(profile, about.get("experiment", "resnext50"), seed, settings=settings)
 
 
 def _written(value: Any) -> str:
-    """A value of a grid as SET takes it: texts as they are, all else as JSON has it."""
-    return (value if isinstance(value, str) else json.dumps(value)).replace(" ", "")
+    """A value of a grid as SET takes it: texts as they are, all else as JSON has it, or as text what JSON has not."""
+    if isinstance(value, str):
+        return re.sub(r"([\s'\\])", r"\\\1", value)
+    return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:

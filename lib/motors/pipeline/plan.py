@@ -1,6 +1,7 @@
 """What `experiments.yaml` says, read strictly, and the parameters that notebooks take."""
 
 import ast
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
@@ -70,24 +71,28 @@ def read_plan(workspace: Workspace) -> dict[str, Any]:
 
     try:
         loader = yaml.SafeLoader((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
-        _refuse_twice(node := loader.get_single_node())  # before what is merged into tables is among their own
+        _refuse_traps(node := loader.get_single_node())  # before what is merged into tables is among their own
         plan = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{PLAN} is no YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
     _check(plan)
     return plan
 
 
-def _refuse_twice(node: Any) -> None:
-    """Refuse a name that a table of YAML has twice: the last one would count, without a word."""
+def _refuse_traps(node: Any) -> None:
+    """Refuse a name that a table of YAML has twice, of which the last would count, and 010 and 1:30, which are 8 and 90
+    there."""
     parts = getattr(node, "value", "")
+    if re.search("int$|float$", getattr(node, "tag", "")) and re.fullmatch(r"[+-]?0[0-7_]+|.*:.*", parts):
+        what = f"YAML reads {parts} as another number: write that as you mean it, or a text in quotes"
+        raise ValueError(f"{PLAN}, line {node.start_mark.line + 1}: {what}")
     if getattr(node, "id", "") == "mapping":
         names = [key.value for key, _ in parts]
         if twice := next((key for key, _ in parts if names.count(key.value) > 1), None):
             raise ValueError(f"{PLAN}, line {twice.start_mark.line + 1}: {twice.value} is there twice: keep one")
         parts = [value for _, value in parts]
     for part in () if isinstance(parts, str) else parts:
-        _refuse_twice(part)
+        _refuse_traps(part)
 
 
 def _check(plan: Any) -> None:
