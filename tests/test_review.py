@@ -449,9 +449,30 @@ def test_an_export_of_cvat_is_read_as_it_comes(case, tmp_path):
         archive.writestr("instances.json", "{}")
     with pytest.raises(ValueError, match="other.zip is no XML .*annotations.xml.*: export it again, as CVAT for"):
         read_tags(tmp_path / "other.zip", sheet)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:  # of which one would be left out without a word
+        for k, name in enumerate("ab"):
+            archive.writestr(f"task_{k}/annotations.xml", tagged(sheet, **{name: "0"}))
+    with pytest.raises(ValueError, match="it has task_0/annotations.xml and task_1/annotations.xml, of which one"):
+        read_tags(tmp_path / "other.zip", sheet)
     (tmp_path / "annotations.xml").write_text(twice.replace('label="1"', 'label="-1"', 1))
     with pytest.raises(ValueError, match="tomo_a.* is there twice, with other tags: keep one"):
         read_tags(tmp_path / "annotations.xml", sheet)
+
+
+def test_an_export_that_was_damaged_is_a_sentence_wherever_it_is(case, tmp_path):
+    """Half of an archive, or one whose bytes came otherwise."""
+    _, sheet = case
+    path = tmp_path / "task.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", tagged(sheet, a="1", b="0"))
+    whole, right = path.read_bytes(), read_tags(path, sheet)
+    damaged = [whole[:place] + bytes([byte ^ 0x5A]) + whole[place + 1 :] for place, byte in enumerate(whole)]
+    for content in [*damaged, *(whole[:length] for length in range(0, len(whole), 7))]:
+        path.write_bytes(content)
+        try:
+            assert read_tags(path, sheet).equals(right)  # what is changed says nothing
+        except ValueError as error:
+            assert str(error).startswith("task.zip ")
 
 
 def test_a_new_motor_may_begin_with_a_capital_and_a_mistake_has_its_line(case, tmp_path):

@@ -136,7 +136,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     own = [path for path, names in columns.items() if names.issuperset(ARRAY_SHAPE) and path not in wide]
     frames = [path for path, names in columns.items() if names.issuperset(MOTORS) and path not in (*wide, *own)]
     lists = _ending_in(folder, "coordinates.json")
-    stems = [path.stem for path in (*wide, *own, *frames, *lists)]
+    stems = [path.stem.casefold() for path in (*wide, *own, *frames, *lists)]
     if twice := [name for name in stems if stems.count(name) > 1]:
         raise ValueError(f"{folder} has two label tables called {twice[0]}: rename one of them")
     found = {path.stem: read_wide(path) for path in wide} | {path.stem: read_competition(path) for path in own}

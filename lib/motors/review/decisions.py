@@ -1,5 +1,7 @@
 """What somebody decided about a disagreement sheet, read from a CSV file or from CVAT's tags."""
 
+import zlib
+from io import BytesIO
 from pathlib import Path
 from unicodedata import normalize
 from xml.etree import ElementTree
@@ -65,11 +67,11 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: export the task from CVAT")
+    content = BytesIO(path.read_bytes())
     try:
-        content = _packed(ZipFile(path)) if is_zipfile(path) else path.read_bytes()
-        root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, BadZipFile, LookupError, ValueError) as error:
-        raise ValueError(f"{path.name} is no XML ({error}): export it again, as CVAT for images") from error
+        root = ElementTree.fromstring(_packed(ZipFile(content)) if is_zipfile(content) else content.getvalue())
+    except (ElementTree.ParseError, BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path.name} is no XML ({error!r}): export it again, as CVAT for images") from error
     if root.tag != "annotations":
         raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
     if root.find("image") is None or root.find("track") is not None:
@@ -93,8 +95,10 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
 
 def _packed(archive: ZipFile) -> bytes:
     """Return the annotations in an archive, also in one that was unpacked, and packed again with its folder."""
-    names = [name for name in archive.namelist() if Path(name).name == "annotations.xml"]
-    return archive.read(min(names, key=len, default="annotations.xml"))
+    names = [name for name in archive.namelist() if Path(name).name == "annotations.xml"] or ["annotations.xml"]
+    if len(names) > 1:
+        raise ValueError(f"it has {' and '.join(names[:2])}, of which one is read")
+    return archive.read(names[0])
 
 
 def _tagged(rows: pd.DataFrame, tags: set[str], name: str) -> list[list]:
