@@ -148,6 +148,10 @@ def test_two_label_tables_of_one_name_are_refused(tmp_path):
     table.to_csv(tmp_path / "coordinates.csv", index=False)
     with pytest.raises(ValueError, match="coordinates.csv has z beside the competition's columns"):
         gather(tmp_path)
+    for name in ("a.csv", "A.CSV"):  # where some disks have one file only
+        write_competition(tmp_path / "b" / name, some(("a", 4, 5, 6)))
+    with pytest.raises(ValueError, match="two label tables called a: rename one of them"):
+        gather(tmp_path / "b")
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from motors.evaluation.original import partial_pr_auc, pr_auc
 from motors.labels import table as labels_table
 from motors.labels.table import Labels
 from motors.tables import MOTORS, SOLUTION, TOMOGRAMS
+from motors.workspace.files import sha256
 
 RECORDED = json.loads((Path(__file__).parent / "reference" / "metric" / "cases.json").read_text())["cases"]
 CASES = {case["name"]: case for case in RECORDED}
@@ -526,6 +527,21 @@ def test_picks_of_a_benchmark_are_read_as_copick_means_them(project):
     (project / "Croissant/runs.csv").write_text("name,split\n7,test\nb,test\nd,test\n")
     with pytest.raises(ValueError, match="picks.csv has picks in the run 007, which runs.csv lacks"):
         benchmark.truth(manifest, split="test")
+
+
+def test_a_benchmark_of_several_people_is_said_to_be_and_a_changed_file_is_refused(project, capsys):
+    """Predictions may lie beside what somebody picked; and copick writes the SHA-256 of each file."""
+    manifest, table = project / "Croissant" / "metadata.json", project / "Croissant/picks.csv"
+    path = project / "ExperimentRuns/007/Picks/curator_0_motor.json"
+    table.write_text(table.read_text().replace("motor.json,\n", f"motor.json,{sha256(path)}\n"))
+    assert benchmark.truth(manifest, split="test")["has_motor"].sum() == 3
+    path.write_text(path.read_text().replace("2600.0", "2601.0"))
+    with pytest.raises(ValueError, match="curator_0_motor.json has another SHA-256 than picks.csv says"):
+        benchmark.truth(manifest, split="test")
+    table.write_text(table.read_text().replace("b,curator,0,", "b,me,7,"))
+    path.write_text(path.read_text().replace("2601.0", "2600.0"))
+    assert cli.main(["score", str(project / "found"), str(manifest), "--split", "test"]) == 0
+    assert "picks.csv has motor of curator/0, me/7: all of them are the truth" in capsys.readouterr().err
 
 
 def test_what_is_wrong_with_a_table_to_score_is_blamed_on_its_file_and_line(project):

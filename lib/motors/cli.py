@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -206,7 +207,12 @@ def score(
     from motors.evaluation import benchmark, metrics
 
     others = Path(solution).suffix == ".json"
-    truth = benchmark.truth(solution, split=split, object_name=object_name) if others else benchmark.solution(solution)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        names = {"split": split, "object_name": object_name}
+        truth = benchmark.truth(solution, **names) if others else benchmark.solution(solution)
+    for each in said:
+        say(str(each.message))
     if Path(submission).is_dir():
         answer = benchmark.found(submission, angstrom=others)
         answer = answer[answer["tomo_id"].isin(truth["tomo_id"])]

@@ -6,6 +6,7 @@ not be seen.
 """
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from motors.labels.wide import NO_POINTS
 from motors.matching import best
 from motors.picks import formats
 from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
+from motors.workspace.files import sha256
 
 
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
@@ -40,6 +42,10 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
     names = picks["object_name"].unique()
     object_name = object_name or (names[0] if len(names) == 1 else "")
     picks = picks[_chosen(picks["object_name"], object_name, "object") & picks["run"].isin(runs["name"])]
+    whose = picks.reindex(columns=["user_id", "session_id"]).drop_duplicates()
+    if len(whose) > 1:
+        names = ", ".join(f"{user}/{session}" for user, session in whose.to_numpy())
+        warnings.warn(f"picks.csv has {object_name} of {names}: all of them are the truth", stacklevel=2)
     rows = [[row["run"], *point] for row in picks.to_dict("records") for point in _points(folder.parent, row)]
     motors = pd.DataFrame(rows, columns=MOTORS).drop_duplicates()
     table = runs[["name"]].rename(columns={"name": "tomo_id"}).merge(motors, on="tomo_id", how="left")
@@ -104,6 +110,8 @@ def _points(project: Path, row: dict) -> list[list[float]]:
     path = project / str(row["url"]).removeprefix("file://")
     if not path.is_file():
         raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
+    if isinstance(row.get("sha256"), str) and row["sha256"] != sha256(path):
+        raise ValueError(f"{path.name} has another SHA-256 than picks.csv says: download both again")
     try:
         if path.suffix == ".ndjson":
             picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
