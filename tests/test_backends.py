@@ -14,6 +14,7 @@ from motors.detection.tiling import Plan
 from motors.experiments import catalogue
 from motors.networks.factory import build
 from motors.networks.rewriting import GreyStem, rewritten
+from motors.workspace.code_hash import code_of
 
 CPU = torch.device("cpu")
 NAMES = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "efficientnet_lite0")
@@ -158,6 +159,20 @@ def test_what_was_found_for_much_work_is_remembered(tried, tmp_path):
     assert list(json.loads(note.read_text()).values()) == ["openvino"]
     note.write_text("{")
     assert choose(tiles=5)[0] == "rewritten"
+
+
+@pytest.mark.parametrize("changed", ["versions", "code_of"])
+def test_what_was_remembered_of_other_code_or_other_versions_is_tried_again(tried, monkeypatch, changed):
+    """As choices were that had been timed before pages of memory were kept."""
+    before = getattr(backends, changed)
+    monkeypatch.setattr(backends, changed, lambda *about: before(*about) | {"openvino": "0.1"})
+    assert choose(tiles=10**6)[0] == "openvino"
+    monkeypatch.setattr(backends, changed, before)
+    assert choose(tiles=5)[0] == "rewritten"
+    assert choose(tiles=10**6)[0] == "openvino"
+    tried.clear()
+    assert choose(tiles=5)[0] == "openvino" and tried == ["openvino"]
+    assert {"detection.engine", "networks.rewriting", "networks.encoders.x3d"} <= set(code_of(*backends.TIMED))
 
 
 def test_two_tiles_of_a_batch_are_enough_for_a_trial(tried, monkeypatch):

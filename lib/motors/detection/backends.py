@@ -22,13 +22,16 @@ from motors.detection.tiling import Plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 from motors.networks.rewriting import rewritten
+from motors.workspace.code_hash import code_of
 from motors.workspace.files import json_sha256, write_json
+from motors.workspace.provenance import versions
 
 AGREE = 1e-3  # the largest difference of logits that is called rounding, of float32
 ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a fortieth
 COSTLY = {"openvino": 30.0, "compiled": 120.0}  # seconds to make: only tried where ten times as much is to be done
 TRIED = 2  # tiles at once in a trial: of one, torch computes small 3D convolutions by its slow way
 MANY = 100  # tomograms of one size that a choice is made for
+TIMED = ("motors.detection.backends", "motors.networks.factory")  # modules whose code a choice is about
 KEPT = 2  # shapes of tiles that a network stays made for: each may hold weights and activations of its own
 CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
 
@@ -197,13 +200,13 @@ def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]
 
 
 def _key(experiment: Experiment, shape: tuple[int, ...], device: torch.device) -> str:
-    """What a choice depends on: the network, the tiles, the processor, the versions."""
+    """What a choice depends on: the network, the tiles, the processor, the versions, the code that was timed."""
     settings: dict[str, Any] = json.loads(experiment.to_json())
     network = {name: settings[name] for name in ("encoder", "encoder_options", "neck", "decoder_channels", "stride")}
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     isa = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
-    about = [network, shape, platform.node(), chip, isa, torch.__version__, torch.get_num_threads(), available(device)]
-    return json_sha256(about)[:16]
+    about = [network, shape, platform.node(), chip, isa, versions(), torch.get_num_threads(), available(device)]
+    return json_sha256([*about, code_of(*TIMED)])[:16]
 
 
 def _file() -> Path:

@@ -15,7 +15,8 @@ from motors.workspace.files import json_sha256, read_json, sha256, write_json
 
 INPUTS = "inputs.json"
 ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
-PACKAGES = ("motors", "torch", "torchvision", "numpy", "pandas", "timm", "lightning", "papermill", "snakemake")
+PACKAGES = ("motors", "torch", "torchvision", "numpy", "pandas", "timm", "openvino", "lightning")
+PACKAGES += ("papermill", "snakemake")
 
 
 def commit(root: Path) -> dict[str, Any]:
