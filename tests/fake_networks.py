@@ -74,7 +74,7 @@ class Trouble(Silent):
             mark.touch()
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if level == self.BUG:
-            raise KeyError("nobody has thought of this")
+            raise KeyError  # nobody has thought of this
         time.sleep(0.5 * (level == self.SLOW))
         return super().forward(tiles) * (float("nan") if level == self.NAN else 1)
 

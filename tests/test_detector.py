@@ -1,6 +1,7 @@
 """One tomogram: read, put right, resampled, predicted, and its candidates in voxels of what it was."""
 
 import os
+import re
 import warnings
 from dataclasses import replace
 
@@ -190,6 +191,22 @@ def test_a_few_slices_that_are_not_whole_are_interpolated_if_that_is_asked_for(s
     ready = Detector(brightness, SOLID, fill=True).prepare(stack, spacing=16.0)
     assert [(each.name, each.statistic) for each in ready.findings][:1] == [("filled slices", 3)]
     assert "z = 0, 20, 21 interpolated, because" in ready.findings[0].about and ready.shape == (60, 24, 40)
+
+
+def test_a_picture_that_is_no_slice_costs_no_tomogram_and_names_of_another_kind_are_refused_for_what_they_are(stack):
+    """If carrying on is wanted: a picture beside whole slices is named and left alone."""
+    (stack / "cover.jpg").write_bytes((stack / "slice_0003.jpg").read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"cover\.jpg has no number at its end"):
+        Detector(brightness, SOLID).prepare(stack, spacing=16.0)
+    ready = Detector(brightness, SOLID, fill=True).prepare(stack, spacing=16.0)
+    assert ready.shape == (60, 24, 40) and (ready.findings[0].name, ready.findings[0].statistic) == ("filled slices", 0)
+    assert re.match(r"z = none interpolated, because .*cover\.jpg has no number", ready.findings[0].about)
+    (stack / "cover.jpg").unlink()
+    for k in range(60):
+        (stack / f"slice_{k:04d}.jpg").rename(stack / f"slice_{k}.jpg")
+    (stack / "slice_30.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"slice_30\.jpg is missing among 59"):
+        Detector(brightness, SOLID, fill=True).prepare(stack, spacing=16.0)
 
 
 def test_more_than_a_few_slices_are_not_made_up(stack, tmp_path):

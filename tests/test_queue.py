@@ -430,6 +430,7 @@ def test_whatever_a_worker_meets_the_others_do_the_rest(two, tmp_path):
     assert found["tomo_id"].unique().tolist() == ["a", "killed once", "b", "c", "d"]
     assert faults["stage"].to_dict() == {"NaN": "predict", "bug": "predict", "killed": "worker"}
     assert "NaN or infinity" in faults.reason["NaN"] and "killed twice" in faults.reason["killed"]
+    assert faults.reason["bug"] == "KeyError()"
     assert len(two.devices) == 2
     with pytest.raises(ValueError, match="NaN or infinity"):
         detect_all(Trouble(tmp_path).eval(), SOLID, {"NaN": given["NaN"]}, tmp_path / "strict", **settings)

@@ -133,14 +133,15 @@ class Detector:
             return source, []
         try:
             return formats.read(source, name=name or None, spacing=spacing, **self.reading), []
-        except (FileNotFoundError, ValueError):
-            if not (self.fill and stack and any(Path(source).glob("slice_*.jpg"))):
+        except (FileNotFoundError, ValueError) as error:
+            if not (self.fill and stack and any(Path(source).glob("slice_[0-9][0-9][0-9][0-9]*.jpg"))):
                 raise
+            why = error
         voxels, wrong = slices.read_repaired(source)
         voxels = as_zyx(Stored(voxels, "zyx"), self.reading.get("axes"))
         voxels = 255 - voxels if self.reading.get("invert") else voxels
         few = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
-        about = f"z = {few} interpolated, because {next(iter(wrong.values()))}"
+        about = f"z = {few or 'none'} interpolated, because {next(iter(wrong.values()), why)}"
         tomogram = Tomogram(name or Path(source).name, voxels, spacing)
         return tomogram, [Finding("filled slices", len(wrong), about)]
 

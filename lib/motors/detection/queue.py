@@ -130,7 +130,7 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
         return []
     if policy == "strict":
         raise _explained(outcome)
-    return [[outcome.name, outcome.stage, str(outcome.error)]]
+    return [[outcome.name, outcome.stage, str(outcome.error) or repr(outcome.error)]]
 
 
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
