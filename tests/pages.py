@@ -1,4 +1,6 @@
-"""Pages of the documentation, from docstrings: one for each command and each format, one for `import motors`.
+"""Pages of the documentation, made from the code.
+
+One for each command and each format, one for `import motors`, one of all experiments and one of all settings.
 
 python tests/pages.py --write
 """
@@ -6,12 +8,16 @@ python tests/pages.py --write
 import inspect
 import re
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from typer.main import get_command
 
 import motors
 from motors import cli
+from motors.experiments import catalogue, config
+from motors.experiments.numbered import TRIED
 from motors.picks.formats import FORMATS
 from motors.volumes import formats, mrc, ome_zarr, slices, tiff
 
@@ -38,7 +44,7 @@ def commands(command: object, words: str = "motors") -> dict[str, str]:
 
 def reading(name: str, function: object) -> str:
     """The page of what reads tomograms."""
-    return f"# {name}\n\n```text\n{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}\n```\n"
+    return f"# {name}\n\n```text\n{called(function)}\n\n{inspect.getdoc(function)}\n```\n"
 
 
 def points() -> dict[str, str]:
@@ -59,10 +65,59 @@ def points() -> dict[str, str]:
     return found
 
 
+def called(function: Callable) -> str:
+    """How a function is called: types without the modules that they come from."""
+    text = re.sub(r"\b(?:\w+\.)+(?=[A-Z])", "", f"{function.__name__}{inspect.signature(function)}")
+    return "\n".join(textwrap.wrap(text, 100, subsequent_indent="    ", break_on_hyphens=False))
+
+
+def public(name: str) -> str:
+    """The section of a public name: how a function is called, and what it does."""
+    what = getattr(motors, name)
+    call = f"{called(what)}\n\n" if inspect.isfunction(what) else ""
+    return f"## motors.{name}\n\n```text\n{call}{inspect.getdoc(what)}\n```\n"
+
+
+def experiments() -> str:
+    """The page of what EXPERIMENT may be: each name, its encoder, the notebook that trains it, and what it tried."""
+    rows = ["| experiment | encoder | trained by | |", "|---|---|---|---|"]
+    for name, each in catalogue.EXPERIMENTS.items():
+        if not name.endswith(("_demo", "_smoke")):
+            place = f"`{each.encoder}` | `{catalogue.training_notebook(each)}`"
+            rows.append(f"| `{name}` | {place} | {TRIED.get(name, '')} |")
+    about = (
+        "Names for `EXPERIMENT`; the profiles `demo` and `smoke` take a small version of each. Scores are those of the"
+    )
+    about += (
+        "\noriginal's author: of the public leaderboard, P of the private one; alone means without external tomograms."
+    )
+    return "\n".join(["# Experiments", "", about, "", *rows, ""])
+
+
+def settings() -> str:
+    """The page of what SET may change: each setting of `Experiment`, its kind and default, and what is said of it."""
+    rows = ["| setting | kind | default | |", "|---|---|---|---|"]
+    line = re.compile(r"    (\w+): (.*?)(?: = (.*?))?(?:  # (.*))?$")
+    for text in inspect.getsource(config.Experiment).partition("    def ")[0].splitlines():
+        if (parts := line.match(text)) and parts[1] not in catalogue.PARAMETERS:
+            kind, default = parts[2].replace("|", "or"), {"field(default_factory=dict)": "{}"}.get(parts[3], parts[3])
+            rows.append(
+                f"| `{parts[1]}` | `{kind}` | {f'`{default}`' if default else ''} | {parts[4] or ''} |".replace(
+                    "<", "\\<"
+                )
+            )
+        elif text.startswith("    # "):
+            rows.append(f"| *{text[6:]}* | | | |")
+    about = """Names for `SET`, as in `-p SET "learning_rate=1e-4 steps=200 patch=[32,64,64]"`. Lengths are ångström,
+sizes are voxels after resampling, axes are z, y, x. An experiment may have other values than these defaults. `Share` is
+from 0 to 1, `Count` a whole number from 1 and `Whole` from 0, `Positive` and `NotNegative` may be fractions."""
+    return "\n".join(["# Settings", "", about, "", *rows, ""])
+
+
 def pages() -> dict[str, str]:
     """All pages by file."""
-    public = [f"## motors.{name}\n\n```text\n{inspect.getdoc(getattr(motors, name))}\n```\n" for name in motors.__all__]
-    found = {"import-motors.md": "\n".join(["# import motors\n", *public])}
+    found = {"import-motors.md": "\n".join(["# import motors\n", *map(public, motors.__all__)])}
+    found |= {"experiments.md": experiments(), "settings.md": settings()}
     found |= commands(get_command(cli.app)) | points()
     found |= {f"formats/{name}.md": reading(name, function) for name, function in TOMOGRAMS.items()}
     links = [f"- [{text.splitlines()[0].removeprefix('# ')}]({path})" for path, text in sorted(found.items())]

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from importlib.metadata import version
 
+import pandas as pd
 import pytest
 import toys
 
+import motors
 from motors import cli
 from motors.commands import terminal
 from motors.commands.terminal import CODES
@@ -114,6 +117,7 @@ def test_values_arrive_as_they_were_typed(root, monkeypatch):
         (["reproduce", "--profile", "dmeo"], "experiments.yaml"),
         (["simulate", "made", "--profile", "dmeo"], "no recipe 'dmeo'"),
         (["score", "gone.csv", "gone.csv"], "gone.csv is not there"),
+        (["kaggle", "package", "motors-lib", "--seed", "-1"], "Invalid value for '--seed'"),
         (["kaggle", "publish", "motors-lib"], "Missing option '--owner'"),
         (["kaggle", "publish", "motors-lib", "--owner", "alice"], "motors-lib is missing"),
     ],
@@ -127,6 +131,23 @@ def test_bad_input_is_one_sentence_and_the_code_of_refusal(root, capsys, words, 
     assert len(said.err.splitlines()) == 1
     assert said.out == ""
     assert not any((root / "outputs").iterdir())
+
+
+def test_the_version_is_said(capsys):
+    """By the command and by the package: that of the installed one."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == motors.__version__ == version("motors")
+
+
+def test_two_networks_that_are_right_about_the_same_tomograms_are_said_to_be(monkeypatch, capsys):
+    """No empty table of pandas."""
+    same = pd.DataFrame({"tomo_id": ["a"], "one": ["TP"], "other": ["TP"], "changed": [False]})
+    figures = {"one": 0.5, "other": 0.75, "difference": 0.25, "low": 0.125, "high": 0.375}
+    monkeypatch.setattr("motors.workspace.paths.find", lambda: None)
+    monkeypatch.setattr("motors.evaluation.runs.compared", lambda *_: (same, figures))
+    assert cli.main(["compare", "a", "b"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "no tomogram changed sides" and second.startswith("F2 0.500 and 0.750, difference +0.250")
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ def test_a_folder_is_decided_tomogram_by_tomogram(networks, weights, tomograms):
     assert best.score > second.score >= found.threshold == 0.5
     assert (found.precision, found.recall) == (0.875, 0.75)
     assert "88%" in found.said and "75%" in found.said
+    assert repr(found).splitlines()[0].split() == ["tomo_id", "motor", "detections", "score"]
+    assert repr(found).endswith(found.said) and len(repr(found).splitlines()) == 2 + len(found.tomograms)
     assert bool(found) and any("1 other file" in note for note in found.notes)
 
 
@@ -341,7 +343,7 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
     for nothing in ([], ""):
         with pytest.raises(ValueError, match="path of a tomogram is empty"):
             collect(nothing)
-    for wrong, word in (("a/nothing.mrc", "does not exist"), ("a/*.tif", "does not exist"), ("empty", "no tomogram")):
+    for wrong, word in (("a/nothing.mrc", "does not exist"), ("a/*.tif", "or the pattern"), ("empty", "no tomogram")):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(FileNotFoundError, match=word):
             collect(tmp_path / wrong)

@@ -571,7 +571,7 @@ def test_a_cluster_is_asked_for_what_is_expected(trained):
     assert found["11_volumes"].resources == {"runtime": 90, "mem_mb": 32_000}
     assert all(step.rule.isidentifier() for step in found.values())
     assert len({step.rule for step in found.values()}) == len(found)
-    with pytest.raises(ValueError, match="executor moon needs its plugin"):
+    with pytest.raises(ValueError, match="executor moon needs its plugin: pip install snakemake-executor-plugin-moon"):
         reproduce("demo", start=trained.root, executor="moon")
 
 

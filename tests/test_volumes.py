@@ -20,7 +20,7 @@ from motors.volumes.levels import percentiles, to_uint8, unwrap
 from motors.volumes.mrc import open_mrc, write_mrc
 from motors.volumes.prepared import open_prepared, write_prepared
 from motors.volumes.slices import slice_paths, stack_shape, write_slices
-from motors.volumes.tomogram import Tomogram
+from motors.volumes.tomogram import Tomogram, check_spacing
 
 REFERENCE = Path(__file__).parent / "reference" / "resample"
 CASES = json.loads((REFERENCE / "cases.json").read_text())
@@ -632,6 +632,12 @@ def test_views_and_volumes_on_disk_are_resampled_like_copies(tmp_path: Path):
     assert np.array_equal(resampling.resample(open_prepared(tmp_path, "a")[::-1, ::2, ::-1], 13.1, 16), expected)
 
 
+def test_a_tomogram_shows_what_it_is_and_not_its_voxels():
+    """A notebook had filled pages with them."""
+    tomogram = Tomogram("cell", np.zeros((4, 5, 6), np.uint8), 13.1)
+    assert repr(tomogram) == "Tomogram('cell', voxels (4, 5, 6), spacing=13.1)"
+
+
 @pytest.mark.parametrize("bad", [0, -13.1, np.nan, np.inf, (13.1, 0, 13.1)])
 def test_a_spacing_that_is_no_length_is_refused(bad):
     """On either side, and in a tomogram."""
@@ -641,6 +647,8 @@ def test_a_spacing_that_is_no_length_is_refused(bad):
     if not isinstance(bad, tuple):
         with pytest.raises(ValueError, match="is not above zero throughout"):
             Tomogram("a", noise(), bad)
+        with pytest.raises(ValueError, match=f"^spacing {bad} is not"):
+            check_spacing((bad,))
 
 
 def test_resampling_to_less_than_a_voxel_is_refused():

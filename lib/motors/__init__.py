@@ -40,6 +40,8 @@ def __getattr__(name: str) -> Any:
     if name in HOMES:
         module, _, inside = HOMES[name].partition(" ")
         return getattr(import_module(f"motors.{module}"), inside)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("motors")
     if name in FORMER:
         return import_module("motors.former").package(name)
     raise AttributeError(f"module 'motors' has no attribute {name!r}")

@@ -66,6 +66,9 @@ class Detections:
     def __bool__(self) -> bool:
         return len(self.table) > 0
 
+    def __repr__(self) -> str:
+        return f"{self.tomograms[ABOUT[:4]]}\n{self.said}"
+
     @property
     def said(self) -> str:
         """What a decision is worth, in a sentence."""
@@ -229,9 +232,7 @@ def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], 
 
 def _doubts(networks: Bundle, reading: dict[str, Any], work: Path, names: list[str]) -> list[str]:
     """Return what is worth knowing about the networks, how tomograms were read, and their intensities."""
-    notes = []
-    if networks.simulated:
-        notes.append("these networks have seen simulated tomograms only: do not trust them on real ones")
+    notes = ["these networks have seen simulated tomograms only: do not trust them on real ones"] * networks.simulated
     if "axes" in reading:
         notes.append(f"places are in the z, y, x that {reading['axes']} makes, no longer in the file's order of axes")
     found = quality_control.findings(work / "findings")
@@ -258,9 +259,8 @@ def _decided(
         row = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "motor": None, "detections": 0}
         if name in grids:
             grid, count = next(iter(grids[name].values())), int(counts.get(name, 0))  # they agree about the tomogram
-            row |= dict(zip(SIZE, map(int, grid.shape), strict=True))
-            row |= {"spacing": float(grid.spacing), "motor": count > 0, "detections": count}
-            row["score"] = float(best.get(name, 0.0))
+            row |= dict(zip(SIZE, map(int, grid.shape), strict=True)) | {"spacing": float(grid.spacing)}
+            row |= {"motor": count > 0, "detections": count, "score": float(best.get(name, 0.0))}
         rows.append(row)
     measured = networks.threshold is not None and level == max(LOWEST, networks.threshold)
     quality = (networks.precision, networks.recall) if measured else (None, None)

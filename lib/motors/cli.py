@@ -24,8 +24,17 @@ app.add_typer(download.app, name="download")
 app.add_typer(kaggle.app, name="kaggle")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import motors
+
+        typer.echo(motors.__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def motors(
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="say which this is")] = False,
     traceback: Annotated[bool, Option("--traceback", help="show where an error arose")] = False,
     accept_code: Annotated[bool, Option("--accept-code", help="take what older code made for this code's")] = False,
 ) -> None:
@@ -253,15 +262,14 @@ def compare(
 ) -> None:
     """Compare two trained networks.
 
-    On the tomograms that neither has seen.
-
-    The tomograms that changed sides, and a paired bootstrap of the difference.
+    On the tomograms that neither has seen: those that changed sides, and a paired bootstrap of the difference.
     """
     from motors.evaluation.runs import compared
     from motors.workspace.paths import find
 
     changed, figures = compared(find(), one, other)
-    typer.echo(changed[changed["changed"]].round(3).to_string(index=False))
+    changed = changed[changed["changed"]].round(3)
+    typer.echo(changed.to_string(index=False) if len(changed) else "no tomogram changed sides")
     difference = f"{figures['difference']:+.3f}, 95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
     typer.echo(f"F2 {figures['one']:.3f} and {figures['other']:.3f}, difference {difference}")
 

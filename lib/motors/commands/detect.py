@@ -21,7 +21,7 @@ def detect(
     spacing: Annotated[str, Option(help="Å per voxel; goes before the file's own")] = "",
     weights: Annotated[str, Option(help="folder of networks, by default the workspace's")] = "",
     out: Annotated[str, Option(help="folder for the result; without it nothing is written")] = "",
-    threshold: Annotated[float | None, Option(help="lowest score of a motor")] = None,
+    threshold: Annotated[float | None, Option(help="lowest score of a motor; by default as chosen out-of-fold")] = None,
     max_detections: Annotated[int | None, Option(help="at most so many in a tomogram")] = None,
     formats: Annotated[
         list[str] | None, Option("--format", metavar="NAME,...", help=f"of the detections: {FORMATS}; by default csv")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PACKING = "50_package_for_kaggle"
 Slugs = Annotated[list[str], Argument(help="folders of kaggle_datasets, such as motors-lib motors-weights")]
 Profile = Annotated[str, Option(metavar="smoke|demo|full", help="whose outputs")]
-Seed = Annotated[int, Option(help="whose outputs")]
+Seed = Annotated[int, Option(min=0, help="whose outputs")]
 Networks = Annotated[str, Option(help="training notebooks; by default all of the ensemble")]
 Owner = Annotated[str, Option(help="your user name on Kaggle")]
 DryRun = Annotated[bool, Option("--dry-run", help="check everything, send nothing, say what would be sent")]
@@ -64,8 +64,7 @@ def publish(
         if dry_run:
             say(f"would run: {publishing.plan(each, owner)}")
         else:
-            sent = publishing.publish(each, owner, run.workspace, public=public, show=pass_on)
-            say(f"{owner}/{each.slug}: {sent}")
+            say(f"{owner}/{each.slug}: {publishing.publish(each, owner, run.workspace, public=public, show=pass_on)}")
 
 
 @app.command()

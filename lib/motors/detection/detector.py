@@ -228,7 +228,7 @@ def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
     """Return the spacing to go by: the one that was given, else the tomogram's own."""
     own = tomogram.spacing
     if spacing is None and own is None:
-        raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel")
+        raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel (--spacing)")
     if spacing is not None and own is not None and not math.isclose(own, spacing, rel_tol=0.01):
         sentence = f"{tomogram.name} states {own} Å per voxel, but {spacing} Å was given and is used"
         warnings.warn(sentence, TomogramWarning, stacklevel=3)

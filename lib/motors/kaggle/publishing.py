@@ -26,7 +26,7 @@ Show = Callable[[str], None]
 
 def plan(package: Package, owner: str) -> str:
     """Return the command that would send a package, for a dry run."""
-    return f"kaggle datasets create --dir-mode zip -p {package.folder.name}  # {owner}/{package.slug}, or a new version"
+    return f"kaggle datasets create --dir-mode zip -p kaggle_datasets/{package.slug}  # {owner}'s, or a new version"
 
 
 def publish(

@@ -119,7 +119,7 @@ def _executor(name: str, cores: int | None) -> list[str]:
     if not name:  # and no profile of the user's own, which may ask for anything
         return ["--cores", str(cores or files.cores()), "--profile", "none"]
     if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
-        raise ValueError(f'the executor {name} needs its plugin: pip install -e "./lib[{name}]"')
+        raise ValueError(f"the executor {name} needs its plugin: pip install snakemake-executor-plugin-{name}")
     return ["--executor", name, "--jobs", str(cores or 100), "--latency-wait", "60", "--retries", "1", "--keep-going"]
 
 

@@ -64,7 +64,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         found, others = _inside(place, {real, *real.parents} if recursive else None, notes)
         if not found:
             below = "" if recursive else ", or look below it with recursive (--recursive)"
-            raise FileNotFoundError(f"{place} holds no tomogram: give files ending in {' '.join(ENDINGS)}{below}")
+            raise FileNotFoundError(f"{place} holds no tomogram: give MRC, TIFF, npy, OME-Zarr or slices{below}")
         if others:
             notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
         yield from found
@@ -77,7 +77,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         found = [each for each in inside if len(visible(map(Path, each.parts))) == len(each.parts)]
         matches = sorted(above / each for each in found)
         if not matches or not glob.has_magic(str(path)):
-            raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
+            raise FileNotFoundError(f"{path} does not exist: check the path, or the pattern, of the tomogram")
         matches = [match for match in matches if match.is_file() or match.is_dir()] or matches
         meant = [match for match in matches if match.is_dir() or _is_tomogram(match)] or matches
         if len(meant) < len(matches):

@@ -45,6 +45,9 @@ class Tomogram:
         if self.spacing is not None:
             check_spacing((self.spacing,))
 
+    def __repr__(self) -> str:
+        return f"Tomogram({self.name!r}, voxels {self.voxels.shape}, spacing={self.spacing})"
+
 
 def check_voxels(voxels: np.ndarray) -> None:
     """Raise ValueError unless these are `(z, y, x)` grey levels."""
@@ -54,11 +57,11 @@ def check_voxels(voxels: np.ndarray) -> None:
 
 def check_spacing(spacing: tuple[float, ...]) -> None:
     """Raise ValueError unless all these are numbers, and lengths."""
+    shown = spacing[0] if len(spacing) == 1 else spacing
     if not all(isinstance(length, Real) and not isinstance(length, bool | np.bool) for length in spacing):
-        shown = spacing[0] if len(spacing) == 1 else spacing
         raise ValueError(f"spacing is {shown!r}, not a number: give ångström per voxel, such as 13.1")
     if not all(math.isfinite(length) and length > 0 for length in spacing):
-        raise ValueError(f"spacing {spacing} is not above zero throughout: give ångström per voxel")
+        raise ValueError(f"spacing {shown} is not above zero throughout: give ångström per voxel")
 
 
 def check_memory(size: int) -> None:
