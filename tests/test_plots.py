@@ -206,6 +206,17 @@ def test_the_parts_of_a_picture_of_finds_stand_above_each_other_s_middle():
     assert (dark[0] + dark[-1]) / 2 == pytest.approx(whole / 2, rel=0.05) and dark[-1] - dark[0] < 0.9 * whole
 
 
+def test_a_picture_of_finds_says_in_which_slice_each_plane_lies(monkeypatch):
+    """The score, the plane, its axis and the voxel: what another program is opened at."""
+    titles = []
+    drawn = detections._drawn
+    monkeypatch.setattr(
+        detections, "_drawn", lambda f, dots: titles.extend(a.get_title() for a in f.axes) or drawn(f, dots)
+    )
+    detections.picture(Tomogram("cell", np.full((30, 40, 60), 128, np.uint8), 20.0), [(7.4, 25.5, 51.6)], [0.625])
+    assert titles == ["cell: 1 motor", "1: 0.62 XY, z 7", "1: 0.62 XZ, y 26", "1: 0.62 YZ, x 52"]
+
+
 def test_lines_without_a_colour_differ_in_colour_and_style():
     """Those with one keep it."""
     axes = plots.panels(1)[1][0]

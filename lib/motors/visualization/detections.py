@@ -32,6 +32,8 @@ def picture(
     for k, (point, score) in enumerate(zip(points, scores, strict=True), start=1):
         cells = heatmap if heatmap is None else heatmap / _peak(heatmap, point, tomogram.voxels.shape)
         planes = plots.planes(tomogram, point, cells, candidates=point[None], title=f"{k}: {score:.2f}")
+        for axes, axis, where in zip(planes.axes, "zyx", point, strict=True):  # to find it in another program
+            axes.title.set_text(f"{axes.get_title()}, {axis} {where:.0f}")
         rows.append(_drawn(planes, DOTS))
     spare = [max(row.shape[1] for row in rows) - row.shape[1] for row in rows]
     sides = [((0, 0), (room // 2, room - room // 2), (0, 0)) for room in spare]
