@@ -126,5 +126,5 @@ class Slices(Samples):
             std_voxels=heatmaps.smallest_std(blobs[:count]),
         )
         heatmap[heatmaps.inside(both[count:], blobs[count:], patch, experiment.stride)] = np.nan
-        inside = np.all((points >= -0.5) & (points <= np.subtract(patch, 0.5)), axis=1)
-        return Triplet(tomo_id, tuple(heights.tolist()), augmentation, voxels, points[inside], heatmap)
+        inside = points[~geometry.outside(points, patch)]
+        return Triplet(tomo_id, tuple(heights.tolist()), augmentation, voxels, inside, heatmap)
