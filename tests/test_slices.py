@@ -254,16 +254,18 @@ def test_background_is_far_from_every_motor_or_in_the_middle(slices: Slices):
 def test_a_triplet_is_three_slices_in_ascending_order(folder: Path, spacing: tuple, step: int):
     """As far apart as the experiment says, whatever the spacing of the stored volumes; clamped at the ends."""
     stored, experiment = (spacing[0], 50.0, 50.0), replace(SMALL, spacing=spacing[1:], augment=False)
-    known = table({"c": SHAPES["c"]}, {"c": [[10.0, 20.0, 25.0]]})
+    known = table({"c": SHAPES["c"]}, {"c": [[0.0, 20.0, 25.0], [19.0, 20.0, 25.0]]})
     known.tomograms["spacing"] = 50.0
     if stored[0] == 100.0:  # every other slice is stored
         write_prepared(folder, "c", resampling.resample(np.load(folder / "c.npy"), 50.0, stored))
     samples, whole = Slices(experiment, known, folder, spacing=stored), np.load(folder / "c.npy")
-    for k in range(len(samples)):
-        found = samples.triplet(k)
+    centres = set()
+    for found in map(samples.triplet, range(len(samples))):
         centre = found.heights[1]
+        centres.add(centre)
         assert found.heights == tuple(np.clip([centre - step, centre, centre + step], 0, len(whole) - 1))
         assert np.array_equal(found.voxels[:, :40, :50], whole[list(found.heights)])
+    assert {0, len(whole) - 1} <= centres
 
 
 def test_where_prediction_averages_so_do_the_samples(folder: Path):
