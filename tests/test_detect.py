@@ -20,6 +20,7 @@ from motors.detection import queue
 from motors.detection.backends import Backends
 from motors.ensemble import bundle
 from motors.picks import formats as picks
+from motors.tables import read_table
 from motors.volumes import formats
 from motors.volumes.mrc import write_mrc
 from motors.volumes.slices import write_slices
@@ -534,6 +535,19 @@ def test_names_that_some_disks_take_for_the_same_are_kept_apart(networks, tmp_pa
     sources = {"Cell": tmp_path / "a" / "Cell.mrc", "cell": tmp_path / "b" / "cell.mrc"}
     with pytest.raises(ValueError, match="two tomograms are called cell"):
         queue.detect_all(networks["alone"], SOLID, sources, tmp_path / "out", policy="carry on")
+
+
+def test_a_name_with_what_no_table_keeps_is_known_wherever_it_is_asked_for(networks, weights, tmp_path):
+    """Marks of right-to-left letters have no width, and a minus of print becomes that of numbers."""
+    names = {"\u200fzelle": "zelle", "\u20135.1": "-5.1"}
+    for file in names:
+        write_mrc(tmp_path / "in" / f"{file}.mrc", with_ball(SHAPE, BALL, 22), SPACING)
+        (tmp_path / "in" / f"{file}2.mrc").write_bytes(b"no tomogram")
+    for _ in range(2):  # the second goes on with what the first left
+        found = api.detect(tmp_path / "in", weights=weights, out=tmp_path / "found").tomograms.set_index("tomo_id")
+    assert {*found.index} == {f"{name}{end}" for name in names.values() for end in ("", "2")}
+    assert found["detections"].to_dict() == {name: 0 if name.endswith("2") else 1 for name in found.index}
+    assert read_table(tmp_path / "found" / "tomograms.csv")["tomo_id"].tolist() == found.index.tolist()
 
 
 def test_a_file_whose_name_is_no_unicode_is_decided_like_any_other(networks, weights, tomograms, tmp_path):

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.workspace.files import spelt
+from motors.workspace.files import WIDTHLESS, spelt, written
 
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
@@ -55,7 +54,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         if (begin := path.read_bytes()[:4]).startswith(_PACKED):
             raise ValueError(f"{path.name} is packed, or a spreadsheet: unpack it, or save it as CSV")
         code = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        text = re.sub(r"\Asep=.(?=\n)|[\u200b\u200e\u200f\u202a-\u202e\ufeff]", "", path.read_text(encoding=code))
+        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", path.read_text(encoding=code))  # of Excel
         text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # of Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
@@ -73,7 +72,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
     if "tomo_id" in names:
-        ids = table["tomo_id"].map(lambda name: unicodedata.normalize("NFC", name), na_action="ignore")
+        ids = table["tomo_id"].map(written, na_action="ignore")
         table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even where there is none
     filled = table.notna().any(axis=1)
     known = []

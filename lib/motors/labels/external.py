@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from motors.labels.table import Labels
 from motors.labels.wide import NO_POINTS, points_of, read_wide
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
-from motors.workspace.files import spelt, visible
+from motors.workspace.files import spelt, visible, written
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -74,7 +73,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         pairs, known = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list), set(tomograms["tomo_id"])
         for name, points in pairs:
             own = name if name in known else re.sub(r"^\d+__", "", name).strip()
-            found[normalize("NFC", own)] = points_of(points)
+            found[written(own)] = points_of(points)
     except NO_POINTS as error:
         where = f", tomogram {name}" if name else ""
         raise ValueError(f"{path.name}{where}: no list of z, y, x for each tomogram ({error}): correct it") from error
@@ -99,7 +98,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
-    found = {normalize("NFC", path.stem): numbers(formats.read(path, name=path.stem), POINT) for path in paths}
+    found = {written(path.stem): numbers(formats.read(path, name=path.stem), POINT) for path in paths}
     return _from_native(found, tomograms, folder.name)
 
 

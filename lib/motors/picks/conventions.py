@@ -5,13 +5,13 @@ the numbers of each program stands in one table, with its source: `README.md` of
 """
 
 import re
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
 from motors.geometry import outside
 from motors.tables import POINT, SIZE, numbers, refuse
+from motors.workspace.files import written
 
 PICKS = ["tomo_id", *POINT, "score"]
 # Of tomograms, as programs call their files.
@@ -25,7 +25,7 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     """
     known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
     for name in names.unique():
-        folder, _, file = normalize("NFC", str(name)).replace("\\", "/").rstrip("/").rpartition("/")
+        folder, _, file = written(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
         found[name] = name if name in known else ENDING.sub("", file)
         if name not in known and folders.setdefault(found[name], folder) != folder:
             raise ValueError(f"{name} and one in another folder would have the same name: rename one")

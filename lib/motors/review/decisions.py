@@ -3,7 +3,6 @@
 import zlib
 from io import BytesIO
 from pathlib import Path
-from unicodedata import normalize
 from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from motors.geometry import outside
 from motors.tables import MOTORS, POINT, numbers, read_table, refuse
+from motors.workspace.files import written
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
@@ -78,7 +78,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, found = dict(sheet[["image", "tomo_id"]].to_numpy()), {}
     for image in root.iter("image"):
-        name = normalize("NFC", image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
+        name = written(image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
         tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
         shapes = [each.tag for each in image if each.tag != "tag"]
         if shapes:

@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
-from motors.workspace.files import spelt, visible
+from motors.workspace.files import spelt, visible, written
 
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
 TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
@@ -90,14 +89,14 @@ def read(
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
     for sentence in _odd(kind, path, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
         warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
-    return Tomogram(normalize("NFC", name or name_of(path)), 255 - voxels if invert else voxels, spacing)
+    return Tomogram(written(name or name_of(path)), 255 - voxels if invert else voxels, spacing)
 
 
 def name_of(path: Path) -> str:
     """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
     kinds = ("", path.stem) if path.is_file() and not path.name.lower().endswith(ENDINGS) else _kind(path)
     name = kinds[1] if kinds[1].strip(" .") else path.name  # such as .mrc
-    return plain(normalize("NFC", name)).strip()
+    return plain(written(name)).strip()
 
 
 def plain(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts, plain
-from motors.workspace.files import spelt, visible
+from motors.workspace.files import spelt, visible, written
 
 CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
@@ -37,7 +37,7 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     named = {path: name for (_, name), path in found.items()}
     counts = Counter((path.parent, name.casefold()) for path, name in named.items())
     alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # as a.mrc and a.rec
-    return _distinct(named | {path: plain(normalize("NFC", path.name)) for path in alike}), notes
+    return _distinct(named | {path: plain(written(path.name)) for path in alike}), notes
 
 
 def _distinct(names: dict[Path, str]) -> dict[str, Path]:
@@ -49,8 +49,8 @@ def _distinct(names: dict[Path, str]) -> dict[str, Path]:
         if not alike:
             return {name: path for path, name in names.items()}
         folders = {path: path.parts[1:-1][-above - 1 :] for path in alike}
-        names = names | {path: plain("_".join([*folders[path], given[path]])) for path in alike}
-    name = plain(f"{alike[0].parent.name}_{given[alike[0]]}")
+        names = names | {path: plain(written("_".join([*folders[path], given[path]]))) for path in alike}
+    name = plain(written(f"{alike[0].parent.name}_{given[alike[0]]}"))
     raise ValueError(f"several tomograms would be called {name}, one is {alike[0]}: rename or take them alone")
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import time
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
+WIDTHLESS = "[\u200b\u200e\u200f\u202a-\u202e\ufeff]"  # of web pages, editors and right-to-left letters
 MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
 
 
@@ -73,6 +75,11 @@ def spelt(path: Path) -> Path:
     above, name = spelt(path.parent), normalize("NFC", path.name)
     names = os.listdir(above) if above.is_dir() and os.access(above, os.R_OK) else []
     return above / next((each for each in sorted(names) if normalize("NFC", each) == name), path.name)
+
+
+def written(name: str) -> str:
+    """Return a name as tables have it: in one form of Unicode, without what has no width, its minus that of numbers."""
+    return re.sub(r"^[\u2212\u2013](?=[\d.])", "-", re.sub(WIDTHLESS, "", normalize("NFC", name)))
 
 
 def sha256(path: Path | str) -> str:
