@@ -804,5 +804,5 @@ def test_a_table_that_is_packed_is_said_to_be(tmp_path):
         archive.writestr("a.csv", "tomo_id,z,y,x\n")
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"tomo_id,z,y,x\n"))
     for name in ("a.csv", "b.csv"):
-        with pytest.raises(ValueError, match=f"{name} is packed, or a spreadsheet: unpack it"):
+        with pytest.raises(ValueError, match=rf"{name} is no table \(packed, or a spreadsheet\): correct it, unpack"):
             read_table(tmp_path / name)

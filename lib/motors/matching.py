@@ -59,15 +59,9 @@ def nearest_pairs(
 ) -> list[tuple[int, int, float]]:
     """Return which points of two lists mean the same motor, each at most once: nearest pairs find each other first.
 
-    Parameters
-    ----------
-    ones, others : `(n, 3)` and `(m, 3)` points in voxels
-    radius : how far the points of a pair may be from each other, in ångström
-    spacing : ångström per voxel; 1 for points in ångström
-
-    Returns
-    -------
-    index among `ones`, index among `others`, distance in ångström; of equal distances the lower indices come first
+    `ones` and `others` are `(n, 3)` and `(m, 3)` points in voxels of `spacing` ångström, 1 for points in ångström;
+    those of a pair are at most `radius` ångström apart. A pair is an index among `ones`, one among `others` and their
+    distance in ångström; of equal distances the lower indices come first.
     """
     distances = np.linalg.norm(ones[:, None] - others[None], axis=-1)
     pairs, free_ones, free_others = [], set(range(len(ones))), set(range(len(others)))

@@ -52,7 +52,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
         if (begin := path.read_bytes()[:4]).startswith(_PACKED):
-            raise ValueError(f"{path.name} is packed, or a spreadsheet: unpack it, or save it as CSV")
+            raise csv.Error("packed, or a spreadsheet")
         code = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", path.read_text(encoding=code))  # of Excel
         text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # of Numbers, Excel in Sweden, and Word
@@ -67,7 +67,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path.name} is no table ({reason}): correct it, or save it again as CSV in UTF-8") from error
+        raise ValueError(f"{path.name} is no table ({reason}): correct it, unpack it, or save it again as CSV in UTF-8") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
@@ -118,9 +118,9 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
         names.pop()
     if "\0" in text:
-        raise ValueError(f"{name} is no table (it has zero bytes, as UTF-16 has): save it again as CSV in UTF-8")
+        raise csv.Error("it has zero bytes, as UTF-16 has")
     if not names:
-        raise ValueError(f"{name} is no table (its first line has no columns): correct it, or make it again as CSV")
+        raise csv.Error("its first line has no columns")
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
     header, begin = rows.line_num, rows.line_num + 1

@@ -20,11 +20,8 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RA
     is a motor missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where
     `solution` has several motors in a tomogram, which the competition never has, the nearest counts.
 
-    Parameters
-    ----------
-    solution : see `labels.table.solution`
-    answer : each tomogram of `solution` once: tomo_id, z, y, x (or the columns of a submission) in voxels, -1 for none
-    radius : in ångström
+    `solution` is as `labels.table.solution` has it; `answer` has each of its tomograms once: tomo_id, z, y, x (or the
+    columns of a submission) in voxels, -1 for none; `radius` is in ångström.
 
     Raises ValueError if a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no
     tomogram has a motor and none is answered: F2 is 0/0.
