@@ -490,6 +490,16 @@ def annotator(tomograms: dict[str, list]) -> Labels:
     return Labels(table, pd.DataFrame(motors, columns=MOTORS).astype(dict.fromkeys("zyx", float)))
 
 
+def test_two_files_of_points_of_one_tomogram_are_refused(tmp_path):
+    """An accent may be spelt in two ways, and a mark without width be in a name: the last would have counted."""
+    for twin in ("e\u0301", "\u200f\u00e9"):
+        for name in ("\u00e9", twin):
+            (tmp_path / twin / f"{name}.ndjson").parent.mkdir(exist_ok=True)
+            (tmp_path / twin / f"{name}.ndjson").touch()
+        with pytest.raises(ValueError, match="has 1 tomograms twice, under other spellings: keep one file"):
+            read_points(tmp_path / twin, STORED[:1].assign(tomo_id="\u00e9"))
+
+
 def test_what_enough_annotators_saw_is_a_motor_and_the_rest_is_open():
     """76 voxels of 13.1 ångström are one motor, 77 are two; who has not seen a tomogram has no say in it."""
     people = {
