@@ -67,7 +67,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path.name} is no table ({reason}): correct it, unpack it, or save it again as CSV in UTF-8") from error
+        raise ValueError(f"{path.name} is no table ({reason}): correct it, unpack it, or save CSV in UTF-8") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")

@@ -100,7 +100,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
     found = {written(path.stem): numbers(formats.read(path, name=path.stem), POINT) for path in paths}
     if len(found) < len(paths):
-        raise ValueError(f"{folder} has {len(paths) - len(found)} tomograms twice, under other spellings: keep one file")
+        raise ValueError(f"{folder} has {len(paths) - len(found)} tomograms twice, spelt otherwise: keep one file")
     return _from_native(found, tomograms, folder.name)
 
 

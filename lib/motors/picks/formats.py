@@ -62,14 +62,11 @@ def write(
 ) -> list[Path]:
     """Write picks in files of several formats and return their paths.
 
-    Parameters
-    ----------
-    folder : gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
-        one without picks; copick's go to `copick/ExperimentRuns`, so that the folder is a project's overlay
-    picks : tomo_id; z, y, x in voxels; score
-    tomograms : tomo_id, size_z, size_y, size_x, spacing, of every tomogram that was looked at; path, if ChimeraX is to
-        see markers where it puts an MRC file whose origin is not 0
-    formats : keys of `FORMATS`
+    `folder` gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
+    one without picks; copick's go to `copick/ExperimentRuns`, so that the folder is a project's overlay. Picks are
+    tomo_id; z, y, x in voxels; score. Tomograms are tomo_id, size_z, size_y, size_x, spacing of every one that was
+    looked at; path, if ChimeraX is to see markers where it puts an MRC file whose origin is not 0. Formats are keys of
+    `FORMATS`.
 
     Raises ValueError or ModuleNotFoundError as `check`; ValueError if a column is missing, or a pick is not in its
     tomogram.
@@ -98,12 +95,10 @@ def place(name: str, tomo_id: str) -> str:
 def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str | None = None) -> pd.DataFrame:
     """Return the picks in a file: tomo_id; z, y, x in voxels; score, 1 where the file keeps none.
 
-    Parameters
-    ----------
-    path : a file in one of `FORMATS`, known by its ending; CSV of ours and napari's, JSON of ours and copick's are told
-        apart by what is in them
-    tomograms : tomo_id, size_z, size_y, size_x, spacing; needed where a format counts ångström, and to check places
-    name : of the tomogram, for formats with a file for each; by default the file's, or the run's in a copick project
+    The file is in one of `FORMATS`, known by its ending; CSV of ours and napari's, JSON of ours and copick's are told
+    apart by what is in them. Tomograms are tomo_id, size_z, size_y, size_x, spacing; needed where a format counts
+    ångström, and to check places. `name` is that of the tomogram, for formats with a file for each; by default the
+    file's, or the run's in a copick project.
 
     Raises FileNotFoundError or ValueError if there is no file, it is of no known kind or damaged, or a pick is not in
     its tomogram.

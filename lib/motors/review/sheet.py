@@ -26,11 +26,8 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
     this sheet; frame, the shape and spacing that its voxels are counted in; and image, the name of its picture, which
     says what the original solution's did: verdict, case, tomogram, shape and spacing.
 
-    Parameters
-    ----------
-    labels, matches : see `match`
-    doubt : labels whose candidates have a lower score are asked about too: a network that has learnt a wrong label by
-        heart finds it again, but seldom with the confidence that it has in a motor
+    Labels and matches are as in `match`. Labels whose candidates score below `doubt` are asked about too: a network
+    that has learnt a wrong label by heart finds it again, but seldom with the confidence that it has in a motor.
     """
     asked = matches["verdict"].isin(["FN", "FP"]) | ((matches["entry"] == "label") & (matches["score"] < doubt))
     strength = matches[asked].groupby("tomo_id")["score"].max()

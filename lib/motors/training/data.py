@@ -41,12 +41,8 @@ class Data:
 def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[float]) -> Data:
     """Return what an experiment is trained on: all folds but its own, tomograms with at most its `most_motors`.
 
-    Parameters
-    ----------
-    experiment : its fold, and what samples it wants
-    labels : outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv
-    volumes : outputs of `11_prepare_volumes`
-    spacing : of those; 2D networks take every so many slices of them
+    Labels are the outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv; volumes those of
+    `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them.
 
     Raises ValueError if there is no such fold, or as `Blocks` and `Slices`.
     """
@@ -78,11 +74,8 @@ def of_run(run: Run, experiment: Experiment) -> Data:
 def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:
     """Return the network of an experiment as it is before training.
 
-    Parameters
-    ----------
-    experiment : says which
-    weights : a file of published weights that the encoder begins with; or a folder of trained weights of ours, of
-        which everything is taken: fine-tuning, `seen` is what they saw; empty begins with random weights
+    It begins with random weights; with a file of published weights of its encoder; or with a folder of trained weights
+    of ours, of which everything is taken: fine-tuning, `seen` is what they saw.
 
     Raises ValueError if the weights are those of another network, FileNotFoundError if there are none.
     """
@@ -129,13 +122,9 @@ def trained(
 ) -> Path:
     """Train a network, watched on what is held out, and return the folder of its weights: how every notebook ends.
 
-    Parameters
-    ----------
-    run : gets weights/, metrics.csv and provenance.json
-    experiment, material, network : settings, samples, and the network as it is before training
-    workers, devices : see `train`
-    checkpoint : a file of the original solution's author to take instead of training
-    shown : called with metrics.csv when it has new validation figures
+    The run gets weights/, metrics.csv and provenance.json; `network` is as it is before training, `workers` and
+    `devices` as in `train`; a `checkpoint` of the original solution's author is taken instead of training; `shown` is
+    called with metrics.csv when it has new validation figures.
 
     Raises ValueError as `train`, or if the first weights have seen a tomogram which is held out.
     """
