@@ -73,7 +73,7 @@ style: $(VENV)/installed
 	@$(RUFF) format --check lib tests notebooks
 
 check: style
-	@$(PYTEST) -m "not slow and not kernel and not browser" $(ARGS)
+	@$(PYTEST) -m "not slow and not kernel and not browser" --hypothesis-profile=check $(ARGS)
 
 test: style
 	@$(PYTEST) -m "not slow" $(ARGS)

@@ -18,6 +18,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 gc.disable()  # until all is imported, which stays and is not searched for garbage again and again
 
 settings.register_profile("motors", deadline=None)  # a busy machine is no failure
+settings.register_profile("check", settings.get_profile("motors"), max_examples=40)  # `make check` names it
 settings.load_profile("motors")
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 from scipy import ndimage
 
 from motors.patches.augment import intensity, slices as augment_slices
@@ -313,7 +314,7 @@ def test_where_a_motor_cannot_be_kept_the_crop_lies_anywhere(size: tuple, motor:
         assert ends == [[0, 0], list(last)]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.integers(0, 10**6), st.tuples(st.floats(15, 54), st.floats(15, 80)))
 def test_a_motor_that_can_be_kept_is_in_the_patch(seed: int, point: tuple[float, float]):
     """Together with its surroundings, whatever is drawn, as long as the canvas is large enough."""

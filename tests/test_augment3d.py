@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 from scipy import ndimage
 
 from motors.patches.augment import blocks
@@ -196,7 +197,7 @@ def test_a_view_is_what_scipy_makes_of_the_same_map(name: str):
     assert np.mean(found != wanted) < 0.005
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32), st.tuples(st.integers(-9, 30), st.integers(-9, 30), st.integers(-9, 40)))
 def test_the_two_ways_to_warp_agree(seed: int, start: tuple[int, int, int]):
     """Slice by slice or by blocks: equal within one level for every map that keeps z apart, at every place."""
@@ -251,7 +252,7 @@ def test_motors_move_with_the_voxels(name: str):
     assert np.abs(centre_of_mass(found, level) - points[0]).max() < 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32), st.tuples(st.floats(20, 27), st.floats(28, 38), st.floats(42, 62)))
 def test_motors_move_with_the_voxels_under_random_maps(seed: int, point: tuple[float, float, float]):
     """Whatever is drawn, as long as the ball stays in view."""
@@ -336,6 +337,7 @@ def test_zoom_above_one_magnifies_and_scale_above_one_shows_more():
     assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) > 0
 
 
+@pytest.mark.kernel  # to import MONAI takes seconds, here and in two tests below
 def test_turns_and_scales_are_monais():
     """The affine of the original solution, with axes x, y, z instead of z, y, x; two of the angles count backwards."""
     spatial = pytest.importorskip("monai.transforms.spatial.array")
@@ -378,6 +380,7 @@ def test_steps_do_what_they_say():
     assert after(("multiply", 9.0)) == [105, 205, 255, 255]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", GREY)
 def test_steps_are_those_of_monai(name: str):
     """MONAI's transform of a float volume, truncated, differs by one level at most, rounding the input aside."""
@@ -416,6 +419,7 @@ def test_a_patch_of_one_level_survives_every_step():
         assert len(np.unique(voxels)) == 1
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", QUALITY)
 def test_losing_quality_is_monais_simulated_low_resolution(name: str):
     """The same two interpolations, on voxels."""

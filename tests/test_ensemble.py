@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from motors import matching, tables
@@ -104,7 +104,6 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.randoms(use_true_random=False), st.sampled_from(["linear", "poly", "clipping", None]))
-@settings(deadline=None)
 def test_the_order_of_the_input_does_not_matter(rows, random, rescale):
     """Bit for bit, ties included."""
     shuffled = random.sample(rows, len(rows))
@@ -118,7 +117,6 @@ def test_the_order_of_the_input_does_not_matter(rows, random, rescale):
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_one_source_alone_stays_as_it_is_if_its_points_are_apart(rows):
     """Without neighbours there is nothing to fuse, and all votes are in."""
     rows = np.unique(np.array(rows, dtype=np.float64).reshape(-1, 5)[:, :4] * [100, 100, 100, 1], axis=0)

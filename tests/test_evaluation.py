@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 
 from motors import cli
 from motors.evaluation import benchmark, curves as evaluation_curves, metrics
@@ -96,8 +98,9 @@ def as_recorded(solution: pd.DataFrame, table: pd.DataFrame, mode: str) -> dict[
     options = {"mode": mode, "absent": 0.0 if mode == "kaggle" else None}
     curve = evaluation_curves.curve(solution, table, **options)
     best = curve.loc[curve["f2"].idxmax()]
-    radii = [tenths * 100.0 for tenths in range(1, 11)]
-    circles = [evaluation_curves.curve(solution, table, radius=radius, **options) for radius in radii]
+    judged, radii = metrics.judge(solution, metrics.best_of_each(solution, table)), np.arange(100.0, 1001.0, 100.0)
+    with mock.patch.multiple(evaluation_curves, best_of_each=lambda *_: None, judge=lambda *_: judged):  # once for all
+        circles = [evaluation_curves.curve(solution, table, radius=radius, **options) for radius in radii]
     kept = table.assign(**{axis: table[axis].where(table["score"] >= best["threshold"], -1.0) for axis in "zyx"})
     return {
         "Fbeta": best["f2"],
@@ -217,7 +220,7 @@ def test_whether_there_is_a_motor_is_understood_or_asked(yes, no):
         metrics.f2(words.assign(has_motor="perhaps"), answer)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(case=scored(), seed=st.integers(0, 99))
 def test_the_order_of_rows_does_not_matter(case, seed):
     """Neither in the solution nor in the answer."""
@@ -288,7 +291,7 @@ def test_the_curve_of_three_candidates_is_as_counted_by_hand():
         evaluation_curves.curve(FOUR, SOME, mode="coco")
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(case=scored())
 def test_the_curve_at_each_threshold_is_the_score_of_the_answer_made_with_it(case):
     """Up to far answers, which the curve leaves out of the precision and the competition does not count either."""
@@ -301,7 +304,7 @@ def test_the_curve_at_each_threshold_is_the_score_of_the_answer_made_with_it(cas
         assert row.f2 == pytest.approx(metrics.f2(solution, answer))
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(case=scored(), mode=st.sampled_from(["kaggle", "detection"]))
 def test_only_the_order_of_scores_matters_for_a_curve(case, mode):
     """Squaring the scores moves the thresholds and nothing else."""
@@ -311,11 +314,12 @@ def test_only_the_order_of_scores_matters_for_a_curve(case, mode):
     pd.testing.assert_frame_equal(curves[0][columns], curves[1][columns])
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.kernel  # to import scikit-learn takes seconds
+@examples(25)
 @given(case=scored())
 def test_average_precision_is_that_of_scikit_learn(case):
     """A motor that is missed gets a place after all others; theirs then ends where ours does."""
-    from sklearn.metrics import average_precision_score  # takes two seconds, for this test alone
+    from sklearn.metrics import average_precision_score  # for this test alone
 
     solution, table = case
     judged = metrics.judge(solution, metrics.best_of_each(solution, table))
@@ -353,7 +357,7 @@ def test_f2_by_quantile_answers_what_reaches_the_quantile_of_all_scores():
     assert table["f2"].tolist() == pytest.approx([5 / 10, 5 / 10, 5 / 9, 5 / 9])
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(case=scored())
 def test_f2_at_each_quantile_is_the_score_of_the_answer_made_with_its_threshold(case):
     """The table and the score of the competition agree everywhere."""

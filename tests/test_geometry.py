@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from motors import geometry
 from motors.geometry import SYMMETRIES, SYMMETRIES_2D, Symmetry
@@ -49,7 +49,6 @@ def test_a_side_shorter_than_the_patch_is_padded_in_front():
     assert geometry.tiles((40, 64, 96), (64, 64, 96), align=16).tolist() == [[-16, 0, 0]]
 
 
-@settings(deadline=None)
 @given(SIDES, PATCHES, st.integers(0, 15), st.sampled_from([1, 8, 16]))
 def test_tiles_cover_every_voxel(shape, patch, overlap, align):
     """Whatever the sizes, no voxel is left out, and aligned patches begin at multiples of the stride."""
@@ -63,7 +62,6 @@ def test_tiles_cover_every_voxel(shape, patch, overlap, align):
     assert len(np.unique(starts, axis=0)) == len(starts)
 
 
-@settings(deadline=None)
 @given(SIDES, PATCHES, st.integers(1, 7))
 def test_tiles_cover_every_voxel_within_their_border(shape, patch, border):
     """What the border hides in one patch, another shows."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from motors import geometry, heatmaps
 from motors.geometry import SYMMETRIES
@@ -80,7 +80,6 @@ def test_plain_values_are_those_of_the_gaussian():
 
 
 @given(INSIDE, st.floats(1, 30))
-@settings(deadline=None)
 def test_a_drawn_motor_is_found_within_half_a_cell(point, std):
     """Decoding undoes drawing, up to the grid it was drawn on, for blobs of any width."""
     grid = heatmaps.target_3d(np.array([point]), SHAPE, 16.0, std_voxels=np.array([std]))
@@ -91,7 +90,6 @@ def test_a_drawn_motor_is_found_within_half_a_cell(point, std):
 
 
 @given(INSIDE, st.sampled_from(SYMMETRIES))
-@settings(deadline=None)
 def test_drawing_commutes_with_symmetries(point, symmetry):
     """Moving the grid is the same as drawing the moved motor."""
     point = np.round(np.array(point), 1) + 0.013  # no blob that ends exactly between two cells

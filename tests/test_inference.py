@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 from torch import nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
@@ -207,7 +208,7 @@ def test_slices_reach_a_planar_network_in_ascending_order():
 
 
 @given(st.integers(1, 40), st.integers(10, 120), st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_every_cell_is_covered(depth, side, planar, original):
     """Whatever the size of the tomogram, also if smaller than a tile; an uncovered cell would be an error."""
     network, experiment = (planar_brightness, PLANAR) if planar else (brightness, SOLID)

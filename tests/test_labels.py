@@ -11,7 +11,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 
 from motors.labels import formats, joining
 from motors.labels.consensus import consensus
@@ -103,7 +104,7 @@ def test_what_the_competition_does_not_know_stays_with_its_motor(tmp_path):
     assert formats.read(tmp_path / "folder").motors["source"].tolist() == ["round1"]
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(made=some_labels())
 def test_labels_survive_the_competitions_form(made, tmp_path_factory):
     """Writing one row per motor and reading it gives the same labels."""
@@ -113,7 +114,7 @@ def test_labels_survive_the_competitions_form(made, tmp_path_factory):
     assert wrong_counts(path).empty
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(made=some_labels())
 def test_labels_survive_one_row_per_tomogram_and_a_folder(made, tmp_path_factory):
     """Neither the list of motors in one cell nor two files lose anything."""
@@ -272,7 +273,7 @@ def test_every_fold_has_the_same_share_of_motors_and_several_motors_always_train
     assert table[table["motors"] <= 1].groupby(["fold", "motors"]).size().tolist() == [2] * 8
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(order=st.permutations(range(16)), seed=st.integers(0, 1000))
 def test_folds_do_not_depend_on_the_order_of_the_rows(order, seed):
     """Tomograms are sorted by id first."""

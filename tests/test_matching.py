@@ -5,7 +5,8 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 
 from motors import matching
 from motors.ensemble import select
@@ -95,7 +96,7 @@ POINTS = st.lists(st.tuples(*[st.integers(0, 60)] * 3), max_size=6).map(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(POINTS, POINTS, st.sampled_from([7.3, 13.1, 19.7]))
 def test_a_pair_is_within_the_radius_and_nobody_is_left_who_could_pair_up(ones, others, spacing):
     """Each point once; two that remain are farther apart than the radius."""

@@ -14,6 +14,7 @@ from undrawn import undrawn
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.networks import checkpoints
+from motors.networks.activation_checkpointing import checkpointed
 from motors.networks.factory import build
 from motors.networks.neck import Branch
 
@@ -130,7 +131,7 @@ def test_recomputing_changes_neither_gradients_nor_statistics(experiment):
     after = {}
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        network = made(replace(experiment, checkpointing=checkpointing)).train()
+        network = checkpointed(made(experiment)) if checkpointing else made(experiment)
         for step in range(2):
             network(grey(experiment, seed=step, batch=1)).square().mean().backward()
         gradients = {key: p.grad for key, p in network.named_parameters() if p.grad is not None}

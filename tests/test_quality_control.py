@@ -7,7 +7,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 from scipy import ndimage
 
 from motors.volumes import levels, quality_control
@@ -58,7 +59,7 @@ def test_a_healthy_tomogram_is_returned_untouched(fine):
 
 
 @given(st.integers(32, 224), st.integers(0, 3))
-@settings(max_examples=20)
+@examples(20)
 def test_a_wrapped_tomogram_is_mended_exactly(offset, seed):
     """Whatever the levels were moved by, it is found and taken back."""
     voxels = made_up(seed)

@@ -605,6 +605,7 @@ def test_the_steps_run_whatever_profile_the_user_has(root, tmp_path, monkeypatch
     assert toys.record(root, "00_first", "smoke")["status"] == "succeeded"
 
 
+@pytest.mark.kernel
 def test_any_text_of_a_plan_arrives_also_where_no_cache_can_be_written(root, monkeypatch):
     """Braces are no wildcards, nothing is something, and Snakemake keeps its cache in the workspace."""
     monkeypatch.setenv("HOME", "/dev/null")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import unicodedata
 import zipfile
@@ -13,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import toys
-from hypothesis import assume, given, settings, strategies as st
+from examples import examples
+from hypothesis import assume, given, strategies as st
 
 from motors.geometry import MATCH_RADIUS
 from motors.labels import formats
@@ -61,12 +63,18 @@ def same(one: Labels, other: Labels) -> bool:
     return ordered[0].equals(ordered[1]) and one.tomograms.equals(other.tomograms)
 
 
-@pytest.fixture
-def case() -> tuple[Labels, pd.DataFrame]:
-    """A sheet of two tomograms: in a, a label nobody finds and a candidate; in b, a motor that is found and another."""
+@pytest.fixture(scope="module")
+def made() -> tuple[Labels, pd.DataFrame]:
+    """What `case` is a copy of."""
     known = some(("a", 10, 10, 10), ("b", 24, 30, 30))
     found = candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", 24, 60, 90, 0.3), ("b", 4, 4, 4, 0.01))
     return known, review_sheet.sheet(known, disagreements.match(known, found))
+
+
+@pytest.fixture
+def case(made) -> tuple[Labels, pd.DataFrame]:
+    """A sheet of two tomograms: in a, a label nobody finds and a candidate; in b, a motor that is found and another."""
+    return copy.deepcopy(made)
 
 
 def decide(sheet: pd.DataFrame, *answers: str) -> pd.DataFrame:
@@ -246,7 +254,7 @@ def rounds(draw) -> tuple[Labels, pd.DataFrame]:
 
 
 @given(rounds(), st.randoms(use_true_random=False))
-@settings(max_examples=15)
+@examples(15)
 def test_corrections_may_come_in_any_order_again_and_in_parts(given_round, random):
     """Shuffled, applied twice, or some now and the others later: the same labels, and the first ones untouched."""
     known, table = given_round

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 
 from motors.labels.folds import folds
 from motors.labels.formats import read_competition, wrong_counts
@@ -203,7 +204,7 @@ def test_a_recipe_of_nonsense_is_refused(wrong):
         replace(RECIPES["demo"], **wrong)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=st.integers(0, 10_000), k=st.integers(0, 103))
 def test_motors_sit_in_the_envelope_and_point_outwards(seed, k):
     """The centre is on the inner membrane; the normal leads straight to the outer one and away from the cell's axis."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from examples import examples
+from hypothesis import given, strategies as st
 
 from motors import matching
 from motors.detection.queue import detect_all
@@ -64,7 +65,7 @@ def test_the_file_is_plain(good, tmp_path):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(point=st.tuples(st.floats(0, 63.5), st.floats(0, 95.5), st.floats(0, 47.5)), order=st.permutations(IDS))
 def test_what_is_written_is_read_back(point, order, tmp_path_factory):
     """Whatever the order of the ids."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from examples import examples
+from hypothesis import example, given, strategies as st
 
 from motors.detection.tiling import cell_strides, plan, planned
 from motors.experiments import catalogue
@@ -49,7 +50,7 @@ def test_a_network_that_pools_over_its_tile_sees_no_larger_one_than_it_was_train
 
 
 @given(st.tuples(*[st.integers(1, 700)] * 3), st.sampled_from([0, 0.34, 16, 40]), st.integers(15, 24))
-@settings(max_examples=60)
+@examples(60)
 def test_tiles_cover_every_voxel_within_the_budget(shape, overlap, budget):
     """Begun at multiples of the stride, neighbours sharing what was asked for, none outside of the volume."""
     experiment = replace(RESNEXT50, patch=(32, 64, 96), overlap=overlap if overlap < 1 else 0)
@@ -149,7 +150,7 @@ def test_of_the_options_of_a_heatmap_those_of_its_tiles_are_taken():
 
 @given(st.tuples(*[st.integers(40, 400)] * 3), st.tuples(*[st.sampled_from([64, 96, 128, 160])] * 3))
 @example((98, 391, 162), (128, 160, 192))  # counted without regard to the stride, three of 64 x 416 x 96 seem to do
-@settings(max_examples=40)
+@examples(40)
 def test_no_tile_of_the_same_budget_covers_a_volume_with_less_work(shape, tile):
     """But for the twentieth that is allowed, and tiles narrower than a network needs."""
     experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.4)

@@ -10,7 +10,8 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import example, given, settings, strategies as st
+from examples import examples
+from hypothesis import example, given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from motors import geometry
@@ -150,7 +151,7 @@ def test_slices_are_not_written_over_others(stack: Path):
 
 
 @given(GREY.filter(lambda grey: 1 not in grey.shape), st.floats(1, 50).map(lambda value: round(value, 2)))
-@settings(max_examples=25)
+@examples(25)
 def test_an_mrc_file_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, voxels, spacing: float):
     """Grey levels and spacing survive, although the format has no unsigned bytes."""
     path = write_mrc(tmp_path_factory.mktemp("mrc") / "a.mrc", voxels, spacing)
@@ -441,7 +442,7 @@ def test_percentiles_become_black_and_white(dtype):
     hnp.arrays(np.float32, st.tuples(*[st.integers(1, 6)] * 3), elements=st.floats(-(2.0**99), 2.0**99, width=32)),
     st.floats(0, 100),
 )
-@settings(max_examples=50)
+@examples(50)
 def test_counting_gives_the_percentiles_that_sorting_gives(voxels: np.ndarray, percent: float):
     """For any distribution, with zeros of both signs and repeated numbers."""
     expected = np.percentile(voxels.astype(np.float64), percent)
@@ -493,7 +494,7 @@ def test_unwrapping_adds_modulo_256():
 
 
 @given(GREY, st.integers(0, 255))
-@settings(max_examples=25)
+@examples(25)
 def test_unwrapping_back_undoes_unwrapping(voxels: np.ndarray, offset: int):
     """Modulo 256 nothing is lost."""
     assert np.array_equal(unwrap(unwrap(voxels, offset), -offset), voxels)
@@ -538,7 +539,7 @@ SPACINGS = st.tuples(*[st.floats(5, 30) | st.sampled_from([8, 15.9, 16, 16.1, 32
 
 
 @given(hnp.arrays(np.uint8, st.tuples(*[st.integers(7, 12)] * 3)), SPACINGS, SPACINGS)
-@settings(max_examples=30)
+@examples(30)
 def test_resampling_interpolates_along_each_axis(voxels: np.ndarray, spacing, target):
     """Any spacings, one per axis: what `numpy.interp` gives, up to truncation."""
     found = resampling.resample(voxels, spacing, target)
@@ -548,7 +549,7 @@ def test_resampling_interpolates_along_each_axis(voxels: np.ndarray, spacing, ta
 
 
 @given(st.integers(0, 255), st.floats(5, 20), st.floats(5, 20))
-@settings(max_examples=30)
+@examples(30)
 def test_a_volume_of_one_grey_level_keeps_it(level: int, spacing: float, target: float):
     """Truncation takes nothing from whole numbers."""
     assert set(np.unique(resampling.resample(np.full((7, 9, 12), level, np.uint8), spacing, target))) == {level}
@@ -581,7 +582,7 @@ def test_a_point_moves_as_the_volume_does():
 
 @given(hnp.arrays(np.uint8, st.tuples(*[st.integers(7, 12)] * 3)), st.tuples(*[st.floats(1, 3)] * 3))
 @example(noise((7, 8, 9)), (1.0, 1.0, 1.06))  # sides that stay the same after rounding: OpenCV would copy the plane
-@settings(max_examples=30)
+@examples(30)
 def test_a_coarser_voxel_can_be_the_mean_of_what_it_covers(voxels: np.ndarray, factors):
     """Along each axis: the integral over its length, by hand from cumulative sums; up to truncation."""
     found = resampling.resample(voxels, 1.0, factors, by="mean")
@@ -667,7 +668,7 @@ def test_only_grey_levels_are_resampled():
 
 
 @given(voxels=GREY)
-@settings(max_examples=25)
+@examples(25)
 def test_prepared_voxels_come_back_read_only(tmp_path_factory: pytest.TempPathFactory, voxels: np.ndarray):
     """What was written, still on disk, in C order whatever came."""
     folder = tmp_path_factory.mktemp("prepared") / "new"
