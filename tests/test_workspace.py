@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import toys
 
-from motors.workspace import code_hash, paths, progress, provenance
+from motors.workspace import code_hash, files, paths, progress, provenance
 from motors.workspace.files import listed, locked, read_json, renamed, sha256, write_json, write_table, write_text
 from motors.workspace.paths import canonical_tag, new_dataset, open_run
 from motors.workspace.provenance import Inputs, differences, write_inputs
@@ -206,6 +206,26 @@ def test_cores_are_those_that_this_process_may_use():
     run = {"capture_output": True, "text": True, "check": True}
     found = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda: os.sched_setaffinity(0, one), **run)
     assert found.stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({}, 64),
+    ],
+    ids=["1.5 of version 2", "2", "3 of version 1", "1", "none"],
+)
+def test_the_time_that_a_container_gives_counts_as_cores(tmp_path, monkeypatch, limits: dict, expected: int):
+    """Docker's --cpus, Kubernetes' limits and systemd's CPUQuota change no affinity."""
+    for name, text in limits.items():
+        files.write_text(tmp_path / name, text)
+    monkeypatch.setattr(files, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    assert files.cores() == expected
 
 
 def test_a_tag_is_safe_for_every_file_system():
