@@ -143,6 +143,22 @@ def test_where_a_header_is_silent_neighbours_tell_the_sign_and_that_is_said(tmp_
         read(mrc(tmp_path / "b.mrc", noise, dmin=0, dmax=0))
 
 
+@pytest.mark.parametrize(
+    ("voxels", "low", "high", "expected"),
+    [
+        (SIGNED, 0, 255, to_uint8(SIGNED.view(np.uint8).astype(int))),
+        (LEVELS.view(np.int8), -128, 127, to_uint8(LEVELS.view(np.int8))),
+        (WIDE, -32768, 32767, to_uint8(WIDE)),
+        (SIGNED * np.int16(90), 0, 65535, to_uint8(SIGNED * np.int16(90))),
+    ],
+    ids=["signed bytes", "unsigned bytes", "u2", "i2"],
+)
+def test_a_range_that_every_number_lies_in_is_no_proof_of_its_sign(tmp_path, voxels, low, high, expected):
+    """Where neighbours speak against it, that is said; the mode of 16 bits goes before it, that of bytes says less."""
+    with pytest.warns(TomogramWarning, match=f"its range {low} to {high} and its voxels contradict each other"):
+        assert np.array_equal(read(mrc(tmp_path / "a.mrc", voxels, dmin=low, dmax=high)), expected)
+
+
 def test_few_grey_levels_survive_our_own_files_and_counts_in_bytes_are_stretched(tmp_path):
     """The label that `write_mrc` leaves tells them apart."""
     dark = LEVELS // 14
@@ -281,6 +297,15 @@ def test_slices_that_are_not_grey_are_refused(tmp_path, mode: str, kind: str):
     deep = np.stack([WIDE] * 3, axis=-1)
     with pytest.raises(ValueError, match="is a PNG picture of mode RGB, not in grey levels"):
         read(pictures(tmp_path / "b", "slice_{:04d}.png", opencv(".png"), deep))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "JPEG", "WEBP"])
+def test_a_slice_of_several_pictures_or_of_another_kind_than_its_name_says_is_refused_as_such(tmp_path, kind: str):
+    """Animated ones show a volume in each slice; a grey picture of another kind is no coloured one."""
+    more = {"save_all": True, "append_images": [Image.fromarray(LEVELS[0])]} if kind != "JPEG" else {}
+    count = 1 if kind == "JPEG" else 2
+    with pytest.raises(ValueError, match=rf"slice_0000\.png holds {count} picture\(s\) of the kind {kind}: save each"):
+        read(pictures(tmp_path / "a", "slice_{:04d}.png", pillow("L", kind, **more), LEVELS[1:]))
 
 
 @pytest.mark.parametrize(
@@ -1177,6 +1202,38 @@ def test_tiff_files_that_are_no_slices_are_tomograms_of_their_own_and_named(tmp_
     for name, reason in (reasons | {"d": r"z4\.tif is uint16, but z0\.tif is uint8"}).items():
         with pytest.raises(ValueError, match=reason):
             read(tmp_path / name)
+
+
+def test_slices_may_be_ome_tiff_unless_another_file_says_how_they_belong_together(tmp_path):
+    """A companion file knows the order; without it, the numbers do."""
+    for name, companion in (("a", False), ("b", True)):
+        (tmp_path / name).mkdir()
+        for k, plane in enumerate(LEVELS):
+            only = {
+                "description": '<OME xmlns="x"><BinaryOnly MetadataFile="c.companion.ome"/></OME>',
+                "metadata": None,
+            }
+            tifffile.imwrite(tmp_path / name / f"z{k}.ome.tif", plane, photometric=1, **(only if companion else {}))
+    assert np.array_equal(read(tmp_path / "a"), LEVELS) and list(collect(tmp_path / "a")[0]) == ["a"]
+    for path in collect(tmp_path / "b")[0].values():
+        with pytest.raises(
+            ValueError, match=r"what it is stands in c\.companion\.ome, which is not read: save all of it"
+        ):
+            read(path)
+    (tmp_path / "a" / "z4.ome.tif").unlink()
+    with pytest.raises(FileNotFoundError, match=r"z4\.ome\.tif is missing among 8 picture files"):
+        read(tmp_path / "a")
+
+
+def test_a_channel_that_imagej_shows_inverted_is_said_to_be(tmp_path):
+    """In a composite each channel has a table of its own, which changes no numbers."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    for name, table in (("a", ramp), ("b", ramp[:, ::-1])):
+        about = {"axes": "ZCYX", "mode": "composite", "LUTs": [ramp, table]}
+        tifffile.imwrite(tmp_path / f"{name}.tif", PAIR, imagej=True, metadata=about)
+        with warnings.catch_warnings(record=True) as said:
+            assert np.array_equal(read(tmp_path / f"{name}.tif", channel=0), LEVELS)
+        assert any("show a channel inverted: invert it" in str(each.message) for each in said) == (name == "b")
 
 
 def test_one_picture_is_no_volume_in_any_format(tmp_path):

@@ -3,7 +3,6 @@
 import os
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,6 @@ from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
 from motors.workspace.files import spelt, visible, written
 
-MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
-TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
-ENDINGS = (*(each + packed for each in MRC for packed in ("", ".gz", ".bz2")), ".npy", *TIFF, ".zarr")
 ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
 
@@ -70,11 +66,10 @@ def read(
     if spacing is not None:
         check_spacing((spacing,))
         spacing = float(spacing)
-    kind, _ = _kind(path)
-    before = _state(path)
+    kind, before = _kind(path)[0], _state(path)
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
-        stored = Stored(read_slices(path), "zyx") if kind == "slices" else _reader(kind)(path, own)
+        stored = _stored(kind, path, own)
         left = image if own is None or stored.images == 1 else None
         voxels = _levels(as_zyx(stored, axes, channel=channel, time=time, image=left), stored, kind)
         if _state(path) != before:
@@ -94,9 +89,8 @@ def read(
 
 def name_of(path: Path) -> str:
     """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
-    kinds = ("", path.stem) if path.is_file() and not path.name.lower().endswith(ENDINGS) else _kind(path)
-    name = kinds[1] if kinds[1].strip(" .") else path.name  # such as .mrc
-    return plain(written(name)).strip()
+    _, name = _kind(path)
+    return plain(written(name if name.strip(" .") else path.name)).strip()  # such as .mrc
 
 
 def plain(path: str | Path) -> str:
@@ -111,36 +105,48 @@ def parts(path: Path) -> list[Path]:
         return sorted(each for each in path.rglob("*") if each.is_file())
     if path.is_dir():
         return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES and each.is_file())
-    if path.suffix.lower() not in TIFF:
-        return [path]
     from motors.volumes.tiff import companions
 
     return [path, *companions(path)]
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether a folder is a Zarr, by its name or what is in it."""
-    return path.is_dir() and (path.name.lower().endswith(".zarr") or any((path / mark).exists() for mark in ZARR))
+    """Return whether a folder is a Zarr, or called as N5 is, by its name or what is in it."""
+    return path.is_dir() and (
+        path.name.lower().endswith((".zarr", ".n5")) or any((path / mark).exists() for mark in ZARR)
+    )
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Return the key of the reader of a path, or "slices", and what to call its tomogram."""
-    if is_zarr(path):
-        kind, outside = ".zarr", (each for each in (path, *path.parents) if each.name.lower().endswith(".zarr"))
-        path = next(outside, path)
-    elif path.is_dir():
+    """Return the key of the reader of a path, "slices" or "" if it has none, and what to call its tomogram."""
+    if path.is_dir() and not is_zarr(path):
         return "slices", path.name
-    else:
-        kind = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
-        if kind in ("", ".zarr"):
-            what = "unpack an archive (an OME-Zarr is a folder), give the folder of slices"
-            raise ValueError(f"{path} is of an unknown kind: {what}, or one of {' '.join(ENDINGS)}")
-    return kind, re.sub(rf"(\.ome)?{re.escape(kind)}\Z", "", path.name, flags=re.IGNORECASE)
+    from motors.volumes.kinds import kind_of
+
+    return kind_of(path)
 
 
 def _state(path: Path) -> list[tuple]:
     """Return what changes when somebody writes to a tomogram."""
     return [(each, each.stat().st_size, each.stat().st_mtime_ns) for each in parts(path)]
+
+
+def _stored(kind: str, path: Path, image: int | None) -> Stored:
+    """Return what is read; the wheel for Kaggle does without what reads more than slices."""
+    if kind == "slices":
+        return Stored(read_slices(path), "zyx")
+    from motors.volumes.kinds import reader
+
+    return reader(kind)(path, image)
+
+
+def _odd(kind: str, path: Path, voxels: np.ndarray) -> list[str]:
+    """Return what is worth a look in anything but JPEG slices, a sentence each."""
+    if kind == "slices" and parts(path)[0].suffix.lower() in (".jpg", ".jpeg"):
+        return []
+    from motors.volumes.kinds import odd
+
+    return odd(kind, voxels)
 
 
 def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
@@ -149,26 +155,3 @@ def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
         return voxels if kind == "slices" else spread(voxels)
     check_memory(voxels.size)
     return voxels.astype(np.uint8) if stored.grey else to_uint8(voxels)
-
-
-def _odd(kind: str, path: Path, voxels: np.ndarray) -> list[str]:
-    """Return what name and grey levels of a file say that is worth a look, a sentence each."""
-    if kind == "slices" and parts(path)[0].suffix.lower() in (".jpg", ".jpeg"):
-        return []
-    from motors.volumes.padding import padding
-
-    called = "it is called as stacks of pictures are: make sure that it is a volume, no tilt series"
-    return [called] * kind.startswith((".st", ".ali", ".mrcs")) + padding(voxels)
-
-
-def _reader(kind: str) -> Callable[[Path, int | None], Stored]:
-    """Return the reader of a kind of file, loaded when it is needed: the wheel for Kaggle does without most."""
-    if kind == ".npy":
-        from motors.volumes.npy import read_npy as reader
-    elif kind == ".zarr":
-        from motors.volumes.ome_zarr import read_zarr as reader
-    elif kind in TIFF:
-        from motors.volumes.tiff import read_tiff as reader
-    else:
-        from motors.volumes.mrc import open_mrc as reader
-    return reader

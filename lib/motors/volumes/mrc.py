@@ -119,7 +119,7 @@ def _flags(header: np.void) -> int | None:
 
 def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
-    low, high = float(header["dmin"]), float(header["dmax"])
+    low, high, mode = float(header["dmin"]), float(header["dmax"]), voxels.dtype.kind == "u"
     planes = voxels.reshape(-1, *voxels.shape[-2:])
     planes, largest = planes[:: max(1, len(planes) // 16)], 2 ** (8 * voxels.itemsize - 1) - 1
     kinds = [voxels.dtype.str.replace("u", "i"), voxels.dtype.str.replace("i", "u")]
@@ -131,16 +131,19 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
         if told and (low < 0 if unsigned else high > largest):
             _say(path, f"its stamp of IMOD and its range {low:g} to {high:g} contradict each other about signs")
         return unsigned
-    if told and (low < 0 or high > largest):
-        return low >= 0
-    if voxels.dtype.kind == "u" or told and voxels.itemsize > 1 or voxels.min() >= 0:
-        return voxels.dtype.kind == "u"
     signed, without = (np.abs(np.diff(planes.view(kind).astype(np.int32), axis=-1)).mean() for kind in kinds)
-    if voxels.itemsize > 1 and signed < ALIKE * without:  # as their mode says
+    unsigned, doubtful = bool(without < signed), max(signed, without) <= ALIKE * min(signed, without)
+    if told and (low < 0 or high > largest):
+        if doubtful or unsigned == (low >= 0):
+            return low >= 0
+        _say(path, f"its range {low:g} to {high:g} and its voxels contradict each other about signs")
+        return mode if voxels.itemsize > 1 else low >= 0
+    if mode or told and voxels.itemsize > 1 or voxels.min() >= 0:
+        return mode
+    if voxels.itemsize > 1 and (doubtful or not unsigned):  # as their mode says
         return False
-    if max(signed, without) < ALIKE * min(signed, without):
+    if doubtful:
         raise ValueError("its header does not say whether its numbers have a sign: write it as 16 bits, mode 1 or 6")
-    unsigned = bool(without < signed)
     _say(path, f"its header does not say whether its numbers have a sign: taken as {'un' * unsigned}signed")
     return unsigned
 

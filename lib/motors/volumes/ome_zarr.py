@@ -35,7 +35,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         try:
             group = zarr.open(store, mode="r", use_consolidated=False)  # which may be out of date
         except zarr.errors.GroupNotFoundError as error:
-            raise ValueError("it is no Zarr, or its metadata are missing: copy it again, with hidden files") from error
+            raise ValueError("it is no Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
     if isinstance(group, zarr.Array):
         return _unnamed(group, store)
     attributes, names = _attributes(group), ()

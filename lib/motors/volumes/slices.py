@@ -36,7 +36,7 @@ def slice_paths(folder: str | Path) -> list[Path]:
     paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    parts = {path: re.fullmatch(r"(.*?)(\d+)(\.\w+)", path.name) for path in sorted(paths)}
+    parts = {path: re.fullmatch(r"(.*?)(\d+)((?:\.ome)?\.\w+)", path.name) for path in sorted(paths)}
     if stranger := next((path for path, part in parts.items() if not part), None):
         raise FileNotFoundError(f"{stranger} has no number at its end, as slices have: rename it, or move it away")
     known: dict[int, Path] = {}
@@ -49,7 +49,8 @@ def slice_paths(folder: str | Path) -> list[Path]:
             raise FileNotFoundError(f"{path} {what}: only slices of one tomogram, and each once, belong in a folder")
     begin = 0 if (before, len(digits), ending.lower()) == ("slice_", 4, ".jpg") else min(*known, 1)
     names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
-    lost = next((name for k, name in enumerate(names, begin) if k not in known or known[k].stem != name), None)
+    there = {part[1] + part[2] for part in parts.values()}
+    lost = next((name for name in names if name not in there), None)
     if lost:
         kind = "JPEG" if ending == ".jpg" else "picture"
         what = f"{folder / lost}{ending} is missing among {len(paths)} {kind} files"
@@ -204,9 +205,12 @@ def _read_png(path: Path, data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as file:
             file.load()
             _check_upright(path, file)
-            if file.format == "PNG" and file.mode in GREY:
+            if file.format != "PNG" or file.n_frames > 1:  # animated
+                what = f"{path} holds {getattr(file, 'n_frames', 1)} picture(s) of the kind {file.format}"
+                raise ValueError(f"{what}: save each slice as PNG of one picture")
+            if file.mode in GREY:
                 return np.asarray(file).astype(GREY[file.mode])
-            return _greys(path, file, deep=file.format != "PNG" or data[24] > 8)
+            return _greys(path, file, deep=data[24] > 8)
     except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
         raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unicodedata import normalize
 
-from motors.volumes.formats import ENDINGS, is_zarr, name_of, parts, plain
+from motors.volumes.formats import is_zarr, name_of, parts, plain
+from motors.volumes.kinds import ENDINGS
 from motors.workspace.files import spelt, visible, written
 
 CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
@@ -64,7 +65,8 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         found, others = _inside(place, {real, *real.parents} if recursive else None, notes)
         if not found:
             below = "" if recursive else ", or look below it with recursive (--recursive)"
-            raise FileNotFoundError(f"{place} holds no tomogram: give MRC, TIFF, npy, OME-Zarr or slices{below}")
+            what = "give MRC, TIFF, npy, OME-Zarr or slices, or convert others to these"
+            raise FileNotFoundError(f"{place} holds no tomogram: {what}{below}")
         if others:
             notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
         yield from found

@@ -58,7 +58,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
             raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, number, len(series)) if ome else {}
-        falls = _falls(imagej)
+        falls = _falls(path, imagej)
         voxels, axes = _grey(_typed(_voxels(path, chosen), pixels.get("Type")), chosen.keyframe, chosen.axes, falls)
         names = [f"PhysicalSize{axis}" for axis in "ZYX"]
         sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
@@ -81,13 +81,14 @@ def is_page(path: Path) -> bool:
     """Return whether a TIFF file holds one picture, without depth."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
-            return [each.axes.replace("S", "") for each in file.series] == ["YX"]
+            own = "BinaryOnly" not in (file.ome_metadata or "")  # whose order is said elsewhere
+            return own and [each.axes.replace("S", "") for each in file.series] == ["YX"]
     except (ValueError, OSError):  # which whoever reads it is told
         return False
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the other files that OME metadata of a TIFF file name for some of its planes, as far as they are there."""
+    """Return the other files that OME metadata of a file name for some of its planes, as far as they are there."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
             planes = ElementTree.fromstring(file.ome_metadata or "<OME/>").findall(".//{*}UUID")
@@ -193,8 +194,11 @@ def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.n
     return voxels.reshape(series.shape)
 
 
-def _falls(imagej: dict[str, Any]) -> bool:
+def _falls(path: Path, imagej: dict[str, Any]) -> bool:
     """Return whether ImageJ calibrates numbers by a line that falls, so that higher ones mean less."""
+    if any(np.all(np.asarray(table)[:, 0] > np.asarray(table)[:, -1]) for table in imagej.get("LUTs", [])):
+        what = "its metadata show a channel inverted: invert it (invert=True, --invert) if dense is bright"
+        warnings.warn(f"{path.name}: {what}", TomogramWarning, stacklevel=5)
     if (function := imagej.get("cf", NO_FUNCTION)) not in (LINE, NO_FUNCTION):
         raise ValueError(f"ImageJ calibrates its numbers by a curve (cf={function}): save it as 32 bits, calibrated")
     return function == LINE and imagej.get("c1", 1) < 0
@@ -242,7 +246,10 @@ def _pixels(metadata: str, number: int, images: int) -> dict[str, str]:
     with parsing():
         root = ElementTree.fromstring(metadata)
     found = root.findall(".//{*}Pixels")
-    if root.find(".//{*}BinaryOnly") is not None or len(found) != images:
+    if (elsewhere := root.find(".//{*}BinaryOnly")) is not None:
+        place = elsewhere.get("MetadataFile")
+        raise ValueError(f"what it is stands in {place}, which is not read: save all of it as one TIFF file")
+    if len(found) != images:
         raise ValueError(f"its OME metadata describe {len(found)} images, {images} are in it: give the file with all")
     return dict(found[number].attrib)
 
