@@ -64,19 +64,9 @@ def target_2d(
 ) -> np.ndarray:
     """Return the coarse grid that a 2D network should predict for a slice: one Gaussian per motor, faint if far.
 
-    The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional Gaussian in that slice. What is
-    not said here is as in `target_3d`.
-
-    Parameters
-    ----------
-    points_yx : `(n, 2)` motor centres, in pixels; integers are pixel centres
-    shape : `(y, x)` of the slice, in pixels
-    spacing : ångström per pixel
-    distances : `(n,)` ångström between each motor and the slice; none means that all lie in the slice
-
-    Returns
-    -------
-    `(y / stride, x / stride)` float32 in [0, 1]
+    `points_yx` are `(n, 2)` motor centres in pixels, `distances` `(n,)` ångström between each and the slice, in which
+    all lie if there are none. The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional
+    Gaussian in that slice. What is not said here is as in `target_3d`, without z.
     """
     std = _std(std_voxels, len(points_yx), sigma, (spacing, spacing))
     away = np.zeros(len(points_yx)) if distances is None else np.asarray(distances, dtype=np.float64)
@@ -87,12 +77,8 @@ def target_2d(
 def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], stride: PerAxis) -> np.ndarray:
     """Return which cells have their centre in one of several ellipsoids, bool, `shape` divided by `stride`.
 
-    Parameters
-    ----------
-    points : `(n, d)` centres, in voxels; integers are voxel centres
-    covariances : `(n, d, d)` of which the square roots are the half-axes, in square voxels
-    shape : of the patch, in voxels along its d axes
-    stride : voxels per cell, one number or one per axis
+    The `points` are `(n, d)` centres in voxels, of which integers are centres; `covariances` are `(n, d, d)` square
+    voxels, of which the square roots are the half-axes; a cell has `stride` voxels, one number or one per axis.
     """
     steps = np.broadcast_to(stride, len(shape))
     cells = (np.moveaxis(np.indices(np.floor_divide(shape, steps)), 0, -1) + 0.5) * steps - 0.5
@@ -192,15 +178,8 @@ def blobs(voxels: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     `BLOB` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one. Blobs are
     at least `MATCH_RADIUS` apart.
 
-    Parameters
-    ----------
-    voxels : `(z, y, x)` intensities
-    spacing : ångström per voxel
-
-    Returns
-    -------
-    `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score is how many standard deviations a
-    blob is darker than its surroundings usually are
+    Of `(z, y, x)` intensities these are `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score
+    is how many standard deviations a blob is darker than its surroundings usually are.
     """
     stride = max(1, int(BLOB / 2 / spacing))
     coarse = _block_means(voxels, stride)

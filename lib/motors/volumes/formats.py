@@ -45,18 +45,10 @@ def read(
     -------
     Its voxels as `to_uint8` gives them, its spacing, or None as spacing where neither file nor caller states it
 
-    Raises
-    ------
-    FileNotFoundError
-        If nothing is there, or slices are missing.
-    ValueError
-        If the file is damaged or no volume, lacks a part, changes meanwhile, or needs a choice that was not made; or if
-        the spacing is no number, or the only one known is zero or differs between axes by over 1 %.
-
-    Warns
-    -----
-    TomogramWarning
-        If the file states another spacing than the caller, the spacing is implausible, or z is not the thin axis.
+    Raises FileNotFoundError if nothing is there, or slices are missing; ValueError if the file is damaged or no volume,
+    lacks a part, changes meanwhile, or needs a choice that was not made; or if the spacing is no number, or the only
+    one known is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if the file states another spacing
+    than the caller, the spacing is implausible, or z is not the thin axis.
     """
     path = spelt(Path(os.path.abspath(Path(path).expanduser())))  # so that "." has a name
     if not path.exists():

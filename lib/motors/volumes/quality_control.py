@@ -117,14 +117,9 @@ def repair(
     """Return a tomogram with its levels put right, and what was found; a healthy one is returned as it is.
 
     Wrapped levels are moved back, exactly unless levels at both ends are unused, so that the seam may lie anywhere
-    between them. Everything else is reported only.
-
-    Parameters
-    ----------
-    voxels : `(z, y, x)` uint8
-    compressed : True for JPEG slices: voxels that compression pushed over the seam are recognised by their neighbours
-    shift_dark : True adds 127 to dark-shifted tomograms, as the original solution did, for networks that it trained;
-        what was brighter than 128 turns black
+    between them. Everything else is reported only. Of `compressed` slices (JPEG), voxels that compression pushed over
+    the seam are recognised by their neighbours. `shift_dark` adds 127 to dark-shifted tomograms, as the original
+    solution did, for networks that it trained; what was brighter than 128 turns black.
     """
     found = examine(voxels)
     names = {finding.name: finding for finding in found}
