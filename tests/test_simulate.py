@@ -150,6 +150,7 @@ def test_an_interrupted_simulation_is_completed(tiny, tmp_path, monkeypatch):
     assert contents(competition.simulate(folder, TINY, seed=3)) == contents(tiny)
 
 
+@pytest.mark.kernel
 def test_several_processes_write_the_same_bytes(tiny, tmp_path, monkeypatch):
     """Which of them writes a tomogram decides nothing."""
     monkeypatch.setattr(competition, "FEW", 1)

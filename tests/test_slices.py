@@ -416,7 +416,7 @@ def test_what_is_within_1000_angstrom_of_an_unsure_point_is_open(folder: Path, h
 # training
 
 
-@pytest.mark.parametrize("family", ["maxvit_tiny", "coat_medium"])
+@pytest.mark.parametrize("family", [pytest.param("maxvit_tiny", marks=pytest.mark.kernel), "coat_medium"])
 def test_a_2d_network_trains_and_predicts(folder: Path, tmp_path: Path, family: str):
     """Two steps on the CPU; then it answers for a whole tomogram."""
     experiment = replace(

@@ -41,6 +41,8 @@ class Labels:
         refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")
         for motors, what in ((self.motors, "motor"), (self.unsure, "point that is not sure")):
             need(motors, MOTORS, f"{name} ({what}s)")
+            if motors.empty:
+                continue
             points, sizes = numbers(motors, POINT), numbers(motors[MOTORS].merge(table, "left", "tomo_id"), SIZE)
             unknown, lost = np.isnan(sizes[:, 0]), ~np.isfinite(points).all(axis=1)
             outside = geometry.outside(points, sizes)

@@ -155,8 +155,9 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, what: str, advice: str) -> None:
     """As `tables.refuse`; the file and line are those that the first row has kept."""
-    places = table.get("place", pd.Series(NAME, table.index)).fillna(NAME)[np.asarray(wrong, bool)]
-    refuse(table, wrong, next(iter(places), NAME), what, advice)
+    if np.any(wrong):
+        places = table.get("place", pd.Series(NAME, table.index)).fillna(NAME)[np.asarray(wrong, bool)]
+        refuse(table, wrong, next(iter(places)), what, advice)
 
 
 def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -> pd.DataFrame:

@@ -77,14 +77,14 @@ def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -
     if not len(points):
         nothing = [tomo_id, "nothing", 0, *[np.nan] * 4, 0, np.nan, "TN"]
         return pd.DataFrame([nothing], columns=ENTRIES)
-    rows = pd.DataFrame(points, columns=POINT).assign(tomo_id=tomo_id, partner=0, distance=np.nan)
-    rows["entry"] = ["label"] * len(labelled) + ["candidate"] * len(found)
-    rows["number"] = [*range(1, len(labelled) + 1), *range(1, len(found) + 1)]
-    rows["score"] = [np.nan] * len(labelled) + [float(score) for score in scores]
-    rows["verdict"] = ["FN"] * len(labelled) + ["FP"] * len(found)
-    for label, candidate, distance in nearest_pairs(labelled, found, radius, spacing=spacing):
-        both = [label, len(labelled) + candidate]
-        rows.loc[both, "partner"] = [candidate + 1, label + 1]
-        rows.loc[both, "verdict"], rows.loc[both, "distance"] = "TP", distance
-        rows.loc[label, "score"] = rows.loc[both[1], "score"]
+    count, nobody = len(labelled), np.full(len(labelled), np.nan)
+    partner, distance, score = np.zeros(len(points), int), np.full(len(points), np.nan), np.append(nobody, scores)
+    verdict = np.array(["FN"] * count + ["FP"] * len(found))
+    for label, candidate, away in nearest_pairs(labelled, found, radius, spacing=spacing):
+        both = [label, count + candidate]
+        partner[both], distance[both], verdict[both] = [candidate + 1, label + 1], away, "TP"
+        score[label] = score[count + candidate]
+    columns = {"entry": ["label"] * count + ["candidate"] * len(found), "score": score, "partner": partner}
+    columns |= {"number": [*range(1, count + 1), *range(1, len(found) + 1)], "distance": distance, "verdict": verdict}
+    rows = pd.DataFrame({"tomo_id": tomo_id, **columns, **dict(zip(POINT, points.T, strict=True))})
     return rows[ENTRIES]
