@@ -211,7 +211,8 @@ def test_a_picture_that_is_no_slice_costs_no_tomogram_and_names_of_another_kind_
 
 def test_more_than_a_few_slices_are_not_made_up(stack, tmp_path):
     """One in twenty at most, three in a row at most; of a folder with none, or none whole, nothing is made."""
-    (stack / "cover.jpg").write_bytes(b"foreign")
+    for name in ("cover.jpg", "slice_100000.jpg"):  # such as a date: no stack is that deep
+        (stack / name).write_bytes(b"foreign")
     assert slices.read_repaired(stack)[1] == {}
     for k in (5, 6, 7, 8):
         (stack / f"slice_{k:04d}.jpg").unlink()

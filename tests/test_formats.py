@@ -953,6 +953,21 @@ def test_a_size_that_is_no_number_hinders_only_who_needs_it(tmp_path, kind: str,
         formats.read(path)
 
 
+def test_a_scale_of_ome_zarr_that_is_no_number_hinders_only_who_needs_it(tmp_path):
+    """Numbers may be words, as in metadata that were put together as text."""
+    pytest.importorskip("zarr")
+    for stated, spacing in (("13.1", 13.1), ("13,1", None), ("", None)):
+        path = zarr_image(tmp_path / f"a{stated}.zarr", LEVELS)
+        text = (path / ".zattrs").read_text().replace("1.31", f'"{stated}"')
+        (path / ".zattrs").write_text(text)
+        assert np.array_equal(read(path, spacing=20), LEVELS)
+        if spacing:
+            assert formats.read(path).spacing == spacing
+        else:
+            with pytest.raises(ValueError, match="give the true one as spacing="):
+                formats.read(path)
+
+
 @pytest.mark.parametrize("ending", [".tf2", ".TF8", ".btf", ".ome.btf"])
 def test_big_tiff_files_have_endings_of_their_own(tmp_path, ending: str):
     """By which OME-TIFF calls them."""

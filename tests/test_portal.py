@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import shutil
 import ssl
 import subprocess
 import sys
 
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from motors.labels.external import read_points
 from motors.portal import annotations, catalogue, collection, conversion, transfer
 from motors.portal.transfer import Patience
 from motors.volumes import formats, slices
+from motors.volumes.mrc import write_mrc
 
 SHAPE = (40, 48, 64)
 PATIENT = Patience(attempts=3, wait=0.01, longest=0.02, timeout=5)
@@ -116,6 +119,23 @@ def test_the_record_describes_what_came_and_what_is_stored(site, tmp_path, form)
     stored = collection.table(tmp_path).iloc[0]
     assert stored[["tomo_id", "size_z", "size_y", "size_x", "spacing"]].tolist() == ["run-1", 25, 30, 40, 16.0]
     assert stored[["native_z", "native_y", "native_x", "native_spacing"]].tolist() == [*SHAPE, 10.0]
+
+
+def test_a_file_whose_planes_do_not_lie_one_after_the_other_is_refused(tmp_path):
+    """Planes are read by where they begin; a single volume of a stack is one, whatever its header calls it."""
+    voxels = noise()
+    np.save(tmp_path / "a.npy", np.asfortranarray(voxels))
+    write_mrc(tmp_path / "b.mrc", voxels, 16.0)
+    (tmp_path / "c.mrc").write_bytes(gzip.compress((tmp_path / "b.mrc").read_bytes()))
+    for name in ("a.npy", "c.mrc"):
+        with pytest.raises(ValueError, match=f"{name} is compressed, or its planes do not lie one after the other"):
+            conversion.Planes(tmp_path / name)
+    with mrcfile.open(tmp_path / "b.mrc", "r+") as file:
+        file.header.ispg = 401
+    np.save(tmp_path / "d.npy", voxels[None])
+    for name in ("b.mrc", "d.npy"):
+        planes = conversion.Planes(tmp_path / name)
+        assert planes.shape == SHAPE and np.array_equal(planes[3], voxels[3])
 
 
 def test_both_forms_of_a_tomogram_become_the_same_slices(site, tmp_path):

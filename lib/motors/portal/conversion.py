@@ -42,9 +42,11 @@ class Planes:
         except ValueError as error:
             raise ValueError(f"{path} is no volume: {error}") from error
         voxels, self.stated = stored.voxels, stored.spacing
-        self.path, self.offset, self.dtype, self.shape = path, voxels.offset, voxels.dtype, voxels.shape
-        if stored.axes != "zyx":
+        if stored.axes[-3:] != "zyx" or voxels.size != math.prod(voxels.shape[-3:]):
             raise ValueError(f"{path} has the axes {stored.axes}, it is no (z, y, x) volume: get it again")
+        if not isinstance(voxels, np.memmap) or not voxels.flags.c_contiguous:
+            raise ValueError(f"{path} is compressed, or its planes do not lie one after the other: write it again")
+        self.path, self.offset, self.dtype, self.shape = path, voxels.offset, voxels.dtype, voxels.shape[-3:]
         self.wrapped = False  # whether bytes were taken for signed ones: then they are read as unsigned
 
     def __len__(self) -> int:

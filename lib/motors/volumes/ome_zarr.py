@@ -14,7 +14,7 @@ import numpy as np
 from motors.geometry import Spacing
 from motors.volumes.axes import Stored, which
 from motors.volumes.tomogram import TomogramWarning, check_memory
-from motors.volumes.units import in_angstrom, parsing
+from motors.volumes.units import in_angstrom, number, parsing
 
 FOLLOWED = ("scale", "translation", "identity", "sequence")  # transformations that turn no axis
 
@@ -162,9 +162,11 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
     for path, scales in levels.items():  # lengths in an array of their own are not looked for
         sound = scales and all(isinstance(each, list) and len(each) == len(axes) for each in scales)
-        levels[path] = np.abs(np.prod(np.array(scales, float), axis=0)) if sound and not strange else None
+        levels[path] = (
+            np.abs(np.prod([list(map(number, each)) for each in scales], axis=0)) if sound and not strange else None
+        )
     sizes = {path: getattr(each, "size", 0) for path, each in there.items()}  # a group has none
-    if all(scale is not None for scale in levels.values()):
+    if all(scale is not None and np.isfinite(scale).all() for scale in levels.values()):
         path = min(levels, key=lambda each: (float(np.prod(levels[each][places])), -sizes.get(each, math.inf)))
     else:
         path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a lost one may be the finest

@@ -96,7 +96,7 @@ def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tu
 
     Raises FileNotFoundError or ValueError if no slice is there, none is whole, or more than a few are not.
     """
-    form = re.compile(r"slice_(\d{4,})\.jpg")
+    form = re.compile(r"slice_(\d{4,5})\.jpg")
     paths = {int(part[1]): path for path in Path(folder).glob("*.jpg") if (part := form.fullmatch(path.name))}
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")

@@ -44,7 +44,7 @@ def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
     if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
         return None
-    return tuple(abs(_number(size)) * factor for (size, _), factor in zip(sizes, factors, strict=True))
+    return tuple(abs(number(size)) * factor for (size, _), factor in zip(sizes, factors, strict=True))
 
 
 def agreed(given: float | None, stated: Spacing, path: Path) -> float:
@@ -68,7 +68,7 @@ def agreed(given: float | None, stated: Spacing, path: Path) -> float:
     return round(sum(stated) / 3, 4) if given is None else given
 
 
-def _number(size: Any) -> float:
+def number(size: Any) -> float:
     """Return a size as a number, NaN where it is none, such as 1,31."""
     try:
         return float(size)
