@@ -108,6 +108,25 @@ def test_all_members_vote(networks, weights, tomograms):
     assert not half.tomograms.motor.item()
 
 
+def test_a_parameter_that_is_none_blames_no_tomogram(networks, weights, tomograms):
+    """It is Python's error, before anything is read."""
+    with pytest.raises(TypeError, match="no parameter 'thresold'"):
+        motors.detect(tomograms, weights=weights, thresold=0.25)
+
+
+@pytest.mark.parametrize("asked", [{"plot": True}, {"force": True}, {"formats": "star"}, {"formats": ["csv", "json"]}])
+def test_files_that_have_no_folder_are_refused(weights, tomograms, asked):
+    """In Python as on the command line: nothing would have been written, without a word."""
+    with pytest.raises(ValueError, match="--out found"):
+        motors.detect(tomograms, weights=weights, **asked)
+
+
+def test_one_format_may_be_a_word(networks, weights, tomograms, tmp_path):
+    """Not a list of letters."""
+    motors.detect(tomograms / "one.mrc", weights=weights, out=tmp_path / "found", formats="json")
+    assert (tmp_path / "found" / "detections.json").is_file()
+
+
 def test_a_threshold_of_nothing_is_the_lowest_score_that_there_is(networks, tmp_path, tomograms):
     """What is said agrees with what is decided: a tomogram without any candidate has no motor."""
     networks["20_train_a"].bias.data.fill_(-1000.0)

@@ -48,5 +48,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names of the package, the public ones included before they are loaded."""
-    return sorted({*globals(), *__all__})
+    """Return the public names, also before they are loaded."""
+    return sorted([*__all__, "__version__"])

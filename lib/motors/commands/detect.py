@@ -46,8 +46,6 @@ def detect(
     """
     from motors import api
 
-    if not out and (plot or force or formats):
-        raise ValueError("--plot, --format and --force write files: say where, such as --out found")
     reading = {"axes": axes or None, "channel": channel, "time": time, "image": image, "invert": invert}
     limits = {"threshold": threshold, "max_detections": max_detections}
     where = {"weights": weights or None, "out": out or None, "device": device or None, "memory": memory or None}

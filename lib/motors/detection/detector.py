@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import pandas as pd
 import torch
 
 from motors.detection.backends import Backends
-from motors.detection.engine import Network, heatmap
+from motors.detection.engine import Network, heatmap, logits
 from motors.detection.heatmap import Grid
 from motors.detection.tiling import MULTIPLE, cell_strides, planned
 from motors.experiments.config import Experiment
@@ -31,6 +32,7 @@ from motors.workspace import code_hash
 from motors.workspace.files import json_sha256, write_json
 
 MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
+OPTIONS = {*signature(logits).parameters, "backend"}  # that a detector may have
 SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
 Source = Tomogram | str | Path
 
@@ -109,6 +111,10 @@ class Detector:
     fill: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if wrong := sorted({*self.options}.difference(OPTIONS)):
+            raise TypeError(f"detection has no parameter {wrong[0]!r}: see the documentation of detect")
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
         """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.

@@ -228,10 +228,7 @@ def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
 
 
 def _origin(tomograms: pd.DataFrame) -> np.ndarray:
-    """Return where ChimeraX has the first voxel of a tomogram, z, y, x in ångström; 0 where no MRC file is known.
-
-    That is the origin in its header, or where that is 0, its start in voxels.
-    """
+    """Return where ChimeraX has the first voxel, zyx in ångström: the MRC header's origin, else its start; else 0."""
     path = next((Path(str(each)) for each in tomograms.get("path", ())), Path())
     if not (path.is_file() and re.search(r"(?i)\.(mrcs?|rec|map|st|ali)(\.gz|\.bz2)?$", path.name)):
         return np.zeros(3)
