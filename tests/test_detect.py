@@ -114,7 +114,7 @@ def test_a_parameter_that_is_none_blames_no_tomogram(networks, weights, tomogram
         motors.detect(tomograms, weights=weights, thresold=0.25)
 
 
-@pytest.mark.parametrize("asked", [{"plot": True}, {"force": True}, {"formats": "star"}, {"formats": ["csv", "json"]}])
+@pytest.mark.parametrize("asked", [{"plot": True}, {"force": True}, {"formats": "csv"}, {"formats": ["csv", "json"]}])
 def test_files_that_have_no_folder_are_refused(weights, tomograms, asked):
     """In Python as on the command line: nothing would have been written, without a word."""
     with pytest.raises(ValueError, match="--out found"):

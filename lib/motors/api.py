@@ -86,7 +86,7 @@ def detect(
     threshold: float | None = None,
     max_detections: int | None = None,
     out: str | Path | None = None,
-    formats: str | Sequence[str] = "csv",
+    formats: str | Sequence[str] = (),
     plot: bool = False,
     force: bool = False,
     recursive: bool = False,
@@ -105,7 +105,7 @@ def detect(
     max_detections : at most so many in a tomogram; by default all that reach the threshold
     out : folder for `tomograms.csv`, detections in `formats`, and `work`, candidates and heatmaps as they are found:
         the same call goes on there if it was interrupted. By default nothing is written
-    formats : one or more keys of `motors.picks.formats.FORMATS`
+    formats : one or more keys of `motors.picks.formats.FORMATS`, by default csv
     plot : True adds `pictures`: for each tomogram its projection, and three planes through each detection
     force : True writes over what another call has left in `out`
     recursive : look for tomograms in the folders of folders too
@@ -127,12 +127,10 @@ def detect(
     --------
     >>> motors.detect("cell.mrc").table  # doctest: +SKIP
     """
-    if not out and (plot or force or formats not in ("csv", ["csv"], ("csv",))):
-        raise ValueError("plot, force and formats are about files: say where, such as out='found' (--out found)")
     devices = _devices(device, options.get("backend"))
-    _check(spacing, threshold, max_detections, memory)
+    _check(spacing, threshold, max_detections, memory, not out and (plot or force or formats))
     sources, notes = collect(paths, recursive=recursive)
-    formats = picks.check(formats, sources)
+    formats = picks.check(formats or "csv", sources)
     networks = bundle.find(weights)
     level = _level(threshold, networks)
     reading = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
@@ -181,8 +179,10 @@ def _devices(device: str | None, backend: str | None) -> list[str]:
     return names
 
 
-def _check(spacing: float | None, threshold: float | None, most: int | None, memory: str | None) -> None:
-    """Raise ValueError if a number makes no sense."""
+def _check(spacing: float | None, threshold: float | None, most: int | None, memory: str | None, lost: Any) -> None:
+    """Raise ValueError if a number makes no sense, or files are wanted that would be `lost`."""
+    if lost:
+        raise ValueError("plot, force and formats are about files: say where, such as out='found' (--out found)")
     if memory:
         parse(memory)
     if spacing is not None:
