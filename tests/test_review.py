@@ -713,11 +713,19 @@ def test_a_sheet_that_somebody_filled_in_is_not_written_over(case, tmp_path):
     for _ in range(2):
         assert write_sheet(path, sheet) == path
     assert pd.read_csv(path)["tomo_id"].tolist() == sheet["tomo_id"].tolist()
-    decide(sheet, "reject", "", "", "", "accept").to_csv(path, index=False)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"sheet.csv holds decisions .* rename it to decisions.csv"):
-        write_sheet(path, sheet)
-    assert path.read_bytes() == before
+    filled = decide(sheet, "reject", "", "", "", "accept").to_csv(index=False)
+    holds = r"sheet.csv holds decisions .* rename it to decisions.csv"
+    for text, code, message in (
+        (filled, "utf-8", holds),
+        (filled.replace("decision", "Decision", 1), "utf-8", holds),
+        (f"# by me\n\n{filled}", "utf-16", holds),
+        (filled.replace("\n", "\xe9\n", 2), "latin-1", "sheet.csv is no table"),
+    ):
+        path.write_text(text, encoding=code)
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match=message):
+            write_sheet(path, sheet)
+        assert path.read_bytes() == before
 
 
 def test_a_round_is_cross_fitted_only_if_nobody_saw_the_labels():

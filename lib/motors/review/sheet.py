@@ -8,7 +8,7 @@ import pandas as pd
 
 from motors.labels.table import Labels
 from motors.review.disagreements import caption, verdicts
-from motors.tables import POINT
+from motors.tables import POINT, read_table
 from motors.visualization import plots
 from motors.volumes.cuts import layer, slab
 from motors.volumes.tomogram import Tomogram
@@ -46,11 +46,11 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
 def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a sheet as CSV and return the path.
 
-    Raises ValueError if the file is there and somebody has added the column `decision` to it: the decisions would be
-    lost.
+    Raises ValueError if the file is there and somebody has added the column `decision` to it, or it is no table: the
+    decisions would be lost.
     """
     path = Path(path)
-    if path.is_file() and "decision" in path.read_text(encoding="utf-8-sig").partition("\n")[0]:
+    if path.is_file() and "decision" in map(str.lower, read_table(path)):
         raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")
     return write_table(path, table)
 
