@@ -357,7 +357,8 @@ def test_a_mean_of_heatmaps_weighs_them_and_one_vote_of_two_halves_a_score():
 
 def test_an_ensemble_of_before_is_read_by_the_names_of_today(tmp_path):
     """What is called a method was called a way."""
-    (tmp_path / "ensemble.json").write_text('{"way": "mean", "ways": {"mean": {"F2": 0.5}}, "skip": 0.05}')
+    text = '\ufeff{"way": "mean", "ways": {"mean": {"F2": 0.5}}, "skip": 0.05}'  # an editor's mark means nothing
+    (tmp_path / "ensemble.json").write_text(text, encoding="utf-8")
     assert tables.read_ensemble(tmp_path / "ensemble.json") == {
         "method": "mean",
         "methods": {"mean": {"F2": 0.5}},

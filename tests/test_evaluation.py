@@ -520,7 +520,7 @@ def test_picks_of_a_benchmark_are_read_as_copick_means_them(project):
     path, manifest = project / "ExperimentRuns/007/Picks/curator_0_motor.json", project / "Croissant" / "metadata.json"
     shift = [[1, 0, 0, 5], [0, 1, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]]
     point = {"location": {"x": 30, "y": 20, "z": 10}, "transformation_": shift}
-    path.write_text(json.dumps({"unit": "angstrom", "points": [point]}))
+    path.write_text("\ufeff" + json.dumps({"unit": "angstrom", "points": [point]}), encoding="utf-8")
     truth = benchmark.truth(manifest, split="test").set_index("tomo_id")
     assert truth.loc["007", ["z", "y", "x"]].tolist() == [17, 26, 35]
     path.write_text(json.dumps({"points": None}))

@@ -392,7 +392,9 @@ def test_a_record_of_version_0_1_is_read():
 
 
 def test_a_file_that_is_not_json_or_not_there_is_refused_by_name(tmp_path):
-    """The sentence names the file."""
+    """The sentence names the file; an editor's mark before what is one means nothing."""
+    (tmp_path / "experiment.json").write_text(f"\ufeff{EXPERIMENTS['resnext50'].to_json()}", encoding="utf-8")
+    assert Experiment.read(tmp_path / "experiment.json") == EXPERIMENTS["resnext50"]
     (tmp_path / "experiment.json").write_text("{")
     with pytest.raises(ValueError, match=r"experiment\.json holds no experiment"):
         Experiment.read(tmp_path / "experiment.json")

@@ -123,7 +123,9 @@ def test_metadata_of_another_kind_than_text_and_lists_are_refused(tmp_path, chan
 
 
 def test_metadata_that_are_no_text_are_refused_by_name(tmp_path):
-    """Such as a picture."""
+    """Such as a picture; an editor's mark before them means nothing."""
+    (tmp_path / "dataset-metadata.json").write_text('\ufeff{"id": "a/b"}', encoding="utf-8")
+    assert metadata.read(tmp_path / "dataset-metadata.json") == {"id": "a/b"}
     (tmp_path / "dataset-metadata.json").write_bytes(b"\x89PNG\xff")
     with pytest.raises(ValueError, match=r"dataset-metadata.json is no JSON \(.*\): correct it"):
         metadata.read(tmp_path / "dataset-metadata.json")

@@ -210,7 +210,7 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def read_ensemble(path: Path) -> dict[str, Any]:
     """Return what an `ensemble.json` says, by the names of today."""
-    about = json.loads(path.read_text(encoding="utf-8"))
+    about = json.loads(path.read_text("utf-8-sig"))
     return {{"way": "method", "ways": "methods"}.get(name, name): value for name, value in about.items()}
 
 

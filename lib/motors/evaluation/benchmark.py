@@ -116,7 +116,7 @@ def _points(project: Path, row: dict) -> list[list[float]]:
         if path.suffix == ".ndjson":
             picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
         else:
-            picks, scale = formats.angstrom(json.loads(path.read_text(encoding="utf-8")), path, row["run"]), 1.0
+            picks, scale = formats.angstrom(json.loads(path.read_text("utf-8-sig")), path, row["run"]), 1.0
         places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
             raise ValueError("a place that is no number")

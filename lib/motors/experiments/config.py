@@ -151,7 +151,7 @@ class Experiment:
         Raises ValueError if it does not hold one; the message names the file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).read_text("utf-8-sig"))
         except ValueError as error:
             raise ValueError(f"{path} holds no experiment of this version of motors: {error}") from error
 

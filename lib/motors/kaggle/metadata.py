@@ -40,7 +40,7 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}): correct it") from None
     if not isinstance(content, dict):
