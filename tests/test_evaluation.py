@@ -475,6 +475,10 @@ def test_what_was_found_is_scored_on_the_split_of_a_benchmark(project, capsys):
     assert capsys.readouterr().out.startswith("F2 0.556")
     assert cli.main(["score", str(project / "found" / "detections.csv"), str(manifest), "--split", "test"]) == 2
     assert "motors detect --out" in capsys.readouterr().err
+    assert cli.main(["score", str(project / "found"), str(manifest.with_name("other.json")), "--split", "test"]) == 2
+    assert "other.json cannot be used (No such file or directory)" in capsys.readouterr().err
+    manifest.rename(manifest.with_name("METADATA.JSON"))
+    assert cli.main(["score", str(project / "found"), str(manifest.with_name("METADATA.JSON")), "--split", "test"]) == 0
 
 
 @pytest.mark.parametrize(

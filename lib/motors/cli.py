@@ -215,7 +215,7 @@ def score(
 
     from motors.evaluation import benchmark, metrics
 
-    others = Path(solution).suffix == ".json"
+    others = Path(solution).suffix.lower() == ".json"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         names = {"split": split, "object_name": object_name}

@@ -29,7 +29,7 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
 
     Raises FileNotFoundError or ValueError if a file is missing or damaged, or there is no such split or object.
     """
-    folder = Path(manifest).parent
+    folder = Path(manifest).resolve(strict=True).parent
     runs = read_table(folder / "runs.csv", ["name"]).fillna({"name": ""})
     picks = read_table(folder / "picks.csv", ["run", "object_name", "url"]).fillna({"run": "", "url": ""})
     if wrong := [name for name in runs["name"] if not name or (runs["name"] == name).sum() > 1]:
