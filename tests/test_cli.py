@@ -133,6 +133,15 @@ def test_bad_input_is_one_sentence_and_the_code_of_refusal(root, capsys, words, 
     assert not any((root / "outputs").iterdir())
 
 
+@pytest.mark.parametrize("word", ["30_validate", "notebooks/30_validat.ipynb", "20_validate.ipynb"])
+def test_a_notebook_that_is_not_there_has_its_nearest_named(root, capsys, word):
+    """Without its folder, its ending or a letter."""
+    for name in ("30_validate", "40_ensemble"):
+        toys.notebook(root, name)
+    assert cli.main(["run", word]) == terminal.REFUSED
+    assert capsys.readouterr().err.endswith("did you mean notebooks/30_validate.ipynb?\n")
+
+
 def test_the_version_is_said(capsys):
     """By the command and by the package: that of the installed one."""
     assert cli.main(["--version"]) == 0

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
         from papermill import inspect_notebook
 
     if not notebook.is_file() or notebook.suffix != ".ipynb":
-        raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: give the path of an .ipynb file")
+        near = get_close_matches(notebook.stem, [path.stem for path in Path("notebooks").glob("*.ipynb")], 1)
+        guess = f"did you mean notebooks/{near[0]}.ipynb?" if near else "give the path of an .ipynb file"
+        raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: {guess}")
     if not is_text(str(notebook)):
         raise Refused(f"{notebook} is no path in UTF-8, which notebooks are written in: rename its folder")
     try:
