@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from toys import in_files
 
 from motors.volumes import prepared
 from motors.workspace.provenance import Inputs
@@ -54,6 +56,14 @@ def test_a_prepared_volume_is_made_again_when_what_it_was_made_from_differs(stac
     assert prepare(spacing=13.2)
     monkeypatch.setattr(prepared, "_code", lambda: {"volumes.resampling": "other"})
     assert prepare(spacing=13.2)
+
+
+def test_a_volume_is_made_again_when_another_file_of_its_planes_differs(tmp_path):
+    """OME-TIFF may keep each plane in a file of its own."""
+    first, second, _ = in_files(tmp_path / "in", np.zeros((3, 8, 16), np.uint8))
+    before = prepared.volume_inputs(tmp_path / "out", "cell", first, {})
+    tifffile.imwrite(second, np.ones((8, 16), np.uint8))
+    assert prepared.volume_inputs(tmp_path / "out", "cell", first, {}).upstream != before.upstream
 
 
 def test_a_volume_is_known_by_its_voxels(tmp_path):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from motors import geometry
 from motors.tables import SIZE
+from motors.volumes.formats import parts
 from motors.volumes.tomogram import check_voxels
 from motors.workspace.code_hash import code_of
 from motors.workspace.files import json_sha256, renamed
@@ -51,7 +52,7 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
     The volume `name` in `folder` need not be there; `source` is a folder of slices, or a file, and read only if folder,
     sizes or times are not those noted beside the volume; `settings` are spacings and the like.
     """
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else parts(source)
     quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
     earlier = read_inputs(Path(folder) / f"{name}.json")
     if earlier is not None and earlier.noted.get("slices") == quick:
