@@ -1219,6 +1219,28 @@ def test_tiff_files_that_are_no_slices_are_tomograms_of_their_own_and_named(tmp_
             read(tmp_path / name)
 
 
+def test_slices_may_be_of_either_byte_order(tmp_path):
+    """Values are the same."""
+    (tmp_path / "a").mkdir()
+    for k, plane in enumerate(WIDE):
+        order = "<>"[k % 2]
+        tifffile.imwrite(tmp_path / "a" / f"z{k}.tif", plane, byteorder=order, photometric="minisblack")
+    assert np.array_equal(read(tmp_path / "a"), to_uint8(WIDE))
+
+
+def test_a_picture_inside_a_tiff_file_has_an_end(tmp_path):
+    """What a JPEG lacks, its decoders make up in grey."""
+    pytest.importorskip("imagecodecs")
+    large = np.kron(LEVELS, np.ones((1, 4, 4), np.uint8))
+    tifffile.imwrite(tmp_path / "a.tif", large, photometric="minisblack", compression="jpeg")
+    assert np.abs(read(tmp_path / "a.tif").astype(int) - large).max() < 30
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        page = file.pages[4]
+        page.tags["StripByteCounts"].overwrite([page.databytecounts[0] // 2])
+    with pytest.raises(ValueError, match="it lacks the end of a picture: copy it again"):
+        read(tmp_path / "a.tif")
+
+
 def test_slices_may_be_ome_tiff_unless_another_file_says_how_they_belong_together(tmp_path):
     """A companion file knows the order; without it, the numbers do."""
     for name, companion in (("a", False), ("b", True)):

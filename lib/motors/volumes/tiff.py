@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from motors.volumes.axes import Stored, which
-from motors.volumes.slices import ORIENTATION
+from motors.volumes.slices import END_OF_JPEG, ORIENTATION
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
 
@@ -23,6 +23,7 @@ COLOURS = (2, 6)  # RGB, YCbCr
 LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
 OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 OME_TYPES |= {"float": "f4", "double": "f8"}
+JPEG = 7  # a compression
 ALPHA = (1, 2)  # extra samples that are transparency
 FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
 
@@ -72,7 +73,7 @@ def read_page(path: Path) -> np.ndarray:
         stored = read_tiff(path)
         if stored.axes != "yx":
             raise ValueError(f"its axes are {stored.axes}, shape {stored.voxels.shape}: read it alone")
-        return np.asarray(stored.voxels)
+        return np.asarray(stored.voxels, stored.voxels.dtype.newbyteorder("="))
     except ValueError as error:
         raise ValueError(f"{path} is no slice: {error}") from error
 
@@ -165,6 +166,11 @@ def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
         order = series.keyframe.parent.byteorder
         return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
     check_memory(series.nbytes)
+    for page in series.pages if series.keyframe.compression == JPEG and not series.is_multifile else ():
+        for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+            page.parent.filehandle.seek(start + size - 4)
+            if END_OF_JPEG not in page.parent.filehandle.read(4):  # what decoders make up in grey
+                raise ValueError("it lacks the end of a picture: copy it again")
     try:
         return series.asarray()
     except ValueError as error:
