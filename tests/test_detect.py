@@ -1,6 +1,7 @@
 """`motors.detect` and the command of that name: tomograms in, a decision for each out."""
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -16,8 +17,9 @@ from fake_networks import SOLID, Silent, with_ball
 
 import motors
 from motors import api, cli
-from motors.detection import queue
+from motors.detection import detector, memory, queue
 from motors.detection.backends import Backends
+from motors.detection.tiling import planned
 from motors.ensemble import bundle
 from motors.picks import formats as picks
 from motors.tables import read_table
@@ -96,6 +98,19 @@ def test_a_folder_is_decided_tomogram_by_tomogram(networks, weights, tomograms):
     assert repr(found).splitlines()[0].split() == ["tomo_id", "motor", "detections", "score"]
     assert repr(found).endswith(found.said) and len(repr(found).splitlines()) == 2 + len(found.tomograms)
     assert bool(found) and any("1 other file" in note for note in found.notes)
+
+
+def test_where_little_memory_is_left_less_is_computed_at_once_and_that_is_said(
+    networks, weights, tomograms, monkeypatch
+):
+    """Of 3 MiB two are planned with, for a network that takes little more than the four bytes of a voxel."""
+    plans = []
+    monkeypatch.setattr(memory, "left", lambda: 3 * 2**20)
+    monkeypatch.setattr(detector, "planned", lambda *about: plans.append(planned(*about)) or plans[-1])
+    found = motors.detect(tomograms, weights=weights, device="cpu")
+    assert found.tomograms["motor"].tolist() == [False, True, True]
+    assert plans and all(each.batch * math.prod(each.tile) <= 0.6 * 2**21 / 4 for each in plans)
+    assert sum("memory are left for solid: fewer voxels at once than usual" in each for each in found.notes) == 1
 
 
 def test_all_members_vote(networks, weights, tomograms):

@@ -1,5 +1,7 @@
 """How large tiles may be for a budget of memory."""
 
+import math
+
 import pytest
 from torch import nn
 
@@ -22,6 +24,36 @@ def test_a_budget_becomes_voxels():
     """Of 14 bytes each, with two fifths to spare."""
     network = nn.Sequential(nn.Conv3d(1, 2, 1, bias=False), nn.Conv3d(2, 4, 2, stride=2, bias=False))
     assert memory.voxels_within(network, RESNEXT50, 14_000) == 600
+
+
+def test_a_budget_is_shared_and_what_is_left_is_one_where_that_is_too_little(monkeypatch):
+    """14 bytes a voxel: of a GiB, two fifths to spare, two processes may have 0.3 GiB each; a GPU keeps its own."""
+    network = nn.Sequential(nn.Conv3d(1, 2, 1, bias=False), nn.Conv3d(2, 4, 2, stride=2, bias=False))
+    for devices, share in ((["cpu"], 0.6), (["cpu", "cpu"], 0.3), (["cuda:0", "cuda:1"], 0.6)):
+        assert memory.voxels_at_once(network, RESNEXT50, "1GiB", devices) == int(share * GIB / 14)
+    usual = 224 * 448 * 448 * 14 / 0.6  # bytes, just below a GiB
+    assert GIB / 2 < usual < GIB
+    monkeypatch.setattr(memory, "left", lambda: 2.9 * GIB)
+    assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu", "cpu"]) is None
+    assert memory.voxels_at_once(network, RESNEXT50, None, ["cuda:0"]) is None
+    with pytest.warns(UserWarning, match="1.0 GiB of memory are left for resnext50: fewer voxels"):
+        assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu"] * 3) == int(0.6 * GIB / 2 / 14)
+    monkeypatch.setattr(memory, "left", lambda: math.inf)
+    assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu"]) is None
+
+
+def test_what_is_left_is_the_machine_s_or_the_container_s(monkeypatch, tmp_path):
+    """Pages of files that nobody uses count as left; without a limit the machine's count."""
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
+    assert memory.left() == math.inf
+    said = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n", "sys/fs/cgroup/memory.max": "4194304\n"}
+    said |= {"sys/fs/cgroup/memory.current": "3145728\n", "sys/fs/cgroup/memory.stat": "anon 7\ninactive_file 1024\n"}
+    for name, text in said.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory.left() == 2**20 + 1024
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert memory.left() == 5000 * 1024
 
 
 def test_a_2d_network_is_counted_for_its_three_slices():

@@ -59,7 +59,11 @@ def test_tiles_cover_every_voxel_within_the_budget(shape, overlap, budget):
     except ValueError as error:
         assert "allow more memory" in str(error)
         return
-    assert np.prod(found.tile) <= 2**budget and not (found.starts % 16).any() and not np.mod(found.tile, 32).any()
+    assert (
+        found.batch * np.prod(found.tile) <= 2**budget
+        and not (found.starts % 16).any()
+        and not np.mod(found.tile, 32).any()
+    )
     for axis, side in enumerate(shape):
         first = np.unique(found.starts[:, axis])
         wanted = min(round(overlap * experiment.patch[axis]), found.tile[axis] // 2)
@@ -72,6 +76,14 @@ def test_large_tiles_go_one_by_one():
     """A full-size volume fills a GPU alone; triplets of slices and the demo's small patches go eight at a time."""
     shapes = {"resnext50": (327, 1146, 859), "maxvit_tiny": (163, 1146, 859), "resnext50_demo": (70, 180, 170)}
     assert [plan(shape, catalogue.get(name)).batch for name, shape in shapes.items()] == [1, 8, 8]
+
+
+def test_a_budget_holds_for_all_that_is_computed_at_once():
+    """Two tiles of 160 x 288 x 288 are 27 million voxels; of triplets of slices, one is the least."""
+    small = plan((327, 1146, 859), RESNEXT50, voxels=14_000_000)
+    assert math.prod(small.tile) > 2**25 / 3 and small.batch == 1
+    batches = [plan((163, 1146, 859), MAXVIT_TINY, voxels=k * 3 * 896**2).batch for k in (0.5, 2.9, 100)]
+    assert batches == [1, 2, 8]
 
 
 def test_cells_of_thick_slices_are_as_near_to_cubes_as_whole_voxels_allow():

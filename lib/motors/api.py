@@ -12,7 +12,7 @@ import pandas as pd
 
 from motors.detection import backends, heatmap
 from motors.detection.heatmap import Grid
-from motors.detection.memory import parse, voxels_within
+from motors.detection.memory import parse, voxels_at_once
 from motors.detection.queue import Workers, detect_all
 from motors.detection.workers import all_devices, check_device
 from motors.ensemble import bundle
@@ -110,18 +110,14 @@ def detect(
     force : True writes over what another call has left in `out`
     recursive : look for tomograms in the folders of folders too
     device : such as cuda:0 or cpu, several with commas between them; by default the GPU if there is one
-    memory : for activations, such as "8GiB": tiles of 3D networks become as large as that allows
+    memory : for activations, such as "8GiB", shared by processes on the CPU: tiles of 3D networks become as large as
+        that allows; by default they are as usual, or smaller where less memory is left
     options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of
         `motors.detection.queue.detect_all`, such as `backend`: "auto" takes what is fastest here
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file, no tomogram in a folder, or there are no networks.
-    FileExistsError
-        If `out` holds something else.
-    ValueError
-        If a number makes no sense, a network does not load, or none of the tomograms could be predicted.
+    Raises FileNotFoundError if there is no such file, no tomogram in a folder, or there are no networks;
+    FileExistsError if `out` holds something else; ValueError if a number makes no sense, a network does not load, or
+    none of the tomograms could be predicted.
 
     Examples
     --------
@@ -214,8 +210,8 @@ def _predicted(
             title = f"{k}/{len(networks.networks)} {experiment.name}"
             settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True, "title": title}
             settings |= {"policy": "carry on", "devices": workers}
-            if memory and not experiment.is_2d:  # what a 2D network says depends on its tile
-                settings["voxels_at_once"] = voxels_within(network, experiment, parse(memory))
+            if voxels := voxels_at_once(network, experiment, memory, devices or all_devices()):
+                settings["voxels_at_once"] = voxels
             tables.append(detect_all(network, experiment, left, work, **settings, **options))
             lost = read_table(work / "faults.csv").set_index("tomo_id")["reason"]
             faults |= {name: f"{name}: {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}

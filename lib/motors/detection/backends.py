@@ -10,7 +10,6 @@ import platform
 import time
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -223,16 +222,11 @@ def _remembered() -> dict[str, str]:
         return {}
 
 
-@cache
-def _warn_once(sentence: str) -> None:
-    """Say something once."""
-    warnings.warn(sentence, stacklevel=3)
-
-
 def _remember(key: str, name: str) -> None:
     """Write a choice down; a folder that cannot be written to costs a trial the next time, no more."""
     try:
         _file().parent.mkdir(parents=True, exist_ok=True)
         write_json(_file(), _remembered() | {key: name})
     except OSError as error:
-        _warn_once(f"the choice of a backend cannot be remembered ({error}): it will be made again the next time")
+        sentence = f"the choice of a backend cannot be remembered ({error}): it will be made again the next time"
+        warnings.warn(sentence, stacklevel=3)

@@ -51,7 +51,8 @@ def against_the_clock(
 
     A submission of no pass comes first, then one after each pass. A pass begins if, by the pace that its network shows
     on a few tomograms, it will be over in time; otherwise it is left out, and the next may be quicker. If none will be,
-    the quickest does what it can.
+    the quickest does what it can. The table has run, symmetry, state ("used", "used as far as it came", or "left out:
+    ...") and seconds, in the order of `passes`.
 
     Parameters
     ----------
@@ -62,10 +63,6 @@ def against_the_clock(
     conclude : writes the submission of these passes
     seconds : time there is; 0 if there is no end to it
     clock : in seconds
-
-    Returns
-    -------
-    run, symmetry, state ("used", "used as far as it came", "left out: ...") and seconds, in the order of `passes`
     """
     table = _Timetable(count, compute, conclude, clock() + seconds if seconds else None, clock)
     table.conclude([])

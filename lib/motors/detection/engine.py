@@ -70,6 +70,7 @@ def logits(
 ) -> np.ndarray:
     """Return the mean output of a network to all tiles of a tomogram, seen under several symmetries.
 
+    It is `(z, y, x)` float32 logits; axes have `round(side / cell)` cells, at least one.
     Tiles begin at multiples of the network's stride, so that every output has one place. They are averaged on the
     network's own grid, which is then interpolated to `cell_stride`. A 2D network sees three slices at a time, in
     ascending z, and its output goes to the cell that holds the middle one.
@@ -86,10 +87,6 @@ def logits(
         end, every prediction at the nearest cell, up to half a cell off
     tile, overlap, voxels_at_once, batch : of the tiles, see `motors.detection.tiling.plan`
     device : where to compute; by default on the GPU if there is one. A network that is a torch module is moved there
-
-    Returns
-    -------
-    `(z, y, x)` float32 logits; axes have `round(side / cell)` cells, at least one
 
     Raises ValueError if the volume is not uint8, the network still trains, does not give a cell per stride, or gives
     NaN, or if a symmetry or a size does not fit.

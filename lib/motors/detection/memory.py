@@ -3,8 +3,10 @@
 import copy
 import math
 import re
+import warnings
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from motors.detection.tiling import MANY
 from motors.experiments.config import Experiment
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+ROOT = Path("/")  # where Linux says how much memory is left
 SPARE = 0.6  # of a budget is planned with: convolutions need room to work in, and freed tensors leave gaps
 SIDE = 64  # voxels of the tile that is counted; 3D networks take memory in proportion to voxels
 
@@ -27,9 +31,7 @@ class _Live(TorchDispatchMode):
         self.held: dict[int, int] = {}
         self.now = self.peak = 0
 
-    def __torch_dispatch__(
-        self, function: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
@@ -62,6 +64,33 @@ def bytes_per_voxel(network: nn.Module, experiment: Experiment) -> float:
 def voxels_within(network: nn.Module, experiment: Experiment, budget: int) -> int:
     """Return how many voxels a tile of a network may have for its activations to stay within `budget` bytes."""
     return int(SPARE * budget / bytes_per_voxel(network, experiment))
+
+
+def voxels_at_once(network: nn.Module, experiment: Experiment, memory: str | None, devices: list[str]) -> int | None:
+    """Return how many voxels each process may compute at once for a budget; those on the CPU share it.
+
+    Without a budget None, as many as usual; fewer where too little memory is left for them, and a warning says so. That
+    is rounded down to a power of two: most likely the next call plans the same.
+    """
+    if memory:
+        return voxels_within(network, experiment, parse(memory) // max(1, devices.count("cpu")))
+    share = left() / devices.count("cpu") if "cpu" in devices else math.inf
+    few = voxels_within(network, experiment, 2 ** int(math.log2(min(share, 2**50))))
+    if few >= max(MANY, math.prod(experiment.patch)):
+        return None
+    sentence = f"{share / 2**30:.1f} GiB of memory are left for {experiment.name}: fewer voxels at once than usual"
+    warnings.warn(sentence, stacklevel=2)
+    return few
+
+
+def left() -> float:
+    """Return the bytes of memory that are left here, or to this container if it has fewer; infinite if nobody knows."""
+    names = ["proc/meminfo", *(f"sys/fs/cgroup/memory.{each}" for each in ("max", "current", "stat"))]
+    said, most, used, of = ((ROOT / each).read_text("ascii") if (ROOT / each).is_file() else "" for each in names)
+    files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
+    container = int(most) - int(used) + files if most.strip().isdecimal() else math.inf
+    machine = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
+    return max(2.0**20, min([container, *machine]))
 
 
 def parse(text: str) -> int:

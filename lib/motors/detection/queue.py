@@ -61,7 +61,8 @@ def detect_all(
 
     One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
     these settings and of the library's code for this. A tomogram that comes by its path and whose CSV was made from
-    the same files, by path, size and times, is not computed again.
+    the same files, by path, size and times, is not computed again. All come in the order of the tomograms, see `detect`;
+    `attrs` has the `backends` that computed them now.
 
     Parameters
     ----------
@@ -80,10 +81,6 @@ def detect_all(
     limit : seconds that reading one tomogram may take
     until : when to begin no further tomogram, by `time.monotonic`; those that are left are listed as faults
     report : file for the tomograms without candidates, tomo_id, stage, reason; by default `faults.csv` in `output`
-
-    Returns
-    -------
-    All candidates, see `detect`, in the order of the tomograms; `attrs` has the `backends` that computed them now
 
     Raises ValueError if two tomograms have one name, the policy is unknown, or, with "strict", as `detect`; OSError,
     with "strict", if a tomogram cannot be read or the disk is full.

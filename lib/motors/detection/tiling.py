@@ -14,6 +14,7 @@ from motors.geometry import Shape
 
 MULTIPLE = 32  # voxels: the deepest reduction of every encoder, which the sides of a tile divide by
 CONTEXT = 1500.0  # ångström: tiles are as long, or as the training patch, since a motor at their edge is half seen
+MANY = 2**25  # voxels of small tiles that are computed at once
 NEARLY = 1.05  # so much more work is nothing where tiles become larger by it: a network sees more around each cell
 
 
@@ -57,9 +58,9 @@ def plan(
     tile : `(z, y, x)` of a tile in voxels, multiples of 32, instead of the one that wastes least
     overlap : what neighbours share: voxels, or a share of the experiment's patch, but no more of a smaller tile than
         half of it or that share; by default as the experiment says. Tiles of a 2D network share nothing along z
-    voxels : at most so many in a tile; by default as many as in the experiment's patch, which its training fitted in,
-        and never more where an encoder pools over its whole tile
-    batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels
+    voxels : at most so many at once, in all tiles of a batch; by default a tile has as many as the experiment's patch,
+        which its training fitted in, and never more where an encoder pools over its whole tile
+    batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels, or `voxels`
     original : True gives the windows of the original solution: its patch, the last one flush with the end
 
     Raises ValueError if the network cannot see such a tile, or tiles overlap so much that they cannot advance.
@@ -79,7 +80,7 @@ def plan(
     shared = [_shared(overlap, *sides) for sides in zip(experiment.patch, tile, strict=True)]
     shared = [0, *shared[1:]] if is_2d else shared
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
-    batch = batch or min(8, max(1, 2**25 // math.prod(tile)))
+    batch = batch or min(8, max(1, min(voxels or MANY, MANY) // math.prod(tile)))
     return Plan(tuple(shape), tile, starts, min(len(starts), batch))
 
 
