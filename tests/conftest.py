@@ -28,8 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """From here on there is garbage."""
+    """From here on there is garbage, which is searched for more rarely than is usual."""
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
 
 

@@ -23,6 +23,7 @@ from motors.detection.tiling import planned
 from motors.ensemble import bundle
 from motors.picks import formats as picks
 from motors.tables import read_table
+from motors.visualization import detections
 from motors.volumes import formats
 from motors.volumes.mrc import write_mrc
 from motors.volumes.slices import write_slices
@@ -75,6 +76,12 @@ def tomograms(tmp_path) -> Path:
         write_mrc(folder / f"{name}.mrc", voxels, SPACING)
     (folder / "notes.txt").write_text("measured on Monday")
     return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> None:
+    """Pictures are one slice, for tests that ask whether there is one, or another than before."""
+    monkeypatch.setattr(detections, "picture", lambda tomogram, *_: np.stack([tomogram.voxels[round(BALL[0])]] * 3, -1))
 
 
 def near(row: pd.Series, point: tuple[float, float, float]) -> bool:
@@ -436,7 +443,7 @@ def test_a_folder_that_may_not_be_opened_hides_no_other(tmp_path, monkeypatch):
         assert (set(found), notes) == ({"a", "z"}, [f"{tmp_path / 'locked'} may not be opened, it is left alone"])
 
 
-def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, tmp_path):
+def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, drawn, tmp_path):
     """Another set of tomograms needs a place of its own; of the same ones, all formats say the same."""
     out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}
     api.detect(tomograms, formats=("csv", "ndjson", "json"), plot=True, **call)
@@ -460,7 +467,7 @@ def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weig
 
 
 def test_what_is_left_of_a_tomogram_that_is_gone_goes_and_what_is_damaged_is_made_again(
-    networks, weights, tomograms, tmp_path
+    networks, weights, tomograms, drawn, tmp_path
 ):
     """Its picks, picture and heatmaps, of this call's formats or another's; a heatmap cut short is computed anew."""
     out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}

@@ -608,6 +608,7 @@ def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_pat
         read(path)
 
 
+@pytest.mark.kernel  # no smaller sides make sense in both orders
 def test_bytes_of_a_big_endian_file_are_no_giant(tmp_path):
     """Where all sides are multiples of 256, both orders of bytes make sense; only one of them is of this world."""
     voxels = np.random.default_rng(0).integers(0, 99, (256, 256, 512), dtype=np.int8)

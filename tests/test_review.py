@@ -467,6 +467,7 @@ def test_an_export_of_cvat_is_read_as_it_comes(case, tmp_path):
         read_tags(tmp_path / "annotations.xml", sheet)
 
 
+@pytest.mark.kernel  # hundreds of damages
 def test_an_export_that_was_damaged_is_a_sentence_wherever_it_is(case, tmp_path):
     """Half of an archive, or one whose bytes came otherwise."""
     _, sheet = case
