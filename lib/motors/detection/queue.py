@@ -61,8 +61,8 @@ def detect_all(
 
     One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
     these settings and of the library's code for this. A tomogram that comes by its path and whose CSV was made from
-    the same files, by path, size and times, is not computed again. All come in the order of the tomograms, see `detect`;
-    `attrs` has the `backends` that computed them now.
+    the same files, by path, size and times, is not computed again. Candidates are as of `detect`, in the order of the
+    tomograms; `attrs` has the `backends` that computed them now.
 
     Parameters
     ----------
