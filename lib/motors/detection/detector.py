@@ -53,6 +53,9 @@ def detect(
 ) -> pd.DataFrame:
     """Return where a network believes that motors are in a tomogram; warns of what is wrong with its intensities.
 
+    Columns are tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged.
+    Candidates of one run and symmetry are at least 1000 ångström from each other, best first.
+
     Parameters
     ----------
     network, experiment : as for `heatmap`
@@ -66,11 +69,6 @@ def detect(
     repair : True repairs wrapped intensities first, see `quality_control.repair`
     options : of `heatmap`, and `backend`, see `detection.backends`: "rewritten" gives the same bytes every time, "auto"
         takes what is fastest here
-
-    Returns
-    -------
-    tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged. Candidates
-    of one run and symmetry are at least 1000 ångström from each other, best first
 
     Raises ValueError if the spacing is not known, or as `heatmap`.
     """

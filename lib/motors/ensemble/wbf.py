@@ -33,7 +33,8 @@ def fuse_points(
     From the best down, each point joins the nearest cluster whose centre is nearer than `radius`, or founds one. The
     centre of a cluster is the mean of its points weighted by their scores, and moves as points join. Its score is
     then multiplied by its share of the votes, so that a point which only one of nine members sees counts one ninth.
-    The method is that of the original solution, after Solovyev et al., Weighted boxes fusion, 2021.
+    The method is that of the original solution, after Solovyev et al., Weighted boxes fusion, 2021. There are `(m, 3)`
+    float64 points and `(m,)` float64 scores, best first, whatever the order of the input.
 
     Parameters
     ----------
@@ -49,10 +50,6 @@ def fuse_points(
     power : exponent of `poly`
     most_votes : limit of `clipping`
     overflow : True lets a cluster with more points than there are votes exceed its own score
-
-    Returns
-    -------
-    `(m, 3)` float64 points and `(m,)` float64 scores, best first; neither depends on the order of the input
 
     Raises ValueError if a setting is unknown, a weight is negative, or a member has none.
     """
