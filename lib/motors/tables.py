@@ -146,12 +146,12 @@ def numeric(values: pd.Series) -> pd.Series:
     """Return numbers, NaN for all else: True, too."""
     if values.dtype.kind in "bO":  # pandas takes True for 1
         values = values.map(lambda each: str(each) if isinstance(each, int) else each)
-    return pd.to_numeric(values, errors="coerce")
+    return values if values.dtype.kind in "iuf" else pd.to_numeric(values, errors="coerce")
 
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     """Return columns of `table` as float64, NaN where they hold no number; none may be there twice."""
-    if twice := [name for name in columns if (table.columns == name).sum() > 1]:
+    if twice := [name for name in columns if list(table.columns).count(name) > 1]:
         raise ValueError(f"the column {twice[0]} is there twice: remove one")
     values = {name: numeric(table[name]).to_numpy(np.float64) for name in columns}
     for name, found in values.items() if (origin := table.attrs.get("origin")) else ():
