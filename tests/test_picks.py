@@ -431,6 +431,17 @@ def test_the_map_that_dynamo_writes_itself_names_tomograms(tmp_path):
         formats.read(tmp_path / "crop.tbl", TOMOGRAM)
 
 
+def test_the_map_of_dynamo_stays_that_of_its_table_where_a_disk_is_full(tmp_path, monkeypatch):
+    """Numbers of before with names of now would put every motor into another tomogram."""
+    (made,) = formats.write(tmp_path, PICK, TOMOGRAM, "tbl")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(dynamotable, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        formats.write(tmp_path, PICK, pd.concat([TOMOGRAM.assign(tomo_id="tomo_0"), TOMOGRAM]), "tbl")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert formats.read(made, TOMOGRAM)["tomo_id"].tolist() == ["tomo_1"]
+
+
 def test_what_a_model_of_imod_says_of_its_objects_and_its_volume_is_heard(tmp_path):
     """Points of a membrane are no motors without a word, nor those of a volume half as large."""
     (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "mod")

@@ -208,9 +208,8 @@ def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     number = {name: place for place, name in enumerate(tomograms["tomo_id"], start=1)}
     table = picks[POINT].assign(tomo=picks["tomo_id"].map(number), cc=picks["score"])
     table["apix"] = of_each(picks, tomograms, ["spacing"])[:, 0]
-    with renamed(path.with_suffix(".doc")) as partial:
-        pd.Series(number.keys(), number.values()).to_csv(partial, sep=" ", header=False)
-    with renamed(path) as partial:
+    with renamed(path.with_suffix(".doc")) as names, renamed(path) as partial:  # neither without the other
+        pd.Series(number.keys(), number.values()).to_csv(names, sep=" ", header=False)
         dynamotable.write(table, str(partial))
 
 
