@@ -154,8 +154,9 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     if twice := [name for name in columns if list(table.columns).count(name) > 1]:
         raise ValueError(f"the column {twice[0]} is there twice: remove one")
     values = {name: numeric(table[name]).to_numpy(np.float64) for name in columns}
-    for name, found in values.items() if (origin := table.attrs.get("origin")) else ():
-        lost = table[np.isnan(found)]
+    origin, missing = table.attrs.get("origin"), {name: np.isnan(found) for name, found in values.items()}
+    for name in [name for name in missing if origin and missing[name].any()]:
+        lost = table[missing[name]]
         marked = lost[name].astype(str).str.fullmatch(_MARKED)
         what, advice = f"has {name} {lost[name][marked].iloc[:1].to_list()}", "write 1234.5, without any other mark"
         refuse(lost, marked, origin.name, what, advice)
