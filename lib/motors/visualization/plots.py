@@ -227,15 +227,16 @@ def training(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def predictions(previews: Sequence[Any]) -> Figure:
+def predictions(previews: Sequence[Any], top: float = 1.0) -> Figure:
     """Draw slabs through motors, all at one scale, with contours of what a network predicts there; titles say its best.
 
-    The `previews` are those of `motors.detection.preview.previews`.
+    The `previews` are those of `motors.detection.preview.previews`, `top` is as in `heatmap`.
     """
     figure, grid = panels(len(previews), columns=4, size=2.8)
     side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström
     for axes, each in zip(grid, previews, strict=False):
-        how = {"motors_yx": near(each.points_zyx, each.z, each.spacing[0]), "levels": None, "bar": bar_length(side)}
+        motors, bar = near(each.points_zyx, each.z, each.spacing[0]), bar_length(side)
+        how = {"motors_yx": motors, "levels": None, "bar": bar, "top": top}
         heatmap(axes, each.image, each.cells, each.spacing[1], title=f"{each.tomo_id}: {each.cells.max():.2f}", **how)
         last = side / each.spacing[1] - 0.5
         axes.set(xlim=(-0.5, last), ylim=(last, -0.5))
