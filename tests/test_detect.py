@@ -234,8 +234,9 @@ def test_a_damaged_tomogram_is_reported_and_the_others_decided(networks, weights
     rows = found.tomograms.set_index("tomo_id")
     assert rows.motor.to_dict() == {"none": False, "one": None, "two": True}
     assert "one" in rows.fault["one"] and not rows.fault["two"]
-    with pytest.raises(ValueError, match="one"):
-        motors.detect(tomograms / "one.mrc", weights=weights)
+    for given in ({"paths": tomograms / "one.mrc"}, {"paths": tomograms, "policy": "strict"}):
+        with pytest.raises(ValueError, match="one"):
+            motors.detect(weights=weights, **given)
 
 
 def test_a_spacing_that_nobody_states_is_asked_for_and_the_given_one_is_used(networks, weights, tmp_path):
@@ -644,7 +645,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_that_looks_finished(networks, we
     with monkeypatch.context() as patched:
         patched.setattr(api.picks, "write", full)
         assert cli.main(words) == 1
-    assert "No space left" in capsys.readouterr().err
+    assert "No space left on device: free some space and run the same again" in capsys.readouterr().err
     assert not Path("out/tomograms.csv").exists()
     calls = networks["20_train_a"].calls
     assert cli.main(words) == 0

@@ -199,7 +199,7 @@ def _predicted(
     networks: Bundle, sources: dict[str, Path], work: Path, *, devices: list[str], memory: str | None, **options: Any
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """Return the candidates of all members, why tomograms failed, by name, and what was warned of."""
-    options |= {"device": devices[0]} if len(devices) == 1 else {}
+    options = {"policy": "carry on"} | options | ({"device": devices[0]} if len(devices) == 1 else {})
     tables, faults, left = [], {}, dict(sources)
     several = Workers(devices) if len(devices) > 1 else nullcontext()
     with several as workers, warnings.catch_warnings(record=True) as said:
@@ -209,9 +209,8 @@ def _predicted(
             mine = networks.members[networks.members["run"] == run]["symmetry"].tolist()
             title = f"{k}/{len(networks.networks)} {experiment.name}"
             settings = {"run": run, "symmetries": mine, "threshold": LOWEST, "save_heatmaps": True, "title": title}
-            settings |= {"policy": "carry on", "devices": workers}
-            if voxels := voxels_at_once(network, experiment, memory, devices or all_devices()):
-                settings["voxels_at_once"] = voxels
+            voxels = voxels_at_once(network, experiment, memory, devices or all_devices())
+            settings |= {"devices": workers, "voxels_at_once": voxels}
             tables.append(detect_all(network, experiment, left, work, **settings, **options))
             lost = read_table(work / "faults.csv").set_index("tomo_id")["reason"]
             faults |= {name: f"{name}: {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}

@@ -78,7 +78,8 @@ def _sentence(error: Exception) -> str:
         return f'{error.name} is not installed: pip install -e "./lib[dev]", or the extra that has it'
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.filename} cannot be used ({error.strerror}): check its folder, its owner and its disk"
-        return what if error.filename else error.strerror
+        kept = ": free some space and run the same again, what is finished is kept"
+        return what if error.filename else error.strerror + kept * (error.strerror == os.strerror(errno.ENOSPC))
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
