@@ -449,6 +449,15 @@ def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_r
             found = detect_all(network, SOLID, given, tmp_path / "out", devices=one, **settings)
     assert found.empty
     assert pd.read_csv(tmp_path / "out" / "faults.csv")["stage"].tolist() == ["worker"] * 3
+    given[0] = Tomogram("t0", with_ball(SHAPE, (15, 20, 50), 14, Trouble.DEVICE), 16.0)
+    with Workers(["cpu", "cpu"]) as both:
+        for device in both.devices:
+            device.victims |= {"one before", "another before"}
+        with pytest.warns(UserWarning, match="cpu is given up, its work left to the others: CUDA error: an illegal"):
+            found = detect_all(network, SOLID, given, tmp_path / "other", devices=both, **settings)
+        assert len(both.devices) == 1
+    assert found["tomo_id"].unique().tolist() == ["t0", "t1", "t2"]
+    assert pd.read_csv(tmp_path / "other" / "faults.csv").empty
 
 
 @pytest.mark.kernel
