@@ -58,7 +58,7 @@ class Silent(nn.Module):
 class Trouble(Silent):
     """A network to which something happens when the brightest voxel of a tile has one of these levels."""
 
-    KILLED, KILLED_ONCE, NAN, DEVICE, SLOW, BUG = 241, 242, 243, 244, 245, 246
+    KILLED, KILLED_ONCE, NAN, DEVICE, SLOW, BUG, LARGE = range(241, 248)
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -67,7 +67,8 @@ class Trouble(Silent):
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         level = int(tiles.max())
         mark = self.folder / f"level {level}"
-        if level == self.KILLED or (level == self.KILLED_ONCE and not mark.exists()):
+        large = level == self.LARGE and tiles[0].numel() > 32**3  # as when the system runs out of memory
+        if large or level == self.KILLED or (level == self.KILLED_ONCE and not mark.exists()):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if level == self.DEVICE and not mark.exists():

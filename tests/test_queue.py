@@ -418,18 +418,19 @@ def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypat
 
 @pytest.mark.kernel
 def test_whatever_a_worker_meets_the_others_do_the_rest(two, tmp_path):
-    """Killed once, killed every time, NaN, a device that fails, a bug: one row in the report each, where it must be."""
+    """Killed once, in large tiles, every time, NaN, a bug: one row in the report each, where it must be."""
     levels = {"a": 200, "killed once": Trouble.KILLED_ONCE, "b": 210, "NaN": Trouble.NAN, "killed": Trouble.KILLED}
-    levels |= {"c": 220, "bug": Trouble.BUG, "d": 230}
+    levels |= {"c": 220, "bug": Trouble.BUG, "d": 230, "large": Trouble.LARGE}
     given = {name: tmp_path / f"{name}.npy" for name in levels}
     for name, level in levels.items():
         np.save(given[name], with_ball(SHAPE, (15, 20, 50), 14, level))
     settings = {"spacing": 16.0, "devices": two, "repair": False}
-    found = detect_all(Trouble(tmp_path).eval(), SOLID, given, tmp_path / "out", policy="carry on", **settings)
+    with pytest.warns(UserWarning, match=r"large was predicted in tiles of \(32, 32, 32\): memory had run out"):
+        found = detect_all(Trouble(tmp_path).eval(), SOLID, given, tmp_path / "out", policy="carry on", **settings)
     faults = read_table(tmp_path / "out" / "faults.csv").set_index("tomo_id")
-    assert found["tomo_id"].unique().tolist() == ["a", "killed once", "b", "c", "d"]
+    assert found["tomo_id"].unique().tolist() == ["a", "killed once", "b", "c", "d", "large"]
     assert faults["stage"].to_dict() == {"NaN": "predict", "bug": "predict", "killed": "worker"}
-    assert "NaN or infinity" in faults.reason["NaN"] and "killed twice" in faults.reason["killed"]
+    assert "NaN or infinity" in faults.reason["NaN"] and "three times" in faults.reason["killed"]
     assert faults.reason["bug"] == "KeyError()"
     assert len(two.devices) == 2
     with pytest.raises(ValueError, match="NaN or infinity"):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from inspect import signature
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,13 +150,13 @@ class Detector:
         tomogram = Tomogram(name or Path(source).name, voxels, spacing)
         return tomogram, [Finding("filled slices", len(wrong), about)]
 
-    def grids(self, ready: Ready) -> dict[str, Grid]:
+    def grids(self, ready: Ready, smaller: bool = False) -> dict[str, Grid]:
         """Return the heatmaps of a tomogram by symmetry.
 
-        Where memory runs out, tiles are halved twice, and then the CPU computes; a warning says so. Raises ValueError
-        as `heatmap`; MemoryError or torch.OutOfMemoryError if even that does not help.
+        Where memory runs out, tiles are halved twice, at once if they are to be `smaller`, and then the CPU computes; a
+        warning says so. Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if nothing helps.
         """
-        for change, options in self._attempts(ready.voxels.shape):
+        for change, options in islice(self._attempts(ready.voxels.shape), int(smaller), None):
             try:
                 grids = self._grids(ready, **options)
             except (RuntimeError, MemoryError) as error:

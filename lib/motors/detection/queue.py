@@ -7,7 +7,6 @@ import hashlib
 import pickle
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -206,8 +205,7 @@ class _Round:
         self.key = f"{detector.experiment.name} {type(detector.network).__qualname__} {weights}"
         self.detector = replace(detector, network=None)
         self.busy: dict[Future, tuple[Device, Task]] = {}
-        self.again: list[Task] = []  # whose worker ended: tried once more, after all others
-        self.ends: Counter[str] = Counter()
+        self.again: list[Task] = []  # whose worker ended: tried again, after all others
         for device in devices:
             device.following = None  # left by a call that was stopped
 
@@ -246,15 +244,16 @@ class _Round:
         try:
             outcome = future.result()
         except BrokenProcessPool:
-            outcome = Outcome(task.name, None, "worker", RuntimeError("its worker was killed twice: memory ran out?"))
+            sentence = "its worker was killed three times, last in smaller tiles: see the system's log, or free memory"
+            outcome = Outcome(task.name, None, "worker", RuntimeError(sentence))
         if outcome.stage != "worker" and "CUDA error" not in str(outcome.error):
             device.victims.clear()
             device.known.add(self.key)
             return outcome
         device.close()
         device.victims.add(task.name)
-        self.ends[task.name] += 1
-        if self.ends[task.name] > 1:  # it is to blame, not the devices
+        task = task._replace(ends=task.ends + 1)
+        if task.ends > 2:  # it is to blame, not the devices
             for each in self.devices:
                 each.victims.discard(task.name)
             return outcome

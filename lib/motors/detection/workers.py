@@ -35,6 +35,7 @@ class Task(NamedTuple):
     notes: Path
     save_heatmaps: bool
     limit: float  # seconds that reading may take
+    ends: int = 0  # how often a worker ended in its midst; after the second time tiles are smaller: was it memory?
 
 
 class Outcome(NamedTuple):
@@ -66,7 +67,7 @@ class Station:
                 raise TimeoutError(f"it could not be read within {task.limit:g} seconds: check the disk, or allow more")
             ready, key = reading.result()
             stage = "predict"
-            grids = self.detector.grids(ready)
+            grids = self.detector.grids(ready, smaller=task.ends > 1)
             found = self.detector.candidates(task.name, grids)
             stage = "write"
             self._write(task, ready, key, grids, found)
