@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from inspect import signature
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,7 +155,7 @@ class Detector:
         Where memory runs out, tiles are halved twice, at once if they are to be `smaller`, and then the CPU computes; a
         warning says so. Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if nothing helps.
         """
-        for change, options in islice(self._attempts(ready.voxels.shape), int(smaller), None):
+        for change, options in list(self._attempts(ready.voxels.shape))[int(smaller) :]:
             try:
                 grids = self._grids(ready, **options)
             except (RuntimeError, MemoryError) as error:
