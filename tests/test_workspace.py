@@ -226,6 +226,8 @@ def test_the_time_that_a_container_gives_counts_as_cores(tmp_path, monkeypatch, 
     monkeypatch.setattr(files, "CGROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
     assert files.cores() == expected
+    monkeypatch.setattr(files, "OUR_CGROUP", tmp_path / "hidden")  # as in a container without /proc
+    assert files.cores() == 64
 
 
 def test_a_tag_is_safe_for_every_file_system():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
-CGROUPS = Path("/sys/fs/cgroup")  # where Linux says how much time of processors there is
+CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: time of processors, and who we are
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
 WIDTHLESS = "[\u200b\u200e\u200f\u202a-\u202e\ufeff]"  # of web pages, editors and right-to-left letters
 MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
@@ -61,7 +61,7 @@ def write_text(path: Path | str, text: str) -> Path:
 def cores() -> int:
     """Return how many processor cores this process may use: a cluster or a container gives less than there are."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    lines = Path("/proc/self/cgroup").read_text().splitlines() if CGROUPS.is_dir() else []
+    lines = OUR_CGROUP.read_text("utf-8", "replace").splitlines() if OUR_CGROUP.is_file() else []
     for place in {Path(line.split(":", 2)[2]) for line in lines}:
         for each in (place, *place.parents):  # a quota of those above counts, too
             for folder in (CGROUPS / str(each)[1:], CGROUPS / "cpu" / str(each)[1:]):  # of versions 2 and 1
