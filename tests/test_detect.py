@@ -176,6 +176,8 @@ def test_a_threshold_that_was_given_wins_but_nobody_knows_its_precision(networks
         ({"threshold": 1.5}, "1.5"),
         ({"threshold": float("nan")}, "nan"),
         ({"max_detections": 0}, "1 or more"),
+        ({"max_detections": 1.5}, "whole number"),
+        ({"threshold": "a"}, "from 0 to 1"),
         ({"spacing": 0.0}, "above zero"),
         ({"out": "x", "formats": ["doc"]}, "doc"),
         ({"device": "gpu"}, "gpu"),
@@ -383,7 +385,7 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
         assert set(collect(tmp_path / "shown", recursive=recursive)[0]) == {"cell", "no ending"}
     (tmp_path / unicodedata.normalize("NFD", " é.mrc")).touch()
     assert set(collect(tmp_path / unicodedata.normalize("NFD", " é.mrc"))[0]) == {"é"}
-    for nothing in ([], ""):
+    for nothing in ([], "", np.zeros((3, 4, 5)), motors.Tomogram("t", np.zeros((3, 4, 5), np.uint8), 13.1)):
         with pytest.raises(ValueError, match="path of a tomogram is empty"):
             collect(nothing)
     for wrong, word in (("a/nothing.mrc", "does not exist"), ("a/*.tif", "or the pattern"), ("empty", "no tomogram")):

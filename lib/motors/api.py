@@ -183,10 +183,10 @@ def _check(spacing: float | None, threshold: float | None, most: int | None, mem
         parse(memory)
     if spacing is not None:
         check_spacing((spacing,))
-    if threshold is not None and not 0 <= threshold <= 1:
+    if threshold is not None and (isinstance(threshold, str) or not 0 <= threshold <= 1):
         raise ValueError(f"the threshold is {threshold}, not a score: give a number from 0 to 1")
-    if most is not None and most < 1:
-        raise ValueError(f"at most {most} detections were wanted: give 1 or more")
+    if most is not None and (isinstance(most, str) or most < 1 or most % 1):
+        raise ValueError(f"at most {most} detections were wanted: give a whole number, 1 or more")
 
 
 def _level(threshold: float | None, networks: Bundle) -> float:

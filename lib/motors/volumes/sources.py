@@ -26,9 +26,9 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     Raises FileNotFoundError if a path does not exist, or a folder holds no tomogram; ValueError if no path is given, or
     one is empty, or several tomograms would be called alike even so.
     """
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not paths or "" in paths:
-        raise ValueError("the path of a tomogram is empty: give a file, a folder or a pattern")
+    paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
+    if not paths or not all(isinstance(each, str | Path) and str(each) for each in paths):
+        raise ValueError("the path of a tomogram is empty, or none: give files, folders or patterns, not voxels")
     notes: list[str] = []
     found: dict[tuple[str, str], Path] = {}
     known: set[Path] = set()
