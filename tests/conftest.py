@@ -10,7 +10,8 @@ from hypothesis import settings
 
 # Kaggle's package reads both when it is imported: no test may reach the real servers, nor anybody's credentials.
 os.environ["KAGGLE_API_ENVIRONMENT"] = "LOCALHOST"
-os.environ["KAGGLE_CONFIG_DIR"] = tempfile.mkdtemp(prefix="kaggle-")
+KAGGLE = tempfile.TemporaryDirectory(prefix="kaggle-")  # gone with this process
+os.environ["KAGGLE_CONFIG_DIR"] = KAGGLE.name
 # Tests run beside each other, a process per core, and so does what they start.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
