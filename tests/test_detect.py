@@ -394,6 +394,18 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
             collect(tmp_path / wrong)
 
 
+def test_what_is_left_alone_in_a_folder_is_counted(tmp_path):
+    """Files that are no tomograms, folders that are not looked into or hold nothing, but not what detect left there."""
+    for name in ("a.mrc", "notes.txt", "below/b.mrc", "below/c.txt", "found/call.json", "found/tomograms.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found, notes = collect(tmp_path)
+    assert set(found) == {"a"} and notes[0].startswith("3 other files or folders in")
+    found, notes = collect(tmp_path, recursive=True)
+    assert set(found) == {"a", "b"} and notes[0].startswith("5 other files or folders in")
+
+
 @pytest.mark.parametrize(
     ("files", "links", "meant", "names"),
     [
@@ -512,7 +524,7 @@ def test_what_is_no_file_is_said_and_never_waited_for(tmp_path, kind):
     for meant in (tmp_path, tmp_path / "*.mrc"):
         found, notes = collect(meant)
         assert "a" in found and "b" not in found and len(notes) <= 1
-    assert "1 other file in" in collect(tmp_path)[1][0]
+    assert "1 other file or folder in" in collect(tmp_path)[1][0]
 
 
 @pytest.mark.parametrize(("typed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])

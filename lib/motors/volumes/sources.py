@@ -16,7 +16,7 @@ PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of s
 
 
 def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
-    """Return the tomograms that paths mean, by name, and a sentence on each folder whose other files were left alone.
+    """Return the tomograms that paths mean, by name, and a sentence on each folder of which something was left alone.
 
     A file is a tomogram whatever it is called; a folder is one if it is an OME-Zarr or holds pictures, and otherwise
     stands for the tomograms in it, if `recursive` in its folders too; what does not exist may be a pattern such as
@@ -68,7 +68,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
             what = "give MRC, TIFF, npy, OME-Zarr or slices, or convert others to these"
             raise FileNotFoundError(f"{place} holds no tomogram: {what}{below}")
         if others:
-            notes.append(f"{others} other file{'s' * (others > 1)} in {place} left alone")
+            notes.append(f"{others} other file{(s := 's' * (others > 1))} or folder{s} in {place} left alone")
         yield from found
     elif place.exists():
         raise ValueError(f"{path} is a pipe, socket or device, no file: give a file, a folder or a pattern")
@@ -89,7 +89,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
 
 
 def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[list[Path], int]:
-    """Return the tomograms in a folder, and how many other files there are; below it, if given which was `seen`."""
+    """Return the tomograms in a folder, and how many others are in it; below it, if given which was `seen`."""
     found, others = [], 0
     for path in sorted(visible(folder.iterdir())):
         try:
@@ -102,9 +102,9 @@ def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[lis
         elif path.is_dir() and seen is not None:
             real = Path(os.path.realpath(path))
             more, left = _inside(path, seen, notes) if real not in seen and not seen.add(real) else ([], 0)
-            found, others = found + more, others + left
+            found, others = found + more, others + (left or not more)
         else:
-            others += not path.is_dir()
+            others += not (path / CALL).is_file()  # what was left here by `motors.detect` itself
     return found, others
 
 
