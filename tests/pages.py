@@ -85,12 +85,8 @@ def experiments() -> str:
         if not name.endswith(("_demo", "_smoke")):
             place = f"`{each.encoder}` | `{catalogue.training_notebook(each)}`"
             rows.append(f"| `{name}` | {place} | {TRIED.get(name, '')} |")
-    about = (
-        "Names for `EXPERIMENT`; the profiles `demo` and `smoke` take a small version of each. Scores are those of the"
-    )
-    about += (
-        "\noriginal's author: of the public leaderboard, P of the private one; alone means without external tomograms."
-    )
+    about = """Names for `EXPERIMENT`; the profiles `demo` and `smoke` take a small version of each. Scores are those of
+the original's author: of the public leaderboard, P of the private one; alone means without external tomograms."""
     return "\n".join(["# Experiments", "", about, "", *rows, ""])
 
 
@@ -101,11 +97,8 @@ def settings() -> str:
     for text in inspect.getsource(config.Experiment).partition("    def ")[0].splitlines():
         if (parts := line.match(text)) and parts[1] not in catalogue.PARAMETERS:
             kind, default = parts[2].replace("|", "or"), {"field(default_factory=dict)": "{}"}.get(parts[3], parts[3])
-            rows.append(
-                f"| `{parts[1]}` | `{kind}` | {f'`{default}`' if default else ''} | {parts[4] or ''} |".replace(
-                    "<", "\\<"
-                )
-            )
+            cells = [f"`{parts[1]}`", f"`{kind}`", f"`{default}`" if default else "", parts[4] or ""]
+            rows.append(f"| {' | '.join(cells)} |".replace("<", "\\<"))
         elif text.startswith("    # "):
             rows.append(f"| *{text[6:]}* | | | |")
     about = """Names for `SET`, as in `-p SET "learning_rate=1e-4 steps=200 patch=[32,64,64]"`. Lengths are ångström,

@@ -8,6 +8,7 @@ from torch import nn
 from motors.detection import memory
 from motors.experiments import catalogue
 from motors.experiments.original import RESNEXT50
+from motors.workspace import files
 
 GIB = 2**30
 
@@ -44,15 +45,16 @@ def test_a_budget_is_shared_and_what_is_left_is_one_where_that_is_too_little(mon
 
 def test_what_is_left_is_the_machine_s_or_the_container_s(monkeypatch, tmp_path):
     """Pages of files that nobody uses count as left; without a limit the machine's count."""
-    monkeypatch.setattr(memory, "ROOT", tmp_path)
+    for module, name in ((memory, "MACHINE"), (files, "CGROUPS"), (files, "OUR_CGROUP")):
+        monkeypatch.setattr(module, name, tmp_path / name)
     assert memory.left() == math.inf
-    said = {"proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n", "sys/fs/cgroup/memory.max": "4194304\n"}
-    said |= {"sys/fs/cgroup/memory.current": "3145728\n", "sys/fs/cgroup/memory.stat": "anon 7\ninactive_file 1024\n"}
+    said = {"MACHINE": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n", "OUR_CGROUP": "0::/job/step\n"}
+    said |= {"CGROUPS/memory.max": "4194304\n", "CGROUPS/memory.current": "3145728\n"}
+    said |= {"CGROUPS/memory.stat": "anon 7\ninactive_file 1024\n", "CGROUPS/job/step/memory.max": "max\n"}
     for name, text in said.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        files.write_text(tmp_path / name, text)
     assert memory.left() == 2**20 + 1024
-    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    files.write_text(tmp_path / "CGROUPS/memory.max", "max\n")
     assert memory.left() == 5000 * 1024
 
 

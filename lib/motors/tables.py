@@ -150,16 +150,19 @@ def numeric(values: pd.Series) -> pd.Series:
 
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
-    """Return columns of `table` as float64, NaN where they hold no number; none may be there twice."""
+    """Return columns of `table` as float64, NaN where they hold no number; none may be there twice.
+
+    Raises ValueError, with the line in a file, if a number has marks of which countries think differently.
+    """
     if twice := [name for name in columns if list(table.columns).count(name) > 1]:
         raise ValueError(f"the column {twice[0]} is there twice: remove one")
     values = {name: numeric(table[name]).to_numpy(np.float64) for name in columns}
-    origin, missing = table.attrs.get("origin"), {name: np.isnan(found) for name, found in values.items()}
-    for name in [name for name in missing if origin and missing[name].any()]:
-        lost = table[missing[name]]
-        marked = lost[name].astype(str).str.fullmatch(_MARKED)
-        what, advice = f"has {name} {lost[name][marked].iloc[:1].to_list()}", "write 1234.5, without any other mark"
-        refuse(lost, marked, origin.name, what, advice)
+    for name, found in values.items() if "origin" in table.attrs else ():
+        if (missing := np.isnan(found)).any():
+            lost = table[missing]
+            marked = lost[name].astype(str).str.fullmatch(_MARKED)
+            what, advice = f"has {name} {lost[name][marked].iloc[:1].to_list()}", "write 1234.5, without any other mark"
+            refuse(lost, marked, table.attrs["origin"].name, what, advice)
     return np.array([*values.values()]).reshape(len(values), len(table)).T
 
 

@@ -155,7 +155,7 @@ class Detector:
         Where memory runs out, tiles are halved twice, at once if they are to be `smaller`, and then the CPU computes; a
         warning says so. Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if nothing helps.
         """
-        for change, options in list(self._attempts(ready.voxels.shape))[int(smaller) :]:
+        for change, options in list(self._attempts(ready.voxels.shape))[smaller:]:
             try:
                 grids = self._grids(ready, **options)
             except (RuntimeError, MemoryError) as error:

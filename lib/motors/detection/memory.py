@@ -16,9 +16,10 @@ from torch.utils._pytree import tree_leaves
 
 from motors.detection.tiling import MANY
 from motors.experiments.config import Experiment
+from motors.workspace.files import cgroups
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-ROOT = Path("/")  # where Linux says how much memory is left
+MACHINE = Path("/proc/meminfo")  # where Linux says how much memory is left
 SPARE = 0.6  # of a budget is planned with: convolutions need room to work in, and freed tensors leave gaps
 SIDE = 64  # voxels of the tile that is counted; 3D networks take memory in proportion to voxels
 
@@ -85,12 +86,14 @@ def voxels_at_once(network: nn.Module, experiment: Experiment, memory: str | Non
 
 def left() -> float:
     """Return the bytes of memory that are left here, or to this container if it has fewer; infinite if nobody knows."""
-    names = ["proc/meminfo", *(f"sys/fs/cgroup/memory.{each}" for each in ("max", "current", "stat"))]
-    said, most, used, of = ((ROOT / each).read_text("ascii") if (ROOT / each).is_file() else "" for each in names)
-    files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
-    container = int(most) - int(used) + files if most.strip().isdecimal() else math.inf
-    machine = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
-    return max(2.0**20, min([container, *machine]))
+    said = MACHINE.read_text("ascii") if MACHINE.is_file() else ""
+    found = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
+    for folder in cgroups("memory"):
+        names = [folder / f"memory.{each}" for each in ("max", "current", "stat")]
+        most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in names)
+        files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
+        found += [int(most) - int(used) + files] if most.strip().isdecimal() else []
+    return max(2.0**20, min(found, default=math.inf))
 
 
 def parse(text: str) -> int:

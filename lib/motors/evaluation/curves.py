@@ -19,6 +19,9 @@ def curve(
 ) -> pd.DataFrame:
     """Return precision, recall and F2 for each threshold on the scores of the best candidates.
 
+    Columns are threshold, precision, recall, f2; one row per distinct score, ascending, then answering nothing: inf, 1,
+    0, 0.
+
     Parameters
     ----------
     solution : see `labels.table.solution`
@@ -27,10 +30,6 @@ def curve(
     mode : "kaggle", a candidate far from the motor is a motor missed; "detection", it is a false alarm too
     absent : score of tomograms without a candidate, which are never answered by default. The original solution gave
         them 0 in its kaggle mode, so that at threshold 0 a motor that nothing was found for counted as found.
-
-    Returns
-    -------
-    threshold, precision, recall, f2; one row per distinct score, ascending, then answering nothing: inf, 1, 0, 0
 
     Raises ValueError if `solution` has no motor (recall is 0/0), or `mode` is another.
     """

@@ -35,7 +35,7 @@ HOME += tuple(
         "labels": "agreement consensus external folds joining wide",
         "visualization": "detections events planes report scene viewer",
         "networks": "pretrained",
-        "volumes": "kinds mrc ome_zarr sources tiff units",
+        "volumes": "kinds mrc npy ome_zarr sources tiff units",
     }.items()
     for name in names.split()
 )

@@ -47,12 +47,11 @@ def run(
     parameters : values of the notebook's parameters by name; text is turned into the type of the default
     show : is given the notebook's newest progress line, about once per second
 
-    Returns
-    -------
-    The content of `record.json`: notebook, profile, seed, experiment, fold, tag, run (its name), status ("succeeded",
-    "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions, started, seconds,
-    peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed (name and SHA-256
-    of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml` declares).
+    The record, the content of `record.json`, has notebook, profile, seed, experiment, fold, tag, run (its name), status
+    ("succeeded", "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions,
+    started, seconds, peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed
+    (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml`
+    declares).
 
     Raises Refused if there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong
     type, or the same run is being written by somebody else.

@@ -30,8 +30,9 @@ def download(
     """Fetch all point annotations of an object that are ground truth, and return what became of each.
 
     Points count voxels of the tomogram that they were made in. Those of another spacing than the tomogram that is taken
-    of a run (see `catalogue.look_up`) are left out. What is there already is not fetched again. Raises
-    FileNotFoundError if the portal has no such annotation, and as `look_up` if it does not answer or understand.
+    of a run (see `catalogue.look_up`) are left out. What is there already is not fetched again. Columns are tomo_id;
+    annotator, the name of a folder; status ("stored" or "left out"); remarks, why. Raises FileNotFoundError if the
+    portal has no such annotation, and as `look_up` if it does not answer or understand.
 
     Parameters
     ----------
@@ -41,10 +42,6 @@ def download(
     url : of the portal's catalogue, by default the real one
     workers : runs that are asked for side by side
     patience : with the servers
-
-    Returns
-    -------
-    tomo_id; annotator, the name of a folder; status ("stored" or "left out"); remarks, why
     """
     client = PatientClient(url, patience)
     files = _files(client, object_id, None if names is None else set(names))

@@ -121,14 +121,9 @@ def survey(names: Iterable[str], *, url: str | None = None, patience: Patience |
 def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
     """Return what storing tomograms takes, before any of them is downloaded.
 
-    Parameters
-    ----------
-    tomograms : tomo_id, size_z, size_y, size_x, spacing; rows without sizes are left out
-
-    Returns
-    -------
-    tomo_id; target_spacing; stored_z, stored_y, stored_x; raw_bytes, needed for a while as float32; stored_bytes, the
-    JPEG slices as the original solution's came out on average
+    Of these (tomo_id, size_z, size_y, size_x, spacing) rows without sizes are left out. Columns are tomo_id;
+    target_spacing; stored_z, stored_y, stored_x; raw_bytes, needed for a while as float32; stored_bytes, the JPEG
+    slices as the original solution's came out on average.
     """
     rows = []
     for row in tomograms.dropna(subset=[*SIZE, "spacing"]).itertuples():

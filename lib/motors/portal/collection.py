@@ -41,8 +41,9 @@ def collect(
 
     Those that are in the folder already are left alone. Killed at any point, it goes on where it was when called again:
     a tomogram appears under its name when its slices and its record are complete, and files half downloaded are
-    continued. One that fails does not stop the others. Raises ValueError if a name could not be that of a folder,
-    OSError if the disk is full.
+    continued. One that fails does not stop the others. Columns are tomo_id, status ("stored", "already there" or
+    "failed"), remarks (why it failed, or what to know), seconds. Raises ValueError if a name could not be that of a
+    folder, OSError if the disk is full.
 
     Parameters
     ----------
@@ -53,10 +54,6 @@ def collect(
     workers : tomograms downloaded side by side; they are converted one at a time
     patience : with the servers
     stamp : who makes this, recorded with each tomogram, such as `Run.stamp()`
-
-    Returns
-    -------
-    tomo_id, status ("stored", "already there" or "failed"), remarks (why it failed, or what to know), seconds
     """
     names, folder, client = sorted(set(names)), Path(folder), PatientClient(url, patience)
     if odd := [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]:
@@ -77,10 +74,8 @@ def stored(folder: str | Path, name: str) -> dict[str, Any] | None:
 def table(folder: str | Path) -> pd.DataFrame:
     """Return the tomograms stored in a folder, one row each, by name.
 
-    Returns
-    -------
-    tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing of what
-    came; dataset_id; wrapped, whether its grey levels were mended; remarks; sha256 of the slices
+    Columns are tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing
+    of what came; dataset_id; wrapped, whether its grey levels were mended; remarks; sha256 of the slices.
     """
     rows = []
     for name in _names(folder):

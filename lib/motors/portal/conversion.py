@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from motors.volumes.kinds import read_npy
 from motors.volumes.levels import BRIGHTEST, DARKEST, percentiles, stretch
 from motors.volumes.mrc import open_mrc
+from motors.volumes.npy import read_npy
 from motors.volumes.resampling import resampled_planes
 from motors.volumes.slices import slice_paths, write_slice
 from motors.volumes.tomogram import for_each

@@ -97,6 +97,10 @@ def parts(path: Path) -> list[Path]:
         return sorted(each for each in path.rglob("*") if each.is_file())
     if path.is_dir():
         return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES and each.is_file())
+    from motors.volumes.kinds import TIFF
+
+    if path.suffix.lower() not in TIFF:
+        return [path]
     from motors.volumes.tiff import companions
 
     return [path, *companions(path)]

@@ -1,4 +1,4 @@
-"""Kinds of files that tomograms come in, what reads each, and what in them is worth a look; arrays of numpy."""
+"""Kinds of files that tomograms come in, what reads each, and what in them is worth a look."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,6 @@ import numpy as np
 
 from motors.volumes.axes import Stored
 from motors.volumes.levels import FEW
-from motors.volumes.units import DAMAGE
 
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
 TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
@@ -29,7 +28,7 @@ def kind_of(path: Path) -> tuple[str, str]:
 def reader(kind: str) -> Callable[[Path, int | None], Stored]:
     """Return what reads an ending of `ENDINGS`. Raises ValueError if nothing does."""
     if kind == ".npy":
-        found = read_npy
+        from motors.volumes.npy import read_npy as found
     elif kind == ".zarr":
         from motors.volumes.ome_zarr import read_zarr as found
     elif kind in TIFF:
@@ -61,21 +60,3 @@ def unused(voxels: np.ndarray) -> int:
     gap = max((int(np.argmax(np.cumsum(each[1:]) > counts.sum() / 1000)) for each in sides), default=0)
     used = np.count_nonzero(counts)
     return gap if used >= FEW or (used > 2 and gap > 128) else 0
-
-
-def read_npy(path: Path, image: int | None = None) -> Stored:
-    """Return the voxels of an array, on disk; the format states neither axes nor spacing.
-
-    Raises ValueError if it is damaged, of another length than its header says, or holds objects of Python.
-    """
-    try:
-        voxels = np.lib.format.open_memmap(path, "r")
-    except (*DAMAGE, ValueError) as error:
-        if "objects" in str(error):
-            raise ValueError("it holds objects of Python, not real numbers: save it as numbers") from error
-        raise ValueError(f"it is no array of numpy, or damaged ({error!r:.200}): copy it again") from error
-    if (size := path.stat().st_size) != (stated := voxels.offset + voxels.nbytes):
-        raise ValueError(f"it has {size} bytes, its header says {stated}: copy it again")
-    if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
-        return Stored(voxels, "zyxs")  # samples of a pixel
-    return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")

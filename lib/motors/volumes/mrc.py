@@ -119,7 +119,7 @@ def _flags(header: np.void) -> int | None:
 
 def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
     """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
-    low, high, mode = float(header["dmin"]), float(header["dmax"]), voxels.dtype.kind == "u"
+    low, high, by_mode = float(header["dmin"]), float(header["dmax"]), voxels.dtype.kind == "u"
     planes = voxels.reshape(-1, *voxels.shape[-2:])
     planes, largest = planes[:: max(1, len(planes) // 16)], 2 ** (8 * voxels.itemsize - 1) - 1
     kinds = [voxels.dtype.str.replace("u", "i"), voxels.dtype.str.replace("i", "u")]
@@ -137,9 +137,9 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
         if doubtful or unsigned == (low >= 0):
             return low >= 0
         _say(path, f"its range {low:g} to {high:g} and its voxels contradict each other about signs")
-        return mode if voxels.itemsize > 1 else low >= 0
-    if mode or told and voxels.itemsize > 1 or voxels.min() >= 0:
-        return mode
+        return by_mode if voxels.itemsize > 1 else low >= 0
+    if by_mode or told and voxels.itemsize > 1 or voxels.min() >= 0:
+        return by_mode
     if voxels.itemsize > 1 and (doubtful or not unsigned):  # as their mode says
         return False
     if doubtful:

@@ -89,7 +89,7 @@ def is_page(path: Path) -> bool:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the other files that OME metadata of a file name for some of its planes, as far as they are there."""
+    """Return the other files that OME metadata of a TIFF file name for some of its planes, as far as they are there."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
             planes = ElementTree.fromstring(file.ome_metadata or "<OME/>").findall(".//{*}UUID")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
-CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: time of processors, and who we are
+CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits, and whose are ours
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
 WIDTHLESS = "[\u200b\u200e\u200f\u202a-\u202e\ufeff]"  # of web pages, editors and right-to-left letters
 MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
@@ -60,15 +60,21 @@ def write_text(path: Path | str, text: str) -> Path:
 
 def cores() -> int:
     """Return how many processor cores this process may use: a cluster or a container gives less than there are."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for folder in cgroups("cpu"):
+        files = [folder / name for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+        quota = " ".join(file.read_text("ascii") for file in files if file.is_file()).split()
+        if len(quota) == 2 and quota[0].isdigit():
+            count = min(count, -(-int(quota[0]) // int(quota[1])))
+    return count
+
+
+def cgroups(controller: str) -> Iterator[Path]:
+    """Yield where Linux keeps the limits of this process's control groups and those above, of both versions."""
     lines = OUR_CGROUP.read_text("utf-8", "replace").splitlines() if OUR_CGROUP.is_file() else []
     for place in {Path(line.split(":", 2)[2]) for line in lines}:
-        for each in (place, *place.parents):  # a quota of those above counts, too
-            for folder in (CGROUPS / str(each)[1:], CGROUPS / "cpu" / str(each)[1:]):  # of versions 2 and 1
-                files = [folder / name for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
-                time = " ".join(file.read_text() for file in files if file.is_file()).split()
-                own = min(own, -(-int(time[0]) // int(time[1]))) if len(time) == 2 and time[0].isdigit() else own
-    return own
+        for each in (place, *place.parents):
+            yield from (CGROUPS / str(each)[1:], CGROUPS / controller / str(each)[1:])
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:

@@ -65,9 +65,7 @@ class Encoder25d(nn.Module):
 class Walk(nn.Module):
     """A bidirectional LSTM along z, the same at every place in y and x; what it says is added to what comes in.
 
-    Parameters
-    ----------
-    channels : of what comes and goes, an even number: half of them are written on the way up, half on the way down
+    Its `channels`, in and out, are an even number: half of them are written on the way up, half on the way down.
     """
 
     def __init__(self, channels: int) -> None:

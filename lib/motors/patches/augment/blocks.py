@@ -97,6 +97,7 @@ def augmented(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return one patch of a tomogram as `settings` want it, with the motors in it.
 
+    It is `patch`-shaped uint8; `(m, 3)` points and `(m, 3, 3)` covariances are of the motors in view, in its voxels.
     What a zoom or a turn brings in from outside the patch is the real neighbourhood; only what lies outside the
     tomogram is zero. Where the patch itself reaches past the tomogram it is zero too, whatever the settings.
 
@@ -110,10 +111,6 @@ def augmented(
     settings : what to do
     spacing : ångström per voxel, for the size of dropped boxes
     threads : how many work on it; the result does not depend on it
-
-    Returns
-    -------
-    `patch`-shaped uint8, and the `(m, 3)` points and `(m, 3, 3)` covariances of the motors in view, in its voxels
     """
     low, shape, matrix, offset = _box(settings, voxels.shape, start, patch)
     box = warp(voxels, matrix, offset, shape, threads=threads)

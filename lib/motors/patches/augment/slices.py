@@ -109,6 +109,7 @@ def augmented(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a patch of slices as `settings` want it, and where the motors are in it.
 
+    It is `(n, *patch)` uint8; points and covariances, in its voxels, are of all motors, also of those now outside.
     Flips come first, then grey levels, then one map, composed of geometry, the larger canvas that holds all of it, and
     the crop: each voxel is interpolated once, and only those of the patch. Slices smaller than the patch lie at its
     upper left; outside of them it is grey.
@@ -122,10 +123,6 @@ def augmented(
     settings : what to do
     spacing : ångström per voxel, for how much room the patch leaves around a motor
     keep : only one of the first so many is kept in the patch
-
-    Returns
-    -------
-    `(n, *patch)` uint8, and points and covariances of all motors in its voxels, also of those that are now outside
     """
     flips = Symmetry(flips=(False, *settings.flips))
     slices = change(flips.apply(slices), settings.steps)
