@@ -445,7 +445,7 @@ def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_r
     ]
     network, settings = Trouble(tmp_path).eval(), {"policy": "carry on", "repair": False}
     with Workers(["cpu"]) as one:
-        one.devices[0].victims |= {"one before", "another before"}
+        one.devices[0].victims |= {f"{number} before" for number in range(4)}
         with pytest.warns(UserWarning, match="cpu is given up, its work left to the others"):
             found = detect_all(network, SOLID, given, tmp_path / "out", devices=one, **settings)
     assert found.empty
@@ -453,7 +453,7 @@ def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_r
     given[0] = Tomogram("t0", with_ball(SHAPE, (15, 20, 50), 14, Trouble.DEVICE), 16.0)
     with Workers(["cpu", "cpu"]) as both:
         for device in both.devices:
-            device.victims |= {"one before", "another before"}
+            device.victims |= {f"{number} before" for number in range(4)}
         with pytest.warns(UserWarning, match="cpu is given up, its work left to the others: CUDA error: an illegal"):
             found = detect_all(network, SOLID, given, tmp_path / "other", devices=both, **settings)
         assert len(both.devices) == 1

@@ -29,7 +29,7 @@ from motors.workspace.progress import Progress, progress
 POLICIES = ("strict", "carry on")
 FAULTS = ["tomo_id", "stage", "reason"]
 LIMIT = 900.0  # seconds that reading one tomogram may take: the largest of the competition need some 20
-PATIENCE = 3  # tomograms in a row at which a device may end before it is given up
+PATIENCE = 5  # tomograms in a row at which a device may end before it is given up: three large ones may meet
 GRACE = 60.0  # seconds that workers may go on with what they have begun when the time is up
 
 
