@@ -56,14 +56,15 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Return the same network with its 3D kernels stored channels last, in place.
+    """Return the same network with its kernels stored channels last, in place.
 
-    CPUs convolve volumes 1.4 times as fast that way (a training step of the demo's network on two cores); the outputs
-    stay the same up to rounding.
+    CPUs convolve volumes 1.4 times as fast that way, and images in a training step 1.05 to 1.5 times (the demo's
+    networks on two cores); the outputs stay the same up to rounding.
     """
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
     for weights in network.parameters():
-        if weights.ndim == 5:
-            weights.data = weights.data.contiguous(memory_format=torch.channels_last_3d)
+        if layout := layouts.get(weights.ndim):
+            weights.data = weights.data.contiguous(memory_format=layout)
     return network
 
 

@@ -193,11 +193,15 @@ def _write_weights(
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep Lightning from talking, and from leaving behind a process that can no longer be interrupted."""
+    """Keep Lightning from talking and from leaving behind a process that can no longer be interrupted.
+
+    And denormals from slowing a CPU: gradients behind GELU are full of numbers below 1e-38, which are taken for 0.
+    """
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
     try:
+        torch.set_flush_denormal(True)
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
@@ -210,6 +214,7 @@ def _undisturbed() -> Iterator[None]:
             raise stop.__context__ from None
         raise
     finally:
+        torch.set_flush_denormal(False)
         torch.backends.cudnn.benchmark = benchmark
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
