@@ -626,6 +626,19 @@ def test_training_says_nothing_and_leaves_the_global_random_numbers_alone(tmp_pa
     assert capfd.readouterr() == ("", "")
 
 
+def test_denormals_are_0_in_a_training_and_numbers_again_after_it(tmp_path):
+    """A CPU takes a hundred times as long for each number below 1e-38: there are many among the gradients of GELU."""
+    network, seen = Tiny(), []
+    tiny = torch.tensor(1e-39)
+    network.head.register_full_backward_hook(lambda *_: seen.append(float(tiny * 1)))
+    train(tmp_path, network=network)
+    assert len(seen) == 24 and set(seen) == {0.0} and float(tiny * 1) == pytest.approx(1e-39)
+    nn.init.constant_(network.head.bias, math.nan)
+    with pytest.raises(ValueError, match="loss of tiny is nan"):
+        train(tmp_path / "nan", network=network)
+    assert float(tiny * 1) > 0
+
+
 def test_variables_of_a_cluster_do_not_start_what_nobody_asked_for(tmp_path, monkeypatch):
     """In a session of SLURM with four tasks, or of LSF, a training is one process, as everywhere."""
     names = dict.fromkeys(("JOB_ID", "PROCID", "LOCALID", "NODEID"), "0") | {"NTASKS": "4", "JOB_NAME": "work"}

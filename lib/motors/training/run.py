@@ -193,15 +193,12 @@ def _write_weights(
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep Lightning from talking and from leaving behind a process that can no longer be interrupted.
-
-    And denormals from slowing a CPU: gradients behind GELU are full of numbers below 1e-38, which are taken for 0.
-    """
+    """Keep Lightning from talking, and from leaving behind a process that can no longer be interrupted."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
     interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
     try:
-        torch.set_flush_denormal(True)
+        torch.set_flush_denormal(True)  # gradients behind GELU are full of numbers below 1e-38, which slow a CPU down
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
