@@ -184,8 +184,7 @@ def all_devices(small: bool = False) -> list[str]:
 
     Threads that share a small network's work mostly wait for each other, most of all on a busy machine.
     """
-    processes = min(cores(), 4) if small else 1
-    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * processes
+    return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 
 _kept: dict[tuple, Ready] = {}  # tomograms that were prepared for one network and will be for the next

@@ -14,7 +14,7 @@ from motors.kaggle.client import KaggleError, ask
 from motors.labels.formats import read_competition
 from motors.tables import read_table
 from motors.volumes import slices
-from motors.volumes.tomogram import for_each
+from motors.volumes.tomogram import THREADS, for_each
 from motors.workspace.files import renamed
 from motors.workspace.paths import COMPETITION, Workspace
 from motors.workspace.progress import progress
@@ -116,7 +116,7 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
             return f"{place} is {shape}, its label says {tuple(expected)}: get the missing slices"
         return f"{cut} is cut short: get it again" if cut else ""
 
-    table = pd.DataFrame({"tomo_id": names, "problem": for_each(problem, len(names))})
+    table = pd.DataFrame({"tomo_id": names, "problem": for_each(problem, len(names), THREADS)})
     return table[table["problem"] != ""].reset_index(drop=True)
 
 

@@ -20,7 +20,7 @@ from motors.workspace.files import read_json, write_json, write_table
 from motors.workspace.progress import progress
 
 FEW = 16  # tomograms that one process has written before others have started
-VERSION = 2  # of the simulation: raised whenever the same recipe and seed make other tomograms
+VERSION = 3  # of the simulation: raised whenever the same recipe and seed make other tomograms
 MANIFEST = "manifest.json"
 BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
 TABLES = ("train_labels.csv", "sample_submission.csv", "solution.csv")

@@ -111,7 +111,7 @@ def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndar
         level = (volume[z] - (low + high) / 2) * np.float32(2 / (high - low))
         if not clipped:  # levels bend towards the ends instead of ending there
             level += shift
-            level /= (1 + level**6) ** np.float32(1 / 6)
+            level /= np.cbrt(np.sqrt(1 + np.square(level * level * level)))  # a power takes twenty times as long
         return np.clip(127.5 * level + 128, 0, 255)
 
     return by_plane(digitised, volume.shape)

@@ -9,7 +9,6 @@ from scipy import sparse
 
 from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
 from motors.volumes.tomogram import by_plane, check_spacing, check_voxels
-from motors.workspace.files import cores
 
 HAIR = 5e-5  # grey levels, added before truncation: single precision must not turn 255 into 254
 
@@ -40,7 +39,7 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
         return voxels
     planes = averaged_planes if by == "mean" and min(np.divide(target, spacing)) >= 1 else resampled_planes
     shape, plane = planes(voxels.__getitem__, voxels.shape, spacing, target)
-    return by_plane(plane, shape, threads=cores())  # nothing waits for a disk: more share the caches only
+    return by_plane(plane, shape)
 
 
 def resampled_planes(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from motors.geometry import Shape
 from motors.volumes.levels import spread, to_uint8
-from motors.volumes.tomogram import by_plane, check_memory, check_voxels, for_each
+from motors.volumes.tomogram import THREADS, by_plane, check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
@@ -84,7 +84,7 @@ def read_slices(folder: str | Path) -> np.ndarray:
                 raise ValueError(f"{paths[k]} is {its}, but {paths[0].name} is {other}: all need one {what}")
         return picture
 
-    voxels = by_plane(decode, (len(paths), *first.shape), first.dtype)
+    voxels = by_plane(decode, (len(paths), *first.shape), first.dtype, THREADS)
     drawn = first.dtype == np.uint8 and paths[0].suffix.lower() not in (".jpg", ".jpeg")
     return spread(voxels) if drawn else to_uint8(voxels)
 
@@ -111,7 +111,7 @@ def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tu
         except (ValueError, OSError) as error:
             wrong[k] = str(error)
 
-    for_each(decode, len(pictures))
+    for_each(decode, len(pictures), THREADS)
     sizes = {k: picture.shape for k, picture in enumerate(pictures) if picture is not None}
     usual = Counter(sizes.values()).most_common(1)[0][0] if sizes else ()
     wrong |= {k: f"{paths[k]} is {size}, others {usual}" for k, size in sizes.items() if size != usual}

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from motors.geometry import MOTOR_WIDTH, Shape
+from motors.workspace.files import cores
 
 KEPT = 1 << 23  # bytes, more than most planes of float32 have
-THREADS = 8  # as the original solution read slices; numpy and OpenCV let other threads run while they work
+THREADS = 8  # at most, as the original solution read slices; numpy and OpenCV let others run while they work
 THICKEST = 10_000.0  # ångström: through thicker ice hardly an electron comes
 WIDEST = 100_000.0  # ångström: wider than any detector at the magnification of tomograms
 FLAT = 1.5  # times longer than another axis that z may be: ice is thin along z
@@ -94,12 +95,14 @@ def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list
 
 
 def for_each(work: Callable[[int], Any], count: int, threads: int | None = None) -> list[Any]:
-    """Call `work` with 0, 1, ..., `count` - 1 in at most so many threads, and return what it returns, in this order.
+    """Return what `work` returns for 0, 1, ..., `count` - 1, by default from a thread for each core.
 
-    The first exception comes out again.
+    More than cores only help where a disk is waited for. The first exception comes out again.
     """
     np.empty(KEPT, np.uint8)  # freed at once: glibc then keeps what planes free, as new pages cost much of decoding
-    with ThreadPoolExecutor(min(THREADS, threads or THREADS)) as pool:
+    if (threads := min(threads or cores(), THREADS)) == 1:
+        return list(map(work, range(count)))
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, range(count)))
 
 
