@@ -637,6 +637,12 @@ def test_denormals_are_0_in_a_training_and_numbers_again_after_it(tmp_path):
     with pytest.raises(ValueError, match="loss of tiny is nan"):
         train(tmp_path / "nan", network=network)
     assert float(tiny * 1) > 0
+    torch.set_flush_denormal(True)
+    try:  # who wants it so keeps it
+        train(tmp_path / "flushed")
+        assert float(tiny * 1) == 0
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_variables_of_a_cluster_do_not_start_what_nobody_asked_for(tmp_path, monkeypatch):

@@ -195,7 +195,7 @@ def _write_weights(
 def _undisturbed() -> Iterator[None]:
     """Keep Lightning from talking, and from leaving behind a process that can no longer be interrupted."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
+    levels, flushed = [logger.level for logger in loggers], not torch.tensor(1e-39)
     interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
     try:
         torch.set_flush_denormal(True)  # gradients behind GELU are full of numbers below 1e-38, which slow a CPU down
@@ -211,7 +211,7 @@ def _undisturbed() -> Iterator[None]:
             raise stop.__context__ from None
         raise
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
         torch.backends.cudnn.benchmark = benchmark
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
