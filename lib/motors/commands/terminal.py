@@ -14,7 +14,7 @@ CODES = {  # the one table of them: help and README are made from it
     DONE: "done",
     FAILED: "failed: a notebook, a server, or a part of the work",
     REFUSED: "refused: the input is wrong, nothing was done",
-    INTERRUPTED: "interrupted: the same command goes on where it stopped",
+    INTERRUPTED: "interrupted: the same command goes on from what is written",
 }
 OF_A_RUN = {"succeeded": DONE, "failed": FAILED, "refused": REFUSED, "interrupted": INTERRUPTED}
 
