@@ -275,6 +275,22 @@ def test_a_killed_kernel_fails_the_run(root):
     assert toys.command(root, "run", path).returncode == 1
 
 
+def test_a_kernel_that_does_not_respond_is_started_once_more(root, monkeypatch):
+    """Two kernels that start at one moment may be told the same port; nothing has run yet. Twice is a failure."""
+    papermill, silent = runner._papermill, iter([True, False, True, True])
+
+    def once_silent(*arguments) -> None:
+        if next(silent):
+            raise RuntimeError("Kernel didn't respond in 60 seconds")
+        papermill(*arguments)
+
+    monkeypatch.setattr(runner, "_papermill", once_silent)
+    path = toys.notebook(root, "silent")
+    assert runner.run(path)["status"] == "succeeded"
+    record = runner.run(path, {"STEPS": 5})
+    assert (record["status"], record["error"]) == ("failed", "RuntimeError: Kernel didn't respond in 60 seconds")
+
+
 def test_a_notebook_that_leaves_early_has_not_succeeded(root):
     """papermill takes `sys.exit()` for a success."""
     record = runner.run(toys.notebook(root, "leaves", "import sys\nsys.exit()", "2"))

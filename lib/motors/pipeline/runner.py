@@ -135,10 +135,14 @@ def _execute(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    start, before = time.monotonic(), _peak_of_children()
-    status, error = "failed", None
+    start, before, status, error = time.monotonic(), _peak_of_children(), "failed", None
     try:
-        _papermill(notebook, named, executed, parameters, show)
+        try:
+            _papermill(notebook, named, executed, parameters, show)
+        except RuntimeError as failure:
+            if "didn't respond" not in str(failure):
+                raise
+            _papermill(notebook, named, executed, parameters, show)  # kernels that start together may pick one port
         error = never_executed(executed)
         status = "failed" if error else "succeeded"
     except PapermillExecutionError as failure:
@@ -151,12 +155,8 @@ def _execute(
         error = f"{type(failure).__name__}: {failure}"
     seconds, peak = round(time.monotonic() - start, 1), _peak_of_children()
     tell_the_truth(executed, status)
-    return {
-        "status": status,
-        "error": error and error.replace(f"{named.workspace.root}/", ""),
-        "seconds": seconds,
-        "peak_memory_mib": peak if peak > before else None,
-    }
+    error, peak = error and error.replace(f"{named.workspace.root}/", ""), peak if peak > before else None
+    return {"status": status, "error": error, "seconds": seconds, "peak_memory_mib": peak}
 
 
 def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
