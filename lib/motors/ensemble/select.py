@@ -31,8 +31,7 @@ def detections(
         raise ValueError(f"candidates of {strange[0]} came, but it is not among the ids: list every tomogram")
     if quantile is None and threshold is None:
         raise ValueError("neither a quantile nor a threshold came: give one, to say where to cut")
-    table = best_of(candidates, ids)[["tomo_id", *POINT, "score"]]
-    return cut(table, quantile=quantile, threshold=threshold)
+    return cut(best_of(candidates, ids)[["tomo_id", *POINT, "score"]], quantile=quantile, threshold=threshold)
 
 
 def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> dict[str, float]:

@@ -109,8 +109,7 @@ def _library(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
     """Wheels of what Kaggle's image lacks."""
     folder = run.workspace.new_dataset("motors-wheels")
-    found = wheels.download(folder / wheels.LOCK, run.output / "wheels")
-    return {path.name: path for path in found}
+    return {path.name: path for path in wheels.download(folder / wheels.LOCK, run.output / "wheels")}
 
 
 def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:

@@ -135,14 +135,15 @@ def _execute(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    start, before, status, error = time.monotonic(), _peak_of_children(), "failed", None
+    start, before = time.monotonic(), _peak_of_children()
+    status, error = "failed", None
     try:
         try:
             _papermill(notebook, named, executed, parameters, show)
         except RuntimeError as failure:
             if "didn't respond" not in str(failure):
                 raise
-            _papermill(notebook, named, executed, parameters, show)  # kernels that start together may pick one port
+            _papermill(notebook, named, executed, parameters, show)  # no cell has run; perhaps its port was taken
         error = never_executed(executed)
         status = "failed" if error else "succeeded"
     except PapermillExecutionError as failure:
@@ -155,7 +156,8 @@ def _execute(
         error = f"{type(failure).__name__}: {failure}"
     seconds, peak = round(time.monotonic() - start, 1), _peak_of_children()
     tell_the_truth(executed, status)
-    error, peak = error and error.replace(f"{named.workspace.root}/", ""), peak if peak > before else None
+    error = error and error.replace(f"{named.workspace.root}/", "")
+    peak = peak if peak > before else None
     return {"status": status, "error": error, "seconds": seconds, "peak_memory_mib": peak}
 
 

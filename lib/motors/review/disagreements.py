@@ -86,5 +86,4 @@ def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -
         score[label] = score[count + candidate]
     columns = {"entry": ["label"] * count + ["candidate"] * len(found), "score": score, "partner": partner}
     columns |= {"number": [*range(1, count + 1), *range(1, len(found) + 1)], "distance": distance, "verdict": verdict}
-    rows = pd.DataFrame({"tomo_id": tomo_id, **columns, **dict(zip(POINT, points.T, strict=True))})
-    return rows[ENTRIES]
+    return pd.DataFrame({"tomo_id": tomo_id, **columns, **dict(zip(POINT, points.T, strict=True))})[ENTRIES]

@@ -74,7 +74,8 @@ class Stream(Sampler[list[int]]):
 
     def __init__(self, experiment: Experiment, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
         if experiment.batch % world:
-            raise ValueError(f"{world} devices cannot share the {experiment.batch} patches of a batch: take a divisor")
+            patches = f"the {experiment.batch} patches of a micro-batch of {experiment.name}"
+            raise ValueError(f"{world} devices cannot share {patches}: choose a number of devices that divides it")
         self.experiment, self.start, self.rank, self.world = experiment, start, rank, world
 
     def __len__(self) -> int:

@@ -193,9 +193,10 @@ def _write_weights(
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep Lightning from talking, and from leaving behind a process that can no longer be interrupted."""
+    """Keep Lightning from talking and from staying deaf to interrupts, and denormals from slowing a CPU down."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels, flushed = [logger.level for logger in loggers], not torch.tensor(1e-39)
+    levels = [logger.level for logger in loggers]
+    flushed = not torch.tensor(1e-39)  # torch does not tell whether denormals are 0 already
     interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
     try:
         torch.set_flush_denormal(True)  # gradients behind GELU are full of numbers below 1e-38, which slow a CPU down
