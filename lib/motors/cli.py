@@ -48,10 +48,7 @@ def motors(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line asks for and return the exit code, see `commands.terminal.CODES`.
-
-    An error is one sentence on standard error.
-    """
+    """Do what the command line asks for and return the exit code; an error is one sentence on standard error."""
     settle_in()
     if arguments is None and sys.getfilesystemencoding() != "utf-8":  # where the locale is ASCII, names are not
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])

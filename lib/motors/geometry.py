@@ -50,10 +50,7 @@ def outside(points_zyx: np.ndarray, shape: np.ndarray | Shape) -> np.ndarray:
 
 
 def cell_to_voxel(cells: np.ndarray, stride: PerAxis) -> np.ndarray:
-    """Return where `(..., 3)` positions on a grid of `stride` voxels per cell lie in the volume, float64 in voxels.
-
-    Integers are centres, of cells and of voxels.
-    """
+    """Return `(..., 3)` positions in cells of `stride` voxels as voxels, float64; integers are centres of both."""
     return (np.asarray(cells, dtype=np.float64) + 0.5) * np.array(per_axis(stride)) - 0.5
 
 
@@ -171,10 +168,7 @@ class Symmetry:
         return (z, x, y) if self.quarter_turn else (z, y, x)
 
     def move_points(self, points_zyx: np.ndarray, shape: Shape) -> np.ndarray:
-        """Return where `(..., 3)` points go when `apply` moves their volume of `(z, y, x)` `shape`, in voxels, float64.
-
-        Integers are voxel centres.
-        """
+        """Return where `apply` moves `(..., 3)` voxels of a volume of `shape`, float64; integers are their centres."""
         z, y, x = np.moveaxis(np.asarray(points_zyx, dtype=np.float64), -1, 0)
         if self.quarter_turn:
             y, x = shape[2] - 1 - x, y

@@ -219,10 +219,7 @@ def read_ensemble(path: Path) -> dict[str, Any]:
 
 
 def members(about: Mapping[str, Any]) -> pd.DataFrame:
-    """Return run, symmetry and weight of every member of an ensemble, from what `ensemble.json` says.
-
-    Raises ValueError if it is one of version 0.1, which named sources.
-    """
+    """Return run, symmetry and weight of the members of `ensemble.json`; raises ValueError if it is of version 0.1."""
     if "members" not in about:
         raise ValueError("ensemble.json names sources, not runs and symmetries: it is old, run 40_ensemble again")
     return pd.DataFrame(about["members"], columns=[*MEMBER, "weight"])

@@ -92,10 +92,7 @@ def check(name: str, device: str) -> None:
 
 
 def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a network as the backend called `name` computes it, for tiles of the shape of `example`.
-
-    Raises ValueError if there is no such backend, or not on this device.
-    """
+    """Return a network as the backend `name` computes tiles like `example`; raises ValueError if it is none here."""
     if name == "eager":
         return network
     quick = rewritten(network)

@@ -40,10 +40,7 @@ class Grid:
         return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
 
     def onto(self, other: Grid) -> np.ndarray:
-        """Return what this heatmap says at the centres of the `other` one's cells, interpolated, float32.
-
-        Beyond the outermost centres it says what it says there.
-        """
+        """Return this heatmap interpolated at the `other` one's cells, float32; beyond its outermost ones as there."""
         step = np.divide(other.size, self.size)
         cells = self.cells.astype(np.float32, copy=False)
         return ndimage.affine_transform(cells, step, (step - 1) / 2, other.cells.shape, order=1, mode="nearest")

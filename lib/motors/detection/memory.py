@@ -97,10 +97,7 @@ def left() -> float:
 
 
 def parse(text: str) -> int:
-    """Return the bytes of a size such as "8GiB", "500 MB" or "1073741824".
-
-    Raises ValueError if it is no size, or less than a MiB: the unit is missing.
-    """
+    """Return the bytes of a size such as "8GiB" or "500 MB"; raises ValueError if it is none, or less than a MiB."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     size = int(float(match[1]) * UNITS.get(match[2].upper(), 0)) if match else 0
     if size < 2**20:

@@ -117,10 +117,7 @@ def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
 
 
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return what `compare` says about two runs by name, in the tomograms that both held out.
-
-    Raises ValueError if a run was not validated, or they held out no tomogram in common.
-    """
+    """Return `compare` of two runs, on what both held out; raises ValueError without any, or unvalidated."""
     (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:

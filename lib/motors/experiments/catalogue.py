@@ -98,10 +98,7 @@ def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float
 
 
 def training_notebook(experiment: Experiment) -> str:
-    """Return the notebook that trains an experiment: "20_train_resnext50", ...
-
-    Raises ValueError if its encoder is of no kind that is known.
-    """
+    """Return the notebook that trains an experiment; raises ValueError if its encoder is of no kind that is known."""
     for pattern, notebook in NOTEBOOKS.items():
         if re.match(pattern, experiment.encoder):
             return notebook

@@ -131,10 +131,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, text: str) -> Experiment:
-        """Return the experiment written by `to_json`.
-
-        Raises ValueError if it is no JSON object, a setting is unknown, or one that has no default is missing.
-        """
+        """Return what `to_json` wrote; raises ValueError if it is no JSON object, or a setting unknown or missing."""
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")
@@ -146,10 +143,7 @@ class Experiment:
 
     @classmethod
     def read(cls, path: Path) -> Experiment:
-        """Return the experiment stored in the file `path`.
-
-        Raises ValueError if it does not hold one; the message names the file.
-        """
+        """Return the experiment in the file `path`; raises ValueError, which names the file, if it holds none."""
         try:
             return cls.from_json(Path(path).read_text("utf-8-sig"))
         except ValueError as error:

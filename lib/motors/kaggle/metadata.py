@@ -33,10 +33,7 @@ OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SO
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the metadata in a file.
-
-    Raises FileNotFoundError or ValueError if the file is missing, is no JSON object, or has a field twice.
-    """
+    """Return the metadata in a file; raises FileNotFoundError or ValueError without any, or with a field twice."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
@@ -96,10 +93,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
 
 
 def check_kernel(about: dict[str, Any], folder: Path) -> None:
-    """Refuse a notebook's metadata that the client would refuse, or would silently read otherwise.
-
-    Raises ValueError if a rule is broken; the sentence says which, and what to do.
-    """
+    """Raise ValueError, which says what to do, about a notebook's metadata that the client would refuse or misread."""
     from slugify import slugify  # the client's own
 
     _check_kinds(f"notebook {about.get('code_file')}", about, OF_NOTEBOOKS)

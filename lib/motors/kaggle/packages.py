@@ -74,10 +74,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
 
 
 def packed(slug: str, run: Run) -> Package:
-    """Return the package that lies in the folder of a dataset.
-
-    Raises FileNotFoundError if it has not been packed, or packing was interrupted.
-    """
+    """Return the package in the folder of a dataset; raises FileNotFoundError if it was not packed to its end."""
     folder = run.workspace.dataset(slug, hint="package it first")
     found = next(folder.glob(MANIFEST), None)
     if found is None or (folder / UNFINISHED).exists():

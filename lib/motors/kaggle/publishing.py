@@ -74,10 +74,7 @@ def publish(
 
 
 def listing(ref: str) -> dict[str, int] | None:
-    """Return bytes by path of what Kaggle has in the newest version of a dataset; None if it has no such dataset.
-
-    Raises KaggleError if Kaggle cannot be reached or knows no credentials.
-    """
+    """Return bytes by path of a dataset's newest version, None if there is none; raises KaggleError as `client.ask`."""
     try:
         listed = list(pages("datasets files", lambda api, token: api.dataset_list_files(ref, token, PAGE)))
     except KaggleError as error:

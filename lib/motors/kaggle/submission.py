@@ -67,10 +67,7 @@ def _belong(table: pd.DataFrame, ids: Iterable[str], name: str) -> None:
 
 
 def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> Path:
-    """Write a submission that passes `validate`, whole or not at all, and return its path.
-
-    Numbers are written out, without exponents, as short as they can be read back exactly.
-    """
+    """Write a submission that passes `validate`, whole or not at all; return its path. Numbers have no exponents."""
     path = Path(path)
     validate(table, ids, shapes, name=path.name)
     text = table[[*MOTOR_AXES]].astype(float).map(np.format_float_positional, trim="-")
@@ -78,10 +75,7 @@ def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Map
 
 
 def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> pd.DataFrame:
-    """Return the submission in a file that passes `validate`.
-
-    Raises FileNotFoundError or ValueError if the file is missing, or as `validate`.
-    """
+    """Return the submission in a file; raises FileNotFoundError or ValueError if it is missing, or as `validate`."""
     path = Path(path)
     return validate(read_table(path), ids, shapes, name=path.name)
 
@@ -96,10 +90,7 @@ def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
 
 
 def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
-    """Raise RuntimeError if more than the share `most` of all tomograms failed; call it when everything is written.
-
-    Faults are a row for each that failed: tomo_id, stage, reason.
-    """
+    """Raise RuntimeError if more than the share `most` of all tomograms are `faults`; call it when all is written."""
     if len(faults) > most * len(ids):
         usual = faults["reason"].mode()[0] if len(faults) else ""
         failed = f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}"

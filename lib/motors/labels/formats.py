@@ -37,10 +37,7 @@ def read_competition(path: str | Path) -> Labels:
 
 
 def wrong_counts(path: str | Path) -> pd.DataFrame:
-    """Return the tomograms of a competition file whose "Number of motors" is not their number of motors.
-
-    One row each: tomo_id, said (the column), counted (the rows).
-    """
+    """Return tomograms of a competition file that says another number of motors than it has: tomo_id, said, counted."""
     rows = read_table(path, ["tomo_id", "Number of motors"]).groupby("tomo_id", sort=False)
     said = rows["Number of motors"].max().pipe(numeric)
     both = pd.DataFrame({"said": said, "counted": read_competition(path).counts()})
@@ -65,10 +62,7 @@ def write(folder: str | Path, labels: Labels) -> None:
 
 
 def read(folder: str | Path) -> Labels:
-    """Return the labels of a folder with `tomograms.csv`, `motors.csv` and perhaps `unsure.csv`.
-
-    Raises FileNotFoundError or ValueError if a file is missing, or together they are no labels.
-    """
+    """Return what `write` wrote; raises FileNotFoundError or ValueError if a file is missing, or they are no labels."""
     folder = Path(folder)
     tables = [read_table(folder / "tomograms.csv", TOMOGRAMS), read_table(folder / "motors.csv", MOTORS)]
     tables += [read_table(folder / UNSURE, MOTORS)] if (folder / UNSURE).is_file() else []

@@ -22,10 +22,7 @@ def join(*labels: Labels) -> Labels:
 
 
 def updated(labels: Labels, others: Labels) -> Labels:
-    """Return labels in which the tomograms that `others` has too are as there; what it has besides is left out.
-
-    Raises ValueError if such a tomogram has another shape or spacing there.
-    """
+    """Return labels, tomograms that `others` has too as there; raises ValueError if one has another frame there."""
     join(labels, others)  # refuses other frames
     ids = labels.tomograms["tomo_id"]
     mine = ids.isin(others.tomograms["tomo_id"])

@@ -111,8 +111,5 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
 
 
 def solution(labels: Labels) -> pd.DataFrame:
-    """Return what answers are compared with: one row per motor, one of -1 for a tomogram without.
-
-    The columns are tomo_id, z, y, x (voxels), spacing (ångström per voxel), has_motor.
-    """
+    """Return one row per motor, one of -1 for a tomogram without: tomo_id, z, y, x (voxels), spacing (Å), has_motor."""
     return labels.rows()[SOLUTION]

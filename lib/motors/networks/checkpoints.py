@@ -78,10 +78,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def trained_on(folder: Path) -> set[str] | None:
-    """Return the names of the tomograms that the network in a folder was trained on; None if that is not known.
-
-    It is not of the original author's weights, nor of weights of version 0.1.
-    """
+    """Return the names of the tomograms that the network in a folder has seen; None if nobody noted them."""
     file = Path(folder) / TRAINED_ON
     return set(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 

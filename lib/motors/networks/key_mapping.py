@@ -62,10 +62,7 @@ NAMES_X3D = (
 
 
 def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return SlowFast's weights of X3D under the names of our encoder, without those of the classifier.
-
-    Raises ValueError if a name is none of X3D's.
-    """
+    """Return SlowFast's X3D weights by our encoder's names, but the classifier's; raises ValueError if one is none."""
     return {_rename(key, NAMES_X3D): tensor for key, tensor in weights.items() if not key.startswith(CLASSIFIER)}
 
 

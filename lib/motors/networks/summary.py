@@ -12,10 +12,7 @@ from motors.networks.factory import build
 
 @torch.no_grad()
 def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
-    """Return what passes through a network for one patch: part, channels, and the sides, "z × y × x" or "y × x".
-
-    Nothing is computed: shapes alone pass through a copy.
-    """
+    """Return what passes through a network for one patch, by shapes alone: part, channels, sides as in "8 × 8"."""
     twin, rows = copy.deepcopy(network).eval().to("meta"), []
 
     def note(part: str, given: object) -> None:
@@ -34,10 +31,7 @@ def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
 
 
 def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours: float) -> pd.DataFrame:
-    """Return settings of a run, and what they cost, beside those of the `whole` experiment, of full size.
-
-    That one's training takes so many hours, see `experiments.yaml`.
-    """
+    """Return settings and cost of a run beside those of the `whole` experiment, whose training takes so many hours."""
 
     def column(each: Experiment, of: nn.Module, time: str) -> dict[str, object]:
         return {

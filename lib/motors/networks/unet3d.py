@@ -45,10 +45,7 @@ class Unet3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
-
-    Both levels together have so many `channels`.
-    """
+    """The deepest level on the grid of the fused one and read with it, `channels` together: two convolutions."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()

@@ -181,10 +181,7 @@ class SliceEpoch:
 
 
 def shuffled(k: int, length: int, seed: int) -> int:
-    """Return which of `length` items sample `k` is: each once per epoch, in an order that changes with the epoch.
-
-    Raises ValueError if `k` is negative.
-    """
+    """Return which of `length` items sample `k`, from 0, is: each once per epoch, in an order that changes with it."""
     if k < 0:
         raise ValueError(f"sample {k} does not exist: samples are counted from 0")
     return int(_order(length, seed, k // length)[k % length])

@@ -39,10 +39,7 @@ class Plan(BaseModel, extra="forbid", strict=True):
 
 
 def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any:
-    """Return the value of a parameter in the type that its default in `known` has.
-
-    Raises ValueError if there is no such parameter, or the value is of another type or cannot be written.
-    """
+    """Return a parameter in the type of its default in `known`; raises ValueError if it is none, or of another type."""
     if name not in known:
         near = get_close_matches(name.upper(), known, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]}? " if near else ""

@@ -93,10 +93,7 @@ def _literal(path: Path) -> str:
 
 
 def visible_parameters(notebook: Path) -> dict[str, Any]:
-    """Return the parameters that papermill sees in `notebook`, with their defaults.
-
-    Raises Refused if there is no such notebook, or no cell tagged `parameters` with PROFILE among plain scalars.
-    """
+    """Return the parameters that papermill sees, with defaults; raises Refused without a notebook, or PROFILE in it."""
     with lean():
         from nbformat import ValidationError
         from papermill import inspect_notebook

@@ -37,10 +37,7 @@ class Source:
 
 
 class PatientClient(Client):
-    """The portal's client, which by itself waits for an answer for ever, and reads its schema anew each time.
-
-    Without a `url` it is of the real catalogue.
-    """
+    """The portal's client, by default of the real one, which by itself waits for ever and reads its schema anew."""
 
     def __init__(self, url: str | None = None, patience: Patience | None = None) -> None:
         known = read_schema()

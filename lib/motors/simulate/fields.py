@@ -89,10 +89,7 @@ def _stretched(values: np.ndarray, z: float, shape: tuple[int, int], stride: int
 
 
 def box(axes: tuple, centre: np.ndarray, reach: float) -> tuple[tuple[slice, ...], tuple[np.ndarray, ...], np.ndarray]:
-    """Return the part of `axes` within `reach` of `centre` along each, and how far from there its points are.
-
-    That is first along z, y and x, ready to broadcast, then in all.
-    """
+    """Return the part of `axes` within `reach` of `centre`, and how far its points are: along each axis, and in all."""
     cut, offsets = [], []
     for axis, place in zip(axes, centre, strict=True):
         low, high = np.searchsorted(axis.ravel(), [place - reach, place + reach])

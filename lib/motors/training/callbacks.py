@@ -181,10 +181,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the newest undamaged checkpoint in `folder`, or None if there has been no checkpoint yet.
-
-    Raises ValueError if there are checkpoints and all of them are damaged.
-    """
+    """Return the newest undamaged checkpoint in `folder`, or None; raises ValueError if all of several are damaged."""
     paths = _listed(folder)
     for path in reversed(paths):
         if _is_whole(path):

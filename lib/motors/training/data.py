@@ -96,10 +96,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
 
 
 def first_weights(run: Run, experiment: Experiment) -> Path | str:
-    """Return the trained weights that an experiment starts from, in the same profile, fold and seed; "" if from none.
-
-    Raises FileNotFoundError if that experiment was not trained.
-    """
+    """Return weights of the same profile, fold and seed to start from, or ""; raises FileNotFoundError if missing."""
     if not experiment.starts_from:
         return ""
     notebook = catalogue.training_notebook(catalogue.of(experiment.starts_from, run.profile))

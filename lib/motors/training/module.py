@@ -128,10 +128,7 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
 
 
 class Training(LightningModule):
-    """One network, as `networks.build` makes it, in training; `train` runs it and says what a dataset is.
-
-    So many `workers` per device make samples; 0 makes them in between the steps.
-    """
+    """One network, as `networks.build` makes it, in training; `workers` make samples for each device, or 0."""
 
     def __init__(self, network: nn.Module, experiment: Experiment, dataset: Dataset, workers: int) -> None:
         super().__init__()

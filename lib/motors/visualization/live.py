@@ -10,10 +10,7 @@ from motors.visualization import plots
 
 
 def live() -> Callable[[Path], None]:
-    """Return what draws a file of metrics in the current cell, each time in the place of the picture before.
-
-    Where there is no notebook it draws nothing.
-    """
+    """Return what draws a file of metrics in the current cell, in the place of the last picture; nothing elsewhere."""
     from IPython import get_ipython  # a notebook has it
     from IPython.display import display
 

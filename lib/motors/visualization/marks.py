@@ -1,7 +1,4 @@
-"""Marks on pictures: what motors and candidates look like, scale bars and contours.
-
-Corners and cross-hairs leave what they mark visible, and can be told apart without colour.
-"""
+"""Marks on pictures that leave what they mark visible, and differ without colour; scale bars and contours."""
 
 from collections.abc import Sequence
 

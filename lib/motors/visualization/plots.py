@@ -68,10 +68,7 @@ def slice_image(
 
 
 def inline() -> None:
-    """Let a notebook show photographs as JPEG and charts as PNG, sharp on screens with small pixels.
-
-    A figure that has an image in it is a photograph. Outside notebooks nothing happens.
-    """
+    """Let a notebook show figures with an image as JPEG and others as PNG, sharp on screens with small pixels."""
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
 
@@ -205,10 +202,7 @@ def intervals(
 
 
 def training(metrics: pd.DataFrame) -> Figure:
-    """Draw loss, of training and validation, and beside it F2 and average precision, or else the learning rate.
-
-    The `metrics` are as `motors.training.run.train` writes them to metrics.csv.
-    """
+    """Draw a training's `metrics.csv`: loss, and beside it F2 and average precision, or else the learning rate."""
     judged = metrics.dropna(subset="validation_loss") if "validation_loss" in metrics else metrics[:0]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
     smooth = metrics.loss.rolling(max(1, len(metrics) // 25), min_periods=1).mean()

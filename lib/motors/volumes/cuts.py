@@ -8,10 +8,7 @@ SLAB = 2  # slices to each side of the one that is shown: their mean has less th
 
 
 def slab(voxels: np.ndarray, index: float, *, axis: int = 0, reach: int = SLAB) -> np.ndarray:
-    """Return the mean of the slices within `reach` of one, float32: of `(z, y, x)` voxels along `axis`.
-
-    At the border fewer slices are averaged.
-    """
+    """Return the mean of slices within `reach` of one, fewer at the border, float32: of `(z, y, x)` along `axis`."""
     middle = int(np.clip(round(index), 0, voxels.shape[axis] - 1))
     near = [slice(None)] * axis + [slice(max(middle - reach, 0), middle + reach + 1)]
     return voxels[tuple(near)].mean(axis=axis, dtype=np.float32)

@@ -9,10 +9,7 @@ from motors.volumes.units import DAMAGE
 
 
 def read_npy(path: Path, image: int | None = None) -> Stored:
-    """Return the voxels, on disk; the format states neither axes nor spacing.
-
-    Raises ValueError if it is damaged, of another length than its header says, or holds objects of Python.
-    """
+    """Return the voxels, on disk; axes and spacing are not stated. Raises ValueError if damaged, or of no numbers."""
     try:
         voxels = np.lib.format.open_memmap(path, "r")
     except (*DAMAGE, ValueError) as error:

@@ -20,10 +20,7 @@ from motors.workspace.provenance import Inputs, differences, read_inputs, write_
 
 
 def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
-    """Refuse prepared volumes in `folder` that are missing or are not those of the tables that `prepared` returned.
-
-    Raises FileNotFoundError or ValueError with the name of the first such tomogram.
-    """
+    """Raise FileNotFoundError or ValueError about the first volume that is missing or not as `prepared` has it."""
     for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
         found = open_prepared(folder, tomo_id).shape
         if found != tuple(shape):
@@ -106,10 +103,7 @@ def _stat(path: Path) -> list[int]:
 
 
 def open_prepared(folder: str | Path, name: str) -> np.memmap:
-    """Return the `(z, y, x)` uint8 voxels that `write_prepared` wrote, read-only and still on disk.
-
-    Raises FileNotFoundError if they have not been written.
-    """
+    """Return the `(z, y, x)` uint8 voxels of a prepared volume, read-only, on disk; raises FileNotFoundError."""
     path = Path(folder) / f"{name}.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")

@@ -142,10 +142,7 @@ def note(folder: str | Path, name: str, found: Sequence[Finding]) -> None:
 
 
 def findings(folder: str | Path) -> pd.DataFrame:
-    """Return what `note` kept: one row per finding, by tomogram; none if all were healthy.
-
-    The columns are tomo_id, finding, statistic, limit, repaired, and about, what it means.
-    """
+    """Return what `note` kept, one row per finding: tomo_id, finding, statistic, limit, repaired, about."""
     notes = [read_table(path, FOUND) for path in sorted(visible(Path(folder).glob("*.csv")))]
     return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 

@@ -134,10 +134,7 @@ def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -
 
 
 def write_slices(folder: str | Path, voxels: np.ndarray) -> Path:
-    """Write `(z, y, x)` uint8 voxels as JPEG slices, the form of the competition, and return the folder.
-
-    Raises FileExistsError if the folder holds something already.
-    """
+    """Write `(z, y, x)` uint8 voxels as JPEG slices; return the folder. Raises FileExistsError if it is not empty."""
     check_voxels(voxels)
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):

@@ -41,10 +41,7 @@ class Workspace:
     inputs: tuple[Path, ...]  # folders that hold datasets by slug: the first one wins, and new ones are made there
 
     def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
-        """Return the folder of the dataset called `slug`.
-
-        Raises FileNotFoundError with `hint`, what to do about it, if there is none; ValueError if it is two owners'.
-        """
+        """Return a dataset's folder; raises FileNotFoundError with `hint`, what to do, or ValueError for two owners."""
         if found := self.holding(slug):
             return found[0]
         places = ", ".join(str(folder / slug) for folder in self.inputs)

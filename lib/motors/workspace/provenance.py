@@ -20,10 +20,7 @@ PACKAGES += ("papermill", "snakemake")
 
 
 def commit(root: Path) -> dict[str, Any]:
-    """Return `{"commit": hash, "changed": bool}` of the code in `root`; both are None where git does not know it.
-
-    `changed` says that `lib` or `notebooks` differ from that commit.
-    """
+    """Return `{"commit": hash, "changed": bool}` of `lib` and `notebooks` in `root`, both None without git."""
 
     hook = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}  # of another repository
     environment = {name: value for name, value in os.environ.items() if name not in hook}
@@ -53,14 +50,11 @@ def versions() -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What decides an artifact, kept as `inputs.json` beside it.
-
-    Its `upstream` are digests of what it was made from, by what a reader calls it: "label table", "volume tomo_x".
-    """
+    """What decides an artifact, kept as `inputs.json` beside it."""
 
     settings: dict[str, Any] = field(default_factory=dict)  # what JSON can say
     code: dict[str, str] = field(default_factory=dict)  # hashes of modules by name, see `code_hash.code_of`
-    upstream: dict[str, str] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)  # digests, by names such as "volume tomo_x"
     noted: dict[str, Any] = field(default_factory=dict)  # what saves reading something again; decides nothing
 
     @property
@@ -75,10 +69,7 @@ def write_inputs(place: Path, inputs: Inputs) -> Path:
 
 
 def read_inputs(place: Path) -> Inputs | None:
-    """Return what the artifact in a folder was made from; None if nothing says so.
-
-    Raises ValueError if the file is damaged.
-    """
+    """Return what the artifact in a folder was made from, None if nothing says so; raises ValueError if damaged."""
     file = _file(place)
     if not file.is_file():
         return None
@@ -89,10 +80,7 @@ def read_inputs(place: Path) -> Inputs | None:
 
 
 def digest(place: Path) -> str:
-    """Return a hash of what the artifact in a folder was made from, for what is made from that.
-
-    Raises FileNotFoundError if nothing says so.
-    """
+    """Return a hash of what the artifact in a folder was made from; raises FileNotFoundError if nothing says so."""
     inputs = read_inputs(place)
     if inputs is None:
         raise FileNotFoundError(f"there is no {INPUTS} in {place}, of an older version: run its notebook again")
@@ -100,10 +88,7 @@ def digest(place: Path) -> str:
 
 
 def state(folder: Path) -> str:
-    """Return what tells the artifact in a folder from others: the hash of its weights, as noted, or else `digest`.
-
-    Raises FileNotFoundError as `digest`.
-    """
+    """Return the hash of an artifact's weights, as noted, or else its `digest`, which raises FileNotFoundError."""
     return read_json(folder / "provenance.json").get("weights") or digest(folder)
 
 

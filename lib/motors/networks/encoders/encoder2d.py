@@ -52,10 +52,7 @@ class Encoder2d(nn.Module):
 
 
 def refuse_unknown_tag(name: str) -> None:
-    """Refuse a network of timm whose weights, behind the dot of its name, are none that timm knows.
-
-    Raises ValueError if they are not; the message lists those there are.
-    """
+    """Raise ValueError, which lists those there are, if timm knows no such weights, behind the dot of a name."""
     kind, _, tag = name.partition(".")
     try:
         timm.get_pretrained_cfg(name)
