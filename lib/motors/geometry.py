@@ -64,6 +64,7 @@ def tiles(
 ) -> np.ndarray:
     """Return where to cut patches so that together they cover a volume.
 
+    These are `(n, 3)` int64 first voxels of patches, which may lie outside the volume, ordered by z, then y, then x.
     Patches follow each other from `start`; the last one is flush with the end. With `align=1` the positions are
     those of the original solution: a side shorter than the patch gets one patch that begins before the volume.
 
@@ -75,10 +76,6 @@ def tiles(
     overlap : voxels that neighbours share, at least the border; a fraction below one is a share of the patch
     start : first voxel to cover
     align : every patch begins at a multiple of this many voxels, so that the last may reach past the end
-
-    Returns
-    -------
-    `(n, 3)` int64 first voxels of the patches, which may lie outside the volume; ordered by z, then y, then x
 
     Raises ValueError if the border exceeds the overlap (gaps), or no room is left between two starts.
     """

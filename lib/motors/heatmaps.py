@@ -28,11 +28,11 @@ def target_3d(
     std_voxels: np.ndarray | None = None,
     normalise: bool = True,
 ) -> np.ndarray:
-    """Return the coarse grid that a 3D network should predict: one Gaussian per motor.
+    """Return the coarse grid that a 3D network should predict: one Gaussian per motor, the higher where they meet.
 
-    Each blob ends at the box that holds 99.9 % of it and, as in the original solution, is stretched to run from
-    exactly zero to exactly one inside, so the cell nearest to a motor is always one. Raises ValueError if `shape` does
-    not divide by `stride`.
+    It is `(z / stride, y / stride, x / stride)` float32 in [0, 1]. Each blob ends at the box that holds 99.9 % of it
+    and, as in the original solution, is stretched to run from exactly zero to exactly one inside, so the cell nearest
+    to a motor is always one. Raises ValueError if `shape` does not divide by `stride`.
 
     Parameters
     ----------
@@ -43,10 +43,6 @@ def target_3d(
     sigma : standard deviation of a blob, in ångström
     std_voxels : `(n,)` standard deviations in voxels instead of `sigma`, where augmentation has scaled the motors
     normalise : False keeps the plain values of the Gaussian
-
-    Returns
-    -------
-    `(z / stride, y / stride, x / stride)` float32 in [0, 1]; where blobs meet, the higher wins
     """
     std = _std(std_voxels, len(points_zyx), sigma, per_axis(spacing))
     return _drawn(points_zyx, std, shape, per_axis(stride), reach=_REACH, normalise=normalise)

@@ -161,11 +161,7 @@ class Device:
 
 
 def check_device(name: str) -> str:
-    """Return the name of a device that can compute.
-
-    Raises ValueError if there is no such device, or PyTorch has no kernels for it: it would take memory, then fail at
-    every tile.
-    """
+    """Return the name of a device; raises ValueError if there is no such, or PyTorch has no kernels for it."""
     try:
         device = torch.device(name)
         if device.type == "cuda":

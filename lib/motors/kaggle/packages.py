@@ -83,10 +83,10 @@ def packed(slug: str, run: Run) -> Package:
 
 
 def check(packages: Iterable[Package], owner: str) -> None:
-    """Refuse packages of which one would be refused or cut short by Kaggle; see `metadata.check_dataset`.
+    """Refuse packages that Kaggle would refuse or cut short, see `metadata.check_dataset`, or that have changed since.
 
-    Raises FileNotFoundError or ValueError if metadata or a file is missing, a file has changed since it was packed, or
-    a rule is broken.
+    Raises FileNotFoundError or ValueError if metadata or a file is missing, or not as it was packed, or a rule is
+    broken.
     """
     for each in packages:
         for path, about in each.files.items():

@@ -135,11 +135,7 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 
 
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
-    """Hand in the output of a pushed notebook, once, and return what Kaggle says.
-
-    Raises KaggleError if the notebook has not run through yet or failed, or if Kaggle does not list the submission
-    afterwards.
-    """
+    """Hand in a pushed notebook's output, once, and return what Kaggle says; raises KaggleError if it is not done."""
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
         return "submitted before, nothing was sent"

@@ -14,11 +14,7 @@ from motors.tables import POINT, SIZE
 
 
 def describe(labels: Labels) -> pd.Series:
-    """Return what a table holds.
-
-    Tomograms and motors, numbers; with and without, numbers of tomograms; most, motors in one tomogram; then min, mean
-    and max of size_z, size_y, size_x, in voxels.
-    """
+    """Return what a table holds: tomograms, motors, tomograms with and without, most in one, and sizes in voxels."""
     counts = labels.counts()
     found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
     found |= {"without": (counts == 0).sum(), "most": counts.max()}

@@ -110,14 +110,9 @@ class Branch(nn.Sequential):
 class PathNeck(nn.Module):
     """Adds to every level first what the deeper ones saw, then what the finer ones saw (PANet, Liu et al. 2018).
 
-    Levels keep their numbers of channels: with an X3D-M the whole network has 6.9 million parameters, as in the
-    original solution.
-
-    Parameters
-    ----------
-    channels, strides : of the levels, finest first, each half as fine as the one before
-    axes : 2 for images, 3 for volumes
-    stride : of the level that is handed on beside the deepest, one of `strides`; its channels are `out_channels`
+    Levels, finest first, each half as fine as the one before, keep their numbers of channels: with an X3D-M the whole
+    network has 6.9 million parameters, as in the original solution. That of `stride` is handed on beside the deepest,
+    in `out_channels`; `axes` are 2 for images, 3 for volumes.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:

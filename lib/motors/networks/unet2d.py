@@ -15,13 +15,8 @@ class Unet2d(nn.Module):
     """From three slices to a logit for every cell of 16 x 16 voxels of the middle one, or of 8 x 8.
 
     With MaxViT-tiny it has 34.7 million parameters, with CoaT-lite-medium 48.2. The 86.1 and 99.6 million of the
-    original solution count a second head that was never trained.
-
-    Parameters
-    ----------
-    encoder, neck, normalisation : as for `Unet3d`, but of images `(b, 3, y, x)`
-    shape : `(y, x)` of the slices, in voxels
-    decoder_channels : of the decoder's and the head's convolutions
+    original solution count a second head that was never trained. Parameters are as for `Unet3d`, but of images `(b, 3,
+    y, x)`, with slices of `(y, x)` `shape`, in voxels; the head has `decoder_channels`, too.
     """
 
     def __init__(

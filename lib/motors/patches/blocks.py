@@ -32,12 +32,9 @@ class Block:
 class Blocks(Samples):
     """The training samples of a 3D network, without end: sample `k` depends on the experiment and `k` alone.
 
-    Parameters
-    ----------
-    experiment : proportions, patch, seed; with `augment=False` windows come as they are, never turned
-    labels : the tomograms to train on, in original voxels
-    folder : their volumes at the experiment's spacing (see `volumes.write_prepared`)
-    threads : how many work on one sample; of use where samples are not made by several workers
+    The experiment says proportions, patch and seed; with `augment=False` windows come as they are, never turned. Labels
+    are of the tomograms to train on, in original voxels; the folder has their volumes at the experiment's spacing (see
+    `volumes.write_prepared`); several `threads` on one sample are of use where no workers make samples.
 
     Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
     the labels or the proportions do not make sense (see `Epoch`), or patches cannot be turned because y and x differ.

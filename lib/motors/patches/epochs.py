@@ -64,23 +64,15 @@ class Epoch:
     In an epoch every window with a motor comes once under each of the symmetries. Background comes on top: each time a
     random window without motor, under a random symmetry, of a tomogram without motors or of one with.
 
-    Parameters
-    ----------
-    windows : see `windows`
-    background : background samples per foreground sample
-    background_from_positive : of those, how many come from tomograms with motors per one from tomograms without
-    repeats : symmetries of each window, the first so many of `SYMMETRIES`
-    seed : of the order and of everything else that is random
-
     Raises ValueError if no window has a motor, background is wanted and there is none, or there are no so many
     symmetries.
     """
 
-    windows: pd.DataFrame
-    background: float
-    background_from_positive: float
-    repeats: int
-    seed: int
+    windows: pd.DataFrame  # see `windows`
+    background: float  # samples per foreground sample
+    background_from_positive: float  # of those, from tomograms with motors per one from tomograms without
+    repeats: int  # symmetries of each window, the first so many of `SYMMETRIES`
+    seed: int  # of the order and of everything else that is random
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeats <= len(SYMMETRIES):
@@ -139,24 +131,15 @@ class SliceEpoch:
     """Which slices a 2D network sees, in which order: slice number k is a function of k and the tables.
 
     In an epoch every slice with motors comes `repeats` times. Background comes on top, as often: each time a slice of a
-    random tomogram, with or without motors.
-
-    Parameters
-    ----------
-    slices : tomo_id and z, see `motor_slices`
-    tomograms : the tomograms that background comes from
-    background : background samples per sample with motors
-    repeats : times that each slice comes in an epoch
-    seed : of the order and of everything else that is random
-
-    Raises ValueError if no slice has a motor, or slices are to come less than once.
+    random tomogram, with or without motors. Raises ValueError if no slice has a motor, or they are to come less than
+    once.
     """
 
-    slices: pd.DataFrame
-    tomograms: tuple[str, ...]
-    background: float
-    repeats: int
-    seed: int
+    slices: pd.DataFrame  # tomo_id and z, see `motor_slices`
+    tomograms: tuple[str, ...]  # that background comes from
+    background: float  # samples per sample with motors
+    repeats: int  # times that each slice comes in an epoch
+    seed: int  # of the order and of everything else that is random
 
     def __post_init__(self) -> None:
         if self.repeats < 1:

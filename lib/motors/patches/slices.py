@@ -40,13 +40,8 @@ class Slices(Samples):
     off there. A sample of background shows a slice at least 1000 ångström from every motor, or the middle one where no
     slice is. Where the experiment resamples by the mean, several stored slices make one, as they do when it predicts.
 
-    Parameters
-    ----------
-    experiment : proportions, patch, seed; with `augment=False` patches are cut out as they are, from the middle
-    labels : the tomograms to train on, in original voxels
-    folder : their prepared volumes (see `volumes.write_prepared`)
-    spacing : ångström per voxel of the prepared volumes, where it is not the experiment's: finer along z, so that 2D
-        and 3D networks can share them
+    Parameters are as for `Blocks`; with `augment=False` patches are cut from the middle. The `spacing` is that of the
+    prepared volumes, in ångström per voxel: finer than the experiment's along z, 2D and 3D networks can share them.
 
     Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
     the labels or the proportions do not make sense (see `SliceEpoch`), or slices of that spacing do not serve.

@@ -37,15 +37,11 @@ def run(
     """Run a notebook in a fresh kernel and return the record of what happened.
 
     The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
-    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Values equal to the notebook's own are
-    not injected, so that a run of the defaults gives the notebook itself with its outputs. An attempt that fails where
-    an earlier one has succeeded leaves its record and its notebook in a folder `attempt`.
-
-    Parameters
-    ----------
-    notebook : the .ipynb file, in the folder `notebooks` of a workspace
-    parameters : values of the notebook's parameters by name; text is turned into the type of the default
-    show : is given the notebook's newest progress line, about once per second
+    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Parameters come by name; text is turned
+    into the type of the default. Values equal to the notebook's own are not injected, so that a run of the defaults
+    gives the notebook itself with its outputs. An attempt that fails where an earlier one has succeeded leaves its
+    record and its notebook in a folder `attempt`. `show` is given the notebook's newest progress line, about once per
+    second.
 
     The record, the content of `record.json`, has notebook, profile, seed, experiment, fold, tag, run (its name), status
     ("succeeded", "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions,
@@ -53,8 +49,8 @@ def run(
     (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml`
     declares).
 
-    Raises Refused if there is no such notebook, it shows no parameters, one of `parameters` is unknown or of the wrong
-    type, or the same run is being written by somebody else.
+    Raises Refused if there is no such notebook in the folder `notebooks` of a workspace, it shows no parameters, one of
+    `parameters` is unknown or of the wrong type, or the same run is being written by somebody else.
     """
     notebook = Path(notebook).resolve()
     known = visible_parameters(notebook)

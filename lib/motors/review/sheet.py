@@ -44,11 +44,7 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
 
 
 def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write a sheet as CSV and return the path.
-
-    Raises ValueError if the file is there and somebody has added the column `decision` to it, or it is no table: the
-    decisions would be lost.
-    """
+    """Write a sheet as CSV; return the path. Raises ValueError if decisions, or what is no table, would be lost."""
     path = Path(path)
     if path.is_file() and "decision" in map(str.lower, read_table(path)):
         raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")

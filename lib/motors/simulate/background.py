@@ -25,13 +25,9 @@ class Vesicle:
 class Crowd:
     """The things of one tomogram, drawn by one generator; three of them as quantities on the grid.
 
-    They lie in and around the cells of `envelope`, clear of `machines`, `(n, 3)` zyx in ångström.
-
-    Attributes
-    ----------
-    solid : density of granules, ice and carbon
-    grain : strength of fine texture, one in the cytoplasm
-    receptors : one where receptors stand side by side, zero elsewhere
+    They lie in and around the cells of `envelope`, clear of `machines`, `(n, 3)` zyx in ångström: `solid` is the
+    density of granules, ice and carbon, `grain` the strength of fine texture, one in the cytoplasm, and `receptors` are
+    one where receptors stand side by side, zero elsewhere.
     """
 
     def __init__(self, rng: np.random.Generator, envelope: Envelope, machines: np.ndarray) -> None:

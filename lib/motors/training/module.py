@@ -28,14 +28,10 @@ MATRICES = 5.0  # how much faster than all the rest Muon moves the kernels, take
 def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversky: float = 0.0) -> Tensor:
     """Return the mean binary cross-entropy over all cells, in float32: the loss of the original solution.
 
-    Parameters
-    ----------
-    logits : what a network predicts, of any shape
-    target : what it should have predicted, in [0, 1], of the same shape; a cell that is NaN, where nobody is sure,
-        adds nothing
-    positive_weight : of the part of a cell that is a motor; the original's sweep went from 1 to 32
-    tversky : share of one minus the Tversky index (Salehi et al. 2017: false alarms weigh 0.3, misses 0.7), which the
-        original mixed in and left out again
+    Logits and target, in [0, 1], have the same shape; a cell whose target is NaN, where nobody is sure, adds nothing.
+    `positive_weight` is of the part of a cell that is a motor; the original's sweep went from 1 to 32. `tversky` is the
+    share of one minus the Tversky index (Salehi et al. 2017: false alarms weigh 0.3, misses 0.7), which the original
+    mixed in and left out again.
     """
     known, logits, target = target.isfinite().float(), logits.float(), target.float().nan_to_num()
     weight = None if positive_weight == 1 else torch.tensor(positive_weight, device=logits.device)

@@ -56,12 +56,10 @@ root.addEventListener('wheel', event => {
 def listen(children: Iterable[Any], keys: Iterable[str], handle: Callable[..., object]) -> Any:
     """Return a column of widgets that tells `handle` what happens inside it; none of the keys reaches the notebook.
 
-    Parameters
-    ----------
-    children : core widgets; pictures of class `motors-plane-<k>` tell clicks and the wheel
-    keys : names of the keys that are told, as browsers call them: "a", "ArrowUp"; letters typed into a field are not
-    handle : called with "key" and its name; with "click", k and where, down and right in [0, 1]; with "wheel", k and
-        +1 or -1. The wheel scrolls the page unless the widget has been clicked before
+    The `children` are core widgets; pictures among them of class `motors-plane-<k>` tell clicks and the wheel. The
+    `keys` are told by the names that browsers give them, "a" or "ArrowUp"; letters typed into a field are not. `handle`
+    is called with "key" and its name; with "click", k and where, down and right in [0, 1]; with "wheel", k and +1 or
+    -1. The wheel scrolls the page unless the widget has been clicked before.
     """
     import ipywidgets
 

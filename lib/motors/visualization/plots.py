@@ -186,11 +186,8 @@ def intervals(
 ) -> Axes:
     """Draw each row of a table as a mark at its value on a line from its lower to its upper end, the first on top.
 
-    Parameters
-    ----------
-    table : its index names the rows
-    value, low, high : columns; where they are NaN, nothing is drawn
-    marks : shape and colour of each row; by default blue dots
+    The table's index names the rows; `value`, `low` and `high` are columns, and where they are NaN nothing is drawn;
+    `marks` are shape and colour of each row, by default blue dots.
     """
     height = 0.8 + 0.3 * len(table)
     axes = plt.subplots(figsize=(6.5, height), layout="constrained")[1]

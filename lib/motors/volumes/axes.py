@@ -26,14 +26,11 @@ class Stored(NamedTuple):
 def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.ndarray:
     """Return the volume in a file as `(z, y, x)`, a view where possible.
 
-    Raises ValueError if there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
+    Axes of length one are dropped; the last that the file has no name for is z, if nothing else is, and one before it
+    counts images. The letters in `axes` go before those of the file, such as "yzx" for slices that are planes of z and
+    x; `chosen` are channel, time and image, numbers from 0.
 
-    Parameters
-    ----------
-    stored : an axis of length one is dropped; the last that the file has no name for is z, if nothing else is, and one
-        before it counts images
-    axes : names that go before those of the file, such as "yzx" for slices that are planes of z and x
-    chosen : channel, time and image: numbers from 0
+    Raises ValueError if there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
     """
     voxels, names = stored.voxels, list(filter(str.isalpha, axes.lower()) if axes else stored.axes.lower())
     while axes and voxels.ndim > len(names) and voxels.shape[0] == 1:

@@ -27,23 +27,19 @@ def read(
     image: int | None = None,
     invert: bool = False,
 ) -> Tomogram:
-    """Return the tomogram in a file or in a folder of slices.
+    """Return the tomogram in a file or in a folder of slices, its levels as `to_uint8` gives them.
 
     Parameters
     ----------
     path : folder with `slice_0000.jpg`, ..., PNG or TIFF pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
         `.mrcs`, also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, whose finest
         level is taken
-    spacing : ångström per voxel; goes before what the file states
+    spacing : ångström per voxel; goes before what the file states; None where neither does
     name : what to call the tomogram; by default the name of the file without its ending
     axes : names of the axes as they lie in the file, such as "yzx" where slices are planes of z and x; go before those
         of the file. Positions found in the tomogram then are in its z, y, x, no longer in the file's order
     channel, time, image : which one, from 0, of several channels, times, or images and volumes in one file
     invert : True where dense is bright: 255 becomes 0
-
-    Returns
-    -------
-    Its voxels as `to_uint8` gives them, its spacing, or None as spacing where neither file nor caller states it
 
     Raises FileNotFoundError if nothing is there, or slices are missing; ValueError if the file is damaged or no volume,
     lacks a part, changes meanwhile, or needs a choice that was not made; or if the spacing is no number, or the only

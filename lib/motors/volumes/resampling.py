@@ -17,15 +17,11 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
     """Return the volume at another spacing, interpolated linearly along each axis and truncated.
 
     Voxel `i` of the result is taken at `(i + 0.5) * target / spacing - 0.5`, as the original solution did when it
-    predicted; `geometry.voxel_between` moves points alike. Only a few planes are held beside input and result, which is
-    uint8 of `geometry.resampled_shape(voxels.shape, spacing, target)`, or `voxels` itself if the spacings are equal.
-
-    Parameters
-    ----------
-    voxels : `(z, y, x)` uint8
-    spacing, target : ångström per voxel before and after, one number or one for each of z, y, x
-    by : "linear", or "mean", which gives each voxel the mean of what it covers where none becomes smaller: at twice the
-        spacing, interpolation lets through nearly twice the power of white noise
+    predicted; `geometry.voxel_between` moves points alike. `by` "mean" gives each voxel the mean of what it covers
+    where none becomes smaller: at twice the spacing, interpolation lets through nearly twice the power of white noise.
+    Only a few planes are held beside input and result, which is `(z, y, x)` uint8 of
+    `geometry.resampled_shape(voxels.shape, spacing, target)`, or `voxels` itself if the spacings, ångström per voxel
+    for each of z, y, x or for all, are equal.
 
     Raises ValueError if a spacing is not above zero, less than a voxel would be left along some axis, or `by` is
     something else.

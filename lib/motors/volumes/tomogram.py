@@ -26,15 +26,10 @@ class TomogramWarning(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class Tomogram:
-    """One reconstructed volume with its spacing.
+    """One reconstructed volume: its name, its `(z, y, x)` uint8 voxels, and ångström per voxel along every axis.
 
-    Parameters
-    ----------
-    name : what tables call it
-    voxels : `(z, y, x)` uint8; may be a read-only memory map
-    spacing : ångström per voxel along every axis; None if nobody knows
-
-    Raises ValueError if the voxels or the spacing are something else.
+    The voxels may be a read-only memory map; the spacing is None if nobody knows. Raises ValueError if these are
+    something else.
     """
 
     name: str

@@ -185,11 +185,7 @@ class Run:
 
     @property
     def competition(self) -> Path:
-        """Folder of the competition's data.
-
-        Raises FileNotFoundError if it is missing. What simulates a competition asks `new_dataset(run.competition_slug)`
-        for its folder.
-        """
+        """Folder of the competition's data; raises FileNotFoundError, with what to do, if it is missing."""
         hint = f"download the competition {COMPETITION}" if self.profile == "full" else "run 00_start_here first"
         return self.workspace.dataset(self.competition_slug, hint=hint)
 

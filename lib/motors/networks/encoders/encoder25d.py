@@ -15,14 +15,10 @@ WALKED = 2  # levels, the coarsest, that an LSTM walks through
 class Encoder25d(nn.Module):
     """A network of timm that looks at triplets of slices and hands on volumes: the original solution's 2.5D encoder.
 
-    Every other slice becomes an image, whose colours are the slice and its two neighbours. The network sees them as a
-    batch; behind every stage that makes the grid coarser in y and x, neighbours in z are averaged two by two.
-
-    Parameters
-    ----------
-    name, shape, weights, options : see `Encoder2d`
-    lstm : whether slices also hear of those far above and below: on the levels of strides 16 and 32 a bidirectional
-        LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added
+    Every other slice becomes an image, whose colours are the slice and its two neighbours. The network, as for
+    `Encoder2d`, sees them as a batch; behind every stage that makes the grid coarser in y and x, neighbours in z are
+    averaged two by two. With `lstm` slices also hear of those far above and below: on the levels of strides 16 and 32 a
+    bidirectional LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added.
 
     Raises ValueError as `Encoder2d`, or if the network's stages are not each a module.
     """

@@ -22,17 +22,11 @@ ENCODERS = tuple(
 
 
 class InflatedEncoder(nn.Module):
-    """A 2D network of segmentation_models_pytorch or timm that looks at volumes.
+    """A 2D network of segmentation_models_pytorch, or of timm if its name begins with "tu-", that looks at volumes.
 
-    Parameters
-    ----------
-    name : the name segmentation_models_pytorch knows the encoder by; "tu-<name>" is the network <name> of timm
-    weights : of the whole 2D classifier, under the names of torchvision (for "tu-", of timm), which are inflated;
-        None draws 3D kernels afresh
-    options : passed to the constructor of a "tu-" encoder: layers, channels, ...
-
-    Raises ValueError if there is no such encoder, it holds something that has no 3D counterpart, or options or weights
-    are not its.
+    The `weights` are of the whole 2D classifier, under the names of torchvision or timm, and are inflated; None draws
+    3D kernels afresh. The `options`, such as layers and channels, go to the constructor of a "tu-" encoder. Raises
+    ValueError if there is no such encoder, something in it has no 3D counterpart, or options or weights are not its.
     """
 
     def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
