@@ -263,7 +263,15 @@ def test_a_tiff_file_of_something_else_is_refused_for_what_it_is(tmp_path, voxel
 
 
 @pytest.mark.parametrize(
-    ("mode", "word"), [(3, "complex"), (4, "complex"), (16, "colours"), (101, "mode 101"), (7, "mode 7")]
+    ("mode", "word"),
+    [
+        (3, "complex"),
+        (4, "complex"),
+        (16, "colours"),
+        (101, "mode 101"),
+        (7, "mode 7"),
+        (2002, "2002 holds compressed"),
+    ],
 )
 def test_an_mrc_mode_without_real_numbers_is_named(tmp_path, mode: int, word: str):
     """So is one that nobody knows."""
@@ -578,33 +586,51 @@ def test_planes_and_chunks_that_are_not_there_are_missed(tmp_path):
         files = [
             each for each in path.rglob("*") if each.is_file() and not each.name.endswith((".json", "s", "y", "p"))
         ]
-        files[0].unlink()
-        with pytest.warns(TomogramWarning, match=r"1 of its \d+ chunks are not there, taken as 0: copy it again if"):
-            assert 0 < (read(path) == 0).mean() < 2 / len(files)
-        for each in files[1:]:
+        for each in (files[0], *files[1:]):
             each.unlink()
-        with pytest.raises(ValueError, match="chunks are missing"):
-            read(path)
+            with pytest.raises(ValueError, match=r" of its \d+ chunks are missing: copy it again, with all its files"):
+                read(path)
 
 
 def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_path):
     """As the specification of Zarr says; an empty file is no chunk, and leftovers beside chunks are none."""
-    path = zarr_image(tmp_path / "a.zarr", LEVELS, fill_value=77)
+    voxels = LEVELS.copy()
+    voxels[:, 5:20, 12:27] = 77
+    path = zarr_image(tmp_path / "a.zarr", voxels, fill_value=77)
     (path / "0" / "@eaDir").mkdir()
     for name in ("._0.0.0", "Thumbs.db", "@eaDir/0.0.0@SynoEAStream"):
         (path / "0" / name).write_bytes(b"leftover")
-    (path / "0" / "0.1.2").unlink()
+    assert not (path / "0" / "0.1.2").exists(), "zarr leaves it out"
     with pytest.warns(TomogramWarning, match="taken as 77"):
         found = read(path)
-    assert (found[:8, 8:16, 16:24] == 77).all()
-    assert np.array_equal(found[8:], LEVELS[8:])
+    assert np.array_equal(found, voxels)
     (path / "0" / "0.1.2").touch()
     with pytest.raises(ValueError, match=r"chunk 0\.1\.2 is cut short"):
         read(path)
     (path / "0" / "0.1.2").unlink()
     about = json.loads((path / "0" / ".zarray").read_text())
     (path / "0" / ".zarray").write_text(json.dumps(about | {"fill_value": None}))
-    with pytest.raises(ValueError, match="1 of its 30 chunks are missing"):
+    with pytest.raises(ValueError, match="2 of its 30 chunks are missing"):
+        read(path)
+
+
+def test_a_chunk_that_is_lost_is_told_by_the_voxels_around_it(tmp_path):
+    """Where more than half of the 64 voxels beside a face of it are no fill, it was not left empty. Nothing is NaN."""
+    lost = "1 of its 30 chunks are missing: copy it again, with all its files, or write empty chunks, too"
+    for fill, voxels in ((0.0, BLOBS), (np.nan, BLOBS)):
+        path = zarr_image(tmp_path / f"{fill}.zarr", voxels.astype(np.float32), fill_value=fill)
+        (path / "0" / "1.0.4").unlink()
+        with pytest.raises(ValueError, match=lost):
+            read(path)
+    corner = LEVELS + np.uint8(1)
+    corner[:9, :9, :9] = 0
+    corner[8, :4, :8] = 9
+    path = zarr_image(tmp_path / "corner.zarr", corner)
+    with pytest.warns(TomogramWarning, match="1 of its 30 chunks are not there, taken as 0"):
+        read(path)
+    corner[8, 4, 0] = 9
+    zarr_image(path, corner)
+    with pytest.raises(ValueError, match=lost):
         read(path)
 
 
@@ -722,7 +748,7 @@ def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused
     tifffile.tiffcomment(tmp_path / "a.tif", more)
     mrc(tmp_path / "a.mrc", WIDE, ispg=401, mz=4)
     reasons = {
-        "a.ome.tif": "speak of 4 of its 9 pages",
+        "a.ome.tif": "fit 4 of its 9 pages",
         "a.tif": "has 18 planes, 9 are",
         "a.mrc": "4 sections, it has 9",
     }
@@ -734,6 +760,35 @@ def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused
             assert np.array_equal(read(mrc(tmp_path / "b.mrc", WIDE, ispg=group, mz=1)), to_uint8(WIDE))
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("<?xml version='1.0'?><OME xmlns='x'><Image><Pixels SizeC='3'", "OME metadata are cut short"),
+        ("SCIFIO=0.42.0\naxes=X,Y,Z,Channel\nlengths=40,24,3,3\nimages=9\nchannels=3\nslices=3\n", "X,Y,Z,Ch"),
+        ("SCIFIO=0.42.0\naxes=X,Y,Z,Channel\nlengths=40,24,9,1\nimages=9\nslices=9\n", None),
+    ],
+    ids=["OME that is cut", "SCIFIO, z before channels", "SCIFIO, one channel"],
+)
+def test_an_order_of_planes_that_is_not_followed_is_no_order_of_slices(tmp_path, said, reason):
+    """Channels would be slices, or slices of several channels one volume."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, description=said, metadata=None, photometric="minisblack")
+    if reason:
+        for channel in (None, 0):
+            with pytest.raises(ValueError, match=reason):
+                read(tmp_path / "a.tif", channel=channel)
+    else:
+        assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+
+
+def test_a_page_whose_voxels_lie_nowhere_is_missed(tmp_path):
+    """At offset 0 lies the head of the file."""
+    tifffile.imwrite(tmp_path / "a.tif", LEVELS, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[5].tags["StripOffsets"].overwrite([0])
+    with pytest.raises(ValueError, match="pieces of its pages are missing"):
+        read(tmp_path / "a.tif")
+
+
 def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_whole(tmp_path):
     """Blosc reads on in memory where a file ends too early; shards may reach over the end of a volume."""
     numcodecs = pytest.importorskip("numcodecs")
@@ -741,6 +796,10 @@ def test_chunks_and_shards_are_counted_as_files_and_those_that_blosc_packed_are_
     (zarr_image(tmp_path / "c.zarr", LEVELS, compressors=None) / "0" / "0.0.0").write_bytes(b"short")
     with pytest.raises(ValueError, match="it is damaged"):
         read(tmp_path / "c.zarr")
+    path = zarr_image(tmp_path / "d.zarr", LEVELS, compressors=numcodecs.LZMA())
+    (path / "0" / "0.1.2").write_bytes((path / "0" / "0.1.2").read_bytes()[:-9])
+    with pytest.raises(ValueError, match="it is damaged .LZMAError"):
+        read(path)
     path = zarr_image(tmp_path / "b.zarr", LEVELS, compressors=numcodecs.Blosc())
     assert np.array_equal(read(path), LEVELS)
     content = (path / "0" / "0.1.2").read_bytes()
@@ -991,7 +1050,13 @@ def test_metadata_of_zarr_that_are_old_or_gone(tmp_path):
     (path / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": "0"}]}]}))
     assert np.array_equal(read(path), LEVELS)
     (path / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": "0"}, {"path": "1"}]}]}))
-    with pytest.raises(ValueError, match="level '1' is missing"):
+    with pytest.raises(ValueError, match="level '1' is missing, or of another Zarr version"):
+        read(path)
+    for place in (0, "./0"):
+        (path / ".zattrs").write_text(json.dumps({"multiscales": [{"datasets": [{"path": place}]}]}))
+        assert np.array_equal(read(path), LEVELS)
+    (path / ".zattrs").write_bytes('{"multiscales": "Å"}'.encode("latin-1"))
+    with pytest.raises(ValueError, match="it is damaged .UnicodeDecodeError"):
         read(path)
     shutil.make_archive(str(tmp_path / "c"), "zip", path)
     (tmp_path / "c.zip").rename(tmp_path / "c.zarr")

@@ -18,6 +18,7 @@ from motors.workspace.files import renamed
 HEADER = 1024  # bytes
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte"}  # of IMOD and others
+OTHERS |= {(MRCZ := 1000): "compressed numbers"}  # and all modes above
 IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it holds flags, which say of bytes
 SIGNED, PACKED = 1, 16  # that they have a sign, or that each is two voxels
 STACKS = range(401, 631)  # space groups that mean a stack of volumes
@@ -74,7 +75,7 @@ def _header(start: bytes) -> tuple[np.void, str]:
         if len(start) == HEADER:
             header = np.frombuffer(start, HEADER_DTYPE.newbyteorder(order))[0]
             sides, mode = [int(header[name]) for name in ("nx", "ny", "nz")], int(header["mode"])
-            if all(0 < side < 1 << 20 for side in sides) and 0 <= mode < 1 << 10 and header["nsymbt"] >= 0:
+            if all(0 < side < 1 << 20 for side in sides) and 0 <= mode < 1 << 16 and header["nsymbt"] >= 0:
                 found.append((header, order))
     if not found:
         raise ValueError("it is no MRC file, or damaged: copy it again, or give it the ending that it should have")
@@ -86,7 +87,7 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
     mode, depth, each = int(header["mode"]), int(header["nz"]), int(header["mz"])
     mode = 101 if mode == 0 and (_flags(header) or 0) & PACKED else mode
     if mode not in MODES:
-        what = f"{int(header['mode'])} holds {OTHERS.get(mode, 'something unknown')}"
+        what = f"{int(header['mode'])} holds {OTHERS.get(min(mode, MRCZ), 'something unknown')}"
         raise ValueError(f"its mode {what}, not real numbers: convert it to mode 2, or to 1")
     dtype, offset = np.dtype(order + MODES[mode]), HEADER + int(header["nsymbt"])
     shape = (depth, int(header["ny"]), int(header["nx"]))

@@ -6,6 +6,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         import zarr
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
-    with parsing(json.JSONDecodeError):
+    with parsing(json.JSONDecodeError, UnicodeDecodeError):
         try:
             group = zarr.open(store, mode="r", use_consolidated=False)  # which may be out of date
         except zarr.errors.GroupNotFoundError as error:
@@ -69,29 +70,39 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
-    """Return an OME-Zarr image of this disk in memory; chunks that are not there have the array's fill value.
+    """Return an OME-Zarr image of this disk in memory; chunks that were left empty have the array's fill value.
 
-    Raises ValueError as `open_zarr`; or if all chunks are missing, one is cut short, or it is larger than memory. Warns
-    if chunks are not there: nobody can tell those that were left empty from those that were lost.
+    Raises ValueError as `open_zarr`; or if it is larger than memory, a chunk is cut short, all are missing, or one is
+    beside voxels that are no fill. Warns if others are not there: nobody can tell whether those were lost.
     """
     stored = open_zarr(path, image)
-    array = stored.voxels
-    whole = array.shards or array.chunks  # what a file holds
+    array, folder = stored.voxels, path / stored.voxels.path
+    fill, whole = array.metadata.fill_value, array.shards or array.chunks  # what a file holds
     with parsing():
-        files = math.prod(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))
-        missing = files - array.nchunks_initialized * math.prod(array.chunks) // math.prod(whole)
-    if missing == files and any(map(_is_chunk, (path / array.path).rglob("*"))):
+        places = list(np.ndindex(*(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))))
+        missing = [place for place in places if not (folder / array.metadata.encode_chunk_key(place)).is_file()]
+    if len(missing) == len(places) and any(map(_is_chunk, folder.rglob("*"))):
         what = "set dimension_separator to / if they lie in folders, to . if they do not"
         raise ValueError(f"its chunks are not called as its metadata say: {what}")
-    if missing == files or (missing and array.metadata.fill_value is None):
-        raise ValueError(f"{missing} of its {files} chunks are missing: copy it again, with all its files")
-    if missing:
-        what = f"{missing} of its {files} chunks are not there, taken as {array.metadata.fill_value}"
-        warnings.warn(f"{path.name}: {what}: copy it again if they were not left empty", TomogramWarning, stacklevel=4)
-    _check_chunks(path / array.path, array)
+    _check_chunks(folder, array)
     check_memory(array.nbytes)
-    with parsing(ValueError):
-        return stored._replace(voxels=array[...])
+    with parsing(ValueError, LZMAError):
+        voxels = array[...]
+    what = f"{len(missing)} of its {len(places)} chunks are"
+    if len(missing) == len(places) or any(_is_lost(voxels, fill, whole, place) for place in missing):
+        raise ValueError(f"{what} missing: copy it again, with all its files, or write empty chunks, too")
+    if missing:
+        said = f"{what} not there, taken as {fill}: copy it again if they were not left empty"
+        warnings.warn(f"{path.name}: {said}", TomogramWarning, stacklevel=4)
+    return stored._replace(voxels=voxels)
+
+
+def _is_lost(voxels: np.ndarray, fill: Any, edges: tuple[int, ...], place: tuple[int, ...]) -> bool:
+    """Return whether of the voxels beside a face of a chunk that is not there more than half are no fill."""
+    spans, sides = [slice(k * edge, (k + 1) * edge) for k, edge in zip(place, edges, strict=True)], voxels.shape
+    beside = [(axis, k) for axis, span in enumerate(spans) for k in (span.start - 1, span.stop) if 0 <= k < sides[axis]]
+    faces = [voxels[(*spans[:axis], k, *spans[axis + 1 :])] for axis, k in beside]
+    return any(2 * np.count_nonzero(face != fill) > face.size for face in faces)
 
 
 def _unnamed(array: Any, store: Any) -> Stored:
@@ -148,7 +159,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     levels, strange = {}, False
     for level in image["datasets"]:
         steps = list(_steps(level)) + ([] if systems else list(_steps(image)))
-        levels[level["path"]] = [step.get("scale") for step in steps if step["type"] == "scale"]
+        levels[str(level["path"]).removeprefix("./")] = [step.get("scale") for step in steps if step["type"] == "scale"]
         strange = strange or any(step["type"] not in FOLLOWED for step in steps)
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
@@ -171,7 +182,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     else:
         path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a lost one may be the finest
     if path not in sizes:
-        raise ValueError(f"its level {path!r} is missing: copy it again, with all its files")
+        raise ValueError(f"its level {path!r} is missing, or of another Zarr version: copy it again, with hidden files")
     if max(sizes.values()) > sizes[path]:
         raise ValueError(f"its level {path!r} has the finest scale but not the most voxels: correct its metadata")
     scale = levels[path]

@@ -21,8 +21,7 @@ PHOTOMETRIC = 262  # the tag of photometric interpretations; where it lacks, vie
 WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # of grey levels
 COLOURS = (2, 6)  # RGB, YCbCr
 LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
-OME_TYPES = {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
-OME_TYPES |= {"float": "f4", "double": "f8"}
+OME_TYPES = {"float": "f4", "double": "f8"} | {kind: kind for kind in "int8 uint8 int16 uint16 int32 uint32".split()}
 JPEG = 7  # a compression
 ALPHA = (1, 2)  # extra samples that are transparency
 FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
@@ -45,6 +44,8 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
     with file, parsing(tifffile.TiffFileError):  # which reads its pages when they are looked at
         series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
         ome, imagej = file.ome_metadata, file.imagej_metadata or {}
+        if not ome and "<OME " in (file.pages.first.description or ""):
+            raise ValueError("its OME metadata are cut short: copy it again, or write it without them")
         plain = [each for each in series if each.kind == "generic"]
         pages = sorted((page.index, k) for k, each in enumerate(plain) for page in each.pages)
         begins = [number for (number, k), (_, before) in zip(pages[1:], pages, strict=False) if k != before]
@@ -56,7 +57,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         chosen = series[number]
         own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
         if len(own) < len(file.pages):
-            raise ValueError(f"its metadata speak of {len(own)} of its {len(file.pages)} pages: write it again")
+            raise ValueError(f"its metadata fit {len(own)} of its {len(file.pages)} pages: write it again")
         _check_parts(chosen, imagej)
         pixels = _pixels(ome, number, len(series)) if ome else {}
         falls = _falls(path, imagej)
@@ -128,6 +129,9 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     lost = sum(page is None for page in planes)
     if lost:
         raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
+    said = str(imagej.get("axes", "X,Y")).split(",")  # of SCIFIO
+    if len(series.axes.rstrip("YXS")) > 1 and said != sorted(said, key=lambda axis: "XYCZT".find(axis.strip()[:1])):
+        raise ValueError(f"its planes are in the order {','.join(said)}, not channels, z, times: save it as OME-TIFF")
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
     first, left = series.keyframe, 0
     if imagej and series.dataoffset is not None and len(first.parent.pages) == 1:  # its other planes lie behind it
@@ -151,7 +155,7 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
         ends, sizes = [series.dataoffset + series.nbytes], [1]
     else:
         ends = chain.from_iterable(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)) for page in planes)
-        sizes = chain.from_iterable(page.databytecounts for page in planes)
+        sizes = chain.from_iterable((*page.databytecounts, *page.dataoffsets) for page in planes)
     if left > 0 == left % first.nbytes:
         raise ValueError(f"it says that it has {here} planes, {left // first.nbytes} more are there: write it again")
     if max(ends) > planes[0].parent.filehandle.size and not series.is_multifile:
@@ -237,9 +241,7 @@ def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = 
 
 def _typed(voxels: np.ndarray, stated: str | None) -> np.ndarray:
     """Return integers as of the type that OME metadata state, where the tags of the file know only their size."""
-    if stated not in OME_TYPES:
-        return voxels
-    wanted = np.dtype(OME_TYPES[stated])
+    wanted = np.dtype(OME_TYPES.get(stated, voxels.dtype.newbyteorder("=")))
     if wanted == voxels.dtype.newbyteorder("="):
         return voxels
     if wanted.kind not in "iu" or voxels.dtype.kind not in "iu" or wanted.itemsize != voxels.dtype.itemsize:
