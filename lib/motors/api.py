@@ -45,8 +45,7 @@ class Detections:
     ----------
     tomograms : one row each: tomo_id; motor, whether there is one; detections, how many; score, of the best candidate;
         size_z, size_y, size_x in voxels; spacing in ångström; path; fault, why it could not be predicted, or nothing
-    table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels of the tomogram, integers are voxel
-        centres; score
+    table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels, integers are centres; score
     candidates : the same with those below the threshold
     threshold : the lowest score of a detection
     precision, recall : what this threshold has on tomograms that the networks had not seen; None if nobody measured it

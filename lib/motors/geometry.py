@@ -27,8 +27,7 @@ def per_axis(value: PerAxis) -> tuple:
 def resampled_shape(shape: Shape, spacing: PerAxis, target: PerAxis) -> Shape:
     """Return the `(z, y, x)` shape that a volume of `shape` voxels has after resampling from `spacing` to `target`.
 
-    `floor(side * spacing / target)` along each axis, at least one voxel, as the original solution did. Spacings are
-    ångström per voxel.
+    `floor(side * spacing / target)` along each axis, as in the original solution, at least 1; ångström per voxel.
     """
     ratios = (s / t for s, t in zip(per_axis(spacing), per_axis(target), strict=True))
     return tuple(max(1, math.floor(side * ratio)) for side, ratio in zip(shape, ratios, strict=True))
@@ -37,8 +36,7 @@ def resampled_shape(shape: Shape, spacing: PerAxis, target: PerAxis) -> Shape:
 def voxel_between(points_zyx: np.ndarray, spacing: PerAxis, target: PerAxis) -> np.ndarray:
     """Return `(..., 3)` points in voxels of `spacing` as float64 in voxels of `target`, both ångström per voxel.
 
-    Integers are voxel centres. Both volumes begin at the same corner, so half a voxel is added before and taken away
-    after scaling.
+    Integers are voxel centres. Both volumes begin at one corner: half a voxel is added, then taken away.
     """
     ratio = np.divide(per_axis(spacing), per_axis(target))
     return (np.asarray(points_zyx, dtype=np.float64) + 0.5) * ratio - 0.5

@@ -134,8 +134,7 @@ def peaks(
     """Return the cells that stand out of a `(z, y, x)` grid of probabilities, brightest first, at most so many.
 
     A peak is no darker than its 26 neighbours, and not below `threshold`; of peaks nearer than `radius_cells` the
-    brightest is kept. They come as `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores follow in the order of
-    the cells.
+    brightest is kept. They come as `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores in cell order.
     """
     heatmap = np.asarray(heatmap, dtype=np.float32)
     highest = ndimage.maximum_filter(heatmap, size=3, mode="nearest")

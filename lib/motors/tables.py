@@ -169,8 +169,7 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
 def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
     """Return for each row of `table` whether it has a motor: -1 -1 -1 says that there is none.
 
-    Raises a ValueError if there is a column has_motor that says something else, or neither yes nor no; or another row
-    of a tomogram that has none.
+    Raises a ValueError if there is a column has_motor that says something else, or a tomogram without has another row.
     """
     placed = numbers(table, POINT) != NO_MOTOR
     there = placed.any(axis=1)

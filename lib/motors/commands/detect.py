@@ -60,7 +60,6 @@ def detect(
 
 
 def _number(text: str) -> float | None:
-    """Return a spacing as a number; None if there is none."""
     try:
         return float(text) if text else None
     except ValueError:
@@ -84,7 +83,6 @@ def _summary(found: Detections) -> str:
 
 
 def _plain(found: Detections) -> dict:
-    """Return what was found as JSON has it."""
     rows = json.loads(found.tomograms.to_json(orient="records"))
     for row in rows:
         mine = found.table[found.table["tomo_id"] == row["tomo_id"]]

@@ -25,7 +25,6 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Datasets, n
 
 
 def _run(profile: str, seed: int) -> Run:
-    """The packing notebook's run."""
     from motors.workspace.paths import find
 
     return find().run(PACKING, profile, seed)

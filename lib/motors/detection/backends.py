@@ -206,7 +206,6 @@ def _key(experiment: Experiment, shape: tuple[int, ...], device: torch.device) -
 
 
 def _file() -> Path:
-    """Where choices are remembered."""
     folder = os.environ.get(CACHE) or os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(folder) / "motors" / "backends.json"
 

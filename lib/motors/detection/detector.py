@@ -266,5 +266,4 @@ def weights_key(network: Network | None) -> str | None:
 
 @cache
 def _code() -> str:
-    """Return a hash of the code that candidates depend on."""
     return json_sha256(code_hash.library_behind("import motors.detection.detector, motors.networks.factory"))

@@ -26,8 +26,7 @@ PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a G
 def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **options: Any) -> np.ndarray:
     """Return how likely a motor is at each place of a tomogram: the sigmoid of `logits`, whose parameters it takes.
 
-    It is `(z, y, x)` float32 in [0, 1]; cell k of the grid is centred at `geometry.cell_to_voxel(k, cells)`, with the
-    cells of `cell_strides`.
+    It is `(z, y, x)` float32 in [0, 1]; cell k is centred at `geometry.cell_to_voxel(k, cell_strides(...))`.
     """
     return torch.from_numpy(logits(network, experiment, voxels, **options)).sigmoid().numpy()
 

@@ -77,9 +77,8 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
 def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
     """Return the heatmaps of a tomogram that `detect_all` saved in `output`, by run and symmetry.
 
-    Of a run that was there several times, with other weights or settings, those of the last time. `output` is as given
-    to `detect_all`, possibly for several networks. Raises FileNotFoundError or ValueError if there is none, or one is
-    damaged.
+    Of a run that was there with several weights or settings, the last. `output` is as given to `detect_all`, possibly
+    for several networks. Raises FileNotFoundError or ValueError if there is none, or one is damaged.
     """
     paths = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     newest: dict[str, tuple] = {}  # weights and code of a run; its symmetries may lie in several folders

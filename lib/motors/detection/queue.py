@@ -225,7 +225,6 @@ class _Round:
             yield from filter(None, map(self._settle, done))
 
     def _take(self) -> Task | None:
-        """Return the next tomogram, if there is one."""
         task = next(self.tasks, None)
         return self.again.pop() if task is None and self.again else task
 

@@ -144,7 +144,6 @@ class Device:
             return self._pool().submit(_work, key, network, detector, task, self.following)
 
     def _pool(self) -> ProcessPoolExecutor:
-        """Return the process, started if there is none."""
         if self.pool is None:
             spawn = multiprocessing.get_context("spawn")  # a forked one hangs where threads or CUDA were in use
             self.pool = ProcessPoolExecutor(1, spawn, _settle, (self.threads,))

@@ -50,8 +50,7 @@ def find(folder: str | Path | None = None) -> Bundle:
     which those of the profile "full" are taken before "demo". By default it is the one that the environment variable
     MOTORS_WEIGHTS names, or what is in the workspace around the current folder.
 
-    Raises FileNotFoundError if there is nothing of the kind, or a network of the ensemble is missing; ValueError if
-    `ensemble.json` is damaged.
+    Raises FileNotFoundError if there is nothing, or a network is missing; ValueError if `ensemble.json` is damaged.
     """
     folder = folder or os.environ.get(VARIABLE)
     places = [Path(folder)] if folder else list(_usual())

@@ -33,8 +33,7 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
     tomo_id, in_sample; in the order of the runs.
 
     Raises ValueError if runs were trained with other label tables than each other, a network has two runs of one fold,
-    a fold has no tomogram, or a run was trained on a tomogram of the fold it held out, perhaps by another table of
-    folds.
+    a fold has no tomogram, or a run was trained on one that it held out, perhaps by other folds.
     """
     need(runs, RUNS, "the table of runs")
     if "labels" in runs and runs["labels"].nunique() > 1:
@@ -79,9 +78,8 @@ def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
 def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> float:
     """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
 
-    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge.
-    Of equally wide stretches the one that answers more tomograms is taken. What is at most `tolerance` below the
-    best F2 counts as best.
+    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge. Of equally
+    wide stretches the one that answers more tomograms is taken. Up to `tolerance` below the best is best.
     """
     quantiles = by_quantile["quantile"].to_numpy()
     good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12

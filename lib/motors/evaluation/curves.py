@@ -19,8 +19,7 @@ def curve(
 ) -> pd.DataFrame:
     """Return precision, recall and F2 for each threshold on the scores of the best candidates.
 
-    Columns are threshold, precision, recall, f2; one row per distinct score, ascending, then answering nothing: inf, 1,
-    0, 0.
+    Columns are threshold, precision, recall, f2; one row per distinct score, ascending, then no answer: inf, 1, 0, 0.
 
     Parameters
     ----------

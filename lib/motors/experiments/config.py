@@ -32,8 +32,7 @@ class Experiment:
     Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. Which labels a network learns from is
     decided by `10_prepare_labels`, not here.
 
-    Raises ValueError if a setting is unknown, of another kind than its annotation says, or makes no sense; the message
-    names it.
+    Raises ValueError, which names it, if a setting is unknown, of another kind than annotated, or makes no sense.
     """
 
     name: str

@@ -19,7 +19,6 @@ TRIED: dict[str, str] = {}  # by name: what it tried and what it scored
 
 
 def _tried(number: int, base: Experiment, remark: str, **changes: Any) -> Experiment:
-    """Enter an experiment: `base` with some changes."""
     name = f"EXP{number:02d}"
     NUMBERED[name], TRIED[name] = replace(base, name=name, **changes), remark
     return NUMBERED[name]

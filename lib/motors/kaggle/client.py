@@ -35,8 +35,6 @@ class KaggleError(RuntimeError):
 
 
 class _Heard(io.StringIO):
-    """Passes on what the client prints."""
-
     show: Callable[[str], None] | None = None
 
     def write(self, text: str) -> int:
@@ -96,7 +94,6 @@ def user() -> str | None:
 
 
 def _error(what: str, error: Exception) -> KaggleError:
-    """Put what the client raised into one sentence."""
     import requests
 
     response = getattr(error, "response", None)

@@ -70,7 +70,6 @@ def lacking(folder: Path) -> list[str] | None:
 
 
 def _fetch(slug: str, question: Callable[[Any], None], show: Callable[[str], None] | None) -> None:
-    """Let the client download something of a competition."""
     try:
         ask("competitions download", question, show=show)
     except KaggleError as error:
@@ -100,8 +99,7 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
     """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
 
     Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
-    A folder is such as `train` of the competition; `shapes` are `(z, y, x)` of each tomogram that should be there, None
-    where nobody knows.
+    A folder is such as `train` of the competition; `shapes` are `(z, y, x)` of each tomogram to be there, or None.
     """
     folder, names = Path(folder), sorted(shapes)
 

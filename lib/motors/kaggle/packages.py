@@ -56,8 +56,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
     built on the way is written to the run's own output. Networks are training notebooks, or <notebook>/<run>, for
     motors-weights; by default all of the ensemble.
 
-    Raises FileNotFoundError or ValueError if an input is missing, there is no such recipe, or the folder holds
-    something else.
+    Raises FileNotFoundError or ValueError if an input is missing, there is no recipe, or the folder holds other files.
     """
     if slug == run.competition_slug and run.profile != "full":
         if not (run.competition / "sample_submission.csv").is_file():
@@ -85,8 +84,7 @@ def packed(slug: str, run: Run) -> Package:
 def check(packages: Iterable[Package], owner: str) -> None:
     """Refuse packages that Kaggle would refuse or cut short, see `metadata.check_dataset`, or that have changed since.
 
-    Raises FileNotFoundError or ValueError if metadata or a file is missing, or not as it was packed, or a rule is
-    broken.
+    Raises FileNotFoundError or ValueError if a file is missing or not as it was packed, or a rule broken.
     """
     for each in packages:
         for path, about in each.files.items():
@@ -104,7 +102,6 @@ def _library(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    """Wheels of what Kaggle's image lacks."""
     folder = run.workspace.new_dataset("motors-wheels")
     return {path.name: path for path in wheels.download(folder / wheels.LOCK, run.output / "wheels")}
 
@@ -128,7 +125,6 @@ def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _there(path: Path, notebook: str) -> Path:
-    """A file that a notebook should have left."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run {notebook} again, to its end")
     return path
@@ -143,7 +139,6 @@ def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    """Resampled tomograms, ready to train on."""
     folder = run.input("11_prepare_volumes")
     return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("tomo_*.npy"))}
 

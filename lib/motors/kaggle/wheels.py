@@ -45,8 +45,7 @@ EPOCH = "946684800"  # for the times inside a wheel, so that the same code makes
 def build(source: Path, output: Path) -> Path:
     """Build the wheel of the package in the folder `source` and return it, in `output`; needs no network.
 
-    The same source gives the same bytes. The parts of `motors` in `HOME` are left out. Raises RuntimeError if
-    setuptools cannot build it.
+    The same source gives the same bytes. The parts in `HOME` are left out. Raises RuntimeError if setuptools fails.
     """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as folder:
@@ -100,8 +99,7 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
 
     pip resolves them, for Kaggle's Python and platform, beside the versions that the image has.
 
-    Raises RuntimeError if pip finds none that fit each other and the image, ValueError if PyTorch is missing in the
-    image: it never travels.
+    Raises RuntimeError if pip finds none that fit, ValueError if the image lacks PyTorch, which never travels.
     """
     with tempfile.TemporaryDirectory() as folder:
         have = {name: f"{version.partition('+')[0]}+image" for name, version in versions(image).items()}

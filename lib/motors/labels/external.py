@@ -30,8 +30,7 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
 
     The file is CSV with one row per motor: tomo_id, and z, y, x in voxels of the `(z, y, x)` frame, z a slice number;
     of a tomogram without one, a row of -1. Of each stored tomogram the table has tomo_id, size_z, size_y, size_x,
-    spacing, and native_z, the number of slices before it was resampled; rows of the file about others are left out,
-    which a TableWarning says.
+    spacing, and native_z, the number of slices before it was resampled; others are left out, with a TableWarning.
 
     Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or holds a motor twice, without a
     position or outside the frame, or one in a tomogram that has a row without.
@@ -62,8 +61,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     stored tomogram the table has tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what the file
     says about others is left out, which a TableWarning says.
 
-    Raises FileNotFoundError or ValueError if the file is missing, holds something else, has a tomogram twice, or a
-    motor outside its shape.
+    Raises FileNotFoundError or ValueError if the file is missing or none, has a tomogram twice, or a motor outside.
     """
     path, name, found = spelt(Path(path)), "", {}
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
@@ -87,11 +85,9 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
 
     The folder has `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
     JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the tomogram as
-    it came. Tomograms are as for `read_native`; what the folder says about others is left out, which a TableWarning
-    says.
+    it came. Tomograms are as for `read_native`; others are left out, with a TableWarning.
 
-    Raises FileNotFoundError or ValueError if there are no such files, a line is no such record, or a motor is outside
-    its shape.
+    Raises FileNotFoundError or ValueError if there are no files, a line is no record, or a motor is outside.
     """
     folder = spelt(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
@@ -110,8 +106,7 @@ def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFram
     `tomograms` are tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick
     is labelled as one without a motor.
 
-    Raises FileNotFoundError or ValueError if a file is missing or damaged, or a pick is twice, outside its tomogram, or
-    in another one.
+    Raises FileNotFoundError or ValueError if a file is missing or damaged, or a pick is twice, outside or elsewhere.
     """
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     paths = [paths] if isinstance(paths, str | Path) else paths

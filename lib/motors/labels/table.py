@@ -86,7 +86,6 @@ class Labels:
         return Labels(*(table[table["tomo_id"].isin(ids)].reset_index(drop=True) for table in tables))
 
     def _known(self, ids: Iterable[str]) -> list[str]:
-        """Return `ids` as a list after checking that each is here."""
         ids = list(ids)
         unknown = sorted(set(ids) - set(self.tomograms["tomo_id"]))
         if unknown:

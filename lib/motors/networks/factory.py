@@ -24,8 +24,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
 
     A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to `(b,
     1, y / s, x / s)`. Its encoder starts from a local file of `weights`: ImageNet's from torchvision or timm, which a
-    3D network inflates, for X3D Kinetics' from SlowFast; None draws everything, by the experiment's seed. The global
-    generator is left as it was.
+    3D network inflates, for X3D Kinetics' from SlowFast; None draws all, by the experiment's seed alone.
 
     Raises FileNotFoundError if there is no such file; ValueError if there is no such encoder, the weights or the
     options are not its, it cannot look at such patches, or the experiment asks for cells of another size.

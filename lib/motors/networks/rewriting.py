@@ -42,7 +42,6 @@ def rewritten(network: nn.Module) -> nn.Module:
 
 
 def _put(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a module in the place of another one."""
     name = next(name for name, module in network.named_modules() if module is old)
     parent, _, own = name.rpartition(".")
     setattr(network.get_submodule(parent), own, new)

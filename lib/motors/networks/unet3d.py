@@ -17,8 +17,7 @@ class Unet3d(nn.Module):
     """From a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
 
     The encoder maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32; the neck makes
-    of those the deepest and the fused one, see `Neck`; the decoder has two convolutions; `normalisation` names a
-    `Scaling`.
+    of those the deepest and the fused one, see `Neck`; the decoder has two convolutions; see `Scaling`.
     """
 
     def __init__(self, encoder: nn.Module, neck: nn.Module, *, decoder_channels: int, normalisation: str) -> None:

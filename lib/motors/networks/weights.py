@@ -55,8 +55,7 @@ NUMBERS = [_number, _scalar, np.dtype, type(_dtype)]
 def read(path: Path) -> dict:
     """Return what a file of torch (.pth, .pt, .pyth, .ckpt) or of safetensors holds, without running anything in it.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is neither, is cut short, or holds anything but
-    tensors and plain values.
+    Raises FileNotFoundError without a file, ValueError if it is neither, cut short, or holds more than plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,8 +82,7 @@ def read(path: Path) -> dict:
 def pretrained(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file of torchvision, timm or SlowFast, under the names they have there.
 
-    Raises FileNotFoundError or ValueError as `read`; or if there are no weights in it, or something else lies among
-    them.
+    Raises FileNotFoundError or ValueError as `read`; or if there are no weights in it, or other things.
     """
     held = read(path)
     for wrapper in WRAPPERS:

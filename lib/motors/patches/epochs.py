@@ -64,8 +64,7 @@ class Epoch:
     In an epoch every window with a motor comes once under each of the symmetries. Background comes on top: each time a
     random window without motor, under a random symmetry, of a tomogram without motors or of one with.
 
-    Raises ValueError if no window has a motor, background is wanted and there is none, or there are no so many
-    symmetries.
+    Raises ValueError if no window has a motor, or there is no background, or there are fewer symmetries than wanted.
     """
 
     windows: pd.DataFrame  # see `windows`
@@ -118,8 +117,7 @@ class Epoch:
 def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
     """Return the slices that hold motors: one row for each whole z, in original voxels, at which there are any.
 
-    They are given by tomo_id and z, in voxels of volumes prepared at this `spacing`, in ångström along z, y, x, and not
-    rounded there.
+    They are tomo_id and z, not rounded, in voxels of volumes prepared at this `spacing`, in ångström along z, y, x.
     """
     motors = labels.motors
     again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])
@@ -131,8 +129,7 @@ class SliceEpoch:
     """Which slices a 2D network sees, in which order: slice number k is a function of k and the tables.
 
     In an epoch every slice with motors comes `repeats` times. Background comes on top, as often: each time a slice of a
-    random tomogram, with or without motors. Raises ValueError if no slice has a motor, or they are to come less than
-    once.
+    random tomogram, with or without motors. Raises ValueError if no slice has a motor, or `repeats` is 0.
     """
 
     slices: pd.DataFrame  # tomo_id and z, see `motor_slices`

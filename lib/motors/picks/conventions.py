@@ -49,8 +49,7 @@ def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str], na
 def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return picks in the columns `PICKS`, best first in each tomogram; a score is 1 where a format keeps none.
 
-    Raises ValueError if a pick has no tomogram or no position, lies outside its tomogram, or was made at another
-    spacing.
+    Raises ValueError if a pick has no tomogram or position, lies outside, or was made at another spacing.
     """
     score = picks.get("score", pd.Series(1.0, picks.index))
     picks = picks.assign(score=score, tomo_id=named(picks["tomo_id"], tomograms))

@@ -63,13 +63,11 @@ def write(
     """Write picks in files of several formats and return their paths.
 
     `folder` gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
-    one without picks; copick's go to `copick/ExperimentRuns`, so that the folder is a project's overlay. Picks are
-    tomo_id; z, y, x in voxels; score. Tomograms are tomo_id, size_z, size_y, size_x, spacing of every one that was
-    looked at; path, if ChimeraX is to see markers where it puts an MRC file whose origin is not 0. Formats are keys of
-    `FORMATS`.
+    one without picks; copick's go to `copick/ExperimentRuns`, as a project's overlay. Picks are tomo_id; z, y, x in
+    voxels; score. Tomograms are tomo_id, size_z, size_y, size_x, spacing of every one that was looked at; path, if
+    ChimeraX is to see markers where it puts an MRC file whose origin is not 0. Formats are keys of `FORMATS`.
 
-    Raises ValueError or ModuleNotFoundError as `check`; ValueError if a column is missing, or a pick is not in its
-    tomogram.
+    Raises ValueError or ModuleNotFoundError as `check`, or if a column is missing or a pick not in its tomogram.
     """
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")
@@ -100,8 +98,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     ångström, and to check places. `name` is that of the tomogram, for formats with a file for each; by default the
     file's, or the run's in a copick project.
 
-    Raises FileNotFoundError or ValueError if there is no file, it is of no known kind or damaged, or a pick is not in
-    its tomogram.
+    Raises FileNotFoundError or ValueError if there is none, of no known kind, damaged, or with picks elsewhere.
     """
     path = spelt(Path(path))
     if not path.is_file():

@@ -60,8 +60,7 @@ def reproduce(
     start : a folder in the workspace, by default the current one
     say : is given each line of the report
 
-    Raises ValueError if the profile does not fit the notebooks there are, outputs is no folder, or another reproduction
-    is running.
+    Raises ValueError if the profile does not fit the notebooks, outputs is no folder, or another one is running.
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)

@@ -40,14 +40,12 @@ def run(
     named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Parameters come by name; text is turned
     into the type of the default. Values equal to the notebook's own are not injected, so that a run of the defaults
     gives the notebook itself with its outputs. An attempt that fails where an earlier one has succeeded leaves its
-    record and its notebook in a folder `attempt`. `show` is given the notebook's newest progress line, about once per
-    second.
+    record and its notebook in a folder `attempt`. `show` gets its newest progress line every second.
 
     The record, the content of `record.json`, has notebook, profile, seed, experiment, fold, tag, run (its name), status
     ("succeeded", "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions,
     started, seconds, peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed
-    (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 of its products, which `experiments.yaml`
-    declares).
+    (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 of declared products).
 
     Raises Refused if there is no such notebook in the folder `notebooks` of a workspace, it shows no parameters, one of
     `parameters` is unknown or of the wrong type, or the same run is being written by somebody else.

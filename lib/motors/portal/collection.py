@@ -109,7 +109,6 @@ def _names(folder: str | Path) -> list[str]:
 def _one(
     name: str, *, client: PatientClient, folder: Path, form: str, converting: Lock, stamp: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Store one tomogram and return its row of the report."""
     begin, status, remarks = time.monotonic(), "stored", ""
     try:
         if record := stored(folder, name):

@@ -61,8 +61,7 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
     In the tomograms that were picked in, a label without a pick within 1000 Å is removed, a pick without a label added.
 
     `picked` is of the tomograms that somebody went through, see `labels.external.read_picked`; others stay as they are.
-    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick, otherwise it
-    stays where it is.
+    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick.
 
     Raises ValueError if a tomogram that was picked in is not labelled.
     """

@@ -18,16 +18,14 @@ def match(
 
     `labels` are of all tomograms that were predicted; candidates are tomo_id, z, y, x in voxels of these, score, of one
     network or fused from many. Partners are at most `radius` ångström from each other. Candidates with a score below
-    `threshold` are left out, and all but the `most` best of a tomogram; the defaults are those of the original
-    solution's second round.
+    `threshold` are left out, and all but the `most` best of a tomogram; defaults are of the original's second round.
 
     One row per point, in the order of the tomograms: tomo_id; entry, label or candidate; number, from 1, candidates
     best first; z, y, x; score, of a label that of its partner; partner, its number, 0 if it has none; distance, to
     the partner in ångström; verdict: TP with a partner, FN a label without, FP a candidate without. A tomogram with
     neither has one row, whose entry is nothing and whose verdict is TN.
 
-    Raises ValueError if columns or coordinates are missing, a tomogram is unknown, or a candidate lies outside its
-    shape.
+    Raises ValueError if columns or coordinates are missing, a tomogram is unknown, or a candidate outside it.
     """
     table = _checked(labels, candidates)
     table = ranked(table[table["score"] >= threshold])

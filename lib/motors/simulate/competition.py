@@ -73,7 +73,6 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
 
 
 def _write(folder: Path, recipe: Recipe, seed: int, plan: Plan) -> None:
-    """Write the slices of one tomogram."""
     write_slices(folder / plan.split / plan.name, render(recipe, arrange(recipe, plan, seed), seed, plan.k))
 
 
@@ -95,7 +94,6 @@ def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
 
 
 def _write_tables(folder: Path, recipe: Recipe, seed: int) -> None:
-    """Write the labels of the training tomograms, the sample submission, and the solution."""
     write_competition(folder / "train_labels.csv", _truth(recipe, seed, "train"))
     hidden = _truth(recipe, seed, "test")
     write_table(folder / "solution.csv", solution(hidden))

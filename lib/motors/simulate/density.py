@@ -14,7 +14,6 @@ DISTANCE = (np.arange(256, dtype=np.float32) - 128) * STEP  # entries; positive 
 
 
 def _ridge(distance: np.ndarray, place: float, width: float) -> np.ndarray:
-    """Return a bell around `place`."""
     return np.exp(-0.5 * ((distance - place) / width) ** 2)
 
 

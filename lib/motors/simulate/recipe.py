@@ -17,8 +17,7 @@ REAL_SPACINGS: Shares = ((13.1, 263), (15.6, 171), (16.8, 85), (19.7, 49), (16.1
 class Recipe:
     """Everything that decides a simulated competition, except the seed.
 
-    Lengths are ångström; axes are z, y, x. `noise` and `contrast` are the two knobs of the difficulty: 1 looks like the
-    real tomograms.
+    Lengths are ångström; axes are z, y, x. `noise` and `contrast` are the knobs of the difficulty: 1 looks real.
     """
 
     name: str

@@ -123,7 +123,6 @@ def _seats(rng: np.random.Generator, envelope: Envelope, count: int) -> list[Sea
 
 
 def _motors(rng: np.random.Generator, seats: list[Seat], contrast: float) -> list[Machine]:
-    """Return motors of one species in these seats."""
     size = rng.uniform(0.9, 1.2)
     disc = rng.uniform(250, 420) if rng.random() < 0.35 else 0.0
     return [Machine("motor", seat, size, contrast * rng.uniform(0.85, 1.15), disc) for seat in seats]

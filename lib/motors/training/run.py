@@ -73,15 +73,13 @@ def train(
     network : trained in place; by default `networks.build(experiment)`
     workers : processes per device that make samples
     devices : GPUs, or CPU processes
-    accelerator : "gpu" (in mixed precision, as the experiment says), "cpu" (in float32), or "auto": a GPU if there is
-        one
+    accelerator : "gpu" (in mixed precision, as the experiment says), "cpu" (in float32), or "auto", a GPU if any
     watch : judges the EMA of weights every so many steps, for metrics.csv; it changes nothing else
     progress : what makes the progress line
 
     Raises ValueError if what is in `output` was made from something else: other settings, code, first weights, labels
     or volumes (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is
-    of another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not a
-    number.
+    of another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is NaN.
     """
     output, weights = Path(output), Path(output) / "weights"
     Stream(experiment, world=devices)  # refuses early
@@ -157,7 +155,6 @@ def _refuse_another(
 
 
 def _inputs(experiment: Experiment, dataset: Dataset, network: nn.Module) -> Inputs:
-    """What decides the weights that a training ends with."""
     modules = ("motors.training.run", "motors.networks.factory", type(dataset).__module__)
     upstream = {"first weights": checkpoints.digest(network)}
     if labels := getattr(dataset, "label_digest", None):

@@ -22,8 +22,7 @@ def picture(
     """Return a picture: all finds on the projection of the tomogram, below it three planes through each, best first.
 
     It is `(rows, columns, 3)` uint8. The points are `(n, 3)` in voxels, the scores `(n,)`; `heatmap` is `(z, y, x)` in
-    [0, 1], a grid that covers the tomogram: contours over the planes, at a quarter, half and three quarters of its peak
-    at the find.
+    [0, 1], a grid that covers the tomogram: contours at a quarter, half and three quarters of its peak there.
     """
     points, count = np.asarray(points_zyx, float).reshape(-1, 3), len(scores)
     found = f"{count} motor{'s' * (count != 1)}" if count else "no motor"
@@ -41,7 +40,6 @@ def picture(
 
 
 def _peak(heatmap: np.ndarray, point_zyx: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Return the highest value among the cells about a point."""
     cell = ((point_zyx + 0.5) / shape * heatmap.shape).astype(int)
     return max(float(heatmap[tuple(slice(max(k - 1, 0), k + 2) for k in cell)].max()), 1e-6)
 

@@ -35,8 +35,7 @@ def bar_length(width: float) -> float:
 def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | None = None) -> None:
     """Draw a scale bar of `bar` ångström, or of the `bar_length` that fits, into the corner of an image of this shape.
 
-    `spacing` is ångström per pixel. Raises ValueError if the bar is wider than the image: it would be cut off and say
-    something false.
+    `spacing` is ångström per pixel. Raises ValueError if the bar is wider than the image, and would be cut off.
     """
     height, width = shape[:2]
     bar = bar_length(width * spacing) if bar is None else bar

@@ -141,7 +141,6 @@ def _write(image: np.ndarray, corner: Sequence[int], words: str, colour: str) ->
 
 
 def _crosshair(image: np.ndarray, y: float, x: float) -> None:
-    """Draw two thin lines that meet at a point, and leave it free."""
     y, x, gap = round(y), round(x), 14
     row, column = image[y : y + 1], image[:, x : x + 1]
     for part in (row[:, : max(x - gap, 0)], row[:, x + gap :], column[: max(y - gap, 0)], column[y + gap :]):

@@ -31,9 +31,8 @@ def read(
 
     Parameters
     ----------
-    path : folder with `slice_0000.jpg`, ..., PNG or TIFF pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or
-        `.mrcs`, also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, whose finest
-        level is taken
+    path : folder with `slice_0000.jpg`, ..., PNG or TIFF pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or `.mrcs`,
+        also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, its finest level
     spacing : ångström per voxel; goes before what the file states; None where neither does
     name : what to call the tomogram; by default the name of the file without its ending
     axes : names of the axes as they lie in the file, such as "yzx" where slices are planes of z and x; go before those
@@ -142,7 +141,6 @@ def _odd(kind: str, path: Path, voxels: np.ndarray) -> list[str]:
 
 
 def _levels(voxels: np.ndarray, stored: Stored, kind: str) -> np.ndarray:
-    """Return grey levels as the file means them."""
     if voxels.dtype == np.uint8:
         return voxels if kind == "slices" else spread(voxels)
     check_memory(voxels.size)

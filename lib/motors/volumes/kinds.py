@@ -52,8 +52,7 @@ def odd(kind: str, voxels: np.ndarray) -> list[str]:
 def unused(voxels: np.ndarray) -> int:
     """Return how many grey levels between the black or white voxels of `(z, y, x)` uint8 and all others are not used.
 
-    By more than one voxel in 1000, that is: padding that is far from the rest leaves it few. Of counts and masks, which
-    have few levels anyway, it is 0.
+    By over one voxel in 1000, that is: padding far from the rest leaves it few. It is 0 of counts and masks.
     """
     counts = sum(np.bincount(plane.ravel(), minlength=256) for plane in voxels[:: 1 + len(voxels) // 16])
     sides = [each for each in (counts, counts[::-1]) if each[0] > counts.sum() / 1000]

@@ -113,7 +113,6 @@ def _axes(header: np.void) -> str:
 
 
 def _flags(header: np.void) -> int | None:
-    """Return the flags of IMOD in a header, None if it was written by another program."""
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), header["nx"].dtype)[10:12]
     return int(flags) if stamp == IMOD_STAMP else None
 
@@ -150,7 +149,6 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
 
 
 def _say(path: Path, sentence: str) -> None:
-    """Warn about a file."""
     warnings.warn(f"{path.name}: {sentence}: check it by eye", TomogramWarning, stacklevel=6)
 
 

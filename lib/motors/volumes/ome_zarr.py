@@ -130,7 +130,6 @@ def _check_chunks(folder: Path, array: Any) -> None:
 
 
 def _is_chunk(path: Path) -> bool:
-    """Return whether a path is called as chunks are."""
     return bool(re.fullmatch(r"(c\.)?\d+(\.\d+)*", path.name)) and not path.is_dir()
 
 

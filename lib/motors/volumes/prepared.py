@@ -92,7 +92,6 @@ def _untouched(path: Path) -> Inputs | None:
 
 @cache
 def _code() -> dict[str, str]:
-    """The code that a prepared volume depends on."""
     return code_of("motors.volumes.formats", "motors.volumes.quality_control", "motors.volumes.resampling")
 
 

@@ -23,8 +23,7 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
     `geometry.resampled_shape(voxels.shape, spacing, target)`, or `voxels` itself if the spacings, ångström per voxel
     for each of z, y, x or for all, are equal.
 
-    Raises ValueError if a spacing is not above zero, less than a voxel would be left along some axis, or `by` is
-    something else.
+    Raises ValueError if a spacing is not above zero, less than a voxel would be left, or `by` is something else.
     """
     if by not in ("linear", "mean"):
         raise ValueError(f"volumes are resampled by linear or mean, not by {by!r}: choose one of the two")

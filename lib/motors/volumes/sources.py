@@ -56,7 +56,6 @@ def _distinct(names: dict[Path, str]) -> dict[str, Path]:
 
 
 def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
-    """Yield the tomograms that one path means."""
     place = spelt(Path(path).expanduser())
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place

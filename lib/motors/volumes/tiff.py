@@ -250,7 +250,6 @@ def _typed(voxels: np.ndarray, stated: str | None) -> np.ndarray:
 
 
 def _pixels(metadata: str, number: int, images: int) -> dict[str, str]:
-    """Return what OME metadata say about an image."""
     with parsing():
         root = ElementTree.fromstring(metadata)
     found = root.findall(".//{*}Pixels")

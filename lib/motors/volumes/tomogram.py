@@ -28,8 +28,7 @@ class TomogramWarning(UserWarning):
 class Tomogram:
     """One reconstructed volume: its name, its `(z, y, x)` uint8 voxels, and ångström per voxel along every axis.
 
-    The voxels may be a read-only memory map; the spacing is None if nobody knows. Raises ValueError if these are
-    something else.
+    The voxels may be a read-only memory map; the spacing is None if nobody knows. Raises ValueError if they are others.
     """
 
     name: str

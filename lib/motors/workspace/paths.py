@@ -167,8 +167,7 @@ class Run:
         """Return the output folder of another notebook's run called `name`, by default that of this profile and seed.
 
         Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`. Raises
-        FileNotFoundError if there is neither, ValueError if what that was made from has been made anew since, see
-        `provenance.outdated`.
+        FileNotFoundError if there is neither, ValueError if it is `provenance.outdated`.
         """
         name = name or self.workspace.run(notebook, self.profile, self.seed).name
         folder = self.workspace.outputs / notebook / name

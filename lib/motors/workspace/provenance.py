@@ -141,5 +141,4 @@ def _changed(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _file(place: Path) -> Path:
-    """Where inputs are noted."""
     return place if place.suffix == ".json" else place / INPUTS

@@ -19,8 +19,7 @@ class Encoder2d(nn.Module):
     weights : timm's weights of the whole classifier; tables of relative positions are resized to `shape`
     options : passed to the network's constructor
 
-    Raises ValueError if timm has no such network, it has no levels of strides 16 and 32, or the options or the weights
-    are not its.
+    Raises ValueError if timm has no such network, with levels of strides 16 and 32, or options or weights are not its.
     """
 
     def __init__(

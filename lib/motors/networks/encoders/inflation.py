@@ -66,7 +66,6 @@ def _in_3d(network_2d: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
 
 def _cube(sides: int | tuple[int, int]) -> int:
-    """The side of a square, which becomes a cube."""
     sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
     if sides[0] != sides[1]:
         raise ValueError(f"it holds a kernel, stride or padding of {sides}, which is not square")

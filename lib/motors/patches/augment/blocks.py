@@ -151,8 +151,7 @@ def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Sh
     """Return a `(3, 3)` matrix and a `(3,)` offset: voxel p of the result shows voxel `matrix @ p + offset`.
 
     All is about the centre of the box of the tomogram, of this `start` and `shape` in voxels, that would be cut out
-    without `settings`. The matrix is that of the original solution: the inverse zoom, then rotations about x, y and z,
-    shear, scale.
+    without `settings`. The matrix is the original's: inverse zoom, then rotations about x, y and z, shear, scale.
     """
     xy, xz, yx = settings.shear
     shear = np.array([[1, 0, 0], [0, 1, yx], [xz, xy, 1]])
