@@ -196,7 +196,7 @@ def test_a_few_slices_that_are_not_whole_are_interpolated_if_that_is_asked_for(s
 def test_a_picture_that_is_no_slice_costs_no_tomogram_and_names_of_another_kind_are_refused_for_what_they_are(stack):
     """If carrying on is wanted: a picture beside whole slices is named and left alone."""
     (stack / "cover.jpg").write_bytes((stack / "slice_0003.jpg").read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"cover\.jpg has no number at its end"):
+    with pytest.raises(FileNotFoundError, match=r"cover\.jpg has no number, as slices have"):
         Detector(brightness, SOLID).prepare(stack, spacing=16.0)
     ready = Detector(brightness, SOLID, fill=True).prepare(stack, spacing=16.0)
     assert ready.shape == (60, 24, 40) and (ready.findings[0].name, ready.findings[0].statistic) == ("filled slices", 0)

@@ -297,12 +297,12 @@ def test_bytes_of_two_voxels_each_are_named_where_only_a_flag_of_imod_says_so(tm
     ("mode", "kind"), [("RGB", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG")]
 )
 def test_slices_that_are_not_grey_are_refused(tmp_path, mode: str, kind: str):
-    """Colour, palettes and masks, in both kinds of pictures; what has 16 bits loses half of them in colours."""
+    """Colour, palettes and masks, in both kinds of pictures, of 16 bits too."""
     name = "slice_{:04d}." + ("png" if kind == "PNG" else "jpg")
     coloured = np.stack([LEVELS, LEVELS, 255 - LEVELS], axis=-1)
     with pytest.raises(ValueError, match=f"is a {kind} picture of mode {mode}, not in grey levels"):
         read(pictures(tmp_path / "a", name, pillow(mode, kind), coloured))
-    deep = np.stack([WIDE] * 3, axis=-1)
+    deep = np.stack([WIDE, WIDE, WIDE + 1], axis=-1)
     with pytest.raises(ValueError, match="is a PNG picture of mode RGB, not in grey levels"):
         read(pictures(tmp_path / "b", "slice_{:04d}.png", opencv(".png"), deep))
 
@@ -324,6 +324,10 @@ def test_greys_that_were_saved_in_colours_are_read(tmp_path, mode: str, kind: st
     name = "slice_{:04d}." + {"JPEG": "jpg", "TIFF": "tif"}.get(kind, "png")
     found = read(pictures(tmp_path / "a", name, pillow(mode, kind)))
     assert np.abs(found.astype(int) - LEVELS).max() <= (8 if kind == "JPEG" else 0)
+    if kind == "PNG":
+        for k, samples in enumerate(([WIDE] * 3, [*[WIDE] * 3, np.full_like(WIDE, 65535)])):
+            deep = pictures(tmp_path / f"deep{k}", name, opencv(".png"), np.stack(samples, axis=-1))
+            assert np.array_equal(read(deep), to_uint8(WIDE)), "16 bits, with and without transparency"
     if kind == "TIFF":
         for planar in ("contig", "separate"):
             voxels = np.stack([LEVELS] * 3, axis=-1 if planar == "contig" else 1)
@@ -1205,7 +1209,9 @@ def test_what_pillow_reads_otherwise_than_it_is_meant_needs_imagecodecs(tmp_path
         tiff._by_pillow(tmp_path / "a.tif", file.series[0], "it is compressed")
 
 
-@pytest.mark.parametrize("name", ["slice_{}.jpg", "img{:03d}.png", "SLICE_{:04d}.JPG", "z-{:02d}.jpeg"])
+@pytest.mark.parametrize(
+    "name", ["slice_{}.jpg", "img{:03d}.png", "SLICE_{:04d}.JPG", "z-{:02d}.jpeg", "a ({}).png", "{:03d}_tomo.png"]
+)
 @pytest.mark.parametrize("start", [0, 1])
 def test_slices_may_have_other_names(tmp_path, name: str, start: int):
     """Numbers from 0 or 1 on, in order of the numbers."""
@@ -1225,20 +1231,52 @@ def test_slices_from_the_middle_of_a_tomogram_are_told_what_to_do(tmp_path, star
         read(folder)
 
 
+def test_a_slice_that_is_still_copied_or_a_link_to_nothing_is_missed(tmp_path):
+    """What is left of one that has arrived since is no slice and hinders nobody."""
+    for name, half in (
+        ("a", "s08.png.part"),
+        ("b", "Unconfirmed 123.crdownload"),
+        ("c", "s08.png.filepart"),
+        ("d", ""),
+    ):
+        folder = pictures(tmp_path / name, "s{:02d}.png", opencv(".png"))
+        if half:
+            (folder / "s07.png.part").touch()
+            assert np.array_equal(read(folder), LEVELS)
+            (folder / "s08.png").rename(folder / half)
+            with pytest.raises(FileNotFoundError, match=f"{half} was not copied to its end: copy it again"):
+                read(folder)
+    (folder / "s05.png").unlink()
+    (folder / "s05.png").symlink_to(tmp_path / "store" / "s05.png")
+    with pytest.raises(ValueError, match=r"s05\.png is a folder, pipe or device, no picture, or a link to nothing"):
+        read(folder)
+
+
 def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_named(tmp_path):
     """Endings may differ; a copy, a second channel and a picture without a number are what is wrong, no slice."""
-    for name, new in (("a", "s05.PNG"), ("b", "s05 (1).png"), ("c", "t05.png"), ("d", "s5.png"), ("e", "s05.jpg")):
+    others = (
+        ("a", "s05.PNG"),
+        ("b", "s05 (1).png"),
+        ("c", "t05.png"),
+        ("d", "s5.png"),
+        ("e", "s05.jpg"),
+        ("g", "s.png"),
+    )
+    for name, new in others:
         folder = pictures(tmp_path / name, "s{:02d}.png", opencv(".png"))
         content = (folder / "s05.png").read_bytes()
         if name in "ad":
             (folder / "s05.png").unlink()
         (folder / new).write_bytes(content)
-    assert np.array_equal(read(tmp_path / "a"), LEVELS)
+    for name in "ad":
+        assert np.array_equal(read(tmp_path / name), LEVELS)
     folder = pictures(tmp_path / "f", "s{:02d}.jp2", pillow("L", "JPEG2000"))
     with pytest.raises(ValueError, match=r"s00\.jp2 is a slice of the kind \.jp2: save all of them"):
         read(folder)
-    reasons = {"b": r"s05 \(1\)\.png has no number", "c": r"t05\.png begins differently from s00\.png"}
-    reasons |= {"d": r"s05\.png is missing among 9", "e": r"s05\.png has the number of s05\.jpg"}
+    reasons = {
+        name: f"{new} is called otherwise than s00" for name, new in (("b", r"s05 \(1\)\.png"), ("c", r"t05\.png"))
+    }
+    reasons |= {"e": r"s05\.png has the number of s05\.jpg", "g": r"s\.png has no number, as slices have"}
     for name, reason in reasons.items():
         with pytest.raises(FileNotFoundError, match=reason):
             read(tmp_path / name)

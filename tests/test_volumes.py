@@ -83,8 +83,8 @@ def test_a_missing_slice_is_named(stack: Path):
 
 def test_a_jpeg_of_another_name_is_refused(stack: Path):
     """Nobody knows where it belongs."""
-    (stack / "slice_0001.jpg").rename(stack / "slice_1.jpg")
-    with pytest.raises(FileNotFoundError, match=r"slice_0001\.jpg is missing"):
+    (stack / "slice_0001.jpg").rename(stack / "slab_0001.jpg")
+    with pytest.raises(FileNotFoundError, match=r"slab_0001\.jpg is called otherwise than slice_0000\.jpg"):
         formats.read(stack)
 
 

@@ -22,39 +22,46 @@ PNG = b"\x89PNG\r\n\x1a\n"
 GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
 COLOURS = ("RGB", "RGBA", "LA", "P")  # in which programs keep grey levels, too
 ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
+HALVES = (".part", ".partial", ".filepart", ".crdownload", ".download")  # of Firefox, WinSCP, Chrome, Safari, others
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".webp")
 
 
 def slice_paths(folder: str | Path) -> list[Path]:
     """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
 
-    Names other than those of the competition may be anything before one number from 0 or 1 on, padded or not.
+    Names other than those of the competition may be anything around one number from 0 or 1 on, padded or not: the last
+    in each, with the same before and behind it.
 
-    Raises FileNotFoundError if there are none, or they are not numbered without a gap.
+    Raises FileNotFoundError if there are none, they are not numbered without a gap, or one is still being copied.
     """
     folder = Path(folder)
-    paths = [path for path in visible(folder.glob("*")) if path.suffix.lower() in PICTURES]
+    files = visible(folder.glob("*"))
+    if half := next((path for path in files if path.suffix in HALVES and not path.with_suffix("").exists()), None):
+        raise FileNotFoundError(f"{half} was not copied to its end: copy it again, or remove it")
+    paths = [path for path in files if path.suffix.lower() in PICTURES]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    parts = {path: re.fullmatch(r"(.*?)(\d+)((?:\.ome)?\.\w+)", path.name) for path in sorted(paths)}
+    parts = {path: re.fullmatch(r"(.*?)(\d+)(\D*?)((?:\.ome)?\.\w+)", path.name) for path in sorted(paths)}
     if stranger := next((path for path, part in parts.items() if not part), None):
-        raise FileNotFoundError(f"{stranger} has no number at its end, as slices have: rename it, or move it away")
+        raise FileNotFoundError(f"{stranger} has no number, as slices have: rename it, or move it away")
     known: dict[int, Path] = {}
     first = min(parts, key=lambda path: int(parts[path][2]))
-    before, digits, ending = parts[first].groups()
+    before, digits, after, ending = parts[first].groups()
     for path, part in parts.items():
-        same = known.setdefault(int(part[2]), path)
-        if part[1] != before or same != path:
-            what = f"begins differently from {first.name}" if part[1] != before else f"has the number of {same.name}"
+        same, alike = known.setdefault(int(part[2]), path), part.group(1, 3) == (before, after)
+        if not alike or same != path:
+            what = f"has the number of {same.name}" if alike else f"is called otherwise than {first.name}"
             raise FileNotFoundError(f"{path} {what}: only slices of one tomogram, and each once, belong in a folder")
-    begin = 0 if (before, len(digits), ending.lower()) == ("slice_", 4, ".jpg") else min(*known, 1)
-    names = [f"{before}{k:0{len(digits)}d}" for k in range(begin, begin + len(known))]
-    there = {part[1] + part[2] for part in parts.values()}
-    lost = next((name for name in names if name not in there), None)
-    if lost:
+    ours = (before, len(digits), after + ending.lower()) == ("slice_", 4, ".jpg")
+    begin = 0 if ours else min(*known, 1)
+
+    def name(k: int) -> str:
+        return f"{before}{k:0{len(digits)}d}{after}{ending}"
+
+    if lost := [k for k in range(begin, begin + len(known)) if k not in known]:
         kind = "JPEG" if ending == ".jpg" else "picture"
-        what = f"{folder / lost}{ending} is missing among {len(paths)} {kind} files"
-        what += f", which are {names[0]}{ending}, {(names * 2)[1]}{ending}, ...: copy it again"
+        what = f"{folder / name(lost[0])} is missing among {len(paths)} {kind} files"
+        what += f", which are {name(begin)}, {name(begin + 1)}, ...: copy it again"
         raise FileNotFoundError(what + f", or number them from {begin} on if they are all" * (begin not in known))
     return [known[k] for k in sorted(known)]
 
@@ -153,8 +160,8 @@ def write_slice(folder: Path, k: int, picture: np.ndarray) -> None:
 
 def _read_slice(path: Path) -> np.ndarray:
     """Return one `(y, x)` slice; OpenCV may fill up a JPEG that is cut short and say nothing."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is a folder, pipe or device, no picture: copy it again")
+    if not path.is_file():
+        raise ValueError(f"{path} is a folder, pipe or device, no picture, or a link to nothing: copy it again")
     if (kind := path.suffix.lower()) in (".tif", ".tiff"):
         from motors.volumes.tiff import read_page
 
@@ -207,15 +214,15 @@ def _read_png(path: Path, data: bytes) -> np.ndarray:
                 raise ValueError(f"{what}: save each slice as PNG of one picture")
             if file.mode in GREY:
                 return np.asarray(file).astype(GREY[file.mode])
-            return _greys(path, file, deep=data[24] > 8)
+            return _greys(path, file, data if data[24] > 8 else b"")
     except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
         raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
 
 
-def _greys(path: Path, file: Image.Image, deep: bool = False) -> np.ndarray:
-    """Return a picture in colours that are all greys; any other raises a ValueError, and `deep` ones, of 16 bits."""
-    levels = np.asarray(file.convert("RGB"))
-    if deep or file.mode not in COLOURS or (levels != levels[..., :1]).any():
+def _greys(path: Path, file: Image.Image, deep: bytes = b"") -> np.ndarray:
+    """Return a picture in colours that are all greys, or raise a ValueError; `deep` are its bytes if it has 16 bits."""
+    levels = np.asarray(file.convert("RGB")) if not deep else cv2.imdecode(np.frombuffer(deep, np.uint8), -1)
+    if levels is None or file.mode not in COLOURS or (levels[..., :3] != levels[..., :1]).any():
         what = f"{path} is a {file.format} picture of mode {file.mode}, not in grey levels"
         raise ValueError(f"{what}: save the slices as grey pictures of 8 or 16 bits")
     return levels[..., 0]
