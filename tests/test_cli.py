@@ -18,7 +18,9 @@ import motors
 from motors import cli
 from motors.commands import terminal
 from motors.commands.terminal import CODES
+from motors.ensemble import bundle
 from motors.pipeline.lean import lean
+from motors.volumes.sources import collect
 
 
 @pytest.fixture
@@ -276,6 +278,32 @@ def test_who_has_no_home_gets_one(monkeypatch):
     terminal.settle_in()
     assert os.path.expanduser("~/a") == os.path.join(tempfile.gettempdir(), "a")
     assert getpass.getuser() == str(os.getuid())
+
+
+def test_a_home_is_found_where_no_shell_looks_for_it(root, monkeypatch, capsys):
+    """`--out=~/found` is left to us by shells, which else makes a folder called ~; a name may begin so all the same."""
+    monkeypatch.setenv("HOME", str(root / "home"))
+    (root / "home").mkdir()
+    for name in ("~mine.csv", "home/mine.csv"):
+        (root / name).write_text(MINE)
+    (root / "home" / "truth.csv").write_text(TRUTH)
+    for name in ("~mine.csv", "~/mine.csv"):
+        assert cli.main(["score", name, "~/truth.csv"]) == 0
+    (root / "home" / "other.txt").touch()
+    assert cli.main(["simulate", "~", "--profile", "smoke"]) == 2
+    assert f"{root / 'home'} holds" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match=re.escape(str(root / "home" / "w"))):
+        bundle.find("~/w")
+    assert [*collect("~mine.csv")[0]] == ["~mine"] and not (root / "~").exists()
+
+
+@pytest.mark.kernel
+def test_docstrings_need_not_be_there(root):
+    """PYTHONOPTIMIZE=2 of a user takes away what libraries add to when they are imported."""
+    code = "import sys; from motors import cli; sys.argv = ['motors', 'runs']; import os\n"
+    code += "os.execv = lambda file, words: sys.exit(f'{words[1:]} {os.environ.get(\"PYTHONOPTIMIZE\")}'); cli.main()"
+    said = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=False).stderr
+    assert said == "['-X', 'utf8', '-m', 'motors', 'runs'] None\n"
 
 
 @pytest.mark.parametrize(

@@ -655,7 +655,8 @@ def test_a_full_disk_is_said_and_leaves_nothing_that_looks_finished(networks, we
     def full(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    words = ["detect", str(tomograms), "--weights", str(weights), "--out", "out"]
+    monkeypatch.setenv("HOME", os.getcwd())
+    words = ["detect", str(tomograms), "--weights", f"~/{weights.name}", "--out=~/out"]  # which no shell expands
     with monkeypatch.context() as patched:
         patched.setattr(api.picks, "write", full)
         assert cli.main(words) == 1

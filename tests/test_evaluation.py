@@ -578,6 +578,9 @@ def test_what_is_wrong_with_a_table_to_score_is_blamed_on_its_file_and_line(proj
     (project / "found/tomograms.csv").write_text("tomo_id\n7\nb\nelse\n")
     with pytest.raises(ValueError, match="detections.csv, line 2: tomogram 007 is not in tomograms.csv"):
         benchmark.found(project / "found")
+    (project / "found/detections.csv").write_text("tomo_id,z,y,x,score,spacing\n7,1,2,3,0.5,13\n7,1,two,3,0.4,13\n")
+    with pytest.raises(ValueError, match="detections.csv, line 3: tomogram 7 has a score or a coordinate that is NaN"):
+        benchmark.found(project / "found", angstrom=True)
 
 
 def test_what_was_found_is_scored_in_voxels_beside_a_solution(project, capsys):

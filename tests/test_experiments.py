@@ -243,7 +243,8 @@ def test_numbered_experiments_differ_in_what_they_tried():
 def test_settings_are_changed_by_name():
     """What is named changes, and nothing else; values are JSON's, texts need no quotation marks."""
     whole = catalogue.get("resnet50_demo")
-    text = 'learning_rate=1e-4 steps=200 patch=[32,64,96] optimiser=adamw augment=false encoder_options={"layers":[1]}'
+    text = "learning_rate=1e-4 steps=200 patch=[ 32, 64,96 ] optimiser=adamw augment=false"
+    text += ' encoder_options={"layers": [1]}'
     expected = replace(
         whole,
         learning_rate=1e-4,
@@ -281,7 +282,7 @@ def test_values_may_be_written_as_python_and_the_names_of_runs_have_them(text, c
         ("learning_rat=1", "no setting 'learning_rat': did you mean learning_rate"),
         ("steps=many", "steps is 'many'"),
         ("steps", "'steps' is no setting with one value"),
-        ("steps=2 steps=3", "'steps=3' is no setting"),
+        ("steps=2 steps=3", "SET 'steps=2 steps=3': steps is there twice: give it one value"),
         ("batch=true", "batch is True"),
         ("batch=2.5", "batch is 2.5"),
         ("resampling=cubic", "resampling is 'cubic', but should be 'linear' or 'mean'"),

@@ -204,7 +204,7 @@ def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
         (b"", r"is no table \(its first line has no columns\): correct it"),
         (b"tomo_id,z\na,1\nb,2,3,4\n", "line 3: 4 values for 2 columns: correct the line"),
         (b"tomo_id,z\na,1,\nb,2,\n", "line 2: 3 values for 2 columns: correct the line"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \('utf-8.*codec can't decode.*\): correct it"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \(line 1: 'utf-8.*codec can't decode.*\): correct it"),
     ],
     ids=["empty", "one row too long", "all rows too long", "a picture"],
 )
@@ -598,7 +598,8 @@ def test_a_table_is_found_however_a_disk_spells_an_accent(tmp_path, typed, store
         ('tomo_id,z,y,x\n"",1,2,3\n', "line 2: tomogram has no id"),
         ("tomo_id,z,y,x\na,64,100,5,7\n", "line 2: 5 values"),
         ("tomo_id,z,y,x,z\na,1,2,3,4\n", "the column 'z' twice"),
-        ('tomo_id,z,y,x\n"a,1,2,3\nb,1,2,3\n', "is no table"),
+        ('tomo_id,z,y,x\nb,1,2,3\n"a,1,2,3\nb,1,2,3\n', r"is no table \(line 3: unexpected end of data"),
+        ('tomo_id,z,y,x,why\nb,1,2,3,"a\nb"\na,1,2,3,"\\"not\\" a"\n', r"is no table \(line 4: ',' expected after"),
         ('tomo_id,z,y,x,why\na,1,2,3,"two\nlines"\nb,1,2,900,\n', "line 4: tomogram b has a motor outside"),
         ("tomo_id,z,y,x\na,1,2,3\n\nb,1,inf,3\n", "line 4: tomogram b has a motor without a position"),
         ("tomo_id,z,y,x\na,1,2,3\ntomo_id,z,y,x\nb,1,2,3\n", "line 3: the header is there again, of files joined"),
@@ -675,6 +676,9 @@ def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
         read_table(path)
     path.write_text("# by hand\n\n# tomo_id,z\n#7,18.5\n", encoding="utf-8")  # and ids may begin so
     assert read_table(path, ["tomo_id", "z"]).to_dict("list") == {"tomo_id": ["#7"], "z": [18.5]}
+    path.write_bytes("tomo_id,z\na,18.5\nzé,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"labels.csv is no table \(line 3: 'utf-8' codec can't decode"):
+        read_table(path)
     path.write_bytes("tomo_id,z\na,18.5\n".encode("utf-16-le"))
     with pytest.raises(ValueError, match="it has zero bytes, as UTF-16 has"):
         read_table(path)
@@ -751,7 +755,7 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
 def test_what_has_no_width_is_no_part_of_a_name(tmp_path):
     """Web pages put it before digits so that spreadsheets keep zeros; files put one after another have it in them."""
     path = tmp_path / "a.csv"
-    path.write_text("tomo_id,z\ufeff,y,x\n\u202a\u200b007,5,6,7\n\ufeffrun1\u200b,8,9,10\n")
+    path.write_text("tomo_id,z\ufeff,y,x\n\u202a\u200b007,5,6,7\n\ufeffr\u00adun\u20601\u200b,\u20668\u2069,9,10\n\x1a")
     found = read_external(path, STORED)
     assert sorted(found.tomograms["tomo_id"]) == ["007", "run1"] and len(found.motors) == 2
 

@@ -222,7 +222,9 @@ def test_a_star_file_that_contradicts_itself_is_refused(tmp_path, change, word):
         ),
         ("a.star", "no star at all", "a.star"),
         ("a.mod", "IMODV1.2 and no more", "damaged"),
-        ("a.tbl", "1 2 x\n1 2\n1 2 3 4 5\n", "damaged"),
+        ("a.tbl", "1 2 x\n1 2 3\n\n1 2 3 4 5\n", "a.tbl, line 4: 5 values, line 1 has 3"),
+        ("a.tbl", f"{'7 ' * 35}\n{'7 ' * 26}\n", "a.tbl, line 2: 26 values, line 1 has 35"),  # where a disk was full
+        ("a.tbl", "1 2 3\n", "damaged"),
         ("a.txt", "", "known kind"),
     ],
 )
@@ -367,7 +369,9 @@ STAR = "data_\n\nloop_\n_rlnTomoName #1\n_rlnCoordinateX #2\n_rlnCoordinateY #3\
         ("tomo_1 90 50.5 7.25 0\n\n# and\n'tomo_1' 90 50.5 0 # x\n", "line 12: 4 values for 5 columns"),
         ("tomo_1 90 50.5 7.25 0 1\n", "line 9: 6 values for 5 columns"),
         ("tomo_1 90 50.5 7.25 0\ntomo_1 90 50.5 725 0\n", "line 10: tomogram tomo_1 has a pick outside"),
-        ("tomo_1 90 50,5 7.25 0\n", "line 9: tomogram tomo_1 has a pick without a position"),
+        ("tomo_1 90 50,5 7.25 0\n", r"line 9: tomogram tomo_1 has rlnCoordinateY \['50,5'\]: write 1234.5"),
+        ("tomo_1 90 north 7.25 0\n", "line 9: tomogram tomo_1 has a pick without a position"),
+        ("# a\x0cb\u2028c\ntomo_1 900 50.5 7.25 0\n", "line 10: tomogram tomo_1 has a pick outside"),
         ("tomo_7 90 50.5 7.25 0\n", "line 9: tomogram tomo_7 is not among the tomograms here"),
         (f"tomo_1 90 50.5 7.25 0\n\n{STAR}tomo_1 9 5 7 0\n", "line 11: data_ is there twice"),
     ],
@@ -639,3 +643,35 @@ def test_what_detect_says_in_json_is_read_as_picks(tmp_path):
     (tmp_path / "found.json").write_text(json.dumps(said | {"tomograms": [row | {"detections": []}]}))
     with pytest.warns(TableWarning, match="found.json holds no picks"):
         assert formats.read(tmp_path / "found.json", TOMOGRAM).empty
+
+
+def test_words_of_star_may_have_capitals_and_a_file_any_ends_of_lines(tmp_path):
+    """starfile knows data_ and loop_ in small letters and UTF-8 alone; a name that begins so stays as it is."""
+    path, known = tmp_path / "p.star", TOMOGRAM.assign(tomo_id="DATA_1")
+    for old, new, code in (
+        ("data_", "DATA_particles", "utf-8"),
+        ("loop_", "  LOOP_ ", "utf-8"),
+        ("\n", "\r", "utf-8"),
+        ("\n", "\r\n", "utf-16"),
+    ):
+        path.write_bytes(f"{STAR}DATA_1 90 50.5 7.25 0\n".replace("data_1", "DATA_1").replace(old, new).encode(code))
+        assert formats.read(path, known)[["tomo_id", *AT]].to_numpy().tolist() == [["DATA_1", *AT.values()]]
+    path.write_text(STAR.replace("#5\n", "#5\n_rlnCoordinateX #6\n") + "tomo_1 90 50.5 7.25 0 80\n")
+    with pytest.raises(ValueError, match="p.star: the column rlnCoordinateX is there twice: remove one"):
+        formats.read(path, TOMOGRAM)
+    path.write_text(STAR.replace("TomoName", "MicrographName") + "frames/tomo_1.mrc.mdoc 90 50.5 7.25 0\n")  # of Warp
+    assert formats.read(path, TOMOGRAM)["tomo_id"].tolist() == ["tomo_1"]
+
+
+def test_json_that_windows_wrote_is_read_and_a_score_need_not_be_there(tmp_path):
+    """PowerShell redirects in UTF-16; a shift in words is blamed on its file."""
+    text = json.dumps([{"tomo_id": "tomo_1", "detections": [AT]}])
+    for code in ("utf-16", "utf-8-sig"):
+        (tmp_path / "a.json").write_text(text, encoding=code)
+        assert formats.read(tmp_path / "a.json", TOMOGRAM).to_dict("records") == [PICK.iloc[0].to_dict() | {"score": 1}]
+        (tmp_path / "tomo_1.ndjson").write_text(json.dumps({"type": "point", "location": AT}), encoding=code)
+        assert formats.read(tmp_path / "tomo_1.ndjson", TOMOGRAM)[[*AT]].to_numpy().tolist() == [[*AT.values()]]
+    for shift in ("eye", [[1, 0], [0]]):
+        (tmp_path / "a.json").write_text(json.dumps({"points": [{"location": AT, "transformation_": shift}]}))
+        with pytest.raises(ValueError, match="a.json is no file of picks, or damaged .*transformation_"):
+            formats.read(tmp_path / "a.json", TOMOGRAM, name="tomo_1")

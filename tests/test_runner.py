@@ -14,6 +14,7 @@ import pytest
 import toys
 
 from motors.pipeline import records, runner
+from motors.pipeline.plan import typed
 from motors.pipeline.records import newest, settle, tell_the_truth
 from motors.pipeline.runner import Refused
 from motors.workspace import files, paths
@@ -59,13 +60,20 @@ def test_a_misspelt_parameter_is_refused_with_the_one_that_was_meant(root):
         ({"RATE": "1e400"}, "RATE cannot be inf: give a finite number"),
         ({"TITLE": "caf\udce9.csv"}, r"TITLE cannot be 'caf\\udce9.csv': give a finite number, or text in UTF-8"),
         ({"PROFILE": "dmeo"}, "no profile 'dmeo': choose one of smoke, demo, full"),
-        ({"SEED": "-1"}, "the seed is -1: give one from 0 up"),
+        ({"SEED": "-1"}, "the seed is -1: give a whole number from 0 up"),
     ],
 )
 def test_a_value_of_another_kind_than_the_default_is_refused(root, values, sentence):
     """Text is not a number, and half a step is no step."""
     with pytest.raises(Refused, match=sentence):
         runner.run(toys.notebook(root, "typed", parameters=f'{toys.PARAMETERS}RATE = 0.5\nTITLE = "a"\n'), values)
+
+
+def test_a_word_may_have_blanks_around_it():
+    """As a number may."""
+    for given in (" true", "TRUE ", "True"):
+        assert typed("x", {"EXTERNAL": False}, "EXTERNAL", given) is True
+    assert typed("x", {"SEED": 0}, "SEED", " 7 ") == 7
 
 
 @pytest.mark.parametrize(

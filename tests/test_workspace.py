@@ -105,6 +105,9 @@ def test_what_decides_a_run_names_it(root):
     """What is usual is not worth a word: seed 0, fold 0 and the experiment that the notebook is about."""
     names = [open_run("x", "demo", seed).name for seed in (0, 1, 12)]
     assert names == ["demo", "demo-seed1", "demo-seed12"]
+    for seed in (1.5, True, "one", None):  # as plain papermill may hand it on; 1.5 would be called seed1
+        with pytest.raises(ValueError, match=f"x: the seed is {seed}: give a whole number from 0 up"):
+            open_run("x", "demo", seed)
     assert open_run("x", "smoke").output == root / "outputs" / "x" / "smoke"
     train = "20_train_resnext50"
     assert (
@@ -143,6 +146,7 @@ def test_runs_that_differ_in_anything_never_share_a_name(root):
         ("rate=-1.5e-5 mixup=0.25", "mixup=0.25_rate=-1.5e-5"),
         ("patch=(96,128,160)", "patch=96,128,160"),
         ("patch='(96, 128, 160)'", "patch=96,128,160"),
+        ("patch=[ 96, 128,\n160 ] steps=2", "patch=96,128,160_steps=2"),
         ("augment=False", "augment=false"),
         ("augment=true", "augment=true"),
         ("stop_at=None", "stop_at=null"),
@@ -396,6 +400,7 @@ def test_a_parameter_may_name_files_with_blanks(tmp_path):
     one.touch()
     assert listed(str(one)) == listed(f"'{one}'") == [one]
     assert listed(f"{other} '{one}'") == listed(f'{other}   "{one}"') == [other, one]
+    assert listed(f" {one}\n") == [one]
     assert listed("") == listed("  ") == []
 
 

@@ -26,7 +26,7 @@ from motors.volumes import quality_control
 from motors.volumes.formats import plain, read
 from motors.volumes.sources import CALL, DRAWN, collect
 from motors.volumes.tomogram import check_spacing
-from motors.workspace.files import read_json, renamed, write_json, write_table
+from motors.workspace.files import read_json, renamed, spelt, write_json, write_table
 from motors.workspace.progress import progress
 
 LOWEST = 0.01  # score of a candidate of one network; what lies below never becomes a motor
@@ -122,7 +122,7 @@ def detect(
     --------
     >>> motors.detect("cell.mrc").table  # doctest: +SKIP
     """
-    devices = _devices(device, options.get("backend"))
+    devices, out = _devices(device, options.get("backend")), spelt(Path(out)) if out else None
     _check(spacing, threshold, max_detections, memory, not out and (plot or force or formats))
     sources, notes = collect(paths, recursive=recursive)
     formats = picks.check(formats or "csv", sources)
@@ -131,7 +131,7 @@ def detect(
     reading = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
-    before = _claim(Path(out), settings, sources, force) if out else []
+    before = _claim(out, settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
         options |= {"devices": devices, "memory": memory, "reading": reading, "spacing": spacing}
@@ -143,8 +143,8 @@ def detect(
         rows = _fused(networks, rows, grids, work)
         found = _decided(networks, sources, rows, grids, faults, level, max_detections, notes)
         if out:
-            formats = _tidied(Path(out), before, grids, formats)
-            _write(found, sources, Path(out), formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
+            formats = _tidied(out, before, grids, formats)
+            _write(found, sources, out, formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
     return found
 
 

@@ -50,7 +50,9 @@ def motors(
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for and return the exit code; an error is one sentence on standard error."""
     settle_in()
-    if arguments is None and sys.getfilesystemencoding() != "utf-8":  # where the locale is ASCII, names are not
+    # Where the locale is ASCII, names are not; without docstrings (-OO) torchmetrics cannot be imported.
+    if arguments is None and (sys.getfilesystemencoding() != "utf-8" or sys.flags.optimize > 1):
+        os.environ.pop("PYTHONOPTIMIZE", None)
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])
     words = _paired(sys.argv[1:] if arguments is None else arguments)
     try:

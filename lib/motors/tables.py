@@ -6,14 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from motors.workspace.files import WIDTHLESS, spelt, written
+from motors.workspace.files import WIDTHLESS, spelt, text_of, written
 
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
@@ -51,10 +51,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
-        if (begin := path.read_bytes()[:4]).startswith(_PACKED):
+        if path.read_bytes()[:4].startswith(_PACKED):
             raise csv.Error("packed, or a spreadsheet")
-        code = "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", path.read_text(encoding=code))  # of Excel
+        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", text_of(path))  # of Excel
         text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # of Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
@@ -67,6 +66,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
+        if isinstance(error, UnicodeDecodeError):
+            reason = f"line {error.object[: error.start].count(10) + 1}: {reason}"
         raise ValueError(f"{path.name} is no table ({reason}): correct it, unpack it, or save CSV in UTF-8") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
@@ -111,9 +112,9 @@ class _Origin:
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
     """Return separator and columns of a CSV file, the lines on which rows begin, its decimal mark."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
-    form = {"delimiter": between, "strict": True, "skipinitialspace": True}
-    rows, lines, marks = csv.reader(io.StringIO(text, newline=""), **form), [], {}
-    names = [" ".join(value.split()) for value in next((row for row in rows if row), [])]
+    rows, lines, marks = _rows(text, between), [], {}
+    header, first = next((each for each in rows if each[1]), (0, []))
+    names = [" ".join(value.split()) for value in first]
     columns = len(names)
     while names and not names[-1]:  # as spreadsheets leave them behind the last one
         names.pop()
@@ -123,8 +124,7 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
         raise csv.Error("its first line has no columns")
     if twice := [each for k, each in enumerate(names) if each in names[:k]]:
         raise ValueError(f"{name} has the column {twice[0]!r} twice: remove one, or name it")
-    header, begin = rows.line_num, rows.line_num + 1
-    for row in rows:
+    for begin, row in rows:
         if [" ".join(value.split()) for value in row][: len(names)] == names:
             raise ValueError(f"{name}, line {begin}: the header is there again, of files joined: remove the line")
         row = row if any(map(str.strip, row[:1])) or len(row) > 1 else []
@@ -136,10 +136,20 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
         for column, value in zip(names, row, strict=False) if between != "," else ():
             if column not in TEXT and (found := _NUMBER.fullmatch(value)):
                 marks.setdefault(found[1], begin)
-        begin = rows.line_num + 1
     if len(marks) > 1:
         raise ValueError(f"{name}, line {max(marks.values())}: numbers have commas or points: write all alike")
     return between, names, lines, next(iter(marks), ".")
+
+
+def _rows(text: str, between: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file, each after the line that it begins on; csv.Error names the line, too."""
+    rows, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True, skipinitialspace=True), 1
+    try:
+        for row in rows:
+            yield begin, row
+            begin = rows.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"line {begin}: {error}") from error
 
 
 def numeric(values: pd.Series) -> pd.Series:
@@ -155,7 +165,8 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
     Raises ValueError, with the line in a file, if a number has marks of which countries think differently.
     """
     if twice := [name for name in columns if list(table.columns).count(name) > 1]:
-        raise ValueError(f"the column {twice[0]} is there twice: remove one")
+        where = f"{table.attrs['origin'].name}: " if "origin" in table.attrs else ""
+        raise ValueError(f"{where}the column {twice[0]} is there twice: remove one")
     values = {name: numeric(table[name]).to_numpy(np.float64) for name in columns}
     for name, found in values.items() if "origin" in table.attrs else ():
         if (missing := np.isnan(found)).any():
@@ -213,7 +224,7 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def read_ensemble(path: Path) -> dict[str, Any]:
     """Return what an `ensemble.json` says, by the names of today."""
-    about = json.loads(path.read_text("utf-8-sig"))
+    about = json.loads(path.read_bytes())
     return {{"way": "method", "ways": "methods"}.get(name, name): value for name, value in about.items()}
 
 

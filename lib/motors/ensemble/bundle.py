@@ -12,6 +12,7 @@ from motors.experiments.config import Experiment
 from motors.networks.checkpoints import SETTINGS, WEIGHTS
 from motors.tables import MEMBER, members, read_ensemble
 from motors.workspace import paths
+from motors.workspace.files import spelt
 
 ENSEMBLE = "ensemble.json"
 NOTEBOOK = "40_ensemble"
@@ -53,7 +54,7 @@ def find(folder: str | Path | None = None) -> Bundle:
     Raises FileNotFoundError if there is nothing, or a network is missing; ValueError if `ensemble.json` is damaged.
     """
     folder = folder or os.environ.get(VARIABLE)
-    places = [Path(folder)] if folder else list(_usual())
+    places = [spelt(Path(folder))] if folder else list(_usual())
     if single := next((place for place in places if (place / SETTINGS).is_file()), None):
         return _single(single)
     if abouts := [path for place in places for path in (place / ENSEMBLE, *sorted(place.glob(RUNS))) if path.is_file()]:

@@ -91,8 +91,8 @@ def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
     table = read_table(Path(folder) / "detections.csv", [*MOTORS, "score", "spacing"])
     lost = ~table["tomo_id"].isin(tomograms["tomo_id"])
     refuse(table, lost, "detections.csv", "is not in tomograms.csv", "take both from one run of motors detect")
-    places = table[POINT].mul(table["spacing"] if angstrom else 1.0, axis=0)
-    first = best(table.assign(**places))[MOTORS]
+    places = numbers(table, POINT) * (numbers(table, ["spacing"]) if angstrom else 1.0)
+    first = best(table.assign(**dict(zip(POINT, places.T, strict=True))))[MOTORS]
     return tomograms[["tomo_id"]].merge(first, on="tomo_id", how="left").fillna(NO_MOTOR)
 
 
@@ -115,7 +115,7 @@ def _points(project: Path, row: dict) -> list[list[float]]:
         if path.suffix == ".ndjson":
             picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
         else:
-            picks, scale = formats.angstrom(json.loads(path.read_text("utf-8-sig")), path, row["run"]), 1.0
+            picks, scale = formats.angstrom(json.loads(path.read_bytes()), path, row["run"]), 1.0
         places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
             raise ValueError("a place that is no number")

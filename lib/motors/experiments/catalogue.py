@@ -13,6 +13,7 @@ from motors.experiments.config import Experiment
 from motors.experiments.demo import DEMO, WHOLE, shrunk
 from motors.experiments.numbered import NUMBERED
 from motors.experiments.others import OTHERS
+from motors.workspace.paths import INNER
 
 # The whole ones, and the small ones that were tuned by hand.
 EXPERIMENTS: dict[str, Experiment] = {
@@ -64,9 +65,11 @@ def change(experiment: Experiment, settings: str) -> Experiment:
     """
     changed: dict[str, Any] = {}
     try:
-        for word in shlex.split(settings.replace('"', '\\"')):
+        for word in shlex.split(re.sub(INNER, "", settings.replace('"', '\\"'))):
             name, equals, text = word.partition("=")
-            if not equals or not text or name in changed:
+            if name in changed:
+                raise ValueError(f"{name} is there twice: give it one value")
+            if not equals or not text:
                 raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
             if name in PARAMETERS:
                 raise ValueError(f"{name} is not changed with SET: it has its own parameter, or follows from others")

@@ -68,7 +68,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
     try:
-        pairs, known = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=list), set(tomograms["tomo_id"])
+        pairs, known = json.loads(path.read_bytes(), object_pairs_hook=list), set(tomograms["tomo_id"])
         for name, points in pairs:
             own = name if name in known else re.sub(r"^\d+__", "", name).strip()
             found[written(own)] = points_of(points)

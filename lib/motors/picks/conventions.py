@@ -15,7 +15,9 @@ from motors.workspace.files import written
 
 PICKS = ["tomo_id", *POINT, "score"]
 # Of tomograms, as programs call their files.
-ENDING = re.compile(r"(?i)(\.ome)?\.(tomostar|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$")
+ENDING = re.compile(
+    r"(?i)(\.ome|\.mrc(?=\.mdoc))?\.(tomostar|mdoc|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$"
+)
 
 
 def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:

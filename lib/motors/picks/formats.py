@@ -17,7 +17,7 @@ import pandas as pd
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
 from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, TableWarning, has_motor, located, need, numbers, read_table
-from motors.workspace.files import spelt, write_json, write_table, write_text
+from motors.workspace.files import spelt, text_of, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
@@ -145,7 +145,7 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 
 
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content = json.loads(path.read_bytes())
     if isinstance(content, dict) and "tomograms" in content:  # of `motors detect --json`
         content = content["tomograms"]
     if isinstance(content, dict):
@@ -158,7 +158,7 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
             warnings.warn(f"{path.name} is of the object {thing}: taken as motors", TableWarning, stacklevel=4)
         return _voxels(angstrom(content, path, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
-    return pd.DataFrame(rows, columns=[*PICKS, "spacing"])
+    return pd.DataFrame(rows, columns=[*PICKS, "spacing"]).fillna({"score": 1.0})
 
 
 def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:
@@ -166,7 +166,10 @@ def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:
     if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
         raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
     points = content["points"] or []
-    shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
+    try:
+        shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
+    except ValueError as error:
+        raise TypeError(f"transformation_: {error}") from error  # which says what is no file of picks
     picks = _frame(points, name)
     picks[POINT] = numbers(picks, POINT) + np.reshape(shifts, (-1, 3))
     return picks
@@ -190,7 +193,7 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
 def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return the points of one annotation of the portal."""
     rows, lines = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
         try:
             if line.strip():
                 record = json.loads(line)

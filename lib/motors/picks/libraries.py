@@ -1,7 +1,7 @@
 """STAR, IMOD models and Dynamo tables, by the libraries made for them: see `conventions`."""
 
-import linecache
 import re
+import tempfile
 import warnings
 from importlib import import_module
 from io import BytesIO
@@ -13,7 +13,7 @@ import pandas as pd
 
 from motors.picks.conventions import named, of_each
 from motors.tables import MOTORS, POINT, SIZE, TableWarning, located, need, numbers
-from motors.workspace.files import renamed
+from motors.workspace.files import renamed, text_of
 
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
 CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
@@ -55,33 +55,37 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
     """Return the particles of a STAR file, at their shifted places; where none is named, its tomogram is the file's."""
-    starfile, lines = library("starfile"), _lines(path)
-    linecache.checkcache(str(path))  # by which starfile reads: of a file that was damaged it keeps the lines
-    try:
-        blocks = starfile.read(path, always_dict=True, parse_as_string=list(NAMES))
-    except ValueError as error:
-        raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
+    starfile = library("starfile")
+    text = re.sub(r"(?im)^[ \t]*(data_|loop_)(?=\S*[ \t]*$)", lambda word: word[0].lower(), text_of(path))
+    lines = _lines(text, path.name)
+    with tempfile.TemporaryDirectory() as folder:  # a copy as starfile takes it, which knows one encoding and case
+        (copy := Path(folder) / "a.star").write_text(text, encoding="utf-8")
+        try:
+            blocks = starfile.read(copy, always_dict=True, parse_as_string=list(NAMES))
+        except ValueError as error:
+            raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
     block, table = _particles(blocks, path.name)
     if not {*NAMES} & {*table} and tomograms is not None and name in {*tomograms["tomo_id"]}:
         table = table.assign(**{NAMES[0]: name})
     column = next((each for each in NAMES if each in table), NAMES[0])
     need(table, [column], path.name)
-    picks = pd.DataFrame({"tomo_id": named(table[column], tomograms), "score": table.get(MERIT, 1.0)})
-    picks = located(picks, path.name, list(zip(lines[block], picks["tomo_id"], strict=False)))
+    table = table.assign(tomo_id=named(table[column], tomograms), score=table.get(MERIT, 1.0))
+    table = located(table, path.name, list(zip(lines[block], table["tomo_id"], strict=False)))
+    picks = table[["tomo_id", "score"]]
     about = None if tomograms is None else of_each(picks, tomograms, [*SIZE, "spacing"], path.name)
     places = _coordinates(table, blocks.get("optics"), about, path.name) - _shifts(table, about, path.name)
     return picks.assign(**dict(zip(POINT, places.T, strict=True)))
 
 
-def _lines(path: Path) -> dict[str, list[int]]:
+def _lines(text: str, name: str) -> dict[str, list[int]]:
     """Return where the rows of each block of a STAR file lie; one of another length than its header is refused."""
     found, block, columns = {}, "", -1  # no loop
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         words = re.sub(r"""(?<!\S)(["']).*?\1(?!\S)""", "quoted", line).partition("#")[0].split()
         first = words[0] if words else ""
         if first.startswith("data_"):
             if (block := first[5:]) in found:
-                raise ValueError(f"{path.name}, line {number}: {first} is there twice: put it in a file of its own")
+                raise ValueError(f"{name}, line {number}: {first} is there twice: put it in a file of its own")
             found[block], columns = [], -1
         elif first == "loop_":
             columns = 0
@@ -89,7 +93,7 @@ def _lines(path: Path) -> dict[str, list[int]]:
             columns += 1
         elif columns >= 0 and words:
             if len(words) != columns:
-                raise ValueError(f"{path.name}, line {number}: {len(words)} values for {columns} columns: correct it")
+                raise ValueError(f"{name}, line {number}: {len(words)} values for {columns} columns: correct it")
             found[block].append(number)
     return found
 
@@ -217,12 +221,15 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
     """Return the particles of a Dynamo table, at their shifted places; a `.doc` beside it names its tomograms."""
     dynamotable, own = library("dynamotable"), path.with_suffix(".doc")
     doc = own if own.is_file() else path.with_name("indices_column20.doc")  # as Dynamo calls it
-    lines = [number for number, line in enumerate(path.read_bytes().splitlines(), start=1) if line.strip()]
-    if not lines:  # no particles, which pandas calls no table
-        return pd.DataFrame(columns=MOTORS)
+    rows = enumerate(path.read_bytes().splitlines(), start=1)
+    if not (widths := {number: len(line.split()) for number, line in rows if line.strip()}):
+        return pd.DataFrame(columns=MOTORS)  # no particles, which pandas calls no table
+    lines, first = [*widths], next(iter(widths.values()))
+    if odd := next((number for number in lines if widths[number] != first), None):  # pandas fills short rows up
+        raise ValueError(f"{path.name}, line {odd}: {widths[odd]} values, line {lines[0]} has {first}: correct it")
     table = dynamotable.read(str(path))
     if doc.is_file():
-        rows = [line.split(None, 1) for line in doc.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        rows = [line.split(None, 1) for line in text_of(doc).splitlines() if line.strip()]
         if len({int(row[0]) for row in rows if len(row) == 2 and row[0].isdecimal()}) < len(rows):
             raise ValueError(f"{doc.name} is no list of numbers, each once, and names: write a line '1 name' for each")
         known = named(pd.Series([row[-1].strip().strip('"') for row in rows], dtype=object), tomograms)

@@ -47,7 +47,8 @@ def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any
     wanted = type(known[name])
     if isinstance(value, str) and wanted is not str:
         with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
-            value = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false", "none") else value)
+            word = value.strip().capitalize()
+            value = ast.literal_eval(word if word in ("True", "False", "None") else value)
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted and known[name] is not None:

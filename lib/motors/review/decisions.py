@@ -11,7 +11,7 @@ import pandas as pd
 
 from motors.geometry import outside
 from motors.tables import MOTORS, POINT, numbers, read_table, refuse
-from motors.workspace.files import written
+from motors.workspace.files import spelt, written
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
@@ -64,7 +64,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     tagged picture stays as it is; in a picture without tags nothing is decided. Raises FileNotFoundError or ValueError
     if the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
     """
-    path = Path(path)
+    path = spelt(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: export the task from CVAT")
     content = BytesIO(path.read_bytes())

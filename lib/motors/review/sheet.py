@@ -12,7 +12,7 @@ from motors.tables import POINT, read_table
 from motors.visualization import plots
 from motors.volumes.cuts import layer, slab
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import renamed, write_table
+from motors.workspace.files import json_sha256, renamed, write_table
 from motors.workspace.progress import progress
 
 BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the original solution drew them
@@ -24,7 +24,8 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
     Labels without a candidate come first, then candidates without a label, the most confident first. Four columns are
     added: asked, whether this label or candidate is what the question is about; case, the number of the tomogram in
     this sheet; frame, the shape and spacing that its voxels are counted in; and image, the name of its picture, which
-    says what the original solution's did: verdict, case, tomogram, shape and spacing.
+    says what the original solution's did: verdict, case, tomogram, shape and spacing; then a hash of what the numbers
+    1, 2 and -1 mean in it, so that tags of another sheet are never taken for tags of this one.
 
     Labels and matches are as in `match`. Labels whose candidates score below `doubt` are asked about too: a network
     that has learnt a wrong label by heart finds it again, but seldom with the confidence that it has in a motor.
@@ -34,8 +35,13 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
     cases = pd.DataFrame({"verdict": verdicts(matches), "score": strength}).loc[strength.index]
     cases = cases.sort_values(["verdict", "score"], ascending=[True, False], kind="stable")
     frames, about = labels.frames(), cases["verdict"].items()
+    points = matches[["entry", "number", *POINT]].round(2)
+    keys = {
+        tomo_id: json_sha256(points.loc[rows].to_csv())[:6]
+        for tomo_id, rows in matches.groupby("tomo_id").groups.items()
+    }
     images = [
-        f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}.jpg"
+        f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}-{keys[tomo_id]}.jpg"
         for case, (tomo_id, verdict) in enumerate(about)
     ]
     numbered = pd.DataFrame({"tomo_id": cases.index, "case": range(len(cases)), "image": images})

@@ -45,7 +45,7 @@ def read(
     one known is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if the file states another spacing
     than the caller, the spacing is implausible, or z is not the thin axis.
     """
-    path = spelt(Path(os.path.abspath(Path(path).expanduser())))  # so that "." has a name
+    path = spelt(Path(os.path.abspath(os.path.expanduser(path))))  # so that "." has a name
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
     if not (path.is_file() or path.is_dir()):

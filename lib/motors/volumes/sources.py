@@ -56,7 +56,7 @@ def _distinct(names: dict[Path, str]) -> dict[str, Path]:
 
 
 def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
-    place = spelt(Path(path).expanduser())
+    place = spelt(Path(path))
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():

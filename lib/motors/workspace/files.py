@@ -26,7 +26,7 @@ LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
 CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits, and whose are ours
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
-WIDTHLESS = "[\u200b\u200e\u200f\u202a-\u202e\ufeff]"  # of web pages, editors and right-to-left letters
+WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # of pages, editors, DOS
 MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
 
 
@@ -41,7 +41,7 @@ def write_json(path: Path | str, content: Any) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, an empty one where there is no such file."""
     try:
-        return {**(json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {})}
+        return {**(json.loads(path.read_bytes()) if path.is_file() else {})}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it") from error
 
@@ -83,8 +83,18 @@ def visible(paths: Iterable[Path]) -> list[Path]:
     return [each for each, name in named if not (name.startswith(MARKS) or name.endswith("~") or name in LITTER)]
 
 
+def text_of(path: Path) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 if its mark says so, as of PowerShell."""
+    marked = path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return path.read_text(encoding="utf-16" if marked else "utf-8-sig")
+
+
 def spelt(path: Path) -> Path:
-    """Return a path as its disk spells it: macOS takes é for e with an accent after it (Unicode), Linux does not."""
+    """Return a path as its disk spells it: macOS takes é for e with an accent after it (Unicode), Linux does not.
+
+    A tilde before it is the home of a user.
+    """
+    path = Path(os.path.expanduser(path))
     if path.exists() or path == path.parent:
         return path
     above, name = spelt(path.parent), normalize("NFC", path.name)
@@ -125,7 +135,7 @@ def renamed(path: Path, end: str = "") -> Iterator[Path]:
 def listed(text: str) -> list[Path]:
     """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
     try:
-        names = [text] if os.path.isfile(os.path.expanduser(text)) else shlex.split(text)
+        names = [text.strip()] if os.path.isfile(os.path.expanduser(text.strip())) else shlex.split(text)
     except ValueError as error:
         raise ValueError(f"{text!r} names no files ({error}): quote blanks") from error
     return [Path(os.path.expanduser(name)) for name in names]

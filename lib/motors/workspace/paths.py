@@ -25,6 +25,7 @@ STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <n
 IDENTITY = "run.json"  # in the folder of a run: which run it is
 MARK = "finished"  # beside it: the last execution succeeded
 LONGEST = 64  # characters of a tag
+INNER = r"(?<=[\[({,:])\s+|\s+(?=[\])}])"  # blanks that are part of a value, such as [32, 64, 64]
 USUAL = {"experiment": "", "fold": 0, "tag": ""}  # of notebooks that do not train
 
 
@@ -78,8 +79,8 @@ class Workspace:
         """
         if profile not in PROFILES:
             raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-        if int(seed) < 0:
-            raise ValueError(f"{notebook}: the seed is {seed}: give one from 0 up")
+        if not re.fullmatch(r"\d+", str(seed)):
+            raise ValueError(f"{notebook}: the seed is {seed}: give a whole number from 0 up")
         experiment = experiment.removesuffix(f"_{profile}") or _own_experiment(notebook)
         if not re.fullmatch(r"(?!(fold|seed)-?\d+$)[\w.+]*", experiment, re.ASCII):
             raise ValueError(f"{notebook}: {experiment!r} cannot name an experiment: write letters, digits, _ . and +")
@@ -261,7 +262,7 @@ def canonical_tag(text: str) -> str:
     Raises ValueError if quotes are not closed, or a name is given twice.
     """
     try:
-        words = shlex.split(text)
+        words = shlex.split(re.sub(INNER, "", text))
     except ValueError:
         raise ValueError(f"SET {text!r} has quotes that are not closed: close them") from None
     words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in words]
