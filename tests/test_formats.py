@@ -1094,6 +1094,22 @@ def test_an_array_of_zarr_is_read_like_one_of_numpy_unless_it_is_a_level(tmp_pat
         read(tmp_path / "d.zarr" / "0")
 
 
+def test_an_array_that_calls_its_axes_otherwise_than_its_image_leaves_them_open(tmp_path):
+    """Both would make a volume; names of another kind contradict nothing."""
+    zarr = pytest.importorskip("zarr")
+    path = zarr_image(tmp_path / "a.zarr", LEVELS)
+    array = zarr.open_group(path, mode="a")["0"]
+    for names, read_as in ((["z", "y", "x"], None), (["dim_0", "dim_1", "dim_2"], None), (["x", "y", "z"], "zyx")):
+        array.attrs["_ARRAY_DIMENSIONS"] = names
+        if read_as:
+            with pytest.raises(ValueError, match="its axes are '...': give one letter for each"):
+                read(path)
+        assert np.array_equal(read(path, axes=read_as), LEVELS)
+    (path / "0" / ".zarray").write_text((path / "0" / ".zarray").read_text() + ",")
+    with pytest.raises(ValueError, match="describe no OME-Zarr image .JSONDecodeError"):
+        read(path)
+
+
 def test_of_levels_with_one_scale_the_largest_is_the_finest(tmp_path):
     """Some writers give all of them the scale of the first."""
     zarr = pytest.importorskip("zarr")
@@ -1229,6 +1245,18 @@ def test_slices_from_the_middle_of_a_tomogram_are_told_what_to_do(tmp_path, star
         (folder / "s05.png").unlink()
     with pytest.raises(FileNotFoundError, match=advice):
         read(folder)
+
+
+def test_a_jpeg_that_cannot_be_read_is_called_what_it_is(tmp_path):
+    """To copy it again would not help."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    deep = pictures(tmp_path / "a", "{}.jpg", lambda plane: imagecodecs.jpeg_encode(plane, bitspersample=12), WIDE >> 4)
+    with pytest.raises(ValueError, match=r"0\.jpg is cut short or of 12 bits, which only PNG and TIFF may be"):
+        read(deep)
+    with pytest.raises(
+        ValueError, match=r"0\.jpg is cut short or no JPEG file: copy it again, or give it its true ending"
+    ):
+        read(pictures(tmp_path / "b", "{}.jpg", pillow("L", "WEBP")))
 
 
 def test_a_slice_that_is_still_copied_or_a_link_to_nothing_is_missed(tmp_path):

@@ -59,7 +59,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         axes, path, spacing = _described(_one_of(images, image), group)
         array = group[path]
         shown = [each.get("inverted") for each in (attributes.get("omero") or {}).get("channels") or []]
-    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
@@ -110,10 +110,15 @@ def _unnamed(array: Any, store: Any) -> Stored:
     notes = [each / name for each in getattr(store, "parents", ()) for name in (".zattrs", "zarr.json")]
     if any("multiscales" in each.read_text(encoding="utf-8") for each in notes if each.is_file()):
         raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
-    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
-    letters = "".join(str(name)[:1].lower() for name in names)
+    letters = _letters(array)
     known = set("zyx") <= set(letters) or letters and set(letters) <= set("tczyx")  # such as times of pictures
     return Stored(array, letters if known else ("?" * array.ndim + "zyx")[-array.ndim :])
+
+
+def _letters(array: Any) -> str:
+    """Return the first letters of what an array calls its axes, "" if it says nothing."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    return "".join(str(name)[:1].lower() for name in names or ())
 
 
 def _check_chunks(folder: Path, array: Any) -> None:
@@ -186,4 +191,5 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
         raise ValueError(f"its level {path!r} has the finest scale but not the most voxels: correct its metadata")
     scale = levels[path]
     spacing = None if scale is None else in_angstrom([(scale[place], axes[place].get("unit")) for place in places])
-    return "".join(letters), path, spacing
+    contradicted = sorted(named := _letters(there[path])) == sorted(letters) and list(named) != letters
+    return "?" * len(letters) if contradicted else "".join(letters), path, spacing

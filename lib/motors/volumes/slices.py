@@ -174,8 +174,10 @@ def _read_slice(path: Path) -> np.ndarray:
     whole = data.rfind(END_OF_JPEG) >= 0  # from the end, where it is
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
     if picture is None or not data.startswith(b"\xff\xd8"):
-        what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again"
-        raise ValueError(f"{path} is cut short or no JPEG file: {what}")
+        what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again, or give it its true ending"
+        deep = re.match(rb"\xff\xd8.*?\xff[\xc0-\xc3]..([\t-\x10])", data, re.DOTALL)
+        kind = f"of {deep[1][0]} bits, which only PNG and TIFF may be" if deep else "no JPEG file"
+        raise ValueError(f"{path} is cut short or {kind}: {what}")
     if picture.ndim != 2:
         with Image.open(io.BytesIO(data)) as file:
             picture = _greys(path, file)
