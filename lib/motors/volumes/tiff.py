@@ -52,9 +52,8 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         if len(begins) >= max(len(plain), 1):  # pages of one stack after those of another
             raise ValueError(f"its page {begins[0]} is of another size or kind than the rest: save all in one way")
         shapes = ", ".join(str(each.shape) for each in series[:4])
-        number = image if len(series) > 1 else None  # of one image, it counts along an axis
-        number = which(number, len(series), "image", f"holds {len(series)} images ({shapes})")
-        chosen = series[number]
+        image = image if len(series) > 1 else None  # of one image, it counts along an axis
+        chosen = series[number := which(image, len(series), "image", f"holds {len(series)} images ({shapes})")]
         own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
         if len(own) < len(file.pages):
             raise ValueError(f"its metadata fit {len(own)} of its {len(file.pages)} pages: write it again")
@@ -62,8 +61,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         pixels = _pixels(ome, number, len(series)) if ome else {}
         falls = _falls(path, imagej)
         voxels, axes = _grey(_typed(_voxels(path, chosen), pixels.get("Type")), chosen.keyframe, chosen.axes, falls)
-        names = [f"PhysicalSize{axis}" for axis in "ZYX"]
-        sizes = [(pixels.get(name), pixels.get(f"{name}Unit", "µm")) for name in names]
+        sizes = [(pixels.get(f"PhysicalSize{x}"), pixels.get(f"PhysicalSize{x}Unit", "µm")) for x in "ZYX"]
         spacing = in_angstrom(sizes if ome else _sizes(file, imagej))
         return Stored(voxels, axes.lower(), spacing, images=len(series))
 
