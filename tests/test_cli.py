@@ -239,6 +239,15 @@ def test_what_cannot_be_scored_is_refused_for_its_own_reason(root, capsys, mine,
     assert sentence in capsys.readouterr().err
 
 
+def test_a_part_of_a_benchmark_is_not_asked_of_a_table(root, capsys):
+    """It would be passed over, and all of the table scored."""
+    (root / "mine.csv").write_text(MINE)
+    (root / "truth.csv").write_text(TRUTH)
+    for option in ("--split", "--object"):
+        assert cli.main(["score", "mine.csv", "truth.csv", option, "test"]) == 2
+        assert "choose from a benchmark's metadata.json, not truth.csv" in capsys.readouterr().err
+
+
 def test_the_competitions_own_labels_are_a_truth(root, capsys):
     """One row for each motor, as train_labels.csv has them."""
     head = "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"

@@ -707,3 +707,30 @@ def test_a_name_that_is_too_long_for_what_is_written_is_refused_first(networks, 
     code = cli.main([*words, "--format", ",".join(picks.FORMATS), "--plot"])
     assert (code, (tmp_path / "found").exists()) == ((0, True) if fits else (2, False))
     assert fits or f"the name {name[:20]}... has more than 230 bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"threshold": 5}, "threshold is 5"),
+        ({"threshold": math.nan}, "threshold is nan"),
+        ({"threshold": "0.5"}, "threshold is '0.5'"),
+        ({"skip": None}, "skip is None"),
+        ({"precision": True}, "precision is True"),
+        ({"way": "foo"}, "method is 'foo', not distance, boxes"),
+        ({"members": []}, "no members, or one of them twice"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx", "weight": 1}] * 2}, "no members, or one of them twice"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx"}]}, "the weight of 20_train_a/demo is nan"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "abc", "weight": 1}]}, "there is no symmetry 'abc'"),
+        ({"members": [{"run": None, "symmetry": "zyx", "weight": 1}]}, "a run is None"),
+    ],
+    ids=str,
+)
+def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_predicted(tmp_path, change, words):
+    """A threshold that is no number lets all candidates through, one above 1 none, and nobody hears of it."""
+    folder = packed(tmp_path / "weights", **change)
+    with pytest.raises(ValueError, match=rf"ensemble.json cannot be .*{words}.*: correct it, or run 40_ensemble again"):
+        bundle.find(folder)
+    with pytest.raises(ValueError, match="ensemble.json is damaged .*members is no list"):
+        bundle.find(packed(tmp_path / "text", members="x"))
+    assert bundle.find(packed(tmp_path / "others", threshold=None, precision=None)).threshold is None

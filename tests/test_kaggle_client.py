@@ -178,6 +178,13 @@ def test_a_notebook_is_pushed_and_handed_in(home, server):
     assert [each["description"] for each in server.submissions] == ["try (alice/motors-submit version 1)"]
 
 
+def test_what_is_no_pushed_notebook_is_refused_before_anybody_is_asked():
+    """Also where nobody is logged in."""
+    for ref, version in (("motors-submit", 1), ("alice/motors-submit/1", 1), ("alice/motors-submit", 0)):
+        with pytest.raises(ValueError, match=f"{ref} version {version} is no pushed notebook"):
+            publishing.submit("byu", ref, version, "try", dry_run=True)
+
+
 def test_a_notebook_is_watched_fetched_and_handed_in_only_once(home, server, tmp_path):
     """Not before it is complete, and not again by a second run: submissions are few a day."""
     ref, version = pushed_notebook(home, server)

@@ -608,6 +608,12 @@ def test_what_an_artifact_was_made_from_is_noted_and_compared(tmp_path):
     found = ["rate is 0.001 there, 0.002 here", "the label table", "the volume t (new)", "the code of b, c"]
     assert differences(tmp_path, other) == found
     assert other.digest != made.digest
+    for part in ('"settings": null', '"upstream": ["a"]', '"code": "b"'):
+        (tmp_path / "inputs.json").write_text(f"{{{part}}}")
+        with pytest.raises(ValueError, match=f"inputs.json is damaged .{part.split(chr(34))[1]} is no table"):
+            differences(tmp_path, made)
+    (tmp_path / "inputs.json").write_text("{}", encoding="utf-8-sig")  # as an editor may save it
+    assert provenance.read_inputs(tmp_path) == Inputs()
     (tmp_path / "inputs.json").write_text('{"settings": ')
     with pytest.raises(ValueError, match=r"inputs.json is damaged .* make what lies beside it again"):
         differences(tmp_path, made)

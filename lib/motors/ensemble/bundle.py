@@ -1,14 +1,18 @@
 """Where trained networks lie, and how they are put together: everything that a detection needs, from one folder."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from motors.ensemble.combine import METHODS
 from motors.experiments.config import Experiment
+from motors.geometry import SYMMETRIES
 from motors.networks.checkpoints import SETTINGS, WEIGHTS
 from motors.tables import MEMBER, members, read_ensemble
 from motors.workspace import paths
@@ -84,12 +88,16 @@ def _single(folder: Path) -> Bundle:
 def _ensemble(path: Path) -> Bundle:
     try:
         about = read_ensemble(path)
+        if not isinstance(about.get("members", []), list):
+            raise TypeError("members is no list")
         table = members(about)
         judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all that it tried
         settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}
-        settings |= {"method": about["method"], "skip": float(about["skip"])}
+        settings |= {"method": about["method"], "skip": about["skip"]}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): copy it again, or run {NOTEBOOK} again") from error
+    if wrong := next(_wrong(table, settings), None):
+        raise ValueError(f"{path} cannot be ({wrong}): correct it, or run {NOTEBOOK} again")
     roots, networks = [path.parent, *path.parents[1:3]], {}
     for run in table["run"].unique():
         folders = [folder for root in roots for folder in (root / run / "weights", root / run)]
@@ -98,3 +106,22 @@ def _ensemble(path: Path) -> Bundle:
             raise FileNotFoundError(f"the network {run} of {path} is missing, looked for {folders[0]}: copy it there")
         networks[run] = found
     return Bundle(path.parent, table, networks, simulated=about.get("profile") in ("demo", "smoke"), **settings)
+
+
+def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
+    """Yield what an ensemble cannot be, such as a score above 1, which nothing would reach, in a few words each."""
+    if table.empty or table.duplicated(MEMBER).any():
+        yield "it has no members, or one of them twice"
+    numbers = [(name, value, 1) for name, value in settings.items() if name != "method"]
+    numbers += [
+        (f"the weight of {run}", weight, math.inf) for run, weight in table[["run", "weight"]].to_numpy().tolist()
+    ]
+    for name, value, most in numbers:
+        may_lack = value is None and name in ("threshold", "precision", "recall")
+        if not may_lack and not (type(value) in (int, float) and 0 <= value <= most and value < math.inf):
+            yield f"{name} is {value!r}"
+    if settings["method"] not in METHODS:
+        yield f"method is {settings['method']!r}, not {', '.join(METHODS)}"
+    names = {symmetry.name for symmetry in SYMMETRIES} | {"yx"}
+    yield from (f"there is no symmetry {each!r}" for each in table["symmetry"] if each not in names)
+    yield from (f"a run is {each!r}" for each in table["run"] if not isinstance(each, str))

@@ -129,7 +129,7 @@ class Experiment:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Experiment:
+    def from_json(cls, text: str | bytes) -> Experiment:
         """Return what `to_json` wrote; raises ValueError if it is no JSON object, or a setting unknown or missing."""
         settings = json.loads(text)
         if not isinstance(settings, dict):
@@ -144,7 +144,7 @@ class Experiment:
     def read(cls, path: Path) -> Experiment:
         """Return the experiment in the file `path`; raises ValueError, which names the file, if it holds none."""
         try:
-            return cls.from_json(Path(path).read_text("utf-8-sig"))
+            return cls.from_json(Path(path).read_bytes())
         except ValueError as error:
             raise ValueError(f"{path} holds no experiment of this version of motors: {error}") from error
 

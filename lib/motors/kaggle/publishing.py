@@ -1,6 +1,7 @@
 """Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -136,6 +137,10 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
     """Hand in a pushed notebook's output, once, and return what Kaggle says; raises KaggleError if it is not done."""
+    if not re.fullmatch(r"[\w-]+/[\w-]+", ref) or version < 1:
+        raise ValueError(
+            f"{ref} version {version} is no pushed notebook: give <user name>/<slug> and a version from 1 up"
+        )
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
         return "submitted before, nothing was sent"

@@ -48,12 +48,12 @@ class Asked:
     sweep: str = ""
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.experiment, self.folds, self.sweep))) != 1:
-            raise ValueError("ask for one thing: an experiment, folds, or a sweep")
         if self.networks and not self.folds:
             raise ValueError("networks are chosen for a cross-validation: say how many folds, such as --folds 4")
         if (self.settings or self.fold) and not self.experiment:
             raise ValueError("fold and settings are those of one experiment: say which, such as --experiment EXP09")
+        if sum(map(bool, (self.experiment, self.folds, self.sweep))) != 1:
+            raise ValueError("ask for one thing: an experiment, folds, or a sweep")
         if self.folds and self.folds < 2:
             raise ValueError(f"{self.folds} fold is no cross-validation: ask for at least 2")
 

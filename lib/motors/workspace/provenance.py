@@ -74,7 +74,10 @@ def read_inputs(place: Path) -> Inputs | None:
     if not file.is_file():
         return None
     try:
-        return Inputs(**json.loads(file.read_text(encoding="utf-8")))
+        found = Inputs(**json.loads(file.read_bytes()))
+        if strange := [name for name, each in vars(found).items() if not isinstance(each, dict)]:
+            raise TypeError(f"{strange[0]} is no table")
+        return found
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({error}): make what lies beside it again") from None
 
