@@ -178,12 +178,20 @@ def test_the_seed_of_the_experiment_decides_the_first_weights():
         assert not torch.equal(first[part], other[part])
 
 
-def test_an_untrained_network_finds_almost_nothing():
-    """Its mean probability is the prior of the head, one in twenty thousand, within a factor of three."""
-    network = made(RESNEXT).train()
+@pytest.mark.parametrize("experiment", [RESNEXT, COAT], ids=lambda each: each.family)
+@pytest.mark.parametrize(("prior", "expected"), [(None, 5e-5), (0.02, 0.02), (0.3, 0.3)])
+def test_an_untrained_network_gives_every_cell_its_prior(experiment, prior, expected):
+    """The original's is one in twenty thousand; its mean probability is that, within a factor of three."""
+    asked = replace(experiment, prior=prior)
     with torch.no_grad():
-        probability = float(network(grey(RESNEXT)).sigmoid().mean())
-    assert 1e-5 < probability < 2e-4
+        probability = float(build(asked).train()(grey(asked)).sigmoid().mean())
+    assert expected / 3 < probability < 3 * expected
+
+
+@pytest.mark.parametrize("prior", [0, 1, -0.1, float("nan")])
+def test_a_prior_that_is_no_probability_is_refused(prior):
+    with pytest.raises(ValueError, match="prior is"):
+        replace(RESNEXT, prior=prior)
 
 
 def test_new_weights_make_no_chequerboard_and_hand_features_on():

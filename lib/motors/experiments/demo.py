@@ -15,6 +15,7 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
         "name": f"{original.family}_demo",
         "resampling": "mean",
         "stride": 8,
+        "prior": 0.02,  # about the mean of the targets in its patches: few steps are too few to climb from 0.00005
         "background": 0.4,
         "accumulate": 1,
         "warmup": 50,

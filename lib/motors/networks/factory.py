@@ -42,7 +42,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
                 raise
             raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
         parts = (encoder, _neck(experiment, encoder))
-        settings = {"decoder_channels": experiment.decoder_channels, "normalisation": experiment.normalisation}
+        settings = {name: getattr(experiment, name) for name in ("decoder_channels", "normalisation", "prior")}
         is_2d = experiment.is_2d
         network = Unet2d(*parts, experiment.patch[1:], **settings) if is_2d else Unet3d(*parts, **settings)
     if experiment.encoder.startswith(("timm/", "slices/")):

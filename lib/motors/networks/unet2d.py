@@ -20,7 +20,14 @@ class Unet2d(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, neck: nn.Module, shape: tuple[int, int], *, decoder_channels: int, normalisation: str
+        self,
+        encoder: nn.Module,
+        neck: nn.Module,
+        shape: tuple[int, int],
+        *,
+        decoder_channels: int,
+        normalisation: str,
+        prior: float | None = None,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -35,7 +42,7 @@ class Unet2d(nn.Module):
             nn.GELU(),
             nn.Conv2d(decoder_channels, 1, 1),
         )
-        nn.init.constant_(self.head[-1].bias, -math.log(1 / PRIOR - 1))
+        nn.init.constant_(self.head[-1].bias, -math.log(1 / (prior or PRIOR) - 1))
 
     def forward(self, slices: Tensor) -> Tensor:
         """Return logits `(b, 1, y / stride, x / stride)` for the middle one of three slices.

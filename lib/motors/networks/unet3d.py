@@ -18,16 +18,25 @@ class Unet3d(nn.Module):
 
     The encoder maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32; the neck makes
     of those the deepest and the fused one, see `Neck`; the decoder has two convolutions; see `Scaling`.
+    Untrained it gives every cell the probability `prior`, by default `PRIOR`.
     """
 
-    def __init__(self, encoder: nn.Module, neck: nn.Module, *, decoder_channels: int, normalisation: str) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        neck: nn.Module,
+        *,
+        decoder_channels: int,
+        normalisation: str,
+        prior: float | None = None,
+    ) -> None:
         super().__init__()
         self.scaling = Scaling(normalisation, axes=3)
         self.encoder = encoder
         self.neck = neck
         self.decoder = Decoder(encoder.channels[-1] + neck.out_channels, decoder_channels)
         self.head = nn.Conv3d(decoder_channels, 1, 3, padding=1)
-        _initialise(self.decoder, self.head)
+        _initialise(self.decoder, self.head, prior or PRIOR)
 
     def forward(self, volume: Tensor) -> Tensor:
         """Return logits `(b, 1, z / stride, y / stride, x / stride)` of `(b, 1, z, y, x)` grey levels 0..255.
@@ -75,12 +84,12 @@ def _convolution(channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def _initialise(decoder: nn.Module, head: nn.Conv3d) -> None:
-    """First weights as the original solution's; an untrained network then predicts `PRIOR` everywhere, about."""
+def _initialise(decoder: nn.Module, head: nn.Conv3d, prior: float) -> None:
+    """First weights as the original solution's; an untrained network then predicts `prior` everywhere, about."""
     for module in decoder.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.xavier_uniform_(head.weight)
-    nn.init.constant_(head.bias, -math.log(1 / PRIOR - 1))
+    nn.init.constant_(head.bias, -math.log(1 / prior - 1))
