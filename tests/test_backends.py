@@ -1,7 +1,10 @@
 """Whatever computes a network, it answers the same; the fastest that does is taken, and remembered."""
 
+import importlib
 import json
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +97,29 @@ def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
     torch.testing.assert_close(
         made(tiles.repeat(2, 1, 1, 1, 1)).float(), network(tiles.repeat(2, 1, 1, 1, 1)), atol=1e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_bfloat16_says_about_the_same(name):
+    """Where the processor has it: eight bits of a number are kept, which a hundred layers add up."""
+    if not backends.has_bfloat16():
+        pytest.skip("this processor does not multiply bfloat16")
+    network, tiles = trained(name)
+    expected, found = network(tiles), backends.make("bfloat16", network, tiles)(tiles)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < 0.15 * max(1.0, float(expected.std()))
+
+
+def test_a_benchmark_counts_the_time_of_reference_kernels(monkeypatch):
+    """By what oneDNN says of the primitives that it executes: here of three, one of them by its slow way."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
+    detection = importlib.import_module("detection")
+    said = {"jit:avx512_core": 15, "ref:any": 4.5, "brgemm:amx": 0.5}
+    lines = [f"onednn_verbose,v1,primitive,exec,cpu,convolution,{name},forward,a,b,{s}" for name, s in said.items()]
+    told = "\n".join(["onednn_verbose,v1,info,cpu,runtime:OpenMP", *lines, ""])
+    assert detection.reference_share(lambda _: os.write(1, told.encode()), torch.zeros(1)) == pytest.approx(4.5 / 20)
+    assert detection.reference_share(lambda _: None, torch.zeros(1)) == 0
 
 
 @pytest.mark.kernel
