@@ -270,7 +270,7 @@ def test_a_tiff_file_of_something_else_is_refused_for_what_it_is(tmp_path, voxel
         (16, "colours"),
         (101, "mode 101"),
         (7, "mode 7"),
-        (2002, "2002 holds compressed"),
+        (2002, "2002 holds packed"),
     ],
 )
 def test_an_mrc_mode_without_real_numbers_is_named(tmp_path, mode: int, word: str):
@@ -575,6 +575,16 @@ def test_a_tiff_file_whose_chain_of_pages_breaks_is_refused(tmp_path, options):
     (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="cannot be read as a tomogram"):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"compression": "zlib"}, {"byteorder": ">"}], ids=str)
+def test_a_tiff_file_without_the_end_of_what_it_says_is_refused(tmp_path, options):
+    """OME metadata often stand there: without them, channels would be slices."""
+    tifffile.imwrite(tmp_path / "a.ome.tif", PAIR, photometric="minisblack", metadata={"axes": "ZCYX"}, **options)
+    assert np.array_equal(read(tmp_path / "a.ome.tif", channel=0), LEVELS)
+    (tmp_path / "a.ome.tif").write_bytes((tmp_path / "a.ome.tif").read_bytes()[:-60])
+    with pytest.raises(ValueError, match="what its page 0 says lies behind its end, it is cut short: copy it again"):
+        read(tmp_path / "a.ome.tif")
 
 
 def test_planes_and_chunks_that_are_not_there_are_missed(tmp_path):

@@ -17,8 +17,7 @@ from motors.workspace.files import renamed
 
 HEADER = 1024  # bytes
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte"}  # of IMOD and others
-OTHERS |= {(MRCZ := 1000): "compressed numbers"}  # and all modes above
+OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte", 1000: "packed numbers"}
 IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it holds flags, which say of bytes
 SIGNED, PACKED = 1, 16  # that they have a sign, or that each is two voxels
 STACKS = range(401, 631)  # space groups that mean a stack of volumes
@@ -53,19 +52,16 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
     data = _unpacked(path, pack) if pack else b""
     header, order = _header((data or start)[:HEADER])
     dtype, offset, shape = _layout(header, order, len(data) or path.stat().st_size)
-    if data:
-        voxels = np.frombuffer(data, dtype, offset=offset).reshape(shape)
-    else:
-        voxels = np.memmap(path, dtype, "r", offset, shape)
+    stored = np.frombuffer(data, dtype, offset=offset) if data else np.memmap(path, dtype, "r", offset)
+    voxels = stored.reshape(shape)
     if dtype.kind in "iu":
         voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
     if int(header["ispg"]) in (0, *STACKS) and int(header["mz"]) == 1 < len(voxels):
         _say(path, "its header calls it a stack of pictures, such as a tilt series, no volume")
-    grey = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
-    grey = grey and voxels.max() <= 255
+    ours = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
     spacing = [float(cell[axis]) / step if step > 0 else 0.0 for axis, step in zip("zyx", steps, strict=True)]
-    return Stored(voxels, ("v" if len(shape) == 4 else "") + _axes(header), tuple(spacing), grey)
+    return Stored(voxels, "v" * (len(shape) > 3) + _axes(header), tuple(spacing), ours and voxels.max() <= 255)
 
 
 def _header(start: bytes) -> tuple[np.void, str]:
@@ -87,7 +83,7 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
     mode, depth, each = int(header["mode"]), int(header["nz"]), int(header["mz"])
     mode = 101 if mode == 0 and (_flags(header) or 0) & PACKED else mode
     if mode not in MODES:
-        what = f"{int(header['mode'])} holds {OTHERS.get(min(mode, MRCZ), 'something unknown')}"
+        what = f"{int(header['mode'])} holds {OTHERS.get(min(mode, 1000), 'something unknown')}"  # above 1000 of MRCZ
         raise ValueError(f"its mode {what}, not real numbers: convert it to mode 2, or to 1")
     dtype, offset = np.dtype(order + MODES[mode]), HEADER + int(header["nsymbt"])
     shape = (depth, int(header["ny"]), int(header["nx"]))

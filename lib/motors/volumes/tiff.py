@@ -22,9 +22,9 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # of grey levels
 COLOURS = (2, 6)  # RGB, YCbCr
 LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
 OME_TYPES = {"float": "f4", "double": "f8"} | {kind: kind for kind in "int8 uint8 int16 uint16 int32 uint32".split()}
-JPEG = 7  # a compression
+FORMATS, JPEG = tifffile.TIFF.DATA_FORMATS, 7  # of the values of tags; a compression
 ALPHA = (1, 2)  # extra samples that are transparency
-FORMS = {42: ("H", 12, "I"), 43: ("Q", 20, "Q")}  # TIFF and BigTIFF: count, bytes of an entry, offset
+FORMS = {42: "HI", 43: "QQ"}  # TIFF and BigTIFF: types of the count of entries, and of offsets
 
 
 def read_tiff(path: Path, image: int | None = None) -> Stored:
@@ -37,8 +37,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
     with parsing(tifffile.TiffFileError):
         file = tifffile.TiffFile(path)
         shapes = {(each.kind, each.shape, math.prod(each.shape[:-2])) for each in file.series}
-        if len(file.series) > 1 and shapes == {("shaped", file.series[0].shape, 1)}:
-            # written page by page: one volume, although tifffile describes each page as an image
+        if len(file.series) > 1 and shapes == {("shaped", file.series[0].shape, 1)}:  # one volume, page by page
             file.close()
             file = tifffile.TiffFile(path, is_shaped=False)
     with file, parsing(tifffile.TiffFileError):  # which reads its pages when they are looked at
@@ -99,7 +98,7 @@ def companions(path: Path) -> list[Path]:
 
 
 def _check_chain(path: Path) -> None:
-    """Raise a ValueError if a file is no TIFF, or its chain of pages leads out of it: the rest would go unnoticed."""
+    """Raise a ValueError if a file is no TIFF, or its pages or what they say lead out of it, which goes unnoticed."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(16)
@@ -107,17 +106,21 @@ def _check_chain(path: Path) -> None:
         version = struct.unpack(f"{order}H", start[2:4])[0] if order and len(start) == 16 else 0
         if version not in FORMS:
             raise ValueError("it is no TIFF file: copy it again, or give it the ending that it should have")
-        count, entry, link = FORMS[version]
+        count, link = FORMS[version]
+        entry = order + "HH" + 2 * link
         position, pages = struct.unpack_from(order + link, start, 4 if version == 42 else 8)[0], set()
         while position:
             file.seek(position)
             head = file.read(struct.calcsize(count))
             many = struct.unpack(order + count, head)[0] if len(head) == struct.calcsize(count) else size
-            follows = position + len(head) + many * entry
+            follows = position + len(head) + many * struct.calcsize(entry)
             if position in pages or follows + struct.calcsize(link) > size:
                 raise ValueError(f"it breaks off after {len(pages)} pages, it is cut short: copy it again")
+            entries = struct.iter_unpack(entry, file.read(follows - file.tell()))
+            sizes = [(n * struct.calcsize(f"<{FORMATS.get(kind, '')}"), place) for _, kind, n, place in entries]
+            if any(place + length > size for length, place in sizes if length > struct.calcsize(link)):
+                raise ValueError(f"what its page {len(pages)} says lies behind its end, it is cut short: copy it again")
             pages.add(position)
-            file.seek(follows)
             position = struct.unpack(order + link, file.read(struct.calcsize(link)))[0]
 
 
@@ -261,8 +264,7 @@ def _pixels(metadata: str, number: int, images: int) -> dict[str, str]:
 
 def _sizes(file: tifffile.TiffFile, imagej: dict[str, Any]) -> list[tuple[Any, str | None]]:
     """Return the sizes of a voxel along z, y, x with their unit, as ImageJ states them."""
-    tags = file.pages[0].tags
-    per_unit = [tags[axis].value for axis in ("YResolution", "XResolution") if axis in tags]  # fractions
-    sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in per_unit)]
+    fractions = [tag.value for axis in "YX" if (tag := file.pages[0].tags.get(f"{axis}Resolution"))]
+    sizes = [imagej.get("spacing"), *(below / above if above else None for above, below in fractions)]
     units = [imagej.get(name, imagej.get("unit")) for name in ("zunit", "yunit", "unit")]
     return [(size or None, unit) for size, unit in zip(sizes, units, strict=False)]
