@@ -32,7 +32,7 @@ def to_wide(labels: Labels) -> pd.DataFrame:
 def read_wide(path: str | Path) -> Labels:
     """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
 
-    Raises FileNotFoundError or ValueError if the file is missing or lacks columns, or a list is unreadable or miscounted.
+    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or a list is unreadable or miscounted.
     """
     path, table = Path(path), read_table(path, ["tomo_id", *WIDE, "num_motors", "motor_zyx"])
     points = [_points(text) for text in table["motor_zyx"]]

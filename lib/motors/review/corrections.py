@@ -1,6 +1,7 @@
 """Corrections: what a review changes in the labels, kept as a table that can be replayed."""
 
 import hashlib
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame
 CHANGES = ("add", "remove", "move")
 ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
 OFFICIAL = "official"
+READ = itertools.count()  # of tables that were read, which tells rows of one from those of another
 NAME = "the table of corrections"
 SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
 
@@ -92,7 +94,7 @@ def read_corrections(path: str | Path) -> pd.DataFrame:
     lines = [table.attrs["origin"].line(table, row) for row in table.index]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
     places = [f"{Path(path).name}, line {line}" if line else Path(path).name for line in lines]
-    return table.assign(**points, action=table["action"].str.lower(), place=places)
+    return table.assign(**points, action=table["action"].str.lower(), place=places, read=next(READ))
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
@@ -107,7 +109,7 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     hash of each one that was applied.
 
     Raises ValueError if columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a
-    position is outside, a correction is there twice or contradicts another, what is to be removed or moved is not
+    position is outside, a correction is twice in one file or contradicts another, what is to be removed or moved is not
     there, what is to be added is there already, or labels would move although `move` is False.
     """
     changes = _checked(labels, corrections, move)
@@ -142,8 +144,10 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
         away, advice = rows & outside(points, sizes), "check the frame and the order z, y, x"
         _refuse(corrections, away, "has a correction outside its shape", advice)
     changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
-    twice = changes.duplicated(["tomo_id", "action", *POINT])
+    same = ["tomo_id", "action", *POINT]
+    twice = changes.assign(read=changes.get("read", 0)).duplicated([*same, "read"])
     _refuse(changes, twice, "has the same correction twice", "keep one row")
+    changes = changes.drop_duplicates([*same, *GOAL])  # two people may have decided alike
     advice = "apply them with move=True, or leave them out"
     _refuse(changes, changes["action"].eq("move") & (not move), "has a label that would move", advice)
     points = numbers(changes, [*POINT, *GOAL]).tolist()
