@@ -99,7 +99,7 @@ def test_labels_in_native_voxels_are_moved_to_the_stored_tomogram(tmp_path):
         ('{"run-1": [[1, 2]]}', "tomogram run-1: .*not three numbers of each motor"),
         (f'{{"run-1": [[1, 2, 1{"0" * 400}]]}}', "tomogram run-1: .*int too large"),
         ("[" * 100_000, "coordinates.json: no list of z, y, x"),
-        ('{"run-1": [], "1__run-1": []}', "coordinates.json has 1 tomograms twice: keep one"),
+        ('{"run-1": [], "1__run-1": []}', "coordinates.json has 1 tomograms twice, perhaps spelt otherwise: keep one"),
         ('{"run-1": [[96, 2, 3]]}', "coordinates.json: tomogram run-1 has a motor outside its shape"),
         ('{"run-1": [[NaN, 2, 3]]}', "coordinates.json: tomogram run-1 has a motor without a position"),
     ],

@@ -497,7 +497,7 @@ def test_two_files_of_points_of_one_tomogram_are_refused(tmp_path):
         for name in ("\u00e9", twin):
             (tmp_path / twin / f"{name}.ndjson").parent.mkdir(exist_ok=True)
             (tmp_path / twin / f"{name}.ndjson").touch()
-        with pytest.raises(ValueError, match="has 1 tomograms twice, spelt otherwise: keep one file"):
+        with pytest.raises(ValueError, match="has 1 tomograms twice, perhaps spelt otherwise: keep one"):
             read_points(tmp_path / twin, STORED[:1].assign(tomo_id="\u00e9"))
 
 

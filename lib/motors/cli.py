@@ -276,7 +276,3 @@ def compare(
     typer.echo(changed.to_string(index=False) if len(changed) else "no tomogram changed sides")
     difference = f"{figures['difference']:+.3f}, 95 % interval {figures['low']:+.3f} to {figures['high']:+.3f}"
     typer.echo(f"F2 {figures['one']:.3f} and {figures['other']:.3f}, difference {difference}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

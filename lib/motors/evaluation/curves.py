@@ -66,9 +66,7 @@ def average_precision(points: pd.DataFrame) -> float:
     return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))
 
 
-def f2_by_quantile(
-    solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES, *, radius: float = MATCH_RADIUS
-) -> pd.DataFrame:
+def f2_by_quantile(solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES) -> pd.DataFrame:
     """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them, from 0 to 1.
 
     Parameters are those of `curve`; tomograms without a candidate have the score 0. The columns are quantile, threshold
@@ -82,4 +80,4 @@ def f2_by_quantile(
     score, thresholds = table["score"].to_numpy(), np.quantile(table["score"], quantiles)
     answered = table["answered"].to_numpy() & (score >= thresholds[:, None])  # (quantiles, tomograms)
     columns = {"quantile": quantiles, "threshold": thresholds, "answered": answered.sum(axis=1)}
-    return pd.DataFrame(columns | {"f2": f2_of(*counts(table, radius, answered))})
+    return pd.DataFrame(columns | {"f2": f2_of(*counts(table, answered))})

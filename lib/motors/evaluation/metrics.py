@@ -13,26 +13,26 @@ from motors.tables import MOTOR_AXES, NO_MOTOR, POINT, SOLUTION, has_motor, need
 VERDICTS = ("TP", "FP", "FN", "TN")
 
 
-def f2(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> float:
+def f2(solution: pd.DataFrame, answer: pd.DataFrame) -> float:
     """Return the score of the competition, the F-beta of beta two over tomograms with and without a motor.
 
-    A tomogram counts as answered unless one of its coordinates is -1. An answer farther than `radius` from the motor
-    is a motor missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where
-    `solution` has several motors in a tomogram, which the competition never has, the nearest counts.
+    A tomogram counts as answered unless one of its coordinates is -1. An answer over 1000 Å from the motor is a motor
+    missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where `solution` has
+    several motors in a tomogram, which the competition never has, the nearest counts.
 
     `solution` is as `labels.table.solution` has it; `answer` has each of its tomograms once: tomo_id, z, y, x (or the
-    columns of a submission) in voxels, -1 for none; `radius` is in ångström.
+    columns of a submission) in voxels, -1 for none.
 
     Raises ValueError if a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no
     tomogram has a motor and none is answered: F2 is 0/0.
     """
-    score = float(f2_of(*counts(judge(solution, _whole(solution, answer)), radius)))
+    score = float(f2_of(*counts(judge(solution, _whole(solution, answer)))))
     if np.isnan(score):
         raise ValueError("no tomogram has a motor and none is answered, so F2 is 0/0: score some that have a motor")
     return score
 
 
-def verdicts(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+def verdicts(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     """Return what happened in each tomogram: parameters are those of `f2`, or for an answer candidates as in `curve`.
 
     One row per tomogram, sorted by id: tomo_id; verdict, one of TP, FP, FN, TN; far, true where the motor was missed
@@ -40,7 +40,7 @@ def verdicts(solution: pd.DataFrame, answer: pd.DataFrame, *, radius: float = MA
     """
     whole = best_of_each if "score" in answer.columns else _whole
     table = judge(solution, whole(solution, answer))
-    motor, answered, far = table["has_motor"], table["answered"], is_far(table, radius)
+    motor, answered, far = table["has_motor"], table["answered"], is_far(table)
     names = np.select([motor & answered & ~far, motor, answered], ["TP", "FN", "FP"], "TN")
     distance = table["distance_voxels"] * table["spacing"]
     return table[["tomo_id"]].assign(verdict=names, far=far, distance=distance)
@@ -120,14 +120,14 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["tomo_id", "distance_voxels"]).drop_duplicates("tomo_id").reset_index(drop=True)
 
 
-def is_far(table: pd.DataFrame, radius: float) -> pd.Series:
+def is_far(table: pd.DataFrame, radius: float = MATCH_RADIUS) -> pd.Series:
     """Return which tomograms are answered beyond `radius` ångström from a motor."""
     return table["distance_voxels"].notna() & ~within(table["distance_voxels"], table["spacing"], radius)
 
 
-def counts(table: pd.DataFrame, radius: float, answered: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+def counts(table: pd.DataFrame, answered: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     """Return the numbers of TP, FP and FN; `answered` may be `(..., tomograms)` instead of the column of `table`."""
-    motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
+    motor, far = table["has_motor"].to_numpy(), is_far(table).to_numpy()
     answered = table["answered"].to_numpy() if answered is None else answered
     hits = (motor & answered & ~far).sum(axis=-1)
     return hits, (~motor & answered).sum(axis=-1), motor.sum() - hits

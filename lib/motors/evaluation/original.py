@@ -1,15 +1,14 @@
 """What the original solution called AP and PAP, from a `curves.curve`: to compare with its own figures."""
 
-import numpy as np
 import pandas as pd
+from scipy import integrate
 
 RECALL_FROM = 0.4  # the partial area of the original solution, its PAP, begins here
 
 
 def pr_auc(points: pd.DataFrame) -> float:
     """Return the area under a curve by trapezoids (PR-AUC), which is what the original solution called AP."""
-    precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
-    return float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
+    return float(-integrate.trapezoid(points["precision"], points["recall"]))  # recall falls
 
 
 def partial_pr_auc(points: pd.DataFrame, *, recall: float = RECALL_FROM) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -67,17 +67,6 @@ def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], 
     return response
 
 
-def pages(what: str, question: Callable[[KaggleApi, str | None], Any]) -> Iterator[Any]:
-    """Yield the responses to a question whose response comes page by page, each with a `next_page_token`."""
-    token = None
-    while True:
-        response = ask(what, lambda api, token=token: question(api, token))
-        yield response
-        token = response.next_page_token
-        if not token:
-            return
-
-
 @cache
 def logged_in() -> KaggleApi:
     """Return the API with the user's credentials; the package is imported here, because importing it logs in, too."""
@@ -86,11 +75,6 @@ def logged_in() -> KaggleApi:
     api = KaggleApi()
     api.authenticate()
     return api
-
-
-def user() -> str | None:
-    """Return who is logged in, as far as the client knows."""
-    return ask("who you are", lambda api: api.config_values.get("username"))
 
 
 def _error(what: str, error: Exception) -> KaggleError:

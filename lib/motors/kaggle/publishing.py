@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from motors.kaggle import metadata
-from motors.kaggle.client import KaggleError, ask, pages, user
+from motors.kaggle.client import KaggleError, ask
 from motors.kaggle.packages import Package, check
 from motors.pipeline.lean import lean
 from motors.workspace.files import write_json
@@ -54,7 +54,7 @@ def publish(
     there = listing(ref)
     if there is not None and not absent(package, there):
         return "unchanged"
-    name = user()
+    name = ask("who you are", lambda api: api.config_values.get("username"))
     if name and name.lower() != owner.lower():  # Kaggle itself would only say so once everything is uploaded
         raise KaggleError(f"you are {name} on Kaggle, and not {owner}: give your own name as the owner")
     done = "created" if there is None else "versioned"
@@ -76,13 +76,17 @@ def publish(
 
 def listing(ref: str) -> dict[str, int] | None:
     """Return bytes by path of a dataset's newest version, None if there is none; raises KaggleError as `client.ask`."""
-    try:
-        listed = list(pages("datasets files", lambda api, token: api.dataset_list_files(ref, token, PAGE)))
-    except KaggleError as error:
-        if error.status in NOWHERE:
-            return None
-        raise
-    return {file.name: file.total_bytes for page in listed for file in page.files}
+    found, token = {}, None
+    while token != "":
+        try:
+            page = ask("datasets files", lambda api, token=token: api.dataset_list_files(ref, token, PAGE))
+        except KaggleError as error:
+            if error.status in NOWHERE:
+                return None
+            raise
+        found |= {file.name: file.total_bytes for file in page.files}
+        token = page.next_page_token or ""
+    return found
 
 
 def absent(package: Package, there: Mapping[str, int]) -> list[str]:

@@ -63,7 +63,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
 
     Raises FileNotFoundError or ValueError if the file is missing or none, has a tomogram twice, or a motor outside.
     """
-    path, name, found = spelt(Path(path)), "", {}
+    path, name, found = spelt(Path(path)), "", []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
@@ -71,12 +71,10 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         pairs, known = json.loads(path.read_bytes(), object_pairs_hook=list), set(tomograms["tomo_id"])
         for name, points in pairs:
             own = name if name in known else re.sub(r"^\d+__", "", name).strip()
-            found[written(own)] = points_of(points)
+            found.append((written(own), points_of(points)))
     except NO_POINTS as error:
         where = f", tomogram {name}" if name else ""
         raise ValueError(f"{path.name}{where}: no list of z, y, x for each tomogram ({error}): correct it") from error
-    if len(found) < len(pairs):
-        raise ValueError(f"{path.name} has {len(pairs) - len(found)} tomograms twice: keep one list of each")
     return _from_native(found, tomograms, path.name)
 
 
@@ -94,9 +92,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
-    found = {written(path.stem): numbers(formats.read(path, name=path.stem), POINT) for path in paths}
-    if len(found) < len(paths):
-        raise ValueError(f"{folder} has {len(paths) - len(found)} tomograms twice, spelt otherwise: keep one file")
+    found = [(written(path.stem), numbers(formats.read(path, name=path.stem), POINT)) for path in paths]
     return _from_native(found, tomograms, folder.name)
 
 
@@ -143,8 +139,10 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     return found | {path.stem: read_native(path, came) for path in lists}
 
 
-def _from_native(found: dict[str, np.ndarray], tomograms: pd.DataFrame, name: str) -> Labels:
-    """Return points in voxels of tomograms as they came, by tomogram, as labels of the stored ones."""
+def _from_native(pairs: list[tuple[str, np.ndarray]], tomograms: pd.DataFrame, name: str) -> Labels:
+    """Return points in voxels of tomograms as they came, with their names, as labels of the stored ones."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"{name} has {len(pairs) - len(found)} tomograms twice, perhaps spelt otherwise: keep one")
     _say_left_out(name, pd.Series(list(found)), tomograms["tomo_id"])
     known = tomograms[tomograms["tomo_id"].isin(list(found))].reset_index(drop=True)
     points = [found[tomo_id] for tomo_id in known["tomo_id"]]

@@ -16,8 +16,7 @@ UNSURE = "unsure.csv"
 def read_competition(path: str | Path) -> Labels:
     """Return the labels of a competition file such as train_labels.csv, one row per motor, -1 -1 -1 for none.
 
-    Rows are counted, the column "Number of motors" is not believed (see `wrong_counts`). Columns that the
-    competition does not have stay with the motors.
+    Rows are counted, whatever "Number of motors" says (see `wrong_counts`). Further columns stay with the motors.
 
     Raises FileNotFoundError or ValueError if the file is missing, contradicts itself, or is no table of labels.
     """

@@ -43,8 +43,7 @@ def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
 def open_mrc(path: Path, image: int | None = None) -> Stored:
     """Return what an MRC file holds, which is one `image` always; the voxels stay on disk unless it is compressed.
 
-    Raises ValueError if it is no MRC file, longer or shorter than its header says, of a mode that holds no real
-    numbers, or of an unknown order of axes.
+    Raises ValueError if it is no MRC file, not as long as its header says, of no real numbers, or of unknown axes.
     """
     with path.open("rb") as file:
         start = file.read(HEADER)
