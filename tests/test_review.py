@@ -857,11 +857,11 @@ def test_the_rounds_of_the_original_solution_are_corrections(real):
 )
 def test_corrections_of_several_files_keep_theirs(tmp_path, row, message):
     """As notebook 10 joins them: the second file and its line are to blame, not the table of all."""
-    write_table(tmp_path / "one.csv", corrected(("add", "a", 10, 10, 10)))
-    write_table(tmp_path / "two.csv", corrected(("keep", "b", 20, 20, 20), row))
-    tables = [read_corrections(tmp_path / f"{name}.csv") for name in ("one", "two")]
+    write_table(tmp_path / "one" / "corrections.csv", corrected(("add", "a", 10, 10, 10)))
+    write_table(tmp_path / "two" / "corrections.csv", corrected(("keep", "b", 20, 20, 20), row))
+    tables = [read_corrections(tmp_path / name / "corrections.csv") for name in ("one", "two")]
     for table in (pd.concat(tables), pd.concat(tables, ignore_index=True), pd.concat(tables[::-1], ignore_index=True)):
-        with pytest.raises(ValueError, match=rf"^two.csv, line 3: {message}"):
+        with pytest.raises(ValueError, match=rf"^two/corrections.csv, line 3: {message}"):
             corrections.apply(some(("b", 20, 20, 20)), table, move=True)
     known = corrections.apply(some(("b", 20, 20, 20)), tables[0])
     assert list(known.motors) == ["tomo_id", "z", "y", "x", "source"]

@@ -108,6 +108,9 @@ def test_what_decides_a_run_names_it(root):
     for seed in (1.5, True, "one", None):  # as plain papermill may hand it on; 1.5 would be called seed1
         with pytest.raises(ValueError, match=f"x: the seed is {seed}: give a whole number from 0 up"):
             open_run("x", "demo", seed)
+    for fold in (1.5, "one", -2):
+        with pytest.raises(ValueError, match=f"20_train_a: the fold is {fold}: give a whole number from -1 up"):
+            open_run("20_train_a", "demo", fold=fold)
     assert open_run("x", "smoke").output == root / "outputs" / "x" / "smoke"
     train = "20_train_resnext50"
     assert (

@@ -93,7 +93,8 @@ def read_corrections(path: str | Path) -> pd.DataFrame:
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     lines = [table.attrs["origin"].line(table, row) for row in table.index]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
-    places = [f"{Path(path).name}, line {line}" if line else Path(path).name for line in lines]
+    name = "/".join(Path(path).absolute().parts[-2:])  # all of notebook 31 are called alike
+    places = [f"{name}, line {line}" if line else name for line in lines]
     return table.assign(**points, action=table["action"].str.lower(), place=places, read=next(READ))
 
 

@@ -79,8 +79,9 @@ class Workspace:
         """
         if profile not in PROFILES:
             raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-        if not re.fullmatch(r"\d+", str(seed)):
-            raise ValueError(f"{notebook}: the seed is {seed}: give a whole number from 0 up")
+        for what, value, least in (("seed", seed, 0), ("fold", fold or 0, -1)):
+            if not re.fullmatch(r"-?\d+", str(value)) or int(value) < least:
+                raise ValueError(f"{notebook}: the {what} is {value}: give a whole number from {least} up")
         experiment = experiment.removesuffix(f"_{profile}") or _own_experiment(notebook)
         if not re.fullmatch(r"(?!(fold|seed)-?\d+$)[\w.+]*", experiment, re.ASCII):
             raise ValueError(f"{notebook}: {experiment!r} cannot name an experiment: write letters, digits, _ . and +")
