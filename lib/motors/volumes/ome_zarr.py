@@ -86,7 +86,7 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
         raise ValueError(f"its chunks are not called as its metadata say: {what}")
     _check_chunks(folder, array)
     check_memory(array.nbytes)
-    with parsing(ValueError, LZMAError):
+    with parsing(ValueError, LZMAError, SystemError):  # the last from Blosc
         voxels = array[...]
     what = f"{len(missing)} of its {len(places)} chunks are"
     if len(missing) == len(places) or any(_is_lost(voxels, fill, whole, place) for place in missing):
@@ -153,7 +153,7 @@ def _one_of(images: list[Any], image: int | None) -> Any:
 def _steps(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the transformations of a level or an image one by one."""
     for step in about.get("coordinateTransformations") or []:
-        yield from _steps({"coordinateTransformations": step["transformations"]} if step["type"] == "sequence" else {})
+        yield from _steps({"coordinateTransformations": step.get("transformations")})  # of a sequence
         yield step
 
 
@@ -163,8 +163,9 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     levels, strange = {}, False
     for level in image["datasets"]:
         steps = list(_steps(level)) + ([] if systems else list(_steps(image)))
-        levels[str(level["path"]).removeprefix("./")] = [step.get("scale") for step in steps if step["type"] == "scale"]
-        strange = strange or any(step["type"] not in FOLLOWED for step in steps)
+        path = str(level["path"]).removeprefix("./")
+        levels[path] = [step.get("scale") for step in steps if step.get("type") == "scale"]
+        strange = strange or any(step.get("type") not in FOLLOWED for step in steps)
     if not levels:
         raise ValueError("its metadata list no level (datasets): copy it again, or take MRC")
     there = {path: group[path] for path in levels if path in group}

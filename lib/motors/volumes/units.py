@@ -39,7 +39,7 @@ def parsing(*more: type[Exception]) -> Iterator[None]:
 
 def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
     """Return sizes along z, y, x, each with its unit, as a spacing, mirrored ones too; None unless all are known."""
-    written = (re.sub(r"\\u([\da-fA-F]{4})", lambda code: chr(int(code[1], 16)), unit or "") for _, unit in sizes)
+    written = (re.sub(r"\\u([\da-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(unit or "")) for _, unit in sizes)
     units = [normalize("NFC", unit).strip().casefold() for unit in written]
     factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
     if len(sizes) != 3 or None in factors or any(size is None for size, _ in sizes):
@@ -72,5 +72,5 @@ def number(size: Any) -> float:
     """Return a size as a number, NaN where it is none, such as 1,31."""
     try:
         return float(size)
-    except ValueError:
+    except (TypeError, ValueError):
         return math.nan
