@@ -440,7 +440,7 @@ def test_one_of_several_volumes_channels_and_times_is_chosen(tmp_path):
     for name, word in files.items():
         found = read(tmp_path / name, **{word: 1})
         assert np.corrcoef(found.ravel(), (255.0 - LEVELS).ravel())[0, 1] > 0.99
-        for wrong in ({}, {word: 2}, {word: -1}):
+        for wrong in ({}, {word: 2}, {word: -1}, {word: "1"}, {word: 0.5}):
             with pytest.raises(ValueError, match=f"2 along {word}"):
                 read(tmp_path / name, **wrong)
 
@@ -480,9 +480,9 @@ def test_a_thin_axis_that_is_not_z_is_said_and_can_be_permuted(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*a motor alone")
-        for axes in ("yzx", "Y, Z, X"):
+        for axes in ("yzx", "Y, Z, X", ["y", "z", "x"], ("Y", "Z", "X")):
             assert np.array_equal(read(tmp_path / "a.npy", axes=axes), LEVELS)
-    for axes in ("123", " "):
+    for axes in ("123", " ", 3):
         with pytest.raises(ValueError, match="give one letter for each as axes="):
             read(tmp_path / "a.npy", axes=axes)
 
@@ -620,6 +620,10 @@ def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_pat
     assert np.array_equal(found, voxels)
     (path / "0" / "0.1.2").touch()
     with pytest.raises(ValueError, match=r"chunk 0\.1\.2 is cut short"):
+        read(path)
+    (path / "0" / "0.1.2").unlink()
+    (path / "0" / "0.1.2").symlink_to(tmp_path / "store")
+    with pytest.raises(ValueError, match=r"chunk 0\.1\.2 is a pipe or device, no file, or a link to nothing"):
         read(path)
     (path / "0" / "0.1.2").unlink()
     about = json.loads((path / "0" / ".zarray").read_text())

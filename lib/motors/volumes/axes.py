@@ -69,6 +69,6 @@ def which(number: int | None, count: int, word: str, what: str) -> int:
     """
     if number is None and count > 1:
         raise ValueError(f"it {what}: choose one of them, {word}=0 to {word}={count - 1}")
-    if not 0 <= (number or 0) < count:
-        raise ValueError(f"it {what}, there is no {word}={number}: choose one from 0 on")
-    return number or 0
+    if number is not None and number not in range(count):
+        raise ValueError(f"it {what}, there is no {word}={number!r}: choose one from 0 on")
+    return int(number or 0)

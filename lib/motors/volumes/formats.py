@@ -54,6 +54,7 @@ def read(
         check_spacing((spacing,))
         spacing = float(spacing)
     kind, before = _kind(path)[0], _state(path)
+    axes = axes and str(axes)  # a list has the same letters
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
     try:
         stored = _stored(kind, path, own)

@@ -127,7 +127,9 @@ def _check_chunks(folder: Path, array: Any) -> None:
     for path in folder.rglob("*"):
         if _is_chunk(path):
             if not path.is_file():
-                raise ValueError(f"its chunk {path.relative_to(folder)} is a pipe or device, no file: copy it again")
+                raise ValueError(
+                    f"its chunk {path.relative_to(folder)} is a pipe or device, no file, or a link to nothing"
+                )
             with path.open("rb") as file:
                 start = file.read(16)
             if not start or packed and (len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size):
