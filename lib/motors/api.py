@@ -117,10 +117,6 @@ def detect(
     Raises FileNotFoundError if there is no such file, no tomogram in a folder, or there are no networks;
     FileExistsError if `out` holds something else; ValueError if a number makes no sense, a network does not load, or
     none of the tomograms could be predicted.
-
-    Examples
-    --------
-    >>> motors.detect("cell.mrc").table  # doctest: +SKIP
     """
     devices, out = _devices(device, options.get("backend")), spelt(Path(out)) if out else None
     _check(spacing, threshold, max_detections, memory, not out and (plot or force or formats))

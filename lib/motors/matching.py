@@ -15,9 +15,8 @@ def ranked(candidates: pd.DataFrame) -> pd.DataFrame:
     """Return the candidates of each tomogram, best first, sorted by tomogram.
 
     Of equal scores the one with the lowest z comes first, then y, then x, whatever the order of the rows. A row with a
-    coordinate of -1 says that there is no motor, as in a submission, and is no candidate.
-
-    Raises ValueError if a coordinate or a score is NaN, infinite or no number.
+    coordinate of -1 says that there is no motor, as in a submission, and is no candidate. Raises ValueError if a
+    coordinate or a score is NaN, infinite or no number.
     """
     need(candidates, ["tomo_id", *POINT, "score"], NAME)
     finite = np.isfinite(numbers(candidates, [*POINT, "score"])).all(axis=1)

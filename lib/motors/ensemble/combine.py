@@ -63,9 +63,7 @@ def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *,
     """Return one heatmap of several, on the finest of their grids; the others are interpolated at its cells.
 
     `grids` are of one tomogram, by run and symmetry. `how` is the "mean" of what they say, each as often as its weight,
-    or "max", the largest product with a weight.
-
-    Raises ValueError if a member that counts has no heatmap.
+    or "max", the largest product with a weight. Raises ValueError if a member that counts has no heatmap.
     """
     if missing := sorted(set(weights) - set(grids)):
         raise ValueError(f"{missing} have no heatmap: detect with save_heatmaps=True, or give them no weight")

@@ -19,10 +19,8 @@ def detections(
     `ids` are all tomograms to be answered; those without a candidate have the score 0. The `quantile` is the share of
     them, those with the lowest scores, that is answered with none; the original solution chose 0.55. What reaches
     numpy's linear quantile of all scores is answered; or what reaches a `threshold`, if that is given instead. The
-    columns are tomo_id, z, y, x, score, the rows in the order of `ids`.
-
-    Raises ValueError if an id is there twice, a candidate belongs to none or has no finite score and place, or neither
-    quantile nor threshold says where to cut.
+    columns are tomo_id, z, y, x, score, the rows in the order of `ids`. Raises ValueError if an id is there twice, a
+    candidate belongs to none or has no finite score and place, or neither quantile nor threshold says where to cut.
     """
     ids = list(ids)
     if len(set(ids)) < len(ids):

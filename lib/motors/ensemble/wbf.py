@@ -121,7 +121,6 @@ def fuse(
     because its silence is a vote too. `settings` are those of the method, `fuse_points` or `fuse_boxes`.
 
     What comes back is tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first.
-
     Raises ValueError if a column is missing, a member has no weight or a tomogram no radius, or as `method`.
     """
     need(candidates, ["tomo_id", *POINT, "score", *MEMBER], "the table of candidates")

@@ -25,7 +25,6 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
 
     The manifest is `metadata.json` in the folder `Croissant` of a project that is on this disk; a split is such as
     test, by default all runs; the object's name, of the picks that are motors, may be left out where there is one only.
-
     Raises FileNotFoundError or ValueError if a file is missing or damaged, or there is no such split or object.
     """
     folder = Path(manifest).resolve(strict=True).parent

@@ -21,10 +21,8 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame) -> float:
     several motors in a tomogram, which the competition never has, the nearest counts.
 
     `solution` is as `labels.table.solution` has it; `answer` has each of its tomograms once: tomo_id, z, y, x (or the
-    columns of a submission) in voxels, -1 for none.
-
-    Raises ValueError if a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no
-    tomogram has a motor and none is answered: F2 is 0/0.
+    columns of a submission) in voxels, -1 for none. Raises ValueError if a tomogram is missing, unknown, or answered
+    twice; if a coordinate is NaN or infinite; if no tomogram has a motor and none is answered: F2 is 0/0.
     """
     score = float(f2_of(*counts(judge(solution, _whole(solution, answer)))))
     if np.isnan(score):

@@ -58,10 +58,8 @@ def change(experiment: Experiment, settings: str) -> Experiment:
     """Return the experiment with some settings changed.
 
     Settings are `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
-    or Python have them, texts without quotation marks.
-
-    Raises ValueError if a setting is unknown (the message names the nearest), given twice, no matter of choice, or
-    makes no sense.
+    or Python have them, texts without quotation marks. Raises ValueError if a setting is unknown (the message names the
+    nearest), given twice, no matter of choice, or makes no sense.
     """
     changed: dict[str, Any] = {}
     try:

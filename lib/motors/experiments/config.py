@@ -30,9 +30,8 @@ class Experiment:
     """Everything that decides one trained network; saved as JSON beside its weights.
 
     Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. Which labels a network learns from is
-    decided by `10_prepare_labels`, not here.
-
-    Raises ValueError, which names it, if a setting is unknown, of another kind than annotated, or makes no sense.
+    decided by `10_prepare_labels`, not here. Raises ValueError, which names it, if a setting is unknown, of another
+    kind than annotated, or makes no sense.
     """
 
     name: str

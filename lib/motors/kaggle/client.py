@@ -46,10 +46,9 @@ class _Heard(io.StringIO):
 def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:
     """Return what `question` gets from Kaggle's own, logged in `KaggleApi`.
 
-    Messages call it `what`; `show` is given what the client prints meanwhile, such as the progress of an upload.
-
-    Raises KaggleError if Kaggle refuses, cannot be reached, or says in its response that it did not do it;
-    ModuleNotFoundError if the package `kaggle` is not installed.
+    Messages call it `what`; `show` is given what the client prints meanwhile, such as the progress of an upload. Raises
+    KaggleError if Kaggle refuses, cannot be reached, or says in its response that it did not do it; ModuleNotFoundError
+    if the package `kaggle` is not installed.
     """
     heard = _Heard()
     with redirect_stdout(heard), redirect_stderr(heard):

@@ -82,9 +82,8 @@ def _fetch(slug: str, question: Callable[[Any], None], show: Callable[[str], Non
 def check(folder: Path) -> int:
     """Return how many tomograms a competition has, if all of them are whole, as `incomplete` sees it.
 
-    Half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded.
-
-    Raises FileNotFoundError if a table is missing; ValueError if a table is none, a slice is missing or cut short, or a
+    Half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded. Raises
+    FileNotFoundError if a table is missing; ValueError if a table is none, a slice is missing or cut short, or a
     training tomogram has another shape than its label.
     """
     shapes = _shapes(folder)

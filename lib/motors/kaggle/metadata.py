@@ -60,10 +60,8 @@ def owned(content: Any, owner: str) -> Any:
 def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> None:
     """Refuse a dataset that the client or the servers would refuse, or would take in part only.
 
-    `about` is the content of its dataset-metadata.json, `slug` the name of its folder; `files` are bytes by path in
-    the folder, of all that is to be sent.
-
-    Raises ValueError if a rule is broken; the sentence says which, and what to do.
+    `about` is the content of its dataset-metadata.json, `slug` the name of its folder; `files` are bytes by path in the
+    folder, of all that is to be sent. Raises ValueError if a rule is broken; the sentence says which, and what to do.
     """
     _check_kinds(f"dataset {slug}", about, OF_DATASETS)
     licences = [str(each.get("name")) for each in about.get("licenses", [])]

@@ -44,10 +44,8 @@ def publish(
     Nothing is sent if the same files lie there already, so an interrupted run can simply be done again. A version's
     note is the commit of the workspace, `home`, where the client's folder is. The owner is the user name of whoever is
     logged in; a new `public` dataset may be seen by everybody; `patience` are seconds that Kaggle may take to show what
-    has arrived; `show` is given what the client says.
-
-    Raises FileNotFoundError or ValueError as `packages.check`, and nothing is sent then; KaggleError if Kaggle refuses
-    it or cannot be reached, or if not all of it has arrived.
+    has arrived; `show` is given what the client says. Raises FileNotFoundError or ValueError as `packages.check`, and
+    nothing is sent then; KaggleError if Kaggle refuses it or cannot be reached, or if not all of it has arrived.
     """
     check([package], owner)
     ref = f"{owner}/{package.slug}"

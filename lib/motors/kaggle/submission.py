@@ -21,7 +21,6 @@ def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 
     Detections are tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left
     out. The submission has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; ids without a detection get -1 -1 -1.
-
     Raises ValueError as `validate`; also if a detection belongs to none of `ids`.
     """
     ids = list(ids)

@@ -26,9 +26,8 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
     """Return the motors of two sources in the tomograms that both have, nearest pairs of them in one row.
 
     Farther from each other than `radius`, in ångström, two motors are not the same. The columns are tomo_id; where:
-    "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN for a motor of one.
-
-    Raises ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
+    "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN for a motor of one. Raises
+    ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
     """
     join(one, other)  # refuses other frames
     both, rows = one.tomograms[["tomo_id", "spacing"]].merge(other.tomograms["tomo_id"]), []

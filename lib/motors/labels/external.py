@@ -100,9 +100,8 @@ def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFram
     """Return the picks in a file, or in several, of the formats of `motors.picks.formats` as labels: each is a motor.
 
     `tomograms` are tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick
-    is labelled as one without a motor.
-
-    Raises FileNotFoundError or ValueError if a file is missing or damaged, or a pick is twice, outside or elsewhere.
+    is labelled as one without a motor. Raises FileNotFoundError or ValueError if a file is missing or damaged, or a
+    pick is twice, outside or elsewhere.
     """
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     paths = [paths] if isinstance(paths, str | Path) else paths

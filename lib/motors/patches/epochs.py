@@ -62,9 +62,8 @@ class Epoch:
     """Which windows a 3D network sees, in which order: window number k is a function of k and the tables.
 
     In an epoch every window with a motor comes once under each of the symmetries. Background comes on top: each time a
-    random window without motor, under a random symmetry, of a tomogram without motors or of one with.
-
-    Raises ValueError if no window has a motor, or there is no background, or there are fewer symmetries than wanted.
+    random window without motor, under a random symmetry, of a tomogram without motors or of one with. Raises ValueError
+    if no window has a motor, or there is no background, or there are fewer symmetries than wanted.
     """
 
     windows: pd.DataFrame  # see `windows`

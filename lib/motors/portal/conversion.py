@@ -73,9 +73,8 @@ def convert(
     """Store a volume as `<folder>/<name>/slice_0000.jpg` and so on, with a record beside them, and return that record.
 
     The `source` is a `.npy` or `.mrc` file of `(z, y, x)` numbers, `spacing` its ångström per voxel, `about` what else
-    to record. The folder appears when it is complete. Memory holds a few planes, never the volume.
-
-    Raises ValueError if the volume has no contrast, or no numbers; FileExistsError if the tomogram is there.
+    to record. The folder appears when it is complete. Memory holds a few planes, never the volume. Raises ValueError if
+    the volume has no contrast, or no numbers; FileExistsError if the tomogram is there.
     """
     if (folder / name).exists():
         raise FileExistsError(f"{folder / name} is there already: remove it, or give another folder")

@@ -144,9 +144,8 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
     """Return the finest level of an OME-Zarr image, read when it is asked for its voxels, and the spacing it states.
 
     The `source` is the image's address, the chunks of which are downloaded into `folder`, or its folder on this disk;
-    `timeout` is seconds without a byte to wait.
-
-    Raises ConnectionError or ValueError if the server does not answer, or this is no OME-Zarr image of a volume.
+    `timeout` is seconds without a byte to wait. Raises ConnectionError or ValueError if the server does not answer, or
+    this is no OME-Zarr image of a volume.
     """
     if isinstance(source, Path):
         store = LocalStore(source, read_only=True)

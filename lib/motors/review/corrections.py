@@ -63,9 +63,8 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
     In the tomograms that were picked in, a label without a pick within 1000 Å is removed, a pick without a label added.
 
     `picked` is of the tomograms that somebody went through, see `labels.external.read_picked`; others stay as they are.
-    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick.
-
-    Raises ValueError if a tomogram that was picked in is not labelled.
+    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick. Raises
+    ValueError if a tomogram that was picked in is not labelled.
     """
     frames, rows, nowhere = picked.frames(), [], [np.nan] * 3
     spacings = picked.tomograms.set_index("tomo_id")["spacing"]
@@ -85,10 +84,9 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 def read_corrections(path: str | Path) -> pd.DataFrame:
     """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
 
-    Each keeps its place, the name and the line of the file, also where tables are joined.
-
-    Raises FileNotFoundError or ValueError if the file is missing or lacks columns. Whether corrections suit the labels
-    is seen when they are applied.
+    Each keeps its place, the name and the line of the file, also where tables are joined. Raises FileNotFoundError or
+    ValueError if the file is missing or lacks columns. Whether corrections suit the labels is seen when they are
+    applied.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     lines = [table.attrs["origin"].line(table, row) for row in table.index]

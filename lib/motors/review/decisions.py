@@ -28,10 +28,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     The file has tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why is
     optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted. An
     export of CVAT is read by `read_tags`. What comes back are the columns of `sheet`, then decision and why, empty
-    where there is none; new motors are at the end.
-
-    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, has an entry twice, knows another
-    decision, or is of another sheet.
+    where there is none; new motors are at the end. Raises FileNotFoundError or ValueError if the file is missing, lacks
+    columns, has an entry twice, knows another decision, or is of another sheet.
     """
     path = Path(path)
     if path.suffix.lower() in (".xml", ".zip"):

@@ -23,7 +23,6 @@ def spoil(
 
     `labels` are the truth, `remove` and `add` shares of its motors, rounded. Returned are the spoiled labels; the
     motors removed; the false ones, each at least 1000 ångström from all true ones and from each other, in any tomogram.
-
     Raises ValueError if there is no room for false motors.
     """
     rng = np.random.default_rng([seed, 0x53504F494C])

@@ -42,9 +42,8 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
     """Return what an experiment is trained on: all folds but its own, tomograms with at most its `most_motors`.
 
     Labels are the outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv; volumes those of
-    `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them.
-
-    Raises ValueError if there is no such fold, or as `Blocks` and `Slices`.
+    `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them. Raises ValueError if there is
+    no such fold, or as `Blocks` and `Slices`.
     """
     known, spacing = formats.read(labels), tuple(spacing)
     folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
@@ -75,9 +74,8 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
     """Return the network of an experiment as it is before training.
 
     It begins with random weights; with a file of published weights of its encoder; or with a folder of trained weights
-    of ours, of which everything is taken: fine-tuning, `seen` is what they saw.
-
-    Raises ValueError if the weights are those of another network, FileNotFoundError if there are none.
+    of ours, of which everything is taken: fine-tuning, `seen` is what they saw. Raises ValueError if the weights are
+    those of another network, FileNotFoundError if there are none.
     """
     folder = Path(weights)
     if not weights or not folder.is_dir():

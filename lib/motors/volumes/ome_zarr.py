@@ -24,9 +24,8 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it.
 
     The spacing is None where the metadata have no scale with units of length, as before version 0.4. `store` may hold
-    several images, as bioformats2raw lays them out; `image` is which of them, from 0.
-
-    Raises ValueError if the metadata do not describe an image, or several of which none is chosen.
+    several images, as bioformats2raw lays them out; `image` is which of them, from 0. Raises ValueError if the metadata
+    do not describe an image, or several of which none is chosen.
     """
     try:
         import zarr

@@ -30,9 +30,8 @@ def slice_paths(folder: str | Path) -> list[Path]:
     """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
 
     Names other than those of the competition may be anything around one number from 0 or 1 on, padded or not: the last
-    in each, with the same before and behind it.
-
-    Raises FileNotFoundError if there are none, they are not numbered without a gap, or one is still being copied.
+    in each, with the same before and behind it. Raises FileNotFoundError if there are none, they are not numbered
+    without a gap, or one is still being copied.
     """
     folder = Path(folder)
     files = visible(folder.glob("*"))
@@ -75,10 +74,9 @@ def stack_shape(folder: str | Path) -> Shape:
 def read_slices(folder: str | Path) -> np.ndarray:
     """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG and TIFF are stretched as other files are.
 
-    Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one.
-
-    Raises FileNotFoundError if slices are missing, as `slice_paths` says; ValueError if a slice is cut short, not in
-    grey levels, not what its name says, to be turned, or not like the first.
+    Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one. Raises FileNotFoundError
+    if slices are missing, as `slice_paths` says; ValueError if a slice is cut short, not in grey levels, not what its
+    name says, to be turned, or not like the first.
     """
     paths = slice_paths(folder)
     first = _read_slice(paths[0])

@@ -21,7 +21,6 @@ PACKAGES += ("papermill", "snakemake")
 
 def commit(root: Path) -> dict[str, Any]:
     """Return `{"commit": hash, "changed": bool}` of `lib` and `notebooks` in `root`, both None without git."""
-
     hook = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}  # of another repository
     environment = {name: value for name, value in os.environ.items() if name not in hook}
 
