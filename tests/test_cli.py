@@ -245,7 +245,7 @@ def test_a_part_of_a_benchmark_is_not_asked_of_a_table(root, capsys):
     (root / "truth.csv").write_text(TRUTH)
     for option in ("--split", "--object"):
         assert cli.main(["score", "mine.csv", "truth.csv", option, "test"]) == 2
-        assert "choose from a benchmark's metadata.json, not truth.csv" in capsys.readouterr().err
+        assert "are for a benchmark's metadata.json, not truth.csv" in capsys.readouterr().err
 
 
 def test_the_competitions_own_labels_are_a_truth(root, capsys):

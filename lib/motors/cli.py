@@ -217,9 +217,7 @@ def score(
 
     others = Path(solution).suffix.lower() == ".json"
     if (split or object_name) and not others:
-        raise ValueError(
-            f"--split and --object choose from a benchmark's metadata.json, not {solution}: leave them out"
-        )
+        raise ValueError(f"--split and --object are for a benchmark's metadata.json, not {solution}: leave them out")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         names = {"split": split, "object_name": object_name}

@@ -37,10 +37,8 @@ class Mean:
         """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
         outputs = outputs[:, :, None] if self.is_2d else outputs
         if outputs.shape[1:] != (1, *self.output):
-            raise ValueError(
-                f"the network gives {tuple(outputs.shape[1:])} to a tile of {self.patch} voxels, wanted"
-                f" {(1, *self.output)}: one channel, a cell per stride of its experiment"
-            )
+            what = f"{tuple(outputs.shape[1:])} to a tile of {self.patch} voxels, wanted {(1, *self.output)}"
+            raise ValueError(f"the network gives {what}: one channel, a cell per stride of its experiment")
         if not self.align:
             size = [max(1, round(p * n / s)) for p, n, s in zip(self.patch, self.goal, self.shape, strict=True)]
             outputs = functional.interpolate(outputs, size, mode="trilinear", align_corners=False)

@@ -1,6 +1,5 @@
 """What a network says about a few tomograms with a motor: computed here, drawn by `visualization.plots`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,7 @@ class Preview:
 
 
 def previews(
-    network: Any,
-    experiment: Experiment,
-    known: Labels,
-    folder: Path | str,
-    *,
-    spacing: Sequence[float] | None = None,
-    count: int = 4,
+    network: Any, experiment: Experiment, known: Labels, folder: Path, *, spacing: Spacing | None = None, count: int = 4
 ) -> list[Preview]:
     """Return what a network says at the motors of the first tomograms that have one.
 

@@ -113,9 +113,8 @@ def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
     if table.empty or table.duplicated(MEMBER).any():
         yield "it has no members, or one of them twice"
     numbers = [(name, value, 1) for name, value in settings.items() if name != "method"]
-    numbers += [
-        (f"the weight of {run}", weight, math.inf) for run, weight in table[["run", "weight"]].to_numpy().tolist()
-    ]
+    weights = zip(table["run"], table["weight"].tolist(), strict=True)
+    numbers += [(f"the weight of {run}", weight, math.inf) for run, weight in weights]
     for name, value, most in numbers:
         may_lack = value is None and name in ("threshold", "precision", "recall")
         if not may_lack and not (type(value) in (int, float) and 0 <= value <= most and value < math.inf):

@@ -66,10 +66,9 @@ def pool(candidates: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
 def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
     """Return the candidates that can be judged: not those within 1000 Å of an unsure point, but not of a motor."""
     spacing, near = known.tomograms.set_index("tomo_id")["spacing"], []
+    numbered = candidates.assign(row=range(len(candidates)))
     for points in (known.motors, known.unsure):
-        pairs = candidates.assign(row=range(len(candidates))).merge(
-            points[MOTORS], on="tomo_id", suffixes=("", "_true")
-        )
+        pairs = numbered.merge(points[MOTORS], on="tomo_id", suffixes=("", "_true"))
         apart = np.linalg.norm(numbers(pairs, POINT) - numbers(pairs, [f"{axis}_true" for axis in POINT]), axis=1)
         near.append(np.isin(range(len(candidates)), pairs["row"][within(apart, pairs["tomo_id"].map(spacing))]))
     return candidates[near[0] | ~near[1]]

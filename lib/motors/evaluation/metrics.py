@@ -45,12 +45,7 @@ def verdicts(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def bootstrap(
-    solution: pd.DataFrame,
-    answer: pd.DataFrame,
-    other: pd.DataFrame | None = None,
-    *,
-    n: int = 1000,
-    seed: int | np.random.Generator = 0,
+    solution: pd.DataFrame, answer: pd.DataFrame, other: pd.DataFrame | None = None, *, n: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """Return where the middle 95 % of F2 lie when the tomograms are drawn again, with replacement, `n` times.
 

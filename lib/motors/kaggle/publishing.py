@@ -140,9 +140,7 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
     """Hand in a pushed notebook's output, once, and return what Kaggle says; raises KaggleError if it is not done."""
     if not re.fullmatch(r"[\w-]+/[\w-]+", ref) or version < 1:
-        raise ValueError(
-            f"{ref} version {version} is no pushed notebook: give <user name>/<slug> and a version from 1 up"
-        )
+        raise ValueError(f"{ref} version {version} is no pushed notebook: give <user name>/<slug>, a version from 1 up")
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
         return "submitted before, nothing was sent"
@@ -203,8 +201,6 @@ def _wait(package: Package, ref: str, patience: float) -> None:
         if not missing:
             return
         if package.manifest in there or time.monotonic() > end:  # the new version is shown, but not all of it
-            raise KaggleError(
-                f"{package.slug} has arrived in part: {len(missing)} of {len(package.files)} files are missing or of"
-                f" another size there, the first is {missing[0]}; publish it again"
-            )
+            what = f"{len(missing)} of {len(package.files)} files are missing or of another size there"
+            raise KaggleError(f"{package.slug} has arrived in part: {what}, first {missing[0]}: publish it again")
         time.sleep(min(LOOK_AGAIN, patience))

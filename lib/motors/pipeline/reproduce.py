@@ -168,10 +168,9 @@ def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
     last = list(plan.values())[-1].run
     score, submission = read_json(last.folder / "score.json"), last.folder / "submission.csv"
     if score:
-        yield (
-            f"F2 {score['f2']:.3f} on the hidden test (95 % interval {score['low']:.3f} to {score['high']:.3f};"
-            f" {score['f2_original_quantile']:.3f} at the original solution's quantile 0.55)"
-        )
+        interval = f"95 % interval {score['low']:.3f} to {score['high']:.3f}"
+        other = f"{score['f2_original_quantile']:.3f} at the original solution's quantile 0.55"
+        yield f"F2 {score['f2']:.3f} on the hidden test ({interval}; {other})"
     if submission.is_file():
         yield f"submission: {os.path.relpath(submission)}"
     yield "executed notebooks:"

@@ -107,15 +107,11 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
         try:
             found[name] = ast.literal_eval(parameter["default"])
         except (ValueError, SyntaxError):
-            raise Refused(
-                f"{notebook.stem}: the parameter {name} = {parameter['default']} is not a plain number or text:"
-                " derive it in the next cell"
-            ) from None
+            what = f"the parameter {name} = {parameter['default']} is not a plain number or text"
+            raise Refused(f"{notebook.stem}: {what}: derive it in the next cell") from None
     if "PROFILE" not in found:
-        raise Refused(
-            f"{notebook.stem}: papermill sees no parameter PROFILE ({', '.join(found) or 'none at all'}):"
-            " tag one cell `parameters` and write one plain scalar a line there"
-        )
+        what = f"papermill sees no parameter PROFILE ({', '.join(found) or 'none at all'})"
+        raise Refused(f"{notebook.stem}: {what}: tag one cell `parameters` and write one plain scalar a line there")
     return found
 
 

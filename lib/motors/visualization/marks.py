@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 GAP = [np.nan, np.nan]
-CORNERS = np.vstack(
-    [[[0.55 * x, y], [x, y], [x, 0.55 * y], GAP] for x in (-1, 1) for y in (-1, 1)]
-)  # x, y of a polyline, in units of the reach
+# x, y of polylines, in units of the reach
+CORNERS = np.vstack([[[0.55 * x, y], [x, y], [x, 0.55 * y], GAP] for x in (-1, 1) for y in (-1, 1)])
 CROSS = np.vstack([[[0.5 * x, 0.5 * y], [0.95 * x, 0.95 * y], GAP] for x, y in ((0, 1), (0, -1), (1, 0), (-1, 0))])
 
 

@@ -210,10 +210,8 @@ def find(start: Path | str | None = None) -> Workspace:
             return Workspace(folder, folder / "outputs", (folder / "kaggle_datasets", *inputs))
     if inputs:
         return Workspace(kaggle, kaggle / "working", (kaggle / "working", *inputs))
-    raise FileNotFoundError(
-        f"{start} is not inside the workspace: no folder above it holds `notebooks` and `kaggle_datasets`;"
-        " start from the folder that the repository was cloned to"
-    )
+    what = "no folder above it holds `notebooks` and `kaggle_datasets`"
+    raise FileNotFoundError(f"{start} is not inside the workspace: {what}; start from a clone of the repository")
 
 
 def open_run(
