@@ -122,11 +122,14 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
     """Return the row of a tomogram that failed, if it did; with "strict", raise why. Pass on warnings."""
     for message, category in outcome.warnings:
         warnings.warn(message, category, stacklevel=3)
-    if outcome.error is None:
-        return []
-    if policy == "strict":
-        raise _explained(outcome)
-    return [[outcome.name, outcome.stage, str(outcome.error) or repr(outcome.error)]]
+    error = outcome.error
+    if error is not None and policy == "strict":
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = f"the disk is full at tomogram {outcome.name}"
+            raise OSError(error.errno, f"{what}: free some space and run again, the rest is kept")
+        error.add_note(f"tomogram {outcome.name}, stage {outcome.stage}")
+        raise error
+    return [] if error is None else [[outcome.name, outcome.stage, str(error) or repr(error)]]
 
 
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
@@ -138,16 +141,6 @@ def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.Da
         return None
     key = f"{source_key(source)}{result_hashes(folder, name)}"
     return read_candidates(found) if mark.read_bytes() == key.encode() else None  # bytes: it may be damaged too
-
-
-def _explained(outcome: Outcome) -> Exception:
-    """Return the exception of a tomogram, saying what to do if the disk is full."""
-    error = outcome.error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        sentence = f"the disk is full at tomogram {outcome.name}: free some space and run again, the rest is kept"
-        return OSError(error.errno, sentence)
-    error.add_note(f"tomogram {outcome.name}, stage {outcome.stage}")
-    return error
 
 
 def _late(task: Task) -> Outcome:

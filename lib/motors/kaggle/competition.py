@@ -133,9 +133,9 @@ def _unpack(archive: Path, folder: Path) -> None:
     except zipfile.BadZipFile:
         raise ValueError(f"{archive} is no zip file: remove it and download again") from None
     with packed:
-        todo = [item for item in packed.infolist() if not item.is_dir() and not _there(folder / item.filename, item)]
-        for item in progress(todo, title="unpacking") if todo else ():
-            target = folder / item.filename
+        files = [(folder / item.filename, item) for item in packed.infolist() if not item.is_dir()]
+        todo = [(path, item) for path, item in files if not path.is_file() or path.stat().st_size != item.file_size]
+        for target, item in progress(todo, title="unpacking") if todo else ():
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"{archive} holds {item.filename}, which would lie outside of {folder}")
             try:
@@ -153,7 +153,3 @@ def _is_whole(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 64))
         return end in file.read() or end in path.read_bytes()
-
-
-def _there(path: Path, item: zipfile.ZipInfo) -> bool:
-    return path.is_file() and path.stat().st_size == item.file_size

@@ -51,7 +51,7 @@ def build(source: Path, output: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=output) as folder:
         clean = Path(folder) / "lib"  # setuptools leaves things behind, and takes in what it left
         shutil.copytree(source, clean, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*"))
-        for path in filter(stays_at_home, list(clean.glob("motors/**/*.py"))):
+        for path in [path for path in clean.glob("motors/**/*.py") if any(map(path.match, HOME))]:
             path.unlink()
         about = (clean / "pyproject.toml").read_text(encoding="utf-8")
         away = r"^\[project\.(?:scripts|optional-dependencies)\]\n(?:[^\[\n].*\n|\n)*"  # they stay, too
@@ -68,11 +68,6 @@ def build(source: Path, output: Path) -> Path:
             for each in loose.infolist():
                 tight.writestr(each, loose.read(each), zipfile.ZIP_DEFLATED, compresslevel=9)
         return packed.replace(output / built.name)
-
-
-def stays_at_home(path: Path) -> bool:
-    """Return whether a file of the library is no part of the wheel."""
-    return any(path.match(pattern) for pattern in HOME)
 
 
 def download(lock: Path, output: Path) -> list[Path]:
