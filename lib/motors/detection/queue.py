@@ -93,7 +93,8 @@ def detect_all(
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
     found, faults, made = {}, [], set()
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
-        for outcome in (devices or _Here()).outcomes(detector, _tasks(tomograms, every, found, meter), until):
+        outcomes = devices.outcomes if devices else _here
+        for outcome in outcomes(detector, _tasks(tomograms, every, found, meter), until):
             faults += _fault(outcome, policy)
             found[outcome.name], made = outcome.candidates, made | set(outcome.backend.split())
             meter.advance()
@@ -148,17 +149,14 @@ def _late(task: Task) -> Outcome:
     return Outcome(task.name, None, "time", TimeoutError("the time was up before it was predicted"))
 
 
-class _Here:
-    """This process, with the device that the options name."""
-
-    def outcomes(self, detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
-        """Yield what becomes of each tomogram."""
-        station, task = Station(detector), next(tasks, None)
-        while task is not None:
-            late = until is not None and time.monotonic() >= until
-            following = next(tasks, None)
-            yield _late(task) if late else station.work(task, following)
-            task = following
+def _here(detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
+    """Yield what becomes of each tomogram in this process, on the device that the options name."""
+    station, task = Station(detector), next(tasks, None)
+    while task is not None:
+        late = until is not None and time.monotonic() >= until
+        following = next(tasks, None)
+        yield _late(task) if late else station.work(task, following)
+        task = following
 
 
 class Workers:

@@ -29,19 +29,14 @@ def download(
 ) -> pd.DataFrame:
     """Fetch all point annotations of an object that are ground truth, and return what became of each.
 
-    Points count voxels of the tomogram that they were made in. Those of another spacing than the tomogram that is taken
-    of a run (see `catalogue.look_up`) are left out. What is there already is not fetched again. Columns are tomo_id;
-    annotator, the name of a folder; status ("stored" or "left out"); remarks, why. Raises FileNotFoundError if the
-    portal has no such annotation, and as `look_up` if it does not answer or understand.
+    They go to `<deposition>/<run>.ndjson` in `folder`, as `labels.external.read_points` reads a deposition's folder;
+    what is there already is not fetched again. Points count voxels of the tomogram that they were made in. Those of
+    another spacing than the tomogram that is taken of a run (see `catalogue.look_up`) are left out. Columns are
+    tomo_id; annotator, the name of a folder; status ("stored" or "left out"); remarks, why.
 
-    Parameters
-    ----------
-    folder : gets `<deposition>/<run>.ndjson`, as `labels.external.read_points` reads a deposition's folder
-    names : of runs; by default all
-    object_id : in the Gene Ontology, or another one that the portal uses
-    url : of the portal's catalogue, by default the real one
-    workers : runs that are asked for side by side
-    patience : with the servers
+    The `object_id` is one of the Gene Ontology, or another one that the portal uses; `names` are of runs, by default
+    all; url, workers and patience are those of `collection.collect`. Raises FileNotFoundError if the portal has no such
+    annotation, and as `look_up` if it does not answer or understand.
     """
     client = PatientClient(url, patience)
     files = _files(client, object_id, None if names is None else set(names))

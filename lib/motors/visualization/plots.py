@@ -53,18 +53,23 @@ def slice_image(
     """
     low, high = levels or np.percentile(image, [0.5, 99.5])
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1))
-    reach, given = MOTOR_WIDTH / spacing, list(scores)
+    finds(axes, motors_yx, candidates_yx, scores, MOTOR_WIDTH / spacing)
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
+    if bar != 0:
+        scale_bar(axes, image.shape, spacing, bar)
+    axes.set_title(title, fontsize=9)
+    return axes
+
+
+def finds(axes: Axes, motors_yx: Iterable, candidates_yx: Iterable, scores: Iterable[float], reach: float) -> None:
+    """Draw corners around motors, cross-hairs around candidates, and their scores beside them; `reach` is in pixels."""
+    given = list(scores)
     for y, x in motors_yx:
         strokes(axes, x, y, CORNERS * reach, MOTOR)
     for k, (y, x) in enumerate(candidates_yx):
         strokes(axes, x, y, CROSS * reach, CANDIDATE)
         if k < len(given):
             text(axes, x + 0.9 * reach, y - 0.3 * reach, f"{given[k]:.2f}", SCORE)
-    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
-    if bar != 0:
-        scale_bar(axes, image.shape, spacing, bar)
-    axes.set_title(title, fontsize=9)
-    return axes
 
 
 def inline() -> None:

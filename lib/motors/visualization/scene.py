@@ -9,7 +9,6 @@ from scipy import ndimage
 
 from motors.geometry import MOTOR_WIDTH
 from motors.visualization import plots
-from motors.visualization.marks import CORNERS, CROSS, strokes, text
 from motors.volumes.tomogram import Tomogram
 
 GRID = 24.0  # ångström per voxel of what is drawn
@@ -51,12 +50,7 @@ def scene(
         if np.abs(np.subtract(*corners)).sum() == 1:  # the ends of an edge of the volume
             edge = places(np.array(corners) * tomogram.voxels.shape - 0.5)
             axes.plot(*edge[:, ::-1].T, color="0.6", linewidth=0.7)
-    reach = MOTOR_WIDTH / grid
-    for y, x in places(motors):
-        strokes(axes, x, y, CORNERS * reach, plots.MOTOR)
-    for k, (y, x) in enumerate(places(candidates)):
-        strokes(axes, x, y, CROSS * reach, plots.CANDIDATE)
-        text(axes, x + reach, y, f"{scores[k]:.2f}" if k < len(scores) else "", plots.SCORE)
+    plots.finds(axes, places(motors), places(candidates), scores, MOTOR_WIDTH / grid)
     axes.set(xticks=[], yticks=[], facecolor="0")
     axes.set_title(title, fontsize=9)
     return axes

@@ -64,16 +64,11 @@ class Workspace:
     def run(
         self, notebook: str, profile: str, seed: int = 0, experiment: str = "", fold: int | None = None, tag: str = ""
     ) -> Run:
-        """Return the named run of a notebook; makes no folder.
+        """Return the named run of a notebook, whose name is without .ipynb; makes no folder.
 
-        Parameters
-        ----------
-        notebook : its name, without .ipynb
-        profile : smoke, demo or full
-        seed : of everything random
-        experiment : of a training notebook: another one than its own. In the demo, "resnet50_demo" is "resnet50"
-        fold : held out; None is 0
-        tag : what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word
+        The profile is smoke, demo or full, the seed that of everything random. The experiment is that of a training
+        notebook, where it is not its own: in the demo, "resnet50_demo" is "resnet50". The fold is held out, None is 0.
+        The tag is what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word.
 
         Raises ValueError if there is no such profile or seed, or an experiment cannot be part of a folder's name.
         """

@@ -12,12 +12,9 @@ from motors.networks.weights import UNFIT, complaint
 class Encoder2d(nn.Module):
     """A network of timm that looks at three slices: MaxViT, CoaT or another one that hands on its intermediate levels.
 
-    Parameters
-    ----------
-    name : timm's name of the network and its weights
-    shape : `(y, x)` of the slices, in voxels; transformers are made for one size
-    weights : timm's weights of the whole classifier; tables of relative positions are resized to `shape`
-    options : passed to the network's constructor
+    Its `name` is timm's, of network and weights; `shape` is `(y, x)` of the slices in voxels, as transformers are made
+    for one size; `weights` are timm's, of the whole classifier: tables of relative positions are resized to `shape`;
+    `options` go to the network's constructor.
 
     Raises ValueError if timm has no such network, with levels of strides 16 and 32, or options or weights are not its.
     """
