@@ -91,9 +91,8 @@ def detect_all(
     detector = Detector(network, experiment, *how)
     output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
-    found, faults, made = {}, [], set()
+    found, faults, made, outcomes = {}, [], set(), devices.outcomes if devices else _here
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
-        outcomes = devices.outcomes if devices else _here
         for outcome in outcomes(detector, _tasks(tomograms, every, found, meter), until):
             faults += _fault(outcome, policy)
             found[outcome.name], made = outcome.candidates, made | set(outcome.backend.split())
