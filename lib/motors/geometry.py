@@ -96,10 +96,7 @@ def _starts(side: int, patch: int, border: float, overlap: float, start: int, al
 
 
 def cut(voxels: Any, start: Shape, patch: Shape) -> Any:
-    """Return the `patch`-shaped part of a `(z, y, x)` array or tensor that begins at voxel `start`, a copy of its type.
-
-    It is zero where it lies outside the volume; `start` may be negative.
-    """
+    """Return a copy of `patch` voxels of a `(z, y, x)` array or tensor from `start` on, zero where outside of it."""
     new = np.zeros if isinstance(voxels, np.ndarray) else voxels.new_zeros
     result = new(tuple(patch), dtype=voxels.dtype)
     inside = [(max(s, 0), min(s + p, n)) for s, p, n in zip(start, patch, voxels.shape, strict=True)]

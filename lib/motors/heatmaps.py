@@ -83,10 +83,7 @@ def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], 
 
 
 def smallest_std(covariances: np.ndarray) -> np.ndarray:
-    """Return the shortest half-axis of each motor's blob, `(n,)` in voxels: the standard deviation of the ball drawn.
-
-    The `covariances` are `(n, d, d)`, in square voxels.
-    """
+    """Return each ball's standard deviation, `(n,)` voxels: the shortest half-axis of `(n, d, d)` covariances."""
     covariances = np.asarray(covariances, dtype=np.float64)
     return np.sqrt(np.linalg.eigvalsh(covariances)[..., 0]) if len(covariances) else np.zeros(0)
 

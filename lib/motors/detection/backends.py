@@ -1,7 +1,4 @@
-"""Ways to compute what a network predicts: each is tried on a real tile, and the fastest that agrees is kept.
-
-Which one is fastest depends on network, processor and versions: it is measured, once for each machine.
-"""
+"""Ways to compute what a network predicts: on each machine the fastest that agrees on a real tile is kept."""
 
 import importlib.util
 import json
@@ -36,10 +33,7 @@ CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, in
 
 
 class Backends:
-    """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept.
-
-    `network` and `experiment` are those of `motors.detection.engine.logits`.
-    """
+    """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept."""
 
     def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:
         self.network, self.experiment = network, experiment
@@ -167,10 +161,7 @@ def _timed(network: Callable[[Tensor], Tensor], example: Tensor) -> tuple[Tensor
 
 
 def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network in OpenVINO, in float32, on as many threads as PyTorch has.
-
-    Its `convert_model` would take three times as long to the same end, and tell its makers that it was used.
-    """
+    """The network in OpenVINO, in float32; its `convert_model` would take three times as long to the same end."""
     import openvino
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

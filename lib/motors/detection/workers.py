@@ -175,10 +175,7 @@ def check_device(name: str) -> str:
 
 
 def all_devices(small: bool = False) -> list[str]:
-    """Return the names of all GPUs; where there is none "cpu", for `small` networks once for each core, at most four.
-
-    Threads that share a small network's work mostly wait for each other, most of all on a busy machine.
-    """
+    """Return the names of all GPUs, else "cpu"; for `small` networks, whose threads wait, once a core, at most four."""
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 

@@ -51,10 +51,7 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
 
 
 def solution(path: str | Path) -> pd.DataFrame:
-    """Return the solution in a CSV file: see `labels.table.solution`; or as the competition has labels.
-
-    Raises FileNotFoundError or ValueError if the file is missing, or holds nothing to compare with.
-    """
+    """Return the solution in a CSV file, or labels of the competition; raises FileNotFoundError or ValueError."""
     table, name = read_table(path), Path(path).name
     if ARRAY_SHAPE.keys() <= {*table}:
         return of_labels(read_competition(path))
@@ -67,10 +64,7 @@ def solution(path: str | Path) -> pd.DataFrame:
 
 
 def answer(path: str | Path) -> pd.DataFrame:
-    """Return the answer in a CSV file: a submission, or z, y, x; its has_motor, if it has one, is believed or refused.
-
-    Raises FileNotFoundError or ValueError if the file is missing or contradicts itself.
-    """
+    """Return the answer in a CSV file, a submission or z, y, x; raises FileNotFoundError or ValueError without it."""
     table, name = read_table(path).rename(columns=MOTOR_AXES), Path(path).name
     need(table, MOTORS, name)
     lost = ~np.isfinite(numbers(table, POINT)).all(axis=1)

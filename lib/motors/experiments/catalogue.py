@@ -31,10 +31,7 @@ PARAMETERS = ("name", "family", "seed", "fold", "checkpointing")  # of a noteboo
 
 
 def get(name: str) -> Experiment:
-    """Return the experiment called `name`; with `_demo` or `_smoke` behind it, its small version (see `demo.shrunk`).
-
-    Raises ValueError if there is none; the message names the nearest.
-    """
+    """Return the experiment `name`, small with `_demo` or `_smoke` behind it; raises ValueError with the nearest."""
     numbered = re.fullmatch(r"EXP(\d)(_\w+)?", name)
     wanted = f"EXP0{numbered[1]}{numbered[2] or ''}" if numbered else name
     whole, _, profile = wanted.rpartition("_")

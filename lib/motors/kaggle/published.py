@@ -81,10 +81,7 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
 
 
 def choose(member: Member, files: dict[str, int]) -> str:
-    """Return the file of an experiment: of several checkpoints, that whose step is nearest to the one he used.
-
-    Raises ValueError if there is none; the message lists what there is.
-    """
+    """Return a member's checkpoint, the nearest to its step; raises ValueError, which lists all files, without one."""
     named = re.compile(rf"EXP0*{member.number}(?!\d)", re.IGNORECASE)
     mine = [name for name in files if named.search(name) and name.lower().endswith((".ckpt", ".pt", ".pth"))]
     if not mine:

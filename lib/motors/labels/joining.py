@@ -30,10 +30,7 @@ def updated(labels: Labels, others: Labels) -> Labels:
 
 
 def additions(before: Labels, after: Labels) -> pd.DataFrame:
-    """Return the rows of `after.motors` that `before` has not, provided that nothing was removed or moved.
-
-    Raises ValueError if the tomograms differ, or some motor of `before` is not in `after`.
-    """
+    """Return the rows of `after.motors` that `before` lacks; raises ValueError if anything else differs."""
     tomograms = before.tomograms[TOMOGRAMS].merge(after.tomograms[TOMOGRAMS], how="outer", indicator="where")
     earlier, later = (each.motors.astype(dict.fromkeys(POINT, float)) for each in (before, after))
     motors = earlier[MOTORS].merge(later, on=MOTORS, how="outer", indicator="where")

@@ -80,10 +80,7 @@ def read(path: Path) -> dict:
 
 
 def pretrained(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file of torchvision, timm or SlowFast, under the names they have there.
-
-    Raises FileNotFoundError or ValueError as `read`; or if there are no weights in it, or other things.
-    """
+    """Return weights of torchvision, timm or SlowFast by their names there; raises as `read`, or if none are in it."""
     held = read(path)
     for wrapper in WRAPPERS:
         held = held.get(wrapper, held) if isinstance(held, dict) else held

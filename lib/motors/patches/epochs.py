@@ -147,10 +147,7 @@ class SliceEpoch:
         return (len(self.slices) + round(self.background * len(self.slices))) * self.repeats
 
     def pick(self, k: int) -> tuple[str, float | None, np.random.Generator]:
-        """Return tomogram, height and source of randomness of sample `k`, counted over all epochs from 0.
-
-        The height is that of the motors, in voxels, or None for a slice without motors.
-        """
+        """Return tomogram, height (of its motors, in voxels, or None) and randomness of sample `k` of all epochs."""
         item = shuffled(k, len(self), self.seed) // self.repeats
         rng = np.random.default_rng([self.seed, k])
         if item < len(self.slices):

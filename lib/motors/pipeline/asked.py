@@ -75,10 +75,7 @@ class Asked:
         return plan.get("judges", {}).get(kind, [])
 
     def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[Training]:
-        """The trainings, each checked: a name or a setting that is wrong is one sentence.
-
-        Raises ValueError if there is no such experiment, setting, network or sweep, or a sweep has nothing to compare.
-        """
+        """The trainings; raises ValueError, a sentence, if there is no such experiment, setting, network or sweep."""
         if self.sweep:
             return list(self._sweep(plan, profile))
         if self.folds:

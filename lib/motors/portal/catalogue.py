@@ -94,10 +94,7 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
 
 
 def survey(names: Iterable[str], *, url: str | None = None, patience: Patience | None = None) -> pd.DataFrame:
-    """Return what the portal has for each run name: tomo_id, dataset_id, sizes, spacing, form, bytes, remarks.
-
-    A run without a tomogram has its reason in `remarks`, and no sizes.
-    """
+    """Return what the portal has by run: tomo_id, dataset_id, sizes, spacing, form, bytes, or why not, in remarks."""
     client = PatientClient(url, patience)
     columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
 

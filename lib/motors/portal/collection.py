@@ -129,10 +129,7 @@ def _one(
 
 
 def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, Spacing | None]:
-    """Return a file with the voxels of a tomogram, which are as many as the catalogue says, and the spacing it states.
-
-    The file lies in a folder of the tomogram's own, to be removed when it has been converted.
-    """
+    """Return a file of a tomogram's voxels, as many as its catalogue says, in a folder of its own, and its spacing."""
     if source.form == "zarr":
         array, spacing = patience(image, source.url, folder / "image.zarr", patience.timeout)
         _check_shape(source, array.shape)

@@ -151,10 +151,7 @@ class Training(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": share, "interval": "step"}}
 
     def _workers_that_fit(self) -> int:
-        """Return how many workers shared memory has room for: containers have little; fewer are only slower.
-
-        Each makes two micro-batches ahead, while one is learnt from.
-        """
+        """Return for how many workers shared memory has room, each two micro-batches ahead of what is learnt."""
         how = self.experiment
         batch = how.batch * (math.prod(how.patch) + 4 * math.prod(how.grid))  # bytes, on all devices
         few = max(0, int(shutil.disk_usage(SHARED).free / batch - 1) // 2) if SHARED.is_dir() else self.workers

@@ -10,10 +10,7 @@ COLOURS = {"patch": "0.85", "encoder": "#9ecae1", "neck": "#fdd0a2", "decoder": 
 
 
 def architecture(shapes: pd.DataFrame) -> Figure:
-    """Draw what passes through a network: a box for each part, as high as its grid is fine, as wide as it has channels.
-
-    `shapes` has part, channels, sides, as `motors.networks.summary.shapes` returns them.
-    """
+    """Draw a network's `summary.shapes` as boxes, as high as their grids are fine, as wide as they have channels."""
     figure, axes = plt.subplots(figsize=(1.15 * len(shapes), 2.9), layout="constrained")
     finest = max(int(sides.split(" × ")[-1]) for sides in shapes.sides)
     for place, (part, channels, sides) in enumerate(shapes.itertuples(index=False)):

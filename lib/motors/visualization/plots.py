@@ -1,8 +1,7 @@
 """Pictures: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries.
 
 Every function draws on matplotlib axes and returns the figure or the axes; none shows, saves or predicts anything.
-Motors are amber corners and candidates blue cross-hairs, verdicts blue, grey and two oranges, never red and green;
-slices carry a scale bar.
+Motors are amber corners, candidates blue cross-hairs, verdicts blue, grey and two oranges; slices have a scale bar.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -146,10 +145,7 @@ def planes(
 def heatmap(
     axes: Axes, image: np.ndarray, cells: np.ndarray, spacing: float, *, title: str = "", top: float = 1.0, **marks: Any
 ) -> Axes:
-    """Draw a grid of cells `(y, x)` in [0, top] as contours over the slice `(y, x)` that it covers.
-
-    Contours are at a quarter, half and three quarters of `top`, the thicker the higher; what they enclose is seen.
-    """
+    """Draw cells `(y, x)` as contours, at a quarter, half and three quarters of `top`, over the slice they cover."""
     slice_image(axes, image, spacing, title=title, **marks)
     contours(axes, cells, image.shape, (0, 0), CANDIDATE, top)
     return axes
@@ -224,10 +220,7 @@ def training(metrics: pd.DataFrame) -> Figure:
 
 
 def predictions(previews: Sequence[Any], top: float = 1.0) -> Figure:
-    """Draw slabs through motors, all at one scale, with contours of what a network predicts there; titles say its best.
-
-    The `previews` are those of `motors.detection.preview.previews`, `top` is as in `heatmap`.
-    """
+    """Draw `preview.previews`: slabs at one scale, with contours of what a network predicts; titles say its best."""
     figure, grid = panels(len(previews), columns=4, size=2.8)
     side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström
     for axes, each in zip(grid, previews, strict=False):

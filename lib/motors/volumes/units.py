@@ -48,10 +48,7 @@ def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
 
 
 def agreed(given: float | None, stated: Spacing, path: Path) -> float:
-    """Return the spacing of a tomogram: the caller's, or the one that its file states for all axes.
-
-    Raises ValueError if only the file states one, which is none, or differs between axes by over 1 %.
-    """
+    """Return the caller's spacing or the file's; raises ValueError if that is none, or over 1 % apart between axes."""
     sound, said = all(math.isfinite(length) and length > 0 for length in stated), ""
     shown = " x ".join(f"{length:g}" for length in stated)
     if given is not None:

@@ -31,10 +31,7 @@ MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, 
 
 
 def write_json(path: Path | str, content: Any) -> Path:
-    """Write `content` as indented JSON under a temporary name, rename it to `path` and return that path.
-
-    Raises ValueError if `content` holds NaN or an infinite number, which JSON has no word for.
-    """
+    """Write indented JSON, whole or not at all, and return the path; raises ValueError for NaN or infinite numbers."""
     return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -90,10 +87,7 @@ def text_of(path: Path) -> str:
 
 
 def spelt(path: Path) -> Path:
-    """Return a path as its disk spells it: macOS takes é for e with an accent after it (Unicode), Linux does not.
-
-    A tilde before it is the home of a user.
-    """
+    """Return a path as its disk spells it, in whichever form of Unicode; a tilde before it is the home of a user."""
     path = Path(os.path.expanduser(path))
     if path.exists() or path == path.parent:
         return path
