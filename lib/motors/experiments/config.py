@@ -130,7 +130,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Experiment:
-        """Return what `to_json` wrote; raises ValueError if it is no JSON object, or a setting unknown or missing."""
+        """Return what `to_json` wrote; raises ValueError if it is no JSON object, or has other settings."""
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")

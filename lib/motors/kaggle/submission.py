@@ -89,7 +89,7 @@ def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
 
 
 def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
-    """Raise RuntimeError if more than the share `most` of all tomograms are `faults`; call it when all is written."""
+    """Raise RuntimeError if more than a share `most` of all tomograms is in `faults`; call it when all is written."""
     if len(faults) > most * len(ids):
         usual = faults["reason"].mode()[0] if len(faults) else ""
         failed = f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}"

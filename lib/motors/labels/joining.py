@@ -22,7 +22,7 @@ def join(*labels: Labels) -> Labels:
 
 
 def updated(labels: Labels, others: Labels) -> Labels:
-    """Return labels, tomograms that `others` has too as there; raises ValueError if one has another frame there."""
+    """Return labels in which tomograms of `others` are as there; raises ValueError if one has another frame there."""
     join(labels, others)  # refuses other frames
     ids = labels.tomograms["tomo_id"]
     mine = ids.isin(others.tomograms["tomo_id"])

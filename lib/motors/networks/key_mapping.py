@@ -62,7 +62,7 @@ NAMES_X3D = (
 
 
 def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return SlowFast's X3D weights by our encoder's names, but the classifier's; raises ValueError if one is none."""
+    """Return SlowFast's weights of X3D by our names, without the classifier's; raises ValueError for a foreign name."""
     return {_rename(key, NAMES_X3D): tensor for key, tensor in weights.items() if not key.startswith(CLASSIFIER)}
 
 

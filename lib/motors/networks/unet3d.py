@@ -50,7 +50,7 @@ class Unet3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level on the grid of the fused one and read with it, `channels` together: two convolutions."""
+    """The deepest level, brought to the fused one's grid and read with it, `channels` in all: two convolutions."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()

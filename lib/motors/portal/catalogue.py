@@ -37,7 +37,7 @@ class Source:
 
 
 class PatientClient(Client):
-    """The portal's client, by default of the real one, which by itself waits for ever and reads its schema anew."""
+    """The portal's client, which by itself waits for ever and reads its schema anew; by default of the real portal."""
 
     def __init__(self, url: str | None = None, patience: Patience | None = None) -> None:
         known = read_schema()

@@ -124,7 +124,7 @@ def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
 
 
 class Training(LightningModule):
-    """One network, as `networks.build` makes it, in training; `workers` make samples for each device, or 0."""
+    """One network, as `networks.build` makes it, training; `workers` per device make samples, 0 between the steps."""
 
     def __init__(self, network: nn.Module, experiment: Experiment, dataset: Dataset, workers: int) -> None:
         super().__init__()
