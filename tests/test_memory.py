@@ -8,6 +8,7 @@ from torch import nn
 from motors.detection import memory
 from motors.experiments import catalogue
 from motors.experiments.original import RESNEXT50
+from motors.volumes.tomogram import check_memory
 from motors.workspace import files
 
 GIB = 2**30
@@ -34,28 +35,30 @@ def test_a_budget_is_shared_and_what_is_left_is_one_where_that_is_too_little(mon
         assert memory.voxels_at_once(network, RESNEXT50, "1GiB", devices) == int(share * GIB / 14)
     usual = 224 * 448 * 448 * 14 / 0.6  # bytes, just below a GiB
     assert GIB / 2 < usual < GIB
-    monkeypatch.setattr(memory, "left", lambda: 2.9 * GIB)
+    monkeypatch.setattr(memory, "memory_left", lambda: 2.9 * GIB)
     assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu", "cpu"]) is None
     assert memory.voxels_at_once(network, RESNEXT50, None, ["cuda:0"]) is None
     with pytest.warns(UserWarning, match="1.0 GiB of memory are left for resnext50: fewer voxels"):
         assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu"] * 3) == int(0.6 * GIB / 2 / 14)
-    monkeypatch.setattr(memory, "left", lambda: math.inf)
+    monkeypatch.setattr(memory, "memory_left", lambda: math.inf)
     assert memory.voxels_at_once(network, RESNEXT50, None, ["cpu"]) is None
 
 
 def test_what_is_left_is_the_machine_s_or_the_container_s(monkeypatch, tmp_path):
     """Pages of files that nobody uses count as left; without a limit the machine's count."""
-    for module, name in ((memory, "MACHINE"), (files, "CGROUPS"), (files, "OUR_CGROUP")):
-        monkeypatch.setattr(module, name, tmp_path / name)
-    assert memory.left() == math.inf
+    for name in ("MACHINE", "CGROUPS", "OUR_CGROUP"):
+        monkeypatch.setattr(files, name, tmp_path / name)
+    assert files.memory_left() == math.inf
     said = {"MACHINE": "MemTotal: 9 kB\nMemAvailable:    5000 kB\n", "OUR_CGROUP": "0::/job/step\n"}
     said |= {"CGROUPS/memory.max": "4194304\n", "CGROUPS/memory.current": "3145728\n"}
     said |= {"CGROUPS/memory.stat": "anon 7\ninactive_file 1024\n", "CGROUPS/job/step/memory.max": "max\n"}
     for name, text in said.items():
         files.write_text(tmp_path / name, text)
-    assert memory.left() == 2**20 + 1024
+    assert files.memory_left() == 2**20 + 1024
+    with pytest.raises(ValueError, match="GiB of memory"):  # a tomogram is read within the container, too
+        check_memory(2**21)
     files.write_text(tmp_path / "CGROUPS/memory.max", "max\n")
-    assert memory.left() == 5000 * 1024
+    assert files.memory_left() == 5000 * 1024
 
 
 def test_a_2d_network_is_counted_for_its_three_slices():

@@ -6,7 +6,6 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from motors.detection.tiling import MANY
 from motors.experiments.config import Experiment
-from motors.workspace.files import cgroups
+from motors.workspace.files import memory_left
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-MACHINE = Path("/proc/meminfo")  # where Linux says how much memory is left
 SPARE = 0.6  # of a budget is planned with: convolutions need room to work in, and freed tensors leave gaps
 SIDE = 64  # voxels of the tile that is counted; 3D networks take memory in proportion to voxels
 
@@ -75,25 +73,13 @@ def voxels_at_once(network: nn.Module, experiment: Experiment, memory: str | Non
     """
     if memory:
         return voxels_within(network, experiment, parse(memory) // max(1, devices.count("cpu")))
-    share = left() / devices.count("cpu") if "cpu" in devices else math.inf
+    share = memory_left() / devices.count("cpu") if "cpu" in devices else math.inf
     few = voxels_within(network, experiment, 2 ** int(math.log2(min(share, 2**50))))
     if few >= max(MANY, math.prod(experiment.patch)):
         return None
     sentence = f"{share / 2**30:.1f} GiB of memory are left for {experiment.name}: fewer voxels at once than usual"
     warnings.warn(sentence, stacklevel=2)
     return few
-
-
-def left() -> float:
-    """Return the bytes of memory that are left here, or to this container if it has fewer; infinite if nobody knows."""
-    said = MACHINE.read_text("ascii") if MACHINE.is_file() else ""
-    found = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
-    for folder in cgroups("memory"):
-        names = [folder / f"memory.{each}" for each in ("max", "current", "stat")]
-        most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in names)
-        files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
-        found += [int(most) - int(used) + files] if most.strip().isdecimal() else []
-    return max(2.0**20, min(found, default=math.inf))
 
 
 def parse(text: str) -> int:

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from motors.geometry import MOTOR_WIDTH, Shape
-from motors.workspace.files import cores
+from motors.workspace.files import cores, memory_left
 
 KEPT = 1 << 23  # bytes, more than most planes of float32 have
 THREADS = 8  # at most, as the original solution read slices; numpy and OpenCV let others run while they work
@@ -60,12 +59,9 @@ def check_spacing(spacing: tuple[float, ...]) -> None:
 
 
 def check_memory(size: int) -> None:
-    """Raise ValueError if `size` bytes are more than this machine has left, where it says how much that is (Linux)."""
-    about = Path("/proc/meminfo")
-    lines = about.read_text(encoding="ascii").splitlines() if about.is_file() else []
-    left = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
-    if left and size > left[0]:
-        raise ValueError(f"it takes {size / 2**30:.1f} GiB of memory, {left[0] / 2**30:.1f} are left: bin it first")
+    """Raise ValueError if `size` bytes are more than this machine or container has left, where Linux says how much."""
+    if size > (left := memory_left()):
+        raise ValueError(f"it takes {size / 2**30:.1f} GiB of memory, {left / 2**30:.1f} are left: bin it first")
 
 
 def doubts(shape: Shape, spacing: float | None, *, chosen: bool = False) -> list[str]:

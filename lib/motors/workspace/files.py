@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
+MACHINE = Path("/proc/meminfo")  # where Linux says how much memory is left
 CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits, and whose are ours
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
 WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # of pages, editors, DOS
@@ -64,6 +66,18 @@ def cores() -> int:
         if len(quota) == 2 and quota[0].isdigit():
             count = min(count, -(-int(quota[0]) // int(quota[1])))
     return count
+
+
+def memory_left() -> float:
+    """Return the bytes of memory that are left here, or to this container if it has fewer; infinite if nobody knows."""
+    said = MACHINE.read_text("ascii") if MACHINE.is_file() else ""
+    found = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
+    for folder in cgroups("memory"):
+        names = [folder / f"memory.{each}" for each in ("max", "current", "stat")]
+        most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in names)
+        files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
+        found += [int(most) - int(used) + files] if most.strip().isdecimal() else []
+    return max(2.0**20, min(found, default=math.inf))
 
 
 def cgroups(controller: str) -> Iterator[Path]:
