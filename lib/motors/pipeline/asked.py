@@ -85,7 +85,6 @@ class Asked:
         return [_training(profile, self.experiment, seed, self.fold, self.settings)]
 
     def _sweep(self, plan: dict[str, Any], profile: str) -> Iterator[Training]:
-        """Each combination of the values of a grid, with each seed."""
         known = plan.get("sweeps", {})
         if self.sweep not in known:
             near = get_close_matches(self.sweep, known, 3, 0.4) or list(known)

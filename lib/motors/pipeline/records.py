@@ -120,7 +120,6 @@ def tell_the_truth(executed: Path, status: str) -> None:
 
 
 def _about(path: Path) -> dict[str, Any] | None:
-    """Size and SHA-256 of a file; None if it is not there."""
     if not path.is_file():
         return None
     size = path.stat().st_size

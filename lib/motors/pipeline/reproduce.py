@@ -164,7 +164,6 @@ def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
 
 
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:
-    """Lines on what was reached and where it lies."""
     last = list(plan.values())[-1].run
     score, submission = read_json(last.folder / "score.json"), last.folder / "submission.csv"
     if score:

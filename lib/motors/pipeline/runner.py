@@ -149,7 +149,6 @@ def _execute(
 
 
 def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]) -> None:
-    """Let papermill execute the notebook, its progress forwarded to `show`."""
     import papermill
 
     from motors.pipeline.kernel import kernel_of_this_environment, without_settings
