@@ -21,6 +21,7 @@ from motors.detection import detector, memory, queue
 from motors.detection.backends import Backends
 from motors.detection.tiling import planned
 from motors.ensemble import bundle
+from motors.geometry import SYMMETRIES, SYMMETRIES_2D
 from motors.picks import formats as picks
 from motors.tables import read_table
 from motors.visualization import detections
@@ -709,6 +710,14 @@ def test_a_name_that_is_too_long_for_what_is_written_is_refused_first(networks, 
     assert fits or f"the name {name[:20]}... has more than 230 bytes" in capsys.readouterr().err
 
 
+def test_every_symmetry_of_a_3d_and_of_a_2d_network_may_be_in_an_ensemble(tmp_path):
+    """Sixteen, and the eight that leave z alone by their short names, too."""
+    names = [each.name for each in SYMMETRIES] + [each.name[1:] for each in SYMMETRIES_2D]
+    members = [{"run": MEMBERS[0][0], "symmetry": name, "weight": 1} for name in names]
+    assert len(names) == 24 and {"xy", "yx", "xy_x"} <= set(names)
+    assert list(bundle.find(packed(tmp_path, members=members)).members["symmetry"]) == names
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -721,7 +730,7 @@ def test_a_name_that_is_too_long_for_what_is_written_is_refused_first(networks, 
         ({"members": []}, "no members, or one of them twice"),
         ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx", "weight": 1}] * 2}, "no members, or one of them twice"),
         ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx"}]}, "the weight of 20_train_a/demo is nan"),
-        ({"members": [{"run": MEMBERS[0][0], "symmetry": "abc", "weight": 1}]}, "there is no symmetry 'abc'"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "abc", "weight": 1}]}, "no symmetry is called 'abc'"),
         ({"members": [{"run": None, "symmetry": "zyx", "weight": 1}]}, "a run is None"),
     ],
     ids=str,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from motors.ensemble.combine import METHODS
 from motors.experiments.config import Experiment
-from motors.geometry import SYMMETRIES
+from motors.geometry import Symmetry
 from motors.networks.checkpoints import SETTINGS, WEIGHTS
 from motors.tables import MEMBER, members, read_ensemble
 from motors.workspace import paths
@@ -121,6 +121,9 @@ def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
             yield f"{name} is {value!r}"
     if settings["method"] not in METHODS:
         yield f"method is {settings['method']!r}, not {', '.join(METHODS)}"
-    names = {symmetry.name for symmetry in SYMMETRIES} | {"yx"}
-    yield from (f"there is no symmetry {each!r}" for each in table["symmetry"] if each not in names)
+    for name in table["symmetry"]:
+        try:
+            Symmetry.from_name(str(name))
+        except ValueError as error:
+            yield str(error)
     yield from (f"a run is {each!r}" for each in table["run"] if not isinstance(each, str))
