@@ -743,3 +743,4 @@ def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_predicted(tmp_
     with pytest.raises(ValueError, match="ensemble.json is damaged .*members is no list"):
         bundle.find(packed(tmp_path / "text", members="x"))
     assert bundle.find(packed(tmp_path / "others", threshold=None, precision=None)).threshold is None
+    assert bundle.find(packed(tmp_path / "max", way="max", threshold=1.7)).threshold == 1.7  # times a weight of 2, say
