@@ -113,7 +113,7 @@ def test_where_little_memory_is_left_less_is_computed_at_once_and_that_is_said(
 ):
     """Of 3 MiB two are planned with, for a network that takes little more than the four bytes of a voxel."""
     plans = []
-    monkeypatch.setattr(memory, "left", lambda: 3 * 2**20)
+    monkeypatch.setattr(memory, "memory_left", lambda: 3 * 2**20)
     monkeypatch.setattr(detector, "planned", lambda *about: plans.append(planned(*about)) or plans[-1])
     found = motors.detect(tomograms, weights=weights, device="cpu")
     assert found.tomograms["motor"].tolist() == [False, True, True]

@@ -340,7 +340,7 @@ def test_an_interrupted_reproduction_is_gone_on_with(root, number):
         other = toys.command(root, "reproduce", "--profile", "smoke")
         assert (other.returncode, "another reproduction is running" in other.stderr) == (2, True)
         _kill_with_children(process.pid)
-    assert process.wait(timeout=30) != 0
+    assert process.wait(timeout=90) != 0
     deadline = time.monotonic() + 10
     while toys.alive(kernel) and time.monotonic() < deadline:
         time.sleep(0.1)

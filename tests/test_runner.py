@@ -326,7 +326,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_kernel(root, number):
     kernel = _number_in(root / "outputs" / name / "demo" / "pid")
     assert toys.record(root, name)["status"] == "running"
     process.send_signal(number)
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=60) == 130
     assert process.stderr.read().endswith(f"{name}: interrupted: interrupted before it had ended\n")
     assert toys.record(root, name)["status"] == "interrupted"
     assert not toys.alive(kernel)
@@ -421,7 +421,7 @@ def test_the_same_run_is_not_written_twice_at_once(root, monkeypatch):
     with pytest.raises(Refused, match="twice \\(demo\\) is already running"):
         runner.run(path)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=20)
+    process.wait(timeout=60)
 
 
 def _number_in(path: Path, patience: float = 30.0) -> int:
