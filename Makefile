@@ -25,7 +25,7 @@ REPRODUCE := $(BIN)/motors reproduce $(HOW)
 help:
 	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
 	@echo "make test         style, tests and every notebook on its smallest setting"
-	@echo "make check        style, and the quick tests, which start no kernel and no other program: before every commit"
+	@echo "make check        style, and the quick tests: no kernel, no other program, no network; before every commit"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make reproduce    the notebooks of PROFILE=demo, smoke or full, or EXPERIMENT=EXP09 FOLD=1 SET=\"steps=200\" alone;"
 	@echo "                  DRY=1 says what would run and what it takes, CORES=1 uses fewer, EXECUTOR=slurm a cluster, SHARDS=30"

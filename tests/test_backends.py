@@ -19,6 +19,7 @@ from motors.networks.factory import build
 from motors.networks.rewriting import GreyStem, rewritten
 from motors.workspace.code_hash import code_of
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 CPU = torch.device("cpu")
 NAMES = ("resnext50", "densenet121", "x3d_m", "maxvit_tiny", "efficientnet_lite0")
 

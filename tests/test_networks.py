@@ -18,6 +18,7 @@ from motors.networks.activation_checkpointing import checkpointed
 from motors.networks.factory import build
 from motors.networks.neck import Branch
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 SHAPE = (32, 64, 96)  # z, y, x
 RESNEXT = replace(
     catalogue.get("resnext50_smoke"),

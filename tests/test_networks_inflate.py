@@ -13,6 +13,7 @@ from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder
 from motors.networks.encoders.inflation import inflate
 from motors.networks.weights import pretrained
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 SHAPE = (32, 64, 96)  # z, y, x
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "cardinality": 2, "base_width": 8, "stem_width": 8}
 NARROW = [8, 16, 16, 32]  # channels of the four stages

@@ -23,6 +23,7 @@ from motors.networks.neck import PathNeck
 from motors.networks.scaling import SCALES
 from motors.networks.weights import pretrained
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 SHAPE = (64, 96)  # y, x
 # Parameters in millions, as the author of the original solution counts them.
 MILLIONS = {"resnet50": 70.3, "x3d_m_pan": 6.9, "x3d_l": 12.8}

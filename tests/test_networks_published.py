@@ -31,6 +31,9 @@ from motors.networks.weights import pretrained, read
 fetching = importlib.import_module("motors.networks.pretrained")
 
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
+
+
 def test_a_published_checkpoint_becomes_a_network_of_ours(tmp_path):
     """The averaged weights are taken, and after loading they are where they belong."""
     network = build(replace(X3D, seed=3))

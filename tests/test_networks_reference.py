@@ -20,6 +20,7 @@ from motors.networks import key_mapping
 from motors.networks.factory import build
 from motors.networks.weights import fill
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 REFERENCE = Path(__file__).parent / "reference" / "models"
 EXPERIMENTS = {
     "resnext50": RESNEXT50,

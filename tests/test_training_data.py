@@ -28,6 +28,7 @@ from motors.volumes.prepared import write_prepared
 from motors.workspace import paths
 from motors.workspace.files import write_json
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 NEWTON_SCHULZ = muon.zeropower_via_newtonschulz  # timm's own, which a training replaces
 
 STORED = (40.0, 40.0, 40.0)
