@@ -21,6 +21,7 @@ from motors.volumes import slices
 from motors.volumes.slices import write_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning
 
+pytestmark = pytest.mark.kernel  # networks are built and computed
 POINT = ["z", "y", "x"]
 
 
