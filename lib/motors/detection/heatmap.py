@@ -40,7 +40,10 @@ class Grid:
         return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
 
     def onto(self, other: Grid) -> np.ndarray:
-        """Return this heatmap interpolated at the `other` one's cells, float32; beyond its outermost ones as there."""
+        """Return this heatmap at the centres of the `other` one's cells, interpolated, float32.
+
+        Beyond its own outermost centres it is as it is there.
+        """
         step = np.divide(other.size, self.size)
         cells = self.cells.astype(np.float32, copy=False)
         return ndimage.affine_transform(cells, step, (step - 1) / 2, other.cells.shape, order=1, mode="nearest")

@@ -160,7 +160,10 @@ class Device:
 
 
 def check_device(name: str) -> str:
-    """Return the name of a device; raises ValueError if there is no such, or PyTorch has no kernels for it."""
+    """Return the name of a device that can compute.
+
+    Raises ValueError if there is no such device, or PyTorch has no kernels for it: it would take memory, then fail.
+    """
     try:
         device = torch.device(name)
         if device.type == "cuda":
@@ -175,7 +178,10 @@ def check_device(name: str) -> str:
 
 
 def all_devices(small: bool = False) -> list[str]:
-    """Return the names of all GPUs, else "cpu"; for `small` networks, whose threads wait, once a core, at most four."""
+    """Return the names of all GPUs; where there is none "cpu", for `small` networks once for each core, at most four.
+
+    Threads that share a small network's work mostly wait for each other.
+    """
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 

@@ -112,9 +112,8 @@ def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
     """Yield what an ensemble cannot be, such as a score above 1, which nothing would reach, in a few words each."""
     if table.empty or table.duplicated(MEMBER).any():
         yield "it has no members, or one of them twice"
-    numbers = [(name, value, 1) for name, value in settings.items() if name not in ("method", "threshold")]
-    most = math.inf if settings["method"] == "max" else 1  # where a product with a weight may be more
-    numbers += [("threshold", settings["threshold"], most)]
+    limits = {"threshold": math.inf} if settings["method"] == "max" else {}  # a product with a weight may be above 1
+    numbers = [(name, value, limits.get(name, 1)) for name, value in settings.items() if name != "method"]
     weights = zip(table["run"], table["weight"].tolist(), strict=True)
     numbers += [(f"the weight of {run}", weight, math.inf) for run, weight in weights]
     for name, value, most in numbers:

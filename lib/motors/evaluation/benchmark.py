@@ -1,7 +1,8 @@
 """What `motors score` compares: answers, and a truth in a table or of a benchmark with a Croissant manifest.
 
 The layout of a benchmark is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv`
-beside it, in a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so, unseen.
+beside it, in a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; we
+have not seen it.
 """
 
 import json
@@ -51,7 +52,10 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
 
 
 def solution(path: str | Path) -> pd.DataFrame:
-    """Return the solution in a CSV file, or labels of the competition; raises FileNotFoundError or ValueError."""
+    """Return the solution in a CSV file: see `labels.table.solution`; or as the competition has labels.
+
+    Raises FileNotFoundError or ValueError if the file is missing, or holds nothing to compare with.
+    """
     table, name = read_table(path), Path(path).name
     if ARRAY_SHAPE.keys() <= {*table}:
         return of_labels(read_competition(path))
@@ -64,7 +68,10 @@ def solution(path: str | Path) -> pd.DataFrame:
 
 
 def answer(path: str | Path) -> pd.DataFrame:
-    """Return the answer in a CSV file, a submission or z, y, x; raises FileNotFoundError or ValueError without it."""
+    """Return the answer in a CSV file: a submission, or z, y, x; its has_motor, if it has one, is believed or refused.
+
+    Raises FileNotFoundError or ValueError if the file is missing or contradicts itself.
+    """
     table, name = read_table(path).rename(columns=MOTOR_AXES), Path(path).name
     need(table, MOTORS, name)
     lost = ~np.isfinite(numbers(table, POINT)).all(axis=1)

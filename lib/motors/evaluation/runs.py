@@ -117,7 +117,7 @@ def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
 
 
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return `compare` of two runs, on what both held out; raises ValueError if that is nothing, or not validated."""
+    """Return `compare` of two runs, on what both held out; raises ValueError if they share none, or one has none."""
     (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:

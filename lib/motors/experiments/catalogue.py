@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from ast import literal_eval
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -13,7 +12,7 @@ from motors.experiments.config import Experiment
 from motors.experiments.demo import DEMO, WHOLE, shrunk
 from motors.experiments.numbered import NUMBERED
 from motors.experiments.others import OTHERS
-from motors.workspace.paths import INNER
+from motors.workspace.paths import words_of
 
 # The whole ones, and the small ones that were tuned by hand.
 EXPERIMENTS: dict[str, Experiment] = {
@@ -60,7 +59,7 @@ def change(experiment: Experiment, settings: str) -> Experiment:
     """
     changed: dict[str, Any] = {}
     try:
-        for word in shlex.split(re.sub(INNER, "", settings.replace('"', '\\"'))):
+        for word in words_of(settings.replace('"', '\\"')):
             name, equals, text = word.partition("=")
             if name in changed:
                 raise ValueError(f"{name} is there twice: give it one value")

@@ -14,7 +14,10 @@ from motors.tables import POINT, SIZE
 
 
 def describe(labels: Labels) -> pd.Series:
-    """Return what a table holds: tomograms, motors, tomograms with and without, most in one, and sizes in voxels."""
+    """Return what a table holds: tomograms and motors; tomograms with and without; most, of motors in one tomogram.
+
+    Then min, mean and max of size_z, size_y, size_x, in voxels.
+    """
     counts = labels.counts()
     found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
     found |= {"without": (counts == 0).sum(), "most": counts.max()}

@@ -46,7 +46,10 @@ class Neck(nn.Module):
         self.out_channels = channels[self.target] + sum(width or n for n in others)  # of what `forward` returns
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level as it came, and all of them, `(b, out_channels, ...)`, on the grid of `stride`."""
+        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of `stride`.
+
+        The latter is that level as it came, then the others in order.
+        """
         target = features[self.target]
         others = [level for i, level in enumerate(features) if i != self.target]
         narrowed = [branch(level, target.shape[2:]) for branch, level in zip(self.branches, others, strict=True)]

@@ -74,7 +74,8 @@ def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.
 class GreyStem(nn.Module):
     """Scaling and a convolution of three equal channels as one convolution of grey levels 0..255.
 
-    Where channels are scaled differently, zeros around them are no grey level: near the border the difference is added.
+    Where channels are scaled differently, the zeros around the scaled volume are no grey level: near the border, where
+    the kernel hangs over, the difference is added.
     """
 
     def __init__(self, convolution: nn.Conv3d, scaling: Scaling) -> None:

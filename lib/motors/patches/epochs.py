@@ -157,7 +157,7 @@ class SliceEpoch:
 
 
 def shuffled(k: int, length: int, seed: int) -> int:
-    """Return which of `length` items sample `k`, from 0, is: each once per epoch, in an order that changes with it."""
+    """Return which of `length` items sample `k`, from 0, is: each once per epoch, in an order of its own."""
     if k < 0:
         raise ValueError(f"sample {k} does not exist: samples are counted from 0")
     return int(_order(length, seed, k // length)[k % length])

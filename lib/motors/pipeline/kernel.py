@@ -45,7 +45,10 @@ def without_settings(folder: Path) -> dict[str, str]:
 
 
 def kernel_of_this_environment(environment: dict[str, str]) -> type[AsyncKernelManager]:
-    """Return a kernel manager that starts this very interpreter, with the variables of `environment` in its own."""
+    """Return a kernel manager that starts this very interpreter, whatever kernels the user has installed.
+
+    The kernel finds the variables of `environment` in its own.
+    """
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
     spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python", name="python3")
 

@@ -69,7 +69,10 @@ def newest(folder: Path) -> Path:
 
 
 def declared_products(named: Run) -> list[str] | None:
-    """Return patterns of a notebook's products, those it may leave out in brackets; None if not declared."""
+    """Return the patterns of files that a notebook has to write, those in brackets if it likes; None if not declared.
+
+    Raises ValueError if `experiments.yaml` is broken.
+    """
     if not (named.workspace.root / "notebooks" / PLAN).is_file():
         return None
     return (read_plan(named.workspace).get("products") or {}).get(named.notebook)

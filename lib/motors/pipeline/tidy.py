@@ -79,7 +79,7 @@ def written(notebook: dict[str, Any]) -> str:
 
 
 def install(root: Path) -> str:
-    """Let git tidy a clone's notebooks as they are added or compared; return the command. Raises ValueError."""
+    """Let git tidy notebooks as they are added or compared; return the command. Raises ValueError without a clone."""
     command = f'"{sys.executable}" -m motors.pipeline.tidy %f'
     setting = ["git", "-C", str(root), "config", "filter.notebooks.clean", command]
     finished = subprocess.run(setting, capture_output=True, text=True, check=False)

@@ -1,7 +1,6 @@
 """Corrections: what a review changes in the labels, kept as a table that can be replayed."""
 
 import hashlib
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +19,8 @@ CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame
 CHANGES = ("add", "remove", "move")
 ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
 OFFICIAL = "official"
-READ = itertools.count()  # of tables that were read, which tells rows of one from those of another
 NAME = "the table of corrections"
+WHICH = ["tomo_id", "action", *POINT]  # what two corrections have in common that are the same
 SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
 
 
@@ -84,16 +83,17 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 def read_corrections(path: str | Path) -> pd.DataFrame:
     """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
 
-    Each keeps its place, the name and the line of the file, also where tables are joined. Raises FileNotFoundError or
-    ValueError if the file is missing or lacks columns. Whether corrections suit the labels is seen when they are
-    applied.
+    Each keeps its place, the name and the line of the file, and whether it repeats one above it, also where tables are
+    joined. Raises FileNotFoundError or ValueError if the file is missing or lacks columns. Whether corrections suit the
+    labels is seen when they are applied.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     lines = [table.attrs["origin"].line(table, row) for row in table.index]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
     name = "/".join(Path(path).absolute().parts[-2:])  # all of notebook 31 are called alike
     places = [f"{name}, line {line}" if line else name for line in lines]
-    return table.assign(**points, action=table["action"].str.lower(), place=places, read=next(READ))
+    table = table.assign(**points, action=table["action"].str.lower(), place=places)
+    return table.assign(repeated=table.duplicated(WHICH))
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
@@ -142,11 +142,10 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
         _refuse(corrections, lost, "has a correction without a position", "write three numbers")
         away, advice = rows & outside(points, sizes), "check the frame and the order z, y, x"
         _refuse(corrections, away, "has a correction outside its shape", advice)
-    changes = corrections[action.isin(CHANGES)].sort_values(["tomo_id", "action", *POINT])
-    same = ["tomo_id", "action", *POINT]
-    twice = changes.assign(read=changes.get("read", 0)).duplicated([*same, "read"])
+    changes = corrections[action.isin(CHANGES)].sort_values(WHICH)
+    twice = changes["repeated"] if "repeated" in changes else changes.duplicated(WHICH)
     _refuse(changes, twice, "has the same correction twice", "keep one row")
-    changes = changes.drop_duplicates([*same, *GOAL])  # two people may have decided alike
+    changes = changes.drop_duplicates([*WHICH, *GOAL])  # two people may have decided alike
     advice = "apply them with move=True, or leave them out"
     _refuse(changes, changes["action"].eq("move") & (not move), "has a label that would move", advice)
     points = numbers(changes, [*POINT, *GOAL]).tolist()

@@ -37,7 +37,7 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
     frames, about = labels.frames(), cases["verdict"].items()
     points = matches[["entry", "number", *POINT]].round(2)
     groups = matches.groupby("tomo_id").groups.items()
-    keys = {tomo_id: json_sha256(points.loc[rows].to_csv())[:6] for tomo_id, rows in groups}
+    keys = {tomo_id: json_sha256(points.loc[rows].to_csv(index=False))[:6] for tomo_id, rows in groups}
     images = [
         f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}-{keys[tomo_id]}.jpg"
         for case, (tomo_id, verdict) in enumerate(about)

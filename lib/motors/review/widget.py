@@ -95,7 +95,7 @@ class Reviewer:
         self.add(*self.viewer.point)
 
     def add(self, z: float, y: float, x: float) -> None:
-        """Add a motor, in voxels of the tomogram shown; raises ValueError without one, outside it, or twice."""
+        """Add a motor, in voxels of the tomogram shown; raises ValueError if none is, it is outside, or twice."""
         if self.question is None:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
         point = np.array([z, y, x], float)

@@ -66,7 +66,10 @@ class Scene:
 
 
 def arrange(recipe: Recipe, plan: Plan, seed: int) -> Scene:
-    """Return what lies where in the tomogram of `plan`, by the seed; raises ValueError if no motor has room in it."""
+    """Return what lies where in the tomogram of `plan`: a function of the recipe, the seed and the plan only.
+
+    Raises ValueError if the recipe's field of view has no room for a motor.
+    """
     rng = np.random.default_rng([seed, plan.k])
     grid = Grid(_shape(rng, recipe, plan.spacing), plan.spacing)
     for _ in range(100):

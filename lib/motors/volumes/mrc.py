@@ -60,7 +60,8 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
     ours = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
     spacing = [float(cell[axis]) / step if step > 0 else 0.0 for axis, step in zip("zyx", steps, strict=True)]
-    return Stored(voxels, "v" * (len(shape) > 3) + _axes(header), tuple(spacing), ours and voxels.max() <= 255)
+    axes = ("v" if len(shape) == 4 else "") + _axes(header)
+    return Stored(voxels, axes, tuple(spacing), ours and voxels.max() <= 255)
 
 
 def _header(start: bytes) -> tuple[np.void, str]:

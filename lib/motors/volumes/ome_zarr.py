@@ -83,13 +83,16 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
     if len(missing) == len(places) and any(map(_is_chunk, folder.rglob("*"))):
         what = "set dimension_separator to / if they lie in folders, to . if they do not"
         raise ValueError(f"its chunks are not called as its metadata say: {what}")
+    what = f"{len(missing)} of its {len(places)} chunks are"
+    lost = f"{what} missing: copy it again, with all its files, or write empty chunks, too"
+    if len(missing) == len(places):
+        raise ValueError(lost)
     _check_chunks(folder, array)
     check_memory(array.nbytes)
     with parsing(ValueError, LZMAError, SystemError):  # the last from Blosc
         voxels = array[...]
-    what = f"{len(missing)} of its {len(places)} chunks are"
-    if len(missing) == len(places) or any(_is_lost(voxels, fill, whole, place) for place in missing):
-        raise ValueError(f"{what} missing: copy it again, with all its files, or write empty chunks, too")
+    if any(_is_lost(voxels, fill, whole, place) for place in missing):
+        raise ValueError(lost)
     if missing:
         said = f"{what} not there, taken as {fill}: copy it again if they were not left empty"
         warnings.warn(f"{path.name}: {said}", TomogramWarning, stacklevel=4)
@@ -126,9 +129,8 @@ def _check_chunks(folder: Path, array: Any) -> None:
     for path in folder.rglob("*"):
         if _is_chunk(path):
             if not path.is_file():
-                raise ValueError(
-                    f"its chunk {path.relative_to(folder)} is a pipe or device, no file, or a link to nothing"
-                )
+                what = "is a pipe or device, no file, or a link to nothing: copy it again"
+                raise ValueError(f"its chunk {path.relative_to(folder)} {what}")
             with path.open("rb") as file:
                 start = file.read(16)
             if not start or packed and (len(start) < 16 or struct.unpack("<I", start[12:])[0] != path.stat().st_size):

@@ -102,7 +102,7 @@ def _stat(path: Path) -> list[int]:
 
 
 def open_prepared(folder: str | Path, name: str) -> np.memmap:
-    """Return the `(z, y, x)` uint8 voxels of a prepared volume, read-only, on disk; raises FileNotFoundError."""
+    """Return a prepared volume, `(z, y, x)` uint8, read-only, on disk; raises FileNotFoundError without one."""
     path = Path(folder) / f"{name}.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")

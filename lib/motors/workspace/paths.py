@@ -25,7 +25,6 @@ STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <n
 IDENTITY = "run.json"  # in the folder of a run: which run it is
 MARK = "finished"  # beside it: the last execution succeeded
 LONGEST = 64  # characters of a tag
-INNER = r"(?<=[\[({,:])\s+|\s+(?=[\])}])"  # blanks that are part of a value, such as [32, 64, 64]
 USUAL = {"experiment": "", "fold": 0, "tag": ""}  # of notebooks that do not train
 
 
@@ -248,6 +247,14 @@ def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
     return (top, *owners, top / "competitions")
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a SET; blanks in a value, such as [32, 64, 64], do not part it.
+
+    Raises ValueError if quotes are not closed.
+    """
+    return shlex.split(re.sub(r"(?<=[\[({,:])\s+|\s+(?=[\])}])", "", text))
+
+
 def canonical_tag(text: str) -> str:
     """Return settings in one way of writing that can be part of a folder's name: sorted, `name=value`, joined by "_".
 
@@ -256,7 +263,7 @@ def canonical_tag(text: str) -> str:
     Raises ValueError if quotes are not closed, or a name is given twice.
     """
     try:
-        words = shlex.split(re.sub(INNER, "", text))
+        words = words_of(text)
     except ValueError:
         raise ValueError(f"SET {text!r} has quotes that are not closed: close them") from None
     words = [word if re.match(r"[A-Za-z_]\w*=", word) else f"tag={word}" for word in words]
