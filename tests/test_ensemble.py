@@ -389,6 +389,13 @@ def test_an_unknown_cut_is_refused():
         select.cut_of({"cut": "median", "members": []}, [])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "0.3"])
+def test_a_cut_that_is_no_number_is_refused(value):
+    """No score reaches NaN, and every score does not reach it: everything or nothing would be a motor."""
+    with pytest.raises(ValueError, match=f"the threshold of the ensemble is {value!r}: correct ensemble.json"):
+        select.cut_of({"cut": "threshold", "threshold": value, "members": []}, [])
+
+
 def test_a_threshold_does_not_mind_how_many_tomograms_have_a_motor():
     """Scores of 0.9 are motors, of 0.2 none: at 0.5 all are right, at the median only if half are."""
     for motors in (1, 2, 3):

@@ -1344,6 +1344,28 @@ def test_a_slice_of_another_spelling_is_none_that_is_missing_and_a_stranger_is_n
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize(("angles", "said"), [((90, 90, 120), True), ((0, 0, 0), False), ((90, 90, 90), False)])
+def test_a_cell_that_is_no_box_is_said(tmp_path, angles, said):
+    """Such a map is of a crystal, or its header damaged; some programs leave the angles 0."""
+    cell = mrc(tmp_path / "a.mrc", WIDE)
+    with mrcfile.open(cell, "r+", permissive=True) as file:
+        file.header.cellb = np.array(angles, np.float32).view(file.header.cellb.dtype)[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        formats.read(cell)
+    assert any("meet at 90, 90, 120 degrees" in str(each.message) for each in caught) == said
+
+
+@pytest.mark.parametrize("form", ["z{:03d}_bin4.png", "2x_{}of9_v1.png", "tomo12_z{:02d}_13.1A.png"])
+def test_the_number_of_a_slice_is_the_last_that_is_not_the_same_in_all(tmp_path, form):
+    """What stands behind it may have numbers of its own: of a binning, a spacing, a version."""
+    folder = pictures(tmp_path / "a", form, opencv(".png"))
+    assert np.array_equal(read(folder), LEVELS)
+    (folder / form.format(4)).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{re.escape(form.format(4))} is missing among 8"):
+        read(folder)
+
+
 @pytest.mark.parametrize(
     ("planes", "options"),
     [

@@ -403,6 +403,13 @@ def test_labels_that_are_not_of_the_fixed_frame_are_refused(tmp_path, row, messa
         external(tmp_path / "labels.csv", "3,2,1,run-1,1", row)
 
 
+def test_capitals_in_a_header_are_another_column(tmp_path):
+    """Z, Y, X are the sides of a tomogram in the original solution's tables, z, y, x the place of a motor."""
+    (tmp_path / "a.csv").write_text("tomo_id,Z,Y,X\ntomo_A,3,2,1\n")
+    with pytest.raises(ValueError, match="a.csv has no column z, y, x, only tomo_id, Z, Y, X: add it"):
+        read_table(tmp_path / "a.csv", MOTORS)
+
+
 def test_labels_in_another_frame_than_the_stored_tomogram_do_not_join(tmp_path):
     """Labels of the native volume would be off by the factor of the spacings."""
     there = external(tmp_path / "labels.csv", "64,255.5,0,run-1,10139")

@@ -16,7 +16,7 @@ import starfile
 from motors.labels.external import read_picked
 from motors.labels.table import Labels
 from motors.picks import formats
-from motors.picks.conventions import named
+from motors.picks.conventions import PICKS, named
 from motors.review.corrections import apply, corrections_of
 from motors.tables import TOMOGRAMS, TableWarning, refuse
 
@@ -675,3 +675,21 @@ def test_json_that_windows_wrote_is_read_and_a_score_need_not_be_there(tmp_path)
         (tmp_path / "a.json").write_text(json.dumps({"points": [{"location": AT, "transformation_": shift}]}))
         with pytest.raises(ValueError, match="a.json is no file of picks, or damaged .*transformation_"):
             formats.read(tmp_path / "a.json", TOMOGRAM, name="tomo_1")
+
+
+def test_a_name_twice_in_json_is_refused(tmp_path):
+    """Python would keep the last value, and lose the first without a word."""
+    (tmp_path / "p.json").write_text('[{"tomo_id": "a", "detections": [{"z": 1, "y": 2, "x": 3, "z": 30}]}]')
+    with pytest.raises(ValueError, match="p.json is no file of picks, or damaged .*a name twice, among z, y, x"):
+        formats.read(tmp_path / "p.json")
+
+
+def test_files_that_some_disks_take_for_one_are_not_written(tmp_path):
+    """On macOS and Windows `A.cmm` is `a.cmm`; one file for all tomograms holds both."""
+    tomograms = pd.DataFrame([[name, 5, 7, 9, 10.0] for name in "aAb"], columns=TOMOGRAMS)
+    picks = pd.DataFrame([["a", 1, 2, 3, 0.5], ["A", 3, 2, 1, 0.25]], columns=PICKS)
+    with pytest.raises(ValueError, match="the format cmm has files that some disks take for one, of 'a': rename one"):
+        formats.write(tmp_path, picks, tomograms, ["csv", "cmm"])
+    assert not any(tmp_path.iterdir())
+    formats.write(tmp_path, picks, tomograms, ["csv"])
+    assert formats.read(tmp_path / "detections.csv").tomo_id.tolist() == ["A", "a"]

@@ -1,5 +1,6 @@
 """Which tomograms have a motor: one row for each."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -39,10 +40,12 @@ def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> 
     are missing it is the quantile. In `settings`, what `tables.read_ensemble` returns, "cut" names one of `CUTS`, by
     default the quantile; `voters` are run and symmetry of each member that voted.
 
-    Raises ValueError if `settings` name another cut.
+    Raises ValueError if `settings` name another cut, or it is no finite number.
     """
     if (wanted := settings.get("cut", "quantile")) not in CUTS:
         raise ValueError(f"the ensemble is to be cut at its {wanted!r}: choose one of {', '.join(CUTS)}")
     members = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
     name = wanted if members <= set(voters) else "quantile"
-    return {name: settings[name]}
+    if not isinstance(value := settings[name], int | float) or not math.isfinite(value):
+        raise ValueError(f"the {name} of the ensemble is {value!r}: correct ensemble.json, or run 40_ensemble again")
+    return {name: value}

@@ -44,6 +44,7 @@ def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
     Raises ValueError or ModuleNotFoundError if one is not, or would not give a name back, or one is too long.
     """
     formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
+    folded = [each.casefold() for each in set(names)]
     if long := next((each for each in names if len(os.fsencode(each)) > LONGEST), ""):
         what = f"the name {long[:20]}... has more than {LONGEST} bytes, and files add to it"
         raise ValueError(f"{what}: rename the tomogram")
@@ -52,6 +53,9 @@ def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
             raise ValueError(f"no format is called {name!r}: choose of {', '.join(FORMATS)}")
         if name in libraries.NEEDED:
             libraries.library(libraries.NEEDED[name])
+        if FORMATS[name].each and len(set(folded)) < len(folded):
+            twice = max(folded, key=folded.count)
+            raise ValueError(f"the format {name} has files that some disks take for one, of {twice!r}: rename one")
         if lost := next((each for each in names if re.search(libraries.LOST.get(name, "$."), each)), None):
             raise ValueError(f"the format {name} cannot hold the name {lost!r}: rename the tomogram, or leave it out")
     return formats
@@ -145,7 +149,7 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 
 
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    content = json.loads(path.read_bytes())
+    content = json.loads(path.read_bytes(), object_pairs_hook=_once)
     if isinstance(content, dict) and "tomograms" in content:  # of `motors detect --json`
         content = content["tomograms"]
     if isinstance(content, dict):
@@ -159,6 +163,13 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
         return _voxels(angstrom(content, path, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"]).fillna({"score": 1.0})
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    """Return an object of JSON; the first of two values of one name would be lost."""
+    if len(content := dict(pairs)) < len(pairs):
+        raise TypeError(f"an object has a name twice, among {', '.join(content)}")
+    return content
 
 
 def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:

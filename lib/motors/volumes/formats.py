@@ -72,7 +72,7 @@ def read(
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
     for sentence in _odd(kind, path, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
         warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
-    return Tomogram(written(name or name_of(path)), 255 - voxels if invert else voxels, spacing)
+    return Tomogram(written(str(name or name_of(path))), 255 - voxels if invert else voxels, spacing)
 
 
 def name_of(path: Path) -> str:

@@ -57,6 +57,9 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
         voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
     if int(header["ispg"]) in (0, *STACKS) and int(header["mz"]) == 1 < len(voxels):
         _say(path, "its header calls it a stack of pictures, such as a tilt series, no volume")
+    angles = header["cellb"].tolist()
+    if any(angles) and max(abs(angle - 90) for angle in angles) > 1:
+        _say(path, f"its axes meet at {', '.join(f'{angle:g}' for angle in angles)} degrees, taken as right angles")
     ours = dtype.kind == "u" and any(text.startswith(LABEL) for text in header["label"].tolist())
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
     spacing = [float(cell[axis]) / step if step > 0 else 0.0 for axis, step in zip("zyx", steps, strict=True)]

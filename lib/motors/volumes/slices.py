@@ -30,8 +30,8 @@ def slice_paths(folder: str | Path) -> list[Path]:
     """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
 
     Names other than those of the competition may be anything around one number from 0 or 1 on, padded or not: the last
-    in each, with the same before and behind it. Raises FileNotFoundError if there are none, they are not numbered
-    without a gap, or one is still being copied.
+    that is not the same in all, with the same before and behind it. Raises FileNotFoundError if there are none, they
+    are not numbered without a gap, or one is still being copied.
     """
     folder = Path(folder)
     files = visible(folder.glob("*"))
@@ -40,7 +40,10 @@ def slice_paths(folder: str | Path) -> list[Path]:
     paths = [path for path in files if path.suffix.lower() in PICTURES]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    parts = {path: re.fullmatch(r"(.*?)(\d+)(\D*?)((?:\.ome)?\.\w+)", path.name) for path in sorted(paths)}
+    forms = [rf"(.*?)(\d+)((?:\D+\d+){{{k}}}\D*?)((?:\.ome)?\.\w+)" for k in range(3)]  # so many numbers behind it
+    found = [{path: re.fullmatch(form, path.name) for path in sorted(paths)} for form in forms]
+    differ = (each for each in found if all(each.values()) and len({part[2] for part in each.values()}) > 1)
+    parts = next(differ, found[0])
     if stranger := next((path for path, part in parts.items() if not part), None):
         raise FileNotFoundError(f"{stranger} has no number, as slices have: rename it, or move it away")
     known: dict[int, Path] = {}
