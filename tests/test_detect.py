@@ -252,6 +252,33 @@ def test_a_spacing_that_nobody_states_is_asked_for_and_the_given_one_is_used(net
     assert near(found.table.iloc[0], BALL)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"spacing": np.array(SPACING, np.float32)},
+        {"spacing": np.float32(SPACING), "max_detections": np.int64(2)},
+        {"channel": np.int64(0), "invert": np.False_},
+        {"axes": ["z", "y", "x"]},
+        {"axes": ("Z", "Y", "X")},
+    ],
+)
+def test_numbers_of_numpy_and_lists_of_axes_serve_and_the_same_call_goes_on(networks, weights, tomograms, given):
+    """What is written about a call is in JSON, which knows neither."""
+    found = motors.detect(tomograms / "two.mrc", weights=weights, out="found", **given)
+    assert len(found.table) == 2
+    calls = networks["20_train_a"].calls
+    again = motors.detect(tomograms / "two.mrc", weights=weights, out="found", **given)
+    assert again.table.equals(found.table) and networks["20_train_a"].calls == calls
+
+
+def test_what_a_stack_of_slices_does_not_have_is_not_chosen_in_silence(networks, weights, tmp_path):
+    """Slices are filled in where a few are missing: not where somebody asks for a channel."""
+    write_slices(tmp_path / "cell", with_ball(SHAPE, BALL, 22))
+    assert motors.detect(tmp_path / "cell", weights=weights, spacing=SPACING)
+    with pytest.raises(ValueError, match="channel=1 is not there"):
+        motors.detect(tmp_path / "cell", weights=weights, spacing=SPACING, channel=1)
+
+
 def test_what_a_threshold_is_worth_is_read_where_the_notebook_keeps_it(tmp_path):
     """With the way of fusing that was chosen."""
     ways = {"distance": {"precision": 0.6, "recall": 0.9}, "mean": {"precision": 0.1, "recall": 0.2}}
@@ -384,6 +411,8 @@ def test_paths_mean_the_tomograms_that_somebody_made(tmp_path, monkeypatch):
     (tmp_path / "shown" / "up").symlink_to(tmp_path / "shown")
     for recursive in (True, False):
         assert set(collect(tmp_path / "shown", recursive=recursive)[0]) == {"cell", "no ending"}
+    for one in ([each for each in os.scandir(tmp_path / "a") if each.name == "b.rec.gz"], os.fsencode(tmp_path / "a")):
+        assert "b" in collect(one)[0], "whatever says a path"
     (tmp_path / unicodedata.normalize("NFD", " é.mrc")).touch()
     assert set(collect(tmp_path / unicodedata.normalize("NFD", " é.mrc"))[0]) == {"é"}
     for nothing in ([], "", np.zeros((3, 4, 5)), motors.Tomogram("t", np.zeros((3, 4, 5), np.uint8), 13.1)):

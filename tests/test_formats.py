@@ -525,6 +525,29 @@ def test_a_spacing_that_is_no_number_is_refused_as_such(tmp_path, bad):
         formats.read(tmp_path / "a.npy", spacing=bad)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64", "int16"])
+def test_a_spacing_may_be_a_number_of_numpy_as_headers_give_it(tmp_path, kind: str):
+    """`voxel_size.x` of mrcfile is an array without axes."""
+    np.save(tmp_path / "a.npy", LEVELS)
+    for given in (np.array(13, kind), np.array(13, kind)[()]):
+        found = formats.read(tmp_path / "a.npy", spacing=given).spacing
+        assert found == 13 and type(found) is float
+    with mrcfile.open(mrc(tmp_path / "a.mrc", WIDE, 13.5)) as file:
+        assert formats.read(tmp_path / "a.npy", spacing=file.voxel_size.x).spacing == 13.5
+        with pytest.raises(ValueError, match="not a number"):
+            formats.read(tmp_path / "a.npy", spacing=file.voxel_size)
+    with pytest.raises(ValueError, match="above zero"):
+        formats.read(tmp_path / "a.npy", spacing=np.array(-13.1))
+
+
+def test_contrast_is_not_inverted_by_a_word(tmp_path):
+    """Which is true, whatever it says."""
+    np.save(tmp_path / "a.npy", LEVELS)
+    with pytest.raises(ValueError, match="invert is 'false'"):
+        read(tmp_path / "a.npy", invert="false")
+    assert np.array_equal(read(tmp_path / "a.npy", invert=np.True_), 255 - LEVELS)
+
+
 @pytest.mark.parametrize(
     ("unit", "expected"),
     [("nanometer", 13.1), ("micrometer", 13100), ("picometer", 0.0131), ("pixel", None), (None, None)],
@@ -1510,11 +1533,13 @@ def test_leftovers_of_systems_and_editors_are_no_slices(tmp_path):
 
 
 def test_every_way_to_say_a_folder_gives_its_name(tmp_path, monkeypatch):
-    """A dot, a slash at the end, and letters that macOS writes as two."""
+    """A dot, a slash at the end, letters that macOS writes as two, bytes, and what a folder lists."""
     write_slices(tmp_path / unicodedata.normalize("NFD", "zé"), LEVELS)
     monkeypatch.chdir(tmp_path / unicodedata.normalize("NFD", "zé"))
-    for path in (".", "./", os.getcwd() + "/", f"../{Path.cwd().name}/"):
+    for path in (".", "./", os.getcwd() + "/", f"../{Path.cwd().name}/", b".", next(os.scandir(".."))):
         assert formats.read(path).name == unicodedata.normalize("NFC", "zé")
+    with pytest.raises(ValueError, match="path of a tomogram is empty"):
+        formats.read("")  # which is no dot
 
 
 @pytest.mark.parametrize("name", ["cell.1.ome.tif", "cell.1.TIF", "cell.1.mrc", "cell.1.ome.zarr", "cell.1.zarr/0"])

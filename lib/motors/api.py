@@ -124,7 +124,7 @@ def detect(
     formats = picks.check(formats or "csv", sources)
     networks = bundle.find(weights)
     level = _level(threshold, networks)
-    reading = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
+    reading = _reading(options)
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
     before = _claim(out, settings, sources, force) if out else []
@@ -182,6 +182,12 @@ def _check(spacing: float | None, threshold: float | None, most: int | None, mem
         raise ValueError(f"the threshold is {threshold}, not a score: give a number from 0 to 1")
     if most is not None and (isinstance(most, str) or most < 1 or most % 1):
         raise ValueError(f"at most {most} detections were wanted: give a whole number, 1 or more")
+
+
+def _reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Return how files are to be read, taken out of options; axes may be a list of letters."""
+    found = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
+    return found | ({"axes": "".join(found["axes"])} if "axes" in found else {})
 
 
 def _level(threshold: float | None, networks: Bundle) -> float:

@@ -119,7 +119,7 @@ class Detector:
 
         Raises FileNotFoundError or ValueError if it cannot be read, or its spacing is not known or cannot be true.
         """
-        stack = not isinstance(source, Tomogram) and Path(source).is_dir() and Path(source).suffix != ".zarr"
+        stack = not isinstance(source, Tomogram) and Path(source).is_dir() and not formats.is_zarr(Path(source))
         tomogram, findings = self._open(source, name, spacing, stack)
         spacing = _agreed(tomogram, spacing)
         voxels, doubt = tomogram.voxels, doubts(tomogram.voxels.shape, spacing, chosen=True)
@@ -142,7 +142,8 @@ class Detector:
                 raise
             why = error
         voxels, wrong = slices.read_repaired(source)
-        voxels = as_zyx(Stored(voxels, "zyx"), self.reading.get("axes"))
+        chosen = {name: value for name, value in self.reading.items() if name != "invert"}
+        voxels = as_zyx(Stored(voxels, "zyx"), **chosen)
         voxels = 255 - voxels if self.reading.get("invert") else voxels
         few = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
         about = f"z = {few or 'none'} interpolated, because {next(iter(wrong.values()), why)}"

@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 class Station:
     """What one device does with one network, tomogram by tomogram; `kept` are those prepared before."""
 
-    def __init__(self, detector: Detector, kept: dict[tuple, Ready] | None = None) -> None:
+    def __init__(self, detector: Detector, kept: dict[str, Ready] | None = None) -> None:
         self.detector, self.kept = detector, kept
         self.ahead: dict[str, Future] = {}
 
@@ -95,7 +95,7 @@ def result_hashes(folder: Path, name: str) -> str:
     return "".join(f" {sha256(file)}" for file in files if file.is_file())
 
 
-def _reading(detector: Detector, task: Task, kept: dict[tuple, Ready] | None) -> Future:
+def _reading(detector: Detector, task: Task, kept: dict[str, Ready] | None) -> Future:
     """A tomogram and the key of its files, which a thread reads that nobody waits for longer than he wants to."""
     result: Future = Future()
 
@@ -110,10 +110,10 @@ def _reading(detector: Detector, task: Task, kept: dict[tuple, Ready] | None) ->
     return result
 
 
-def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[tuple, Ready] | None) -> Ready:
+def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[str, Ready] | None) -> Ready:
     """Return a tomogram as the network wants it; small ones are kept for the networks that follow."""
     how = (detector.experiment.spacing, detector.experiment.resampling, detector.repair, detector.fill)
-    about = (key, task.name, task.spacing, *how, *sorted(detector.reading.items()))
+    about = repr((key, task.name, task.spacing, *how, *sorted(detector.reading.items())))
     ready = (kept or {}).get(about) or detector.prepare(task.source, name=task.name, spacing=task.spacing)
     if kept is not None and key is not None:
         kept[about] = ready
@@ -185,7 +185,7 @@ def all_devices(small: bool = False) -> list[str]:
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 
-_kept: dict[tuple, Ready] = {}  # tomograms that were prepared for one network and will be for the next
+_kept: dict[str, Ready] = {}  # tomograms that were prepared for one network and will be for the next
 _networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
 _stations: list[Station] = []  # the one at work, if any
 _said: list[tuple[str, type[Warning]]] = []  # what was warned of, for the process that waits for the outcome

@@ -32,7 +32,7 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
 
     Raises ValueError if there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
     """
-    voxels, names = stored.voxels, list(filter(str.isalpha, axes.lower()) if axes else stored.axes.lower())
+    voxels, names = stored.voxels, list(filter(str.isalpha, str(axes).lower()) if axes else stored.axes.lower())
     while axes and voxels.ndim > len(names) and voxels.shape[0] == 1:
         voxels = voxels[0]
     left = ["v", "z"] if "z" not in names else ["v"]

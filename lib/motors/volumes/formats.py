@@ -45,6 +45,8 @@ def read(
     one known is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if the file states another spacing
     than the caller, the spacing is implausible, or z is not the thin axis.
     """
+    if not (path := os.fsdecode(path)):
+        raise ValueError("the path of a tomogram is empty: give a file or a folder")
     path = spelt(Path(os.path.abspath(os.path.expanduser(path))))  # so that "." has a name
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
@@ -53,6 +55,8 @@ def read(
     if spacing is not None:
         check_spacing((spacing,))
         spacing = float(spacing)
+    if isinstance(invert, str):
+        raise ValueError(f"invert is {invert!r}, a word: say True where dense is bright, or False")
     kind, before = _kind(path)[0], _state(path)
     axes = axes and str(axes)  # a list has the same letters
     own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them

@@ -12,6 +12,7 @@ from motors.volumes.kinds import ENDINGS
 from motors.workspace.files import spelt, visible, written
 
 CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
+PATHS = str | bytes | os.PathLike
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
 
 
@@ -26,8 +27,8 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     Raises FileNotFoundError if a path does not exist, or a folder holds no tomogram; ValueError if no path is given, or
     one is empty, or several tomograms would be called alike even so.
     """
-    paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
-    if not paths or not all(isinstance(each, str | Path) and str(each) for each in paths):
+    paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, PATHS) else [paths]
+    if not paths or not all(isinstance(each, PATHS) and os.fsdecode(each) for each in paths):
         raise ValueError("the path of a tomogram is empty, or none: give files, folders or patterns, not voxels")
     notes: list[str] = []
     found: dict[tuple[str, str], Path] = {}
@@ -55,8 +56,8 @@ def _distinct(names: dict[Path, str]) -> dict[str, Path]:
     raise ValueError(f"several tomograms would be called {name}, one is {alike[0]}: rename or take them alone")
 
 
-def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path]:
-    place = spelt(Path(path))
+def _meant(path: str | bytes | os.PathLike, recursive: bool, notes: list[str]) -> Iterator[Path]:
+    place = spelt(Path(path := os.fsdecode(path)))
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():
@@ -77,7 +78,7 @@ def _meant(path: str | Path, recursive: bool, notes: list[str]) -> Iterator[Path
         inside = {Path(each) for form in forms for each in glob.glob(form, root_dir=above, recursive=True)}
         found = [each for each in inside if len(visible(map(Path, each.parts))) == len(each.parts)]
         matches = sorted(above / each for each in found)
-        if not matches or not glob.has_magic(str(path)):
+        if not matches or not glob.has_magic(path):
             raise FileNotFoundError(f"{path} does not exist: check the path, or the pattern, of the tomogram")
         matches = [match for match in matches if match.is_file() or match.is_dir()] or matches
         meant = [match for match in matches if match.is_dir() or _is_tomogram(match)] or matches

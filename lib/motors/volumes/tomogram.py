@@ -52,7 +52,8 @@ def check_voxels(voxels: np.ndarray) -> None:
 def check_spacing(spacing: tuple[float, ...]) -> None:
     """Raise ValueError unless all these are numbers, and lengths."""
     shown = spacing[0] if len(spacing) == 1 else spacing
-    if not all(isinstance(length, Real) and not isinstance(length, bool | np.bool) for length in spacing):
+    plain = [length.item() if getattr(length, "ndim", 1) == 0 else length for length in spacing]  # of headers, too
+    if not all(isinstance(length, Real) and not isinstance(length, bool) for length in plain):
         raise ValueError(f"spacing is {shown!r}, not a number: give ångström per voxel, such as 13.1")
     if not all(math.isfinite(length) and length > 0 for length in spacing):
         raise ValueError(f"spacing {shown} is not above zero throughout: give ångström per voxel")

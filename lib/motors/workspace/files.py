@@ -34,7 +34,7 @@ MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, 
 
 def write_json(path: Path | str, content: Any) -> Path:
     """Write indented JSON, whole or not at all, and return the path; raises ValueError for NaN or infinite numbers."""
-    return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False, default=float) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def sha256(path: Path | str) -> str:
 
 def json_sha256(content: Any) -> str:
     """Return the SHA-256 of what JSON can say, in hexadecimal; the order of names does not matter."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=float).encode()).hexdigest()
 
 
 @contextmanager
