@@ -45,13 +45,7 @@ def read(
     one known is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if the file states another spacing
     than the caller, the spacing is implausible, or z is not the thin axis.
     """
-    if not (path := os.fsdecode(path)):
-        raise ValueError("the path of a tomogram is empty: give a file or a folder")
-    path = spelt(Path(os.path.abspath(os.path.expanduser(path))))  # so that "." has a name
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: check the path of the tomogram")
-    if not (path.is_file() or path.is_dir()):
-        raise ValueError(f"{path} is a pipe, socket or device, no file: give a file or a folder")
+    path = _there(os.fsdecode(path))
     if spacing is not None:
         check_spacing((spacing,))
         spacing = float(spacing)
@@ -111,6 +105,18 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and (
         path.name.lower().endswith((".zarr", ".n5")) or any((path / mark).exists() for mark in ZARR)
     )
+
+
+def _there(path: str) -> Path:
+    """Return the path of a file or folder, absolute, so that "." has a name."""
+    if not path:
+        raise ValueError("the path of a tomogram is empty: give a file or a folder")
+    found = spelt(Path(os.path.abspath(os.path.expanduser(path))))
+    if not found.exists():
+        raise FileNotFoundError(f"{found} does not exist: check the path of the tomogram")
+    if not (found.is_file() or found.is_dir()):
+        raise ValueError(f"{found} is a pipe, socket or device, no file: give a file or a folder")
+    return found
 
 
 def _kind(path: Path) -> tuple[str, str]:
