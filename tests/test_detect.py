@@ -343,7 +343,12 @@ def test_a_picture_shows_every_detection(networks, weights, tomograms, tmp_path)
     """The projection, and a row of three planes below it for each."""
     import cv2
 
-    motors.detect(tomograms, weights=weights, out=tmp_path / "out", plot=True)
+    seen = []
+    for style in ({"image.origin": "lower", "savefig.dpi": 7}, {}):  # of the user
+        with plt.rc_context(style):
+            motors.detect(tomograms, weights=weights, out=tmp_path / "out", plot=True)
+        seen.append(cv2.imread(str(tmp_path / "out" / "pictures" / "two.png")))
+    assert (seen[0] == seen[1]).all()
     heights = {path.stem: cv2.imread(str(path)).shape[0] for path in (tmp_path / "out" / "pictures").iterdir()}
     assert set(heights) == {"none", "one", "two"}
     assert heights["two"] - heights["one"] == heights["one"] - heights["none"] > 200

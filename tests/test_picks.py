@@ -175,9 +175,13 @@ def test_oriented_points_of_the_portal_and_markers_that_were_linked_are_read(tmp
 def test_warp_and_paths_name_the_same_tomogram(tmp_path):
     """Programs know a tomogram by its file."""
     table = pd.DataFrame({"rlnCoordinateX": [5.0], "rlnCoordinateY": [6.0], "rlnCoordinateZ": [7.0]})
-    for name in ("tomo_1.tomostar", "rec/tomo_1.mrc", "D:\\rec\\tomo_1.ome.tif", "tomo_1.rec.gz"):
+    names = ("tomo_1.tomostar", "rec/tomo_1.mrc", "D:\\rec\\tomo_1.ome.tif", "tomo_1.rec.gz", "tomo_1.st.tomostar")
+    for name in names:
         starfile.write(table.assign(rlnMicrographName=name), tmp_path / "p.star", overwrite=True)
         assert formats.read(tmp_path / "p.star", TOMOGRAM).tomo_id.tolist() == ["tomo_1"]
+    for tomo_id in ("tomo_1", "tomo_1.st"):  # as two files of one folder are called, tomo_1.mrc and tomo_1.st
+        found = formats.read(tmp_path / "p.star", TOMOGRAM.assign(tomo_id=tomo_id))
+        assert found.tomo_id.tolist() == [tomo_id]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +281,7 @@ def test_shifts_of_relion_are_subtracted_if_their_axes_are_those_of_the_tomogram
         formats.read(tmp_path / "older.star", TOMOGRAM)[["z", "y", "x"]], [[20.42, 50.5, 63.66]], atol=1e-4
     )
     starfile.write(shifted.assign(rlnTomoSubtomogramTilt=90.0), path, overwrite=True)
-    with pytest.raises(ValueError, match="shifts in ångström"):
+    with pytest.raises(ValueError, match="shifts along axes that rlnTomoSubtomogramRot turns: apply rlnOriginXAngst"):
         formats.read(path, TOMOGRAM)
 
 
@@ -312,7 +316,14 @@ OPTICS = pd.DataFrame({"rlnOpticsGroup": [2, 1], "rlnTomoTiltSeriesPixelSize": [
         ({"rlnDetectorPixelSize": SPACING}, None, None, [7, 6, 5]),
         ({"rlnDetectorPixelSize": 6.585}, None, "6.585 Å.* check the binning", [7, 6, 5]),  # of PyTom
         ({}, OPTICS[:1], "6.585 Å.* brought to its voxels", [3.5, 3, 2.5]),
-        ({}, OPTICS, None, [7, 6, 5]),
+        ({}, OPTICS.assign(rlnTomoTiltSeriesPixelSize=6.585), "6.585 Å.* brought to its voxels", [3.5, 3, 2.5]),
+        ({}, OPTICS, "several rlnTomoTiltSeriesPixelSize.* check the binning", [7, 6, 5]),
+        (
+            {"rlnOpticsGroupName": "b"},
+            OPTICS.assign(rlnOpticsGroupName=["b", "a"]),
+            "6.585 Å.* brought to its voxels",
+            [3.5, 3, 2.5],
+        ),
     ],
 )
 def test_relion_counts_pixels_of_the_size_that_it_states(tmp_path, columns, optics, word, place):
@@ -682,6 +693,71 @@ def test_a_name_twice_in_json_is_refused(tmp_path):
     (tmp_path / "p.json").write_text('[{"tomo_id": "a", "detections": [{"z": 1, "y": 2, "x": 3, "z": 30}]}]')
     with pytest.raises(ValueError, match="p.json is no file of picks, or damaged .*a name twice, among z, y, x"):
         formats.read(tmp_path / "p.json")
+
+    (tmp_path / "a.ndjson").write_text('{"location": {"x": 1, "y": 2, "z": 3}, "location": {"x": 7, "y": 8, "z": 9}}')
+    with pytest.raises(ValueError, match="a.ndjson, line 1: no point .*a name twice, among location"):
+        formats.read(tmp_path / "a.ndjson")
+
+
+@pytest.mark.parametrize("about", ["", '"tomo_id": null, ', '"tomo_id": "", '])
+def test_picks_of_a_tomogram_without_a_name_are_refused(tmp_path, about):
+    """None of them is called None or nan."""
+    (tmp_path / "p.json").write_text(f'[{{{about}"detections": [{{"z": 7, "y": 50, "x": 90}}]}}]')
+    with pytest.raises(ValueError, match="p.json: tomogram +has no id: name the tomogram of every pick"):
+        formats.read(tmp_path / "p.json")
+
+
+def test_a_point_that_somebody_added_in_a_table_needs_no_score(tmp_path):
+    """napari leaves what it does not know empty; a score that is a word stays none."""
+    for file, head in (("tomo_1.csv", "index,axis-0,axis-1,axis-2,score"), ("p.csv", "tomo_id,z,y,x,score")):
+        (tmp_path / file).write_text(f"{head}\ntomo_1,7.25,50.5,90,0.4\ntomo_1,1,2,3,\n")
+        assert formats.read(tmp_path / file, TOMOGRAM).score.tolist() == [1.0, 0.4]
+    (tmp_path / "p.csv").write_text(f"{head}\ntomo_1,1,2,3,\ntomo_1,7.25,50.5,90,high\n")
+    with pytest.raises(ValueError, match="p.csv, line 3: tomogram tomo_1 has a pick without a position or a score"):
+        formats.read(tmp_path / "p.csv", TOMOGRAM)
+
+
+def test_markers_of_several_sets_are_said(tmp_path):
+    """As objects of an IMOD model are; an empty set is none."""
+    sets = "".join(
+        f'<marker_set name="{n}"><marker id="1" x="{x}" y="9" z="9"/></marker_set>' for n, x in (("a", 13), ("b", 26))
+    )
+    (tmp_path / "tomo_1.cmm").write_text(f'<marker_sets>{sets}<marker_set name="c"/></marker_sets>')
+    with pytest.warns(TableWarning, match="tomo_1.cmm has the markers a, b: all are taken as motors"):
+        assert len(formats.read(tmp_path / "tomo_1.cmm", TOMOGRAM)) == 2
+
+
+@pytest.mark.parametrize("name", [name for name, kind in formats.FORMATS.items() if kind.each])
+@pytest.mark.parametrize("tomo_id", ["../tomo_1", "a/b", ".."])
+def test_a_name_never_leads_out_of_the_folder(tmp_path, name, tomo_id):
+    """A file for each tomogram is called like it."""
+    with pytest.raises(ValueError, match=f"the format {name} cannot hold the name '{tomo_id}'"):
+        formats.write(tmp_path / "out", PICK.assign(tomo_id=tomo_id), TOMOGRAM.assign(tomo_id=tomo_id), name)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_is_written_where_warnings_are_errors(tmp_path):
+    """imodmodel calls what pydantic is about to give up."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "mod")
+        assert len(formats.read(path, TOMOGRAM)) == 1
+
+
+@pytest.mark.parametrize("tomo_id", ["_x", "data_1", "loop_1"])
+def test_words_of_star_are_names_in_the_first_column_too(tmp_path, tomo_id):
+    """starfile takes the first for one more column, and loses its row."""
+    tomogram = TOMOGRAM.assign(tomo_id=tomo_id)
+    (tmp_path / "p.star").write_text(STAR + f"{tomo_id} 90 50.5 7.25 0\n  {tomo_id} 9 5 7 0\n")
+    assert formats.read(tmp_path / "p.star", tomogram).x.tolist() == [9, 90]
+
+
+@pytest.mark.parametrize("between", ["\n", "# remark\n", "\n# remark\n\n"])
+def test_lines_that_say_nothing_may_stand_anywhere_in_a_star_file(tmp_path, between):
+    """Nor does a block of nothing before others give them its name."""
+    text = f"data_general\n{STAR.replace('data_', 'data_particles')}tomo_1 90 50.5 7.25 0\ndata_last\n"
+    (tmp_path / "p.star").write_text(text.replace("\n", f"\n{between}"))
+    assert formats.read(tmp_path / "p.star", TOMOGRAM)[["z", "y", "x"]].to_numpy().tolist() == [list(AT.values())]
 
 
 def test_files_that_some_disks_take_for_one_are_not_written(tmp_path):

@@ -181,7 +181,9 @@ def test_all_finds_are_on_the_projection_and_in_the_scene_whatever_their_height(
     tomogram, motors, found = Tomogram("t", voxels, 20.0), [(5, 30, 40), (50, 20, 70)], [(50, 60, 90)]
     flat = detections.projection(tomogram, motors, found, [0.75])
     assert middles(flat, plots.MOTOR) == [(40, 30), (70, 20)] and middles(flat, plots.CANDIDATE) == [(90, 60)]
-    solid = scene(tomogram, motors, found, [0.75], turn=0, tilt=0)
+    with plt.rc_context({"image.origin": "lower"}):
+        solid = scene(tomogram, motors, found, [0.75], turn=0, tilt=0)
+    assert solid.get_ylim()[0] > solid.get_ylim()[1], "y grows upwards, as the user's style has it"
     assert len(middles(solid, plots.MOTOR)) == 2
     for axes in (flat, solid):
         assert "0.75" in [text.get_text() for text in axes.texts]

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,12 +185,13 @@ def test_every_case_gets_its_picture(case, tmp_path):
     _, sheet = case
     rng = np.random.default_rng(0)
     voxels = rng.integers(0, 256, SHAPE, np.uint8)
-    paths = write_images(
-        sheet,
-        lambda name: Tomogram(name, voxels, SPACING),
-        tmp_path,
-        heatmap=lambda tomogram: rng.random((6, 8, 12)).astype(np.float32),
-    )
+    with plt.rc_context({"text.usetex": True, "font.family": "none such"}):  # of a user who has no TeX here
+        paths = write_images(
+            sheet,
+            lambda name: Tomogram(name, voxels, SPACING),
+            tmp_path,
+            heatmap=lambda tomogram: rng.random((6, 8, 12)).astype(np.float32),
+        )
     assert [path.name for path in paths] == list(dict.fromkeys(sheet["image"]))
     assert all(path.read_bytes()[:3] == b"\xff\xd8\xff" for path in paths)
     figure = review_sheet.picture(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))

@@ -292,5 +292,5 @@ def _write(
         cells = fuse_grids(grids[row["tomo_id"]], found.networks.votes).cells
         image = picture(tomogram, mine[POINT].to_numpy(), mine["score"].to_numpy(), cells)
         with renamed(out / DRAWN / f"{row['tomo_id']}.png") as partial:
-            imsave(partial, image)
+            imsave(partial, image, origin="upper", cmap="gray")  # whatever the user's style says
     write_table(out / TABLE, found.tomograms)

@@ -40,7 +40,7 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
     every = read_table(path, MOTORS).drop(columns=columns[1:], errors="ignore")  # which are not its own to say
     table = every[has_motor(every, path.name)]
     points = numbers(table, POINT)
-    lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] % 1 != 0
+    lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] != points[:, 0].round()
     refuse(table, lost, path.name, "has a motor without a position", "write three numbers, or remove the row")
     what, advice = f"has a motor outside the frame {frame}", "check the order z, y, x and the frame"
     refuse(table, outside(points, frame), path.name, what, advice)

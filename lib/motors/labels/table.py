@@ -35,7 +35,7 @@ class Labels:
         table = self.tomograms
         need(table, TOMOGRAMS, f"{name} (tomograms)")
         sizes = numbers(table, [*SIZE, "spacing"])
-        wrong = ~(np.isfinite(sizes) & (sizes > 0)).all(axis=1) | (sizes[:, :3] % 1 != 0).any(axis=1)
+        wrong = ~(np.isfinite(sizes) & (sizes > 0)).all(axis=1) | (sizes[:, :3] != np.floor(sizes[:, :3])).any(axis=1)
         refuse(table, table["tomo_id"].isna(), name, "has no id", "name every tomogram")
         refuse(table, table["tomo_id"].duplicated(), name, "is listed twice", "keep one row")
         refuse(table, wrong, name, "has no true shape or spacing", "give voxels and ångström per voxel above 0")

@@ -28,7 +28,10 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
     for name in names.unique():
         folder, _, file = written(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
-        found[name] = name if name in known else ENDING.sub("", file)
+        forms = [file]  # with ever fewer endings, as of a.st.tomostar
+        while (shorter := ENDING.sub("", forms[-1])) != forms[-1]:
+            forms.append(shorter)
+        found[name] = next((each for each in (name, *forms) if each in known), forms[:2][-1])
         if name not in known and folders.setdefault(found[name], folder) != folder:
             raise ValueError(f"{name} and one in another folder would have the same name: rename one")
     return names.map(found).astype(object)
@@ -53,6 +56,7 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
 
     Raises ValueError if a pick has no tomogram or position, lies outside, or was made at another spacing.
     """
+    refuse(picks, picks["tomo_id"].isin(["", None, np.nan]), name, "has no id", "name the tomogram of every pick")
     score = picks.get("score", pd.Series(1.0, picks.index))
     picks = picks.assign(score=score, tomo_id=named(picks["tomo_id"], tomograms))
     picks[[*POINT, "score"]] = numbers(picks, [*POINT, "score"])

@@ -56,7 +56,8 @@ def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
         if FORMATS[name].each and len(set(folded)) < len(folded):
             twice = max(folded, key=folded.count)
             raise ValueError(f"the format {name} has files that some disks take for one, of {twice!r}: rename one")
-        if lost := next((each for each in names if re.search(libraries.LOST.get(name, "$."), each)), None):
+        unfit = f"{libraries.LOST.get(name, '$.')}{r'|/|^[.]{0,2}$' * FORMATS[name].each}"
+        if lost := next((each for each in names if re.search(unfit, each)), None):
             raise ValueError(f"the format {name} cannot hold the name {lost!r}: rename the tomogram, or leave it out")
     return formats
 
@@ -128,6 +129,8 @@ def _write_csv(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     table = read_table(path)
+    if "score" in table:  # a point that somebody adds in napari has none
+        table["score"] = table["score"].astype(object).fillna(1.0)
     if {*AXES} <= {*table}:
         if strange := [each for each in ("axis-3", "shape-type") if each in table]:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
@@ -207,7 +210,7 @@ def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     for number, line in enumerate(text_of(path).split("\n"), start=1):
         try:
             if line.strip():
-                record = json.loads(line)
+                record = json.loads(line, object_pairs_hook=_once)
                 if (kind := record.get("type", POINTS[0])) not in POINTS:
                     raise TypeError(f"a record of type {kind!r}")
                 rows.append([name, *(record["location"][axis] for axis in POINT), 1.0])
@@ -232,6 +235,9 @@ def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
     root = ElementTree.parse(path).getroot()
     if root.tag not in ("marker_set", "marker_sets"):
         raise ValueError(f"{path.name} holds <{root.tag}>, not <marker_set>: export it again")
+    sets = [each.get("name", "nameless") for each in root.iter("marker_set") if each.find("marker") is not None]
+    if len(sets) > 1:
+        warnings.warn(f"{path.name} has the markers {', '.join(sets)}: all are taken as motors", TableWarning, 4)
     picks = _frame([{"location": marker.attrib} for marker in root.iter("marker")], name)
     if tomograms is not None:
         picks[POINT] = numbers(picks, POINT) - _origin(tomograms[tomograms["tomo_id"] == name])

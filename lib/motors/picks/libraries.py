@@ -28,7 +28,8 @@ GROUP = "rlnOpticsGroup"
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
 NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
-LOST = {"star": r"['\"#]|[^\S ]|^(NaN|<NA>)$", "tbl": r'"|[^\S ]'}  # in names: what does not come back from a format
+# In names: what does not come back from a format.
+LOST = {"star": r"['\"#]|[^\S ]|^(NaN|<NA>)$", "tbl": r'"|[^\S ]', "cmm": r"[\0-\x08\x0b\x0c\x0e-\x1f]"}
 EDGE = np.array([0.0, 0.5, 0.5])  # z, y, x of the centre of IMOD's first voxel
 SAME = 1.0  # voxels: both kinds of coordinates of a STAR file have to agree to this
 
@@ -57,9 +58,9 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
     """Return the particles of a STAR file, at their shifted places; where none is named, its tomogram is the file's."""
     starfile = library("starfile")
     text = re.sub(r"(?im)^[ \t]*(data_|loop_)(?=\S*[ \t]*$)", lambda word: word[0].lower(), text_of(path))
-    lines = _lines(text, path.name)
+    lines, kept = _lines(text, path.name)
     with tempfile.TemporaryDirectory() as folder:  # a copy as starfile takes it, which knows one encoding and case
-        (copy := Path(folder) / "a.star").write_text(text, encoding="utf-8")
+        (copy := Path(folder) / "a.star").write_text(kept, encoding="utf-8")
         try:
             blocks = starfile.read(copy, always_dict=True, parse_as_string=list(NAMES))
         except ValueError as error:
@@ -77,25 +78,29 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
     return picks.assign(**dict(zip(POINT, places.T, strict=True)))
 
 
-def _lines(text: str, name: str) -> dict[str, list[int]]:
-    """Return where the rows of each block of a STAR file lie; one of another length than its header is refused."""
-    found, block, columns = {}, "", -1  # no loop
+def _lines(text: str, name: str) -> tuple[dict[str, list[int]], str]:
+    """Return where the rows of each block of a STAR file lie, and the text as starfile reads it: without remarks and
+    blocks of nothing, names quoted that begin like words of STAR. A row has to be as long as its header.
+    """
+    found, kept, block, columns = {}, "", "", -1  # no loop
     for number, line in enumerate(text.split("\n"), start=1):
         words = re.sub(r"""(?<!\S)(["']).*?\1(?!\S)""", "quoted", line).partition("#")[0].split()
         first = words[0] if words else ""
-        if first.startswith("data_"):
+        if first.startswith("data_") and (len(words) == 1 or columns < 0):
             if (block := first[5:]) in found:
                 raise ValueError(f"{name}, line {number}: {first} is there twice: put it in a file of its own")
             found[block], columns = [], -1
         elif first == "loop_":
             columns = 0
-        elif columns >= 0 and first.startswith("_") and not found[block]:
+        elif columns >= 0 and first.startswith("_") and len(words) < 3 and not found[block]:
             columns += 1
         elif columns >= 0 and words:
             if len(words) != columns:
                 raise ValueError(f"{name}, line {number}: {len(words)} values for {columns} columns: correct it")
             found[block].append(number)
-    return found
+            line = re.sub(r"^\s*((_|data_|loop_)\S*)", r'"\1"', line)
+        kept += f"{line}\n" if words else ""
+    return found, re.sub(r"(?m)^\s*data_\S*\n(?=\s*data_|\Z)", "", kept)
 
 
 def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> tuple[str, pd.DataFrame]:
@@ -134,10 +139,11 @@ def _shifts(table: pd.DataFrame, about: np.ndarray | None, name: str) -> np.ndar
     shifts = numbers(table.reindex(columns=names, fill_value=0), names)  # of pictures, without a z
     if not np.any(shifts):
         return 0.0
-    unit = names == SHIFTS
-    if (unit and about is None) or np.any(numbers(table, [each for each in TURNED if each in table])):
-        what = f"shifts{' in ångström' * unit}: give the table of tomograms, or apply {names[-1]}"
-        raise ValueError(f"{name} has {what}")
+    unit, advice = names == SHIFTS, f"apply {names[-1]} before, or leave it out"
+    if np.any(numbers(table, [each for each in TURNED if each in table])):
+        raise ValueError(f"{name} has shifts along axes that {TURNED[0]} turns: {advice}")
+    if unit and about is None:
+        raise ValueError(f"{name} has shifts in ångström: give the table of tomograms, or {advice}")
     return shifts / about[:, 3:] if unit else shifts
 
 
@@ -149,10 +155,14 @@ def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.
     if optics is not None:
         optics = pd.DataFrame([optics] if isinstance(optics, dict) else optics)
         own = [each for each in optics if each not in table]
-        if {GROUP} <= {*optics} & {*table}:
-            table = table.merge(optics.drop_duplicates(GROUP)[[GROUP, *own]], "left", GROUP)
-        elif len(optics) == 1:
-            table = table.merge(optics[own], "cross")
+        alike = optics[[each for each in (TILT, *PIXELS, CAMERA[1]) if each in own]].drop_duplicates()
+        if group := next((each for each in (GROUP, f"{GROUP}Name") if each in optics and each in table), None):
+            table = table.merge(optics.drop_duplicates(group)[[group, *own]], "left", group)
+        elif alike.shape[1] and len(alike) == 1:
+            table = table.merge(alike, "cross")
+        elif TILT in own:
+            what = f"{name} has several {TILT}, no {GROUP} of particles"
+            warnings.warn(f"{what}: taken as its voxels, check the binning", TableWarning, stacklevel=6)
     if {*CAMERA} <= {*table} and PIXELS[0] not in table:
         size, times = numbers(table, CAMERA).T
         table = table.assign(**{PIXELS[0]: size * 1e4 / times})
@@ -175,7 +185,8 @@ def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     model = imodmodel.ImodModel.from_dataframe(points)
     model.header.zmax, model.header.ymax, model.header.xmax = (int(about[size]) for size in SIZE)
     model.header.pixelsize, model.header.units = float(about["spacing"]) / 10, -9  # nanometres
-    with renamed(path) as partial:
+    with renamed(path) as partial, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what imodmodel calls
         model.to_file(partial)
 
 

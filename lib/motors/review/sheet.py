@@ -71,7 +71,7 @@ def write_images(
 
     paths = []
     cases = table.groupby(["tomo_id", "image"], sort=False)
-    with progress(total=len(cases), title="disagreement sheet") as meter:
+    with progress(total=len(cases), title="disagreement sheet") as meter, plt.style.context("default"):
         for (tomo_id, image), rows in cases:
             tomogram = read(tomo_id)
             figure = picture(rows, tomogram, None if heatmap is None else heatmap(tomogram))

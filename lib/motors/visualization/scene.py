@@ -45,7 +45,7 @@ def scene(
         return ((cells - middle) @ frame.T + side / 2 - 0.5)[:, 1:]
 
     axes = plots.panels(1, size=5)[1][0]
-    axes.imshow(_shaded(seen), cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+    axes.imshow(_shaded(seen), cmap="gray", vmin=0, vmax=1, interpolation="bilinear", origin="upper")
     for corners in combinations(product((0, 1), repeat=3), 2):
         if np.abs(np.subtract(*corners)).sum() == 1:  # the ends of an edge of the volume
             edge = places(np.array(corners) * tomogram.voxels.shape - 0.5)
