@@ -655,6 +655,18 @@ def test_chunks_that_were_left_empty_have_the_fill_value_if_there_is_one(tmp_pat
         read(path)
 
 
+@pytest.mark.parametrize("dtype", ["<u1", ">u1", "<i1", ">i1", "|u1"])
+def test_bytes_of_zarr_may_have_an_order(tmp_path, dtype: str):
+    """As JZarr, with which bioformats2raw wrote, and Zarr.jl call theirs: it means nothing."""
+    for path in (tmp_path / "a.zarr", tmp_path / "b.zarr" / "0"):
+        zarr_image(path, LEVELS if "u" in dtype else SIGNED)
+        about = json.loads((path / "0" / ".zarray").read_text())
+        (path / "0" / ".zarray").write_text(json.dumps(about | {"dtype": dtype}))
+        expected = LEVELS if "u" in dtype else to_uint8(SIGNED)
+        assert np.array_equal(read(path), expected)
+        assert "u" not in dtype or formats.read(path).spacing == 1.31
+
+
 def test_a_chunk_that_is_lost_is_told_by_the_voxels_around_it(tmp_path):
     """Where more than half of the 64 voxels beside a face of it are no fill, it was not left empty. Nothing is NaN."""
     lost = "1 of its 30 chunks are missing: copy it again, with all its files, or write empty chunks, too"

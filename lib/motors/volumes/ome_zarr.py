@@ -33,7 +33,8 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
     with parsing(json.JSONDecodeError, UnicodeDecodeError):
         try:
-            group = zarr.open(store, mode="r", use_consolidated=False)  # which may be out of date
+            place = _lenient(store) if isinstance(store, Path) else store
+            group = zarr.open(place, mode="r", use_consolidated=False)  # which may be out of date
         except zarr.errors.GroupNotFoundError as error:
             raise ValueError("it is no Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
     if isinstance(group, zarr.Array):
@@ -66,6 +67,21 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         what = "its metadata say that it is shown inverted: invert it (invert=True, --invert) if dense is bright"
         warnings.warn(f"{getattr(store, 'name', store)}: {what}", TomogramWarning, stacklevel=5)
     return Stored(array, axes, spacing, images=max(len(names), len(images)))
+
+
+def _lenient(path: Path) -> Any:
+    """Return a Zarr on disk as a store in which bytes may have an order, such as >u1: JZarr and Zarr.jl say so."""
+    from zarr.storage import LocalStore, WrapperStore
+
+    class Lenient(WrapperStore):
+        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            found = await super().get(key, prototype, byte_range)
+            if found is None or key.rpartition("/")[2] != ".zarray":
+                return found
+            said = re.sub(rb'("dtype"\s*:\s*")[<>](?=[iu]1")', rb"\1|", found.to_bytes())
+            return prototype.buffer.from_bytes(said)
+
+    return Lenient(LocalStore(path, read_only=True))
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
