@@ -250,6 +250,9 @@ def test_a_spacing_that_nobody_states_is_asked_for_and_the_given_one_is_used(net
     found = motors.detect(tmp_path / "a.npy", weights=weights, spacing=SPACING)
     assert found.tomograms.spacing.item() == SPACING
     assert near(found.table.iloc[0], BALL)
+    for wrong, why in ((0.1, "a motor alone is 45"), (1000, "no ice is that thick")):
+        with pytest.raises(ValueError, match=f"{why}: give the true one"):
+            motors.detect(tmp_path / "a.npy", weights=weights, spacing=wrong)
 
 
 @pytest.mark.parametrize(

@@ -1539,6 +1539,11 @@ def test_leftovers_of_systems_and_editors_are_no_slices(tmp_path):
     (tmp_path / "a" / "slice_0004.jpg").rename(tmp_path / "a" / "._slice_0004.jpg")
     with pytest.raises(FileNotFoundError, match=r"slice_0004\.jpg is missing among 8"):
         read(tmp_path / "a")
+    before = formats.parts(zarr_image(tmp_path / "a.zarr", LEVELS))
+    for name in (".DS_Store", "0/._0.0.0", "0/Thumbs.db"):
+        (tmp_path / "a.zarr" / name).touch()
+    assert formats.parts(tmp_path / "a.zarr") == before
+    assert {each.name for each in before} > {".zgroup", ".zattrs", ".zarray", "0.0.0"}
 
 
 # names

@@ -123,7 +123,8 @@ class Detector:
         tomogram, findings = self._open(source, name, spacing, stack)
         spacing = _agreed(tomogram, spacing)
         voxels, doubt = tomogram.voxels, doubts(tomogram.voxels.shape, spacing, chosen=True)
-        if doubt and spacing > MOST_ENLARGED * min(self.experiment.spacing):
+        nothing = min(tomogram.voxels.shape) * spacing < max(self.experiment.spacing)  # would be left
+        if doubt and (nothing or spacing > MOST_ENLARGED * min(self.experiment.spacing)):
             raise ValueError(f"{tomogram.name}: {doubt[0]}")
         if self.repair:
             voxels, found = quality_control.repair(voxels, compressed=stack)

@@ -88,7 +88,8 @@ def plain(path: str | Path) -> str:
 def parts(path: Path) -> list[Path]:
     """Return the files that a tomogram is read from: chunks, slices, or a file and those that it names."""
     if is_zarr(path):
-        return sorted(each for each in path.rglob("*") if each.is_file())
+        found = [each for each in path.rglob("*") if each.is_file()]
+        return sorted({*visible(found), *(each for each in found if each.name in ZARR)})
     if path.is_dir():
         return sorted(each for each in visible(path.glob("*")) if each.suffix.lower() in PICTURES and each.is_file())
     from motors.volumes.kinds import TIFF

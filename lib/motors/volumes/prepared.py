@@ -49,7 +49,7 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
     The volume `name` in `folder` need not be there; `source` is a folder of slices, or a file, and read only if folder,
     sizes or times are not those noted beside the volume; `settings` are spacings and the like.
     """
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else parts(source)
+    files = parts(source)
     quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
     earlier = read_inputs(Path(folder) / f"{name}.json")
     if earlier is not None and earlier.noted.get("slices") == quick:
