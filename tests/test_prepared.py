@@ -35,7 +35,7 @@ def stack(tmp_path):
 
 
 def test_a_prepared_volume_is_made_again_when_what_it_was_made_from_differs(stack, tmp_path, monkeypatch):
-    """A bit of a slice, a spacing, the code, the volume; not the same slices elsewhere, nor what systems leave there."""
+    """A bit of a slice, a spacing, the code, the volume; not the same slices elsewhere, nor what systems leave."""
     source, prepare = stack
     assert not prepare()
     for name in (".DS_Store", "._slice_0001.jpg", "Thumbs.db"):

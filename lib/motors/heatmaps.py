@@ -144,8 +144,7 @@ def peaks(
 def apart(points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None) -> np.ndarray:
     """Return the indices of the best points that keep their distance, `(m,)` int64, best first, at most so many.
 
-    Of `(n, axes)` points with `(n,)` scores, one nearer to a better one than `radius` is left out; of equal scores the
-    first is the better one.
+    Of `(n, axes)` points with `(n,)` scores, one nearer than `radius` to a better is left out, of equal ones the later.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     ranked, free, kept = np.asarray(points)[order], np.ones(len(order), dtype=bool), []
@@ -167,8 +166,7 @@ def blobs(voxels: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the ten darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
 
     The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted. What is nearer than
-    `BLOB` to the border of the volume, or to padding of one grey level, is no blob: it would be half of one. Blobs are
-    at least `MATCH_RADIUS` apart.
+    `BLOB` to the border or to padding of one grey level is no blob: it would be half. Blobs are `MATCH_RADIUS` apart.
 
     Of `(z, y, x)` intensities these are `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score
     is how many standard deviations a blob is darker than its surroundings usually are.

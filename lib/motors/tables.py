@@ -43,8 +43,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     a byte order mark, empty rows and remarks (#) before the header mean nothing. Ids are brought to one form of
     Unicode (NFC), as macOS has another. `refuse` names the line of the file that a row came from.
 
-    Raises FileNotFoundError or ValueError if the file is missing, is no table, has rows that are longer or shorter than
-    its header, or lacks columns.
+    Raises FileNotFoundError or ValueError if it is missing, is no table, has rows of another length, or lacks columns.
     """
     path = spelt(Path(path))
     if not path.is_file():

@@ -161,8 +161,7 @@ def _here(detector: Detector, tasks: Iterator[Task], until: float | None) -> Ite
 class Workers:
     """Processes, one for each device; a network that one of them was given once stays there until they end.
 
-    `names` are such as cuda:0 and cuda:1; cpu twice makes two that share the cores. Raises ValueError without
-    any, or as `check_device`.
+    `names` are such as cuda:0; cpu twice makes two that share cores. Raises ValueError as `check_device`, or for none.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

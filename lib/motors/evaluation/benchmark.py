@@ -1,8 +1,7 @@
 """What `motors score` compares: answers, and a truth in a table or of a benchmark with a Croissant manifest.
 
 The layout of a benchmark is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv`
-beside it, in a folder of the project. MotorBench, part of biohub/popsicle on Hugging Face, is said to come so; we
-have not seen it.
+beside it, in a folder of the project. MotorBench, of biohub/popsicle on Hugging Face, is said to come so, unseen by us.
 """
 
 import json

@@ -78,8 +78,7 @@ def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> flo
     """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
 
     With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge. Of equally
-    wide stretches the one that answers more tomograms is taken. What is at most `tolerance` below the
-    best counts as best.
+    wide ones that with more tomograms answered is taken. What is at most `tolerance` below the best counts as best.
     """
     quantiles = by_quantile["quantile"].to_numpy()
     good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12

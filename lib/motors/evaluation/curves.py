@@ -69,9 +69,8 @@ def average_precision(points: pd.DataFrame) -> float:
 def f2_by_quantile(solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES) -> pd.DataFrame:
     """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them, from 0 to 1.
 
-    Parameters are those of `curve`; tomograms without a candidate have the score 0. The columns are quantile, threshold
-    (numpy's linear quantile of all scores; what reaches it is answered), answered (tomograms), f2. Raises ValueError if
-    `solution` has no motor.
+    Parameters are those of `curve`; tomograms without a candidate score 0. Columns are quantile, threshold (numpy's
+    linear quantile of scores; what reaches it is answered), answered (tomograms), f2. Raises ValueError without motors.
     """
     quantiles = np.sort(quantiles)
     table = judge(solution, best_of_each(solution, candidates))

@@ -42,8 +42,7 @@ def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
     In a cross-fitted round every tomogram was predicted by networks that had not seen its labels. In a leaky one, such
     as the second of the original solution, networks that were trained on wrong labels may repeat them.
 
-    The fold of a candidate is the part that its network held out, -1 for none; that of a tomogram the part it is in, -1
-    for those that always trained.
+    A candidate's fold is the part its network held out, -1 for none; a tomogram's that it is in, -1 if always trained.
     """
     need(candidates, ["tomo_id", "fold"], NAME)
     part = candidates["tomo_id"].map(folds.set_index("tomo_id")["fold"])

@@ -56,9 +56,8 @@ def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
     """Write a checkpoint of the original solution as `save` writes a network of ours, and return `folder`.
 
     Of the .ckpt file as published the averaged weights are taken; `experiment` is that of the network it holds: one of
-    `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`. Raises FileNotFoundError if there is no such
-    checkpoint, ValueError if it is of another network, or anything in it is unknown, FileExistsError if other weights
-    are in `folder`.
+    `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`. Raises FileNotFoundError if there is none,
+    ValueError if it is of another network or anything in it is unknown, FileExistsError if `folder` has other weights.
     """
     weights, network = key_mapping.original(checkpoint), build(experiment)
     try:

@@ -52,8 +52,7 @@ def read(
     if isinstance(invert, str):
         raise ValueError(f"invert is {invert!r}, a word: say True where dense is bright, or False")
     kind, before = _kind(path)[0], _state(path)
-    axes = axes and str(axes)  # a list has the same letters
-    own = None if "v" in (axes or "").lower() else image  # which of several images, not along an axis of one of them
+    own = None if "v" in str(axes or "").lower() else image  # of several images, not along an axis of one of them
     try:
         stored = _stored(kind, path, own)
         left = image if own is None or stored.images == 1 else None

@@ -18,6 +18,7 @@ from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, number, parsing
 
 FOLLOWED = ("scale", "translation", "identity", "sequence")  # transformations that turn no axis
+ORDERED = rb'("dtype"\s*:\s*")[<>](?=[iu]1")'  # before the type of bytes, whose order means nothing
 
 
 def open_zarr(store: Any, image: int | None = None) -> Stored:
@@ -33,8 +34,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
     with parsing(json.JSONDecodeError, UnicodeDecodeError):
         try:
-            place = _lenient(store) if isinstance(store, Path) else store
-            group = zarr.open(place, mode="r", use_consolidated=False)  # which may be out of date
+            group = zarr.open(_lenient(store), mode="r", use_consolidated=False)  # which may be out of date
         except zarr.errors.GroupNotFoundError as error:
             raise ValueError("it is no Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
     if isinstance(group, zarr.Array):
@@ -69,19 +69,17 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     return Stored(array, axes, spacing, images=max(len(names), len(images)))
 
 
-def _lenient(path: Path) -> Any:
-    """Return a Zarr on disk as a store in which bytes may have an order, such as >u1: JZarr and Zarr.jl say so."""
+def _lenient(store: Any) -> Any:
+    """Return a store in which, on disk, bytes may have an order, such as >u1: JZarr and Zarr.jl say so."""
     from zarr.storage import LocalStore, WrapperStore
 
     class Lenient(WrapperStore):
         async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-            found = await super().get(key, prototype, byte_range)
-            if found is None or key.rpartition("/")[2] != ".zarray":
+            if (found := await super().get(key, prototype, byte_range)) is None or not key.endswith(".zarray"):
                 return found
-            said = re.sub(rb'("dtype"\s*:\s*")[<>](?=[iu]1")', rb"\1|", found.to_bytes())
-            return prototype.buffer.from_bytes(said)
+            return prototype.buffer.from_bytes(re.sub(ORDERED, rb"\1|", found.to_bytes()))
 
-    return Lenient(LocalStore(path, read_only=True))
+    return Lenient(LocalStore(store, read_only=True)) if isinstance(store, Path) else store
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:

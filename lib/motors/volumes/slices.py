@@ -136,9 +136,7 @@ def _between(pictures: Sequence[np.ndarray | None], whole: np.ndarray, k: int) -
     after = int(np.searchsorted(whole, k))
     above, below = whole[max(after - 1, 0)], whole[min(after, len(whole) - 1)]
     share = (k - above) / (below - above) if below > above else 0.0
-    if below == k:
-        return pictures[k]
-    return cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
+    return pictures[k] if below == k else cv2.addWeighted(pictures[above], 1 - share, pictures[below], share, 0)
 
 
 def write_slices(folder: str | Path, voxels: np.ndarray) -> Path:

@@ -17,8 +17,7 @@ SILENT = ("former.", "cli.", "commands/", "pipeline/", "workspace/", "review/wid
 def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
     """Return a hash of what decides what a notebook does: its parameters, its code and the library behind that.
 
-    Outputs, prose, comments, docstrings and line breaks do not count, nor do modules that the notebook never reaches
-    and those that compute nothing.
+    Outputs, prose, comments, docstrings and line breaks do not count, nor modules out of reach or that compute nothing.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]

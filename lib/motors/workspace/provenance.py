@@ -115,8 +115,7 @@ def differences(place: Path, inputs: Inputs) -> list[str]:
     """Return what differs between the inputs of the artifact in a folder and `inputs`, each in a few words.
 
     Where the environment variable MOTORS_ACCEPT_CODE is 1, other code is accepted: the hashes of the old code go into
-    what is noted, those of the new take their place. An artifact that says nothing, as those of version 0.1, is then
-    taken for one of `inputs`.
+    what is noted, those of the new take their place. An artifact that says nothing, as of 0.1, then is one of `inputs`.
     """
     there, accept = read_inputs(place), os.environ.get(ACCEPT) == "1"
     if there is None and accept:

@@ -17,8 +17,7 @@ def warp(
     """Return a volume seen through a map, interpolated trilinearly once and truncated, zero outside the tomogram.
 
     It is `(z, y, x)` uint8, also memory-mapped; so is the result, of this `shape` and in C order. The map is that of a
-    `source_map`. One that keeps z apart is done slice by slice, any other by blocks: six times slower, the same
-    within one level.
+    `source_map`. One that keeps z apart is done by slices, others by blocks: six times slower, the same within a level.
     """
     if np.array_equal(matrix, np.eye(3)) and not (offset % 1).any():
         return geometry.cut(voxels, tuple(offset.astype(int).tolist()), shape)
