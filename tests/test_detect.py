@@ -461,8 +461,14 @@ def test_what_is_left_alone_in_a_folder_is_counted(tmp_path):
         ),
         (["a.mrc", "found/call.json", "found/pictures/a.png", "found/work/a.csv"], {}, "", {"a"}),
         ([".mrc"], {}, ".mrc", {".mrc"}),
+        (
+            ["#1.mrc", "$b.mrc", "@earth.mrc", "@tmpl.mrc", "c#/c.mrc", "@eaDir/d.mrc", "#recycle/e.mrc", "@tmp/f.mrc"],
+            {},
+            "",
+            {"#1", "$b", "@earth", "@tmpl", "c"},
+        ),
     ],
-    ids="round,twice,given twice,alias,brackets,hidden below,of systems,our own,no name".split(","),
+    ids="round,twice,given twice,alias,brackets,hidden below,of systems,our own,no name,of users".split(","),
 )
 def test_folders_are_searched_once_and_what_is_no_tomogram_is_left_alone(
     tmp_path, monkeypatch, files, links, meant, names

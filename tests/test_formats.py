@@ -1525,13 +1525,14 @@ def test_samples_that_are_slices_can_be_named(tmp_path):
 
 def test_png_slices_of_16_bits_are_stretched(tmp_path):
     """Their upper byte is not all there is."""
-    assert np.array_equal(read(pictures(tmp_path / "a", "{:02d}.png", opencv(".png"), WIDE)), to_uint8(WIDE))
+    for name in ("{:02d}.png", "#{:02d}.png", "$z{:02d}.png"):
+        assert np.array_equal(read(pictures(tmp_path / name, name, opencv(".png"), WIDE)), to_uint8(WIDE))
 
 
 def test_leftovers_of_systems_and_editors_are_no_slices(tmp_path):
     """None of them counts, and none of them hides a slice that is missing."""
     write_slices(tmp_path / "a", LEVELS)
-    names = "._slice_0000.jpg .DS_Store Thumbs.db desktop.ini slice_0001.jpg~ notes.txt ~$a_0000.jpg #a_0000.jpg"
+    names = "._slice_0000.jpg .DS_Store Thumbs.db desktop.ini slice_0001.jpg~ notes.txt ~$a_0000.jpg #a_0000.jpg#"
     for name in names.split():
         (tmp_path / "a" / name).write_bytes(b"\0\5\x16\7")
     (tmp_path / "a" / ".ipynb_checkpoints").mkdir()

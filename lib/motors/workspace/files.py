@@ -29,7 +29,7 @@ MACHINE = Path("/proc/meminfo")  # where Linux says how much memory is left
 CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits, and whose are ours
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
 WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # of pages, editors, DOS
-MARKS = (".", "~", "#", "$", "@ea", "@recycle", "@recently", "@tmp")  # hidden, open, thrown away, snapshots of NAS
+MARKED = r"(?s)[.~].*|.*~|#.*#|#(recycle|snapshot)|\$recycle.*|@(eadir|tmp|recycle|recently.*)"  # hidden, open, of NAS
 
 
 def write_json(path: Path | str, content: Any) -> Path:
@@ -91,7 +91,7 @@ def cgroups(controller: str) -> Iterator[Path]:
 def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
     named = [(each, each.name.lower()) for each in paths]
-    return [each for each, name in named if not (name.startswith(MARKS) or name.endswith("~") or name in LITTER)]
+    return [each for each, name in named if not (re.fullmatch(MARKED, name) or name in LITTER)]
 
 
 def text_of(path: Path) -> str:
