@@ -283,6 +283,24 @@ def test_every_way_of_fusing_finds_the_ball_that_all_networks_see(ensemble, meth
     assert len(scores) == 3 and scores.min() - 1e-3 <= found["score"].item() <= scores.max() + 1e-3
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_where_a_member_failed_the_others_decide(ensemble, method):
+    """As if it had no weight there; where all failed, nothing is found. Elsewhere it counts."""
+    candidates, output = ensemble
+    weights, spacings = dict.fromkeys(MEMBERS, 1.0), {"ball": 10.0, "empty": 10.0}
+    here = {"spacings": spacings, "output": output}
+    rest = candidates[candidates["run"] == "solid"]  # of a member that failed there are no candidates
+    found = combine(method, rest, weights=weights, lost={"ball": MEMBERS[2:]}, **here)
+    scores = matching.best(rest.assign(tomo_id=rest["symmetry"]))["score"]
+    if method in ("mean", "max"):
+        assert scores.min() - 1e-3 <= matching.best(found)["score"].item() <= scores.max() + 1e-3
+        assert combine(method, candidates[:0], weights=weights, lost={"ball": MEMBERS}, **here).empty
+        whole = combine(method, candidates, weights=weights, **here)
+        assert combine(method, candidates, weights=weights, lost={"empty": MEMBERS}, **here).equals(whole)
+    else:  # of three votes one is missing
+        assert matching.best(found)["score"].item() <= scores.max() * 2 / 3 + 1e-3
+
+
 def test_only_sources_with_a_weight_take_part(ensemble):
     """One alone gives its own candidates, whatever the method; an unknown method is refused."""
     candidates, output = ensemble

@@ -1,7 +1,7 @@
 """The four methods of putting an ensemble together, called alike."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ def combine(
     spacings: Mapping[str, float],
     output: str | Path,
     skip: float = 0.2,
+    lost: Mapping[str, Collection[Member]] | None = None,
 ) -> pd.DataFrame:
     """Return what several members say together, as candidates of the run "ensemble".
 
@@ -40,6 +41,7 @@ def combine(
     spacings : ångström per voxel of every tomogram, by name
     output : where `detect_all` saved the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
+    lost : members that could not predict a tomogram, by its name: the heatmaps of the others count there
 
     Raises ValueError if there is no such method, a weight is negative, all are 0, or a heatmap of a member was not
     saved; FileNotFoundError if no heatmap of a tomogram was saved.
@@ -55,7 +57,11 @@ def combine(
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
         mine = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(weights))]
         return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[method], skip=skip)
-    grids = {name: fuse_grids(heatmap.load_heatmaps(output, name), weights, how=method) for name in sorted(spacings)}
+    grids = {}
+    for name in sorted(spacings):
+        mine = {member: weights[member] for member in weights if member not in (lost or {}).get(name, ())}
+        if mine:
+            grids[name] = fuse_grids(heatmap.load_heatmaps(output, name), mine, how=method)
     return join(grid.candidates(name, **ENSEMBLE, threshold=LOWEST) for name, grid in grids.items())
 
 
