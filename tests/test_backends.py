@@ -5,6 +5,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,21 @@ def test_a_benchmark_counts_the_time_of_reference_kernels(monkeypatch):
     told = "\n".join(["onednn_verbose,v1,info,cpu,runtime:OpenMP", *lines, ""])
     assert detection.reference_share(lambda _: os.write(1, told.encode()), torch.zeros(1)) == pytest.approx(4.5 / 20)
     assert detection.reference_share(lambda _: None, torch.zeros(1)) == 0
+
+
+def test_a_benchmark_in_which_reference_kernels_took_over_two_percent_is_refused(monkeypatch):
+    """Its figures would be of oneDNN's slow way; at two percent it goes on, here to its first timing."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
+    detection = importlib.import_module("detection")
+    tiles, about = SimpleNamespace(tile=(1, 2, 3), batch=1), ("a", 0.1, 1, "auto", None, 1.0)
+    monkeypatch.setattr(detection, "setting", lambda *_: (None, SimpleNamespace(is_2d=False), None, tiles))
+    monkeypatch.setattr(detection, "ours", lambda *_: (None, "bfloat16"))
+    monkeypatch.setattr(detection, "apart", lambda *_: 1 / 0)
+    for share, outcome in ((0.021, pytest.raises(SystemExit, match="2% of the time of a by bfloat16")),
+                           (0.02, pytest.raises(ZeroDivisionError))):  # fmt: skip
+        monkeypatch.setattr(detection, "reference_share", lambda *_, share=share: share)
+        with outcome:
+            detection.measure(*about)
 
 
 @pytest.mark.kernel
