@@ -222,3 +222,26 @@ def test_a_dark_border_or_padding_is_no_blob():
     assert np.abs(points[0] - (31, 52, 67)).max() * 15.3 <= 200
     assert (points * 15.3 >= 150).all() and np.isfinite(scores).all()
     assert len(heatmaps.blobs(np.full((9, 14, 21), 7, np.uint8), 15.3)[0]) == 1
+
+
+@given(st.tuples(st.floats(3, 9), st.floats(4, 12), st.floats(2, 17)), st.floats(0.9, 2.5), st.floats(0.01, 1))
+def test_the_top_of_a_gaussian_is_found_between_cells(centre, width, height):
+    """Wherever it is, however wide and high; along an axis where it is at the border, the cell stays."""
+    grid = height * np.exp(
+        -sum((a - c) ** 2 for a, c in zip(np.ogrid[:13, :17, :21], centre, strict=True)) / 2 / width**2
+    )
+    cells = np.round([centre]).astype(int)
+    np.testing.assert_allclose(heatmaps.between_cells(grid, cells), [centre], atol=2e-3)
+    cut = grid[cells[0, 0] :]
+    found = heatmaps.between_cells(cut, cells - [[cells[0, 0], 0, 0]])
+    np.testing.assert_allclose(found, [[0, *centre[1:]]], atol=2e-3)
+
+
+def test_a_flat_top_stays_where_it_is_and_no_peak_leaves_its_cell():
+    """By hand: of 0.1, 0.4, 0.2 the parabola through the logarithms has its top 0.5 ln 2 / ln 8 = 1/6 to the right."""
+    line = np.array([0.1, 0.4, 0.2, 0.2, 0.2, 0.0, 0.5, 0.5])[None, None]
+    cells = np.array([[0, 0, k] for k in (1, 3, 6)])
+    found = heatmaps.between_cells(line, cells)
+    np.testing.assert_allclose(found[:, 2], [1 + 1 / 6, 3, 6.5], atol=1e-6)
+    assert found[:, :2].tolist() == [[0, 0]] * 3
+    assert heatmaps.between_cells(line, cells[:0]).shape == (0, 3)

@@ -88,7 +88,7 @@ def test_wrapped_intensities_are_repaired_before_networks_see_them_unless_told_o
     read = detect_all(network, SOLID, {"ball": tmp_path / "ball"}, tmp_path / "read", **settings)
     torn = detect_all(network, SOLID, [wrapped], tmp_path / "torn", repair=False, **settings)
     best = [found[PLACES].iloc[0].tolist() for found in (wanted, read, torn)]
-    assert best[0] == best[1] != best[2]
+    assert np.abs(np.subtract(best[0], best[1])).max() < 0.5 < 8 < np.abs(np.subtract(best[0], best[2])).max()
     for name in ("repaired", "read"):
         noted = quality_control.findings(tmp_path / name / "findings")
         assert noted[["tomo_id", "finding", "repaired"]].to_numpy().tolist() == [["ball", "wrapped", True]]
@@ -278,7 +278,7 @@ def test_a_tomogram_that_cannot_be_read_is_reported_and_the_rest_is_found(tmp_pa
     settings = {"spacing": 16.0, "threshold": 0.3}
     found = detect_all(Silent().eval(), SOLID, given, tmp_path / "out", policy="carry on", **settings)
     assert found["tomo_id"].tolist() == ["first", "few", "last"]
-    assert found[PLACES].drop_duplicates().shape == (1, 3)
+    assert len(found) == 3 and np.ptp(found[PLACES].to_numpy(), axis=0).max() < 1  # voxels
     faults = pd.read_csv(tmp_path / "out" / "faults.csv", index_col="tomo_id")
     assert faults.index.tolist() == [name for name in given if name not in ("first", "few", "last")]
     assert set(faults["stage"]) == {"read"} and faults["reason"].str.len().between(20, 300).all()

@@ -141,6 +141,22 @@ def peaks(
     return cells[kept], scores[kept]
 
 
+def between_cells(heatmap: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Return where the peaks in `(n, 3)` cells of a `(z, y, x)` grid of probabilities are, float64, between the cells.
+
+    Along each axis that is the top of the Gaussian through a cell and its two neighbours, at most half a cell away: the
+    three-point estimator of particle image velocimetry (Raffel et al. 2018), exact for a Gaussian, as targets are.
+    """
+    found, last = cells.astype(np.float64), np.subtract(heatmap.shape, 1)
+    for axis, step in enumerate(np.eye(3, dtype=int)):
+        places = (cells - step, cells, cells + step)
+        low, here, high = (np.log(heatmap[tuple(each.clip(0, last).T)].clip(1e-6)) for each in places)
+        bend = 2 * here - low - high
+        inside = (cells[:, axis] > 0) & (cells[:, axis] < last[axis]) & (bend > 0)
+        found[inside, axis] += (0.5 * (high - low)[inside] / bend[inside]).clip(-0.5, 0.5)
+    return found
+
+
 def apart(points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None) -> np.ndarray:
     """Return the indices of the best points that keep their distance, `(m,)` int64, best first, at most so many.
 

@@ -31,10 +31,16 @@ class Grid:
     shape: Shape  # of the tomogram, in voxels
     spacing: float  # of the tomogram, in ångström per voxel
 
-    def candidates(self, name: str, run: str, symmetry: str, *, threshold: float, most: int = 100) -> pd.DataFrame:
-        """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`."""
+    def candidates(
+        self, name: str, run: str, symmetry: str, *, threshold: float, most: int = 100, refine: bool = True
+    ) -> pd.DataFrame:
+        """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`.
+
+        They are in the middle of their cells, as in the original solution, unless it is to `refine` them between cells.
+        """
         radius = MATCH_RADIUS / min(self.size)
         found, scores = heatmaps.peaks(self.cells, threshold=threshold, radius_cells=radius, most=most)
+        found = heatmaps.between_cells(self.cells, found) if refine else found
         points = geometry.cell_to_voxel(found, np.divide(self.size, self.spacing))
         table = pd.DataFrame(points.clip(0, np.subtract(self.shape, 1)), columns=POINT)
         return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
