@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from motors import geometry, heatmaps
+from motors.evaluation import baselines
 from motors.geometry import SYMMETRIES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -197,7 +198,7 @@ def test_dark_blobs_are_found_without_learning():
     z, y, x = np.ogrid[:96, :144, :192]
     for (a, b, c), level in (((48, 40, 50), -25), ((30, 100, 150), -40), ((60, 110, 60), 40)):
         voxels[(z - a) ** 2 + (y - b) ** 2 + (x - c) ** 2 < 12**2] += np.array(level).astype(np.uint8)
-    points, scores = heatmaps.blobs(voxels, 16.0)
+    points, scores = baselines.blobs(voxels, 16.0)
     assert np.abs(points[:2] - [[30, 100, 150], [48, 40, 50]]).max() < 6
     assert scores[0] > scores[1] > 2 * scores[2]
     distances = np.sqrt(((points[:, None] - points) ** 2).sum(axis=-1))
@@ -206,7 +207,7 @@ def test_dark_blobs_are_found_without_learning():
 
 def test_a_volume_of_one_grey_level_has_no_standout_blob():
     """No spread, no NaN."""
-    _, scores = heatmaps.blobs(np.full((20, 30, 40), 7, np.uint8), 16.0)
+    _, scores = baselines.blobs(np.full((20, 30, 40), 7, np.uint8), 16.0)
     assert not scores.any()
 
 
@@ -218,10 +219,10 @@ def test_a_dark_border_or_padding_is_no_blob():
     voxels -= 25 * np.exp(-((z - 31) ** 2 + (y - 52) ** 2 + (x - 67) ** 2) / (2 * 13**2))
     voxels -= 90 * np.exp(-((z - 2) ** 2 + (y - 104) ** 2 + (x - 148) ** 2) / (2 * 5**2))
     voxels[:, :20] = 0
-    points, scores = heatmaps.blobs(voxels.clip(0, 255).astype(np.uint8), 15.3)
+    points, scores = baselines.blobs(voxels.clip(0, 255).astype(np.uint8), 15.3)
     assert np.abs(points[0] - (31, 52, 67)).max() * 15.3 <= 200
     assert (points * 15.3 >= 150).all() and np.isfinite(scores).all()
-    assert len(heatmaps.blobs(np.full((9, 14, 21), 7, np.uint8), 15.3)[0]) == 1
+    assert len(baselines.blobs(np.full((9, 14, 21), 7, np.uint8), 15.3)[0]) == 1
 
 
 @given(st.tuples(st.floats(3, 9), st.floats(4, 12), st.floats(2, 17)), st.floats(0.9, 2.5), st.floats(0.01, 1))

@@ -26,7 +26,7 @@ NAMES = {
         "ensemble.wbf": "fuse fuse_boxes fuse_points",
         "matching": "best",
     },
-    "heatmaps": {"heatmaps": "draw=target_3d draw_planar=target_2d"},
+    "heatmaps": {"evaluation.baselines": "blobs", "heatmaps": "draw=target_3d draw_planar=target_2d"},
     "inference": {
         "detection.detector": "detect",
         "detection.engine": "heatmap logits",

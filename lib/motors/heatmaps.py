@@ -7,13 +7,12 @@ import numpy as np
 from scipy import ndimage
 
 from motors.former import names_of
-from motors.geometry import MATCH_RADIUS, PerAxis, Shape, cell_to_voxel, per_axis
+from motors.geometry import PerAxis, Shape, per_axis
 
 # A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
 # with three and with two degrees of freedom, as the original solution did.
 _REACH = 4.0331422  # standard deviations, in three dimensions
 _REACH_2D = 3.7169222  # in two
-BLOB = 200.0  # ångström, the standard deviation of what `blobs` looks for
 
 __getattr__ = names_of(__name__)  # names of version 0.1
 
@@ -176,40 +175,3 @@ def brightest(heatmap: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, 
     cells = np.argwhere(heatmap == np.max(heatmap))[:1]
     scores = np.asarray(heatmap)[tuple(cells.T)].astype(np.float32)
     return cells[scores >= threshold], scores[scores >= threshold]
-
-
-def blobs(voxels: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ten darkest blobs of a tomogram, a baseline that learns nothing: motors are dense, and dense is dark.
-
-    The volume is averaged in blocks of half a blob, smoothed, and its surroundings are subtracted. What is nearer than
-    `BLOB` to the border or to padding of one grey level is no blob: it would be half. Blobs are `MATCH_RADIUS` apart.
-
-    Of `(z, y, x)` intensities these are `(n, 3)` points zyx in voxels and `(n,)` float32 scores, darkest first; a score
-    is how many standard deviations a blob is darker than its surroundings usually are.
-    """
-    stride = max(1, int(BLOB / 2 / spacing))
-    coarse = _block_means(voxels, stride)
-    width = BLOB / (stride * spacing)  # standard deviation, in cells
-    padding = ndimage.maximum_filter(coarse, 3) - ndimage.minimum_filter(coarse, 3) <= 1e-4 * np.ptp(coarse)
-    seen = ~ndimage.binary_dilation(padding, np.ones((3, 3, 3)), iterations=2)  # nor the blocks that are half padding
-    near, around = (
-        ndimage.gaussian_filter(coarse * seen, std) / ndimage.gaussian_filter(seen.astype(np.float32), std).clip(1e-6)
-        for std in (width, 2 * width)
-    )
-    inside = ndimage.binary_erosion(seen, iterations=max(1, round(width)))
-    if not inside.any():  # too small, or all of one grey level
-        inside = np.ones_like(seen)
-    darkness = around - near
-    darkness = (darkness - darkness[inside].mean()) / (darkness[inside].std() or 1.0)
-    darkness[~inside] = -np.inf
-    cells, scores = peaks(darkness, threshold=0.0, radius_cells=MATCH_RADIUS / (stride * spacing), most=10)
-    return cell_to_voxel(cells, stride), scores
-
-
-def _block_means(voxels: np.ndarray, size: int) -> np.ndarray:
-    """Return the float32 means of cubes of `size` voxels; what is left over at the far ends is not seen."""
-    deep, high, wide = (min(size, side) for side in voxels.shape)
-    z, y, x = np.floor_divide(voxels.shape, (deep, high, wide))
-    blocks = (voxels[k * deep : (k + 1) * deep, : y * high, : x * wide] for k in range(z))
-    layers = (block.sum(axis=0, dtype=np.float32) / deep for block in blocks)
-    return np.stack([layer.reshape(y, high, x, wide).mean(axis=(1, 3)) for layer in layers])

@@ -30,7 +30,7 @@ HOME += tuple(
     f"{room}/{name}.py"
     for room, names in {
         "detection": "memory",
-        "evaluation": "benchmark cross_validation original runs",
+        "evaluation": "baselines benchmark cross_validation original runs",
         "kaggle": "client competition metadata packages published publishing wheels",
         "labels": "agreement consensus external folds joining wide",
         "visualization": "detections events planes report scene viewer",

@@ -43,10 +43,8 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     if "bioformats2raw.layout" in attributes and "multiscales" not in attributes:
         names = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
         names = _attributes(group["OME"]).get("series", names) if "OME" in group else names
-        if not names:
-            raise ValueError("it holds no image: copy it again, or give the folder of one image")
-        if (name := _one_of(names, image)) not in group:
-            raise ValueError(f"its image {name!r} is missing: copy it again, with all its files")
+        if not names or (name := _one_of(names, image)) not in group:
+            raise ValueError(f"it lacks its image{f' {name!r}' if names else 's'}: copy it again, with all its files")
         group = group[name]
         attributes, image = _attributes(group), None
     for key, what in (("plate", "a plate of many images"), ("image-label", "labels of an image, not the image")):
@@ -64,8 +62,8 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     if not isinstance(array, zarr.Array):
         raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
     if any(shown):
-        what = "its metadata say that it is shown inverted: invert it (invert=True, --invert) if dense is bright"
-        warnings.warn(f"{getattr(store, 'name', store)}: {what}", TomogramWarning, stacklevel=5)
+        what = f"{getattr(store, 'name', store)}: its metadata say that it is shown inverted"
+        warnings.warn(f"{what}: invert it (invert=True, --invert) if dense is bright", TomogramWarning, stacklevel=5)
     return Stored(array, axes, spacing, images=max(len(names), len(images)))
 
 
