@@ -97,7 +97,7 @@ def test_weights_for_grey_levels_scaled_otherwise_are_refused():
     """The constants in a checkpoint must be those of the experiment."""
     mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
     assert key_mapping.from_original({"mean": mean}, COAT_MEDIUM) == {}
-    with pytest.raises(ValueError, match=r"scale grey levels with mean .*127.5.*\(imagenet\)"):
+    with pytest.raises(ValueError, match=r"scale intensities with mean .*127.5.*\(imagenet\)"):
         key_mapping.from_original({"mean": torch.full((1, 3, 1, 1), 127.5)}, COAT_MEDIUM)
 
 

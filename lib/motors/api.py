@@ -48,7 +48,8 @@ class Detections:
     table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels, integers are centres; score
     candidates : the same with those below the threshold
     threshold : the lowest score of a detection
-    precision, recall : what this threshold has on tomograms that the networks had not seen; None if nobody measured it
+    precision, recall : of decisions about tomograms by their best candidate, at this threshold, on tomograms that the
+        networks had not seen; None if nobody measured it
     notes : what is worth a look, a sentence each
     networks : what predicted
     """
@@ -73,7 +74,7 @@ class Detections:
         """What a decision is worth, in a sentence."""
         if self.precision is None or self.recall is None:
             return f"a motor scores {self.threshold:.3g} or more, which nobody has calibrated for these networks"
-        right = f"{self.precision:.0%} of such detections were right, and {self.recall:.0%} of the motors were found"
+        right = f"{self.precision:.0%} of such tomograms were right, {self.recall:.0%} of those with a motor were found"
         return f"a motor scores {self.threshold:.3g} or more; out-of-fold {right}"
 
 

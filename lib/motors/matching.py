@@ -1,4 +1,4 @@
-"""The one match within 1000 Å, and the one "best of a tomogram"."""
+"""Candidates matched to motors within 1000 Å, and the best candidate of a tomogram: one rule for all."""
 
 from collections.abc import Iterable
 

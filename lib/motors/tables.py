@@ -28,7 +28,7 @@ WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false
 TEXT = "tomo_id run round frame image name split object_name url decision entry action why source symmetry".split()
 _NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
-_MARKED = "[+-]?\\d+([.,'’_ \u00a0\u202f]\\d+)+"  # what may be a number, but of which countries think differently
+_MARKED = "[+-]?\\d+([.,'’_ \u00a0\u202f]\\d+)+"  # the mark may be decimal or of thousands, by country
 _PACKED = (b"\x1f\x8b", b"PK\3\4", b"\xd0\xcf\x11\xe0")  # gzip, zip and Excel, Excel before 2007
 
 

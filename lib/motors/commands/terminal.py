@@ -20,7 +20,7 @@ OF_A_RUN = {"succeeded": DONE, "failed": FAILED, "refused": REFUSED, "interrupte
 
 
 def settle_in() -> None:
-    """Make up for what a process may lack: streams, whose numbers files would take; in a container home and name."""
+    """Open standard streams that are missing, or files would get their numbers 0 to 2; name a home where none is."""
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         os.set_inheritable(number, True)
     os.close(number)

@@ -34,7 +34,7 @@ class Mean:
         self.weights = torch.zeros_like(self.sums)
 
     def add(self, outputs: torch.Tensor, starts: Sequence[Shape]) -> None:
-        """Add the logits of tiles, `(b, 1, z, y, x)` or `(b, 1, y, x)`, that begin at `starts`."""
+        """Add logits of tiles that begin at `starts`, `(b, 1, z, y, x)` or `(b, 1, y, x)`; ValueError for others."""
         outputs = outputs[:, :, None] if self.is_2d else outputs
         if outputs.shape[1:] != (1, *self.output):
             what = f"{tuple(outputs.shape[1:])} to a tile of {self.patch} voxels, wanted {(1, *self.output)}"
@@ -67,7 +67,7 @@ class Mean:
         return scaled_range(first, last, scale, self.goal[axis]), part
 
     def finish(self) -> np.ndarray:
-        """Return the mean on the grid that is wanted."""
+        """Return the mean on the grid that is wanted; raises ValueError for NaN, or cells that no tile covers."""
         if not (self.weights > 0).all():
             raise ValueError(f"{int((self.weights == 0).sum())} cells are covered by no tile: choose larger cells")
         mean = self.sums / self.weights

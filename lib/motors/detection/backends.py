@@ -27,7 +27,7 @@ ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a for
 COSTLY = {"openvino": 30.0, "compiled": 120.0}  # seconds to make: only tried where ten times as much is to be done
 TRIED = 2  # tiles at once in a trial: of one, torch computes small 3D convolutions by its slow way
 MANY = 100  # tomograms of one size that a choice is made for
-TIMED = ("motors.detection.backends", "motors.networks.factory")  # modules whose code a choice is about
+TIMED = ("motors.detection.backends", "motors.networks.factory")  # a choice is made anew when these modules change
 KEPT = 2  # shapes of tiles that a network stays made for: each may hold weights and activations of its own
 CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
 

@@ -76,7 +76,7 @@ def logits(
 
     Parameters
     ----------
-    network : from grey levels 0 to 255, `(b, 1, z, y, x)` or, for a 2D network, `(b, 3, y, x)`, to logits of a cell per
+    network : from intensities 0 to 255, `(b, 1, z, y, x)` or, for a 2D network, `(b, 3, y, x)`, to logits of a cell per
         stride, `(b, 1, z, y, x)` or `(b, 1, y, x)`
     experiment : its settings
     voxels : `(z, y, x)` uint8 tomogram in the spacing of the experiment
@@ -91,7 +91,7 @@ def logits(
     NaN, or if a symmetry or a size does not fit.
     """
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
-        raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted grey levels uint8 z y x")
+        raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted intensities uint8 z y x")
     turns = _symmetries(symmetries, experiment)
     settings = {"tile": tile, "overlap": overlap, "voxels": voxels_at_once, "batch": batch, "original": original}
     tiles = plan(voxels.shape, experiment, **settings)

@@ -15,7 +15,7 @@ from motors.geometry import Shape
 MULTIPLE = 32  # voxels: the deepest reduction of every encoder, which the sides of a tile divide by
 CONTEXT = 1500.0  # ångström: tiles are as long, or as the training patch, since a motor at their edge is half seen
 MANY = 2**25  # voxels of small tiles that are computed at once
-NEARLY = 1.05  # so much more work is nothing where tiles become larger by it: a network sees more around each cell
+NEARLY = 1.05  # times the work are accepted for larger tiles, which show more around each cell
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,10 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame) -> float:
     missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where `solution` has
     several motors in a tomogram, which the competition never has, the nearest counts.
 
-    `solution` is as `labels.table.solution` has it; `answer` has each of its tomograms once: tomo_id, z, y, x (or the
-    columns of a submission) in voxels, -1 for none. Raises ValueError if a tomogram is missing, unknown, or answered
-    twice; if a coordinate is NaN or infinite; if no tomogram has a motor and none is answered: F2 is 0/0.
+    `solution` has a row per motor: tomo_id; z, y, x in voxels, -1 in all three if there is none; spacing in ångström;
+    has_motor. `answer` has each of its tomograms once: tomo_id, z, y, x (or the columns of a submission), -1 for none.
+    Raises ValueError if a tomogram is missing, unknown, or answered twice; if a coordinate is NaN or infinite; if no
+    tomogram has a motor and none is answered: F2 is 0/0.
     """
     score = float(f2_of(*counts(judge(solution, _whole(solution, answer)))))
     if np.isnan(score):
@@ -127,7 +128,7 @@ def counts(table: pd.DataFrame, answered: np.ndarray | None = None) -> tuple[np.
 
 
 def f2_of(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
-    """Return F2, NaN where it is 0/0."""
+    """Return F2 of counts of one shape, NaN where it is 0/0."""
     total = 5 * tp + fp + 4 * fn
     return np.where(total > 0, 5 * tp / np.maximum(total, 1), np.nan)
 

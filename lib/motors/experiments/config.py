@@ -44,7 +44,7 @@ class Experiment:
     neck_channels: Whole = 32  # per level; 0 keeps each level's own number (3D only)
     neck_hidden: Count = 2  # hidden width of the neck as a multiple of its channels
     decoder_channels: Count = 192
-    normalisation: Literal["imagenet", "half", "kinetics"] = "imagenet"  # how grey levels are scaled inside the network
+    normalisation: Literal["imagenet", "half", "kinetics"] = "imagenet"  # how intensities are scaled inside the network
     prior: Annotated[float, Field(gt=0, lt=1)] | None = None  # what it gives every cell untrained; null: about 0.00005
     checkpointing: bool = False  # of activations (of gradients, some say): less memory, one more forward pass
     starts_from: str = ""  # the experiment whose trained weights it begins with; empty begins with others or none

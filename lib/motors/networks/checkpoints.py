@@ -33,7 +33,7 @@ def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
     return folder
 
 
-def load(folder: Path) -> tuple[nn.Module, Experiment]:
+def load(folder: str | Path) -> tuple[nn.Module, Experiment]:
     """Return the network saved in `folder`, in evaluation mode and on the CPU, and its experiment.
 
     Raises FileNotFoundError if one of the two files is not there, ValueError if the weights are cut short, are no

@@ -20,7 +20,7 @@ from motors.networks.weights import UNFIT, complaint, fill, pretrained
 
 
 def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
-    """Return the network of an experiment, in training mode; it takes grey levels 0..255 and gives logits.
+    """Return the network of an experiment, in training mode; it takes intensities 0..255 and gives logits.
 
     A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to `(b,
     1, y / s, x / s)`. Its encoder starts from a local file of `weights`: ImageNet's from torchvision or timm, which a

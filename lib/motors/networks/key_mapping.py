@@ -84,7 +84,7 @@ def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[st
     """Return weights of a network of the original solution under our names and in our layout.
 
     There, all 3D kernels but those of the X3D encoder are stored in the order y, x, z; ours are z, y, x. Raises
-    ValueError if a name is not one of that network's, or it scales grey levels otherwise than the experiment says.
+    ValueError if a name is not one of that network's, or it scales intensities otherwise than the experiment says.
     """
     x3d = experiment.encoder.startswith("x3d/")
     converted = {}
@@ -110,10 +110,10 @@ def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
 
 
 def _check_scaling(key: str, theirs: Tensor, experiment: Experiment) -> None:
-    """Refuse weights that were trained on grey levels scaled otherwise."""
+    """Refuse weights that were trained on intensities scaled otherwise."""
     ours = getattr(Scaling(experiment.normalisation, axes=2 if experiment.is_2d else 3), key.rpartition(".")[2])
     if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-5):
         raise ValueError(
-            f"these weights scale grey levels with {key} {theirs.flatten().tolist()}, but the experiment"
+            f"these weights scale intensities with {key} {theirs.flatten().tolist()}, but the experiment"
             f" {experiment.name} with {ours.flatten().tolist()} ({experiment.normalisation}): choose its own experiment"
         )

@@ -72,9 +72,9 @@ def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.
 
 
 class GreyStem(nn.Module):
-    """Scaling and a convolution of three equal channels as one convolution of grey levels 0..255.
+    """Scaling and a convolution of three equal channels as one convolution of intensities 0..255.
 
-    Where channels are scaled differently, the zeros around the scaled volume are no grey level: near the border, where
+    Where channels are scaled differently, the zeros around the scaled volume are no intensity: near the border, where
     the kernel hangs over, the difference is added.
     """
 
@@ -97,7 +97,7 @@ class GreyStem(nn.Module):
         self.register_buffer("rim", rim if rim.abs().max() > 1e-6 else None)
 
     def forward(self, grey: Tensor) -> Tensor:
-        """Return `(b, c, z, y, x)` features of `(b, 1, z, y, x)` grey levels, whose sides divide by 32."""
+        """Return `(b, c, z, y, x)` features of `(b, 1, z, y, x)` intensities, whose sides divide by 32."""
         features = self.convolution(grey - self.grey)
         if self.rim is None:
             return features

@@ -47,7 +47,7 @@ class Unet2d(nn.Module):
     def forward(self, slices: Tensor) -> Tensor:
         """Return logits `(b, 1, y / stride, x / stride)` for the middle one of three slices.
 
-        They are `(b, 3, y, x)` grey levels 0..255 in ascending z; raises ValueError if that is not the network's shape.
+        They are `(b, 3, y, x)` intensities 0..255 in ascending z; raises ValueError if that is not the network's shape.
         """
         if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
             wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came"

@@ -39,7 +39,7 @@ class Unet3d(nn.Module):
         _initialise(self.decoder, self.head, prior or PRIOR)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """Return logits `(b, 1, z / stride, y / stride, x / stride)` of `(b, 1, z, y, x)` grey levels 0..255.
+        """Return logits `(b, 1, z / stride, y / stride, x / stride)` of `(b, 1, z, y, x)` intensities 0..255.
 
         Raises ValueError if the sides do not divide by 32, or the shape is another.
         """

@@ -24,7 +24,7 @@ class Block:
     start: geometry.Shape  # first voxel of the window in the prepared volume, z, y, x; may be negative
     symmetry: Symmetry  # done to it after the augmentation
     augmentation: Augmentation
-    voxels: np.ndarray  # `(z, y, x)` uint8 grey levels
+    voxels: np.ndarray  # `(z, y, x)` uint8 intensities
     points_zyx: np.ndarray  # `(n, 3)` motors in view, in voxels of the patch
     heatmap: np.ndarray  # `(z, y, x) / stride` float32, what the network should predict; NaN where nobody is sure
 

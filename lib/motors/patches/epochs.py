@@ -157,7 +157,7 @@ class SliceEpoch:
 
 
 def shuffled(k: int, length: int, seed: int) -> int:
-    """Return which of `length` items sample `k`, from 0, is: each once per epoch, in an order of its own."""
+    """Return which of `length` items sample `k` is: each once per epoch, in its own order. ValueError for k < 0."""
     if k < 0:
         raise ValueError(f"sample {k} does not exist: samples are counted from 0")
     return int(_order(length, seed, k // length)[k % length])

@@ -13,7 +13,7 @@ APART = 3  # keeps this randomness apart from that of patches (none) and of thei
 def mixed(sample: Callable[[int], dict[str, Any]], k: int, length: int, experiment: Experiment) -> dict[str, Any]:
     """Return sample `k`, mixed as often as the experiment wants with any other one of the `length` in an epoch.
 
-    Both grey levels and targets are averaged, with a weight from a beta distribution, as a function of `k` alone.
+    Both intensities and targets are averaged, with a weight from a beta distribution, as a function of `k` alone.
     `sample` returns one by its number: image (uint8), target and the number of motors.
     """
     one = sample(k)

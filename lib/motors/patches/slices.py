@@ -28,7 +28,7 @@ class Triplet:
     tomo_id: str
     heights: tuple[int, ...]
     augmentation: Augmentation  # what was done to them
-    voxels: np.ndarray  # `(3, y, x)` uint8 grey levels
+    voxels: np.ndarray  # `(3, y, x)` uint8 intensities
     points_yx: np.ndarray  # `(n, 2)` motors in view, in voxels of the patch
     heatmap: np.ndarray  # `(y, x) / stride` float32, what the network should predict; NaN where nobody is sure
 

@@ -75,7 +75,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     """Return the tomograms stored in a folder, one row each, by name.
 
     Columns are tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing
-    of what came; dataset_id; wrapped, whether its grey levels were mended; remarks; sha256 of the slices.
+    of what came; dataset_id; wrapped, whether its intensities were mended; remarks; sha256 of the slices.
     """
     rows = []
     for name in _names(folder):

@@ -1,4 +1,4 @@
-"""One downloaded volume made a stack of JPEG slices, plane by plane: grey levels, repair, spacing, and its record."""
+"""One downloaded volume made a stack of JPEG slices, plane by plane: intensities, repair, spacing, and its record."""
 
 import glob
 import hashlib
@@ -20,7 +20,7 @@ from motors.workspace.files import renamed, write_json
 
 SPACING = 16.0  # ångström per voxel of what is stored, as in the original solution; what is coarser stays so
 METADATA = "metadata.json"  # beside the slices of a tomogram
-RIM = 12  # grey levels that stand for one side of a seam
+RIM = 12  # intensities that stand for one side of a seam
 WRAPPED = 0.15  # seam above which bytes were taken for signed ones: at most 0.11 in training's 633 healthy tomograms
 
 # The tomograms mba2011-02-16-<number> that the original solution mended, found by their histograms and by eye.

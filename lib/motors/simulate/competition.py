@@ -40,7 +40,7 @@ def tomogram(recipe: Recipe, seed: int = 0, k: int = 0) -> tuple[Tomogram, np.nd
 
 
 def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 grey levels of a scene; holds one complex spectrum of that size and little more."""
+    """Return the `(z, y, x)` uint8 intensities of a scene; holds one complex spectrum of that size and little more."""
     rng, grid = np.random.default_rng([seed, k, 0]), scene.grid
     spectrum, volume = imaging.blank(grid.shape)
     density.density(scene, seed, k, volume)

@@ -1,4 +1,4 @@
-"""What microscope and reconstruction make of a density: contrast transfer, missing wedge, noise, grey levels."""
+"""What microscope and reconstruction make of a density: contrast transfer, missing wedge, noise, intensities."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from motors.volumes.tomogram import by_plane, for_each
 
 WAVELENGTH = 0.0197  # ångström, electrons of 300 kV
 NOISE = 0.22  # standard deviation of the noise of a usual tomogram; a membrane's line is about twice as deep
-CLIPPED = 13.1  # ångström per voxel of the tomograms whose grey levels are cut off
+CLIPPED = 13.1  # ångström per voxel of the tomograms whose intensities are cut off
 ROWS = 8  # of the spectrum that are worked on at a time
 
 
@@ -86,7 +86,7 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
 
 
 def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Return the grey levels, `(z, y, x)` uint8, of a reconstruction: shaded, with its edges, percentiles at 0 and 255.
+    """Return the intensities, `(z, y, x)` uint8, of a reconstruction: shaded, with its edges, percentiles at 0 and 255.
 
     In the competition the tomograms of 13.1 Å have about 0.9 % of their voxels at either end, all others hardly any.
     """

@@ -74,7 +74,7 @@ def arrange(recipe: Recipe, plan: Plan, seed: int) -> Scene:
     grid = Grid(_shape(rng, recipe, plan.spacing), plan.spacing)
     for _ in range(100):
         envelope = cell.grow(rng, grid, recipe.radius, recipe.length, recipe.cells)
-        # Room for one motor even if it stays empty: the cell tells nothing.
+        # Room for one motor even if it stays empty, or the place of the cell would give the label away.
         if seats := _seats(rng, envelope, max(plan.motors, 1)):
             break
     else:

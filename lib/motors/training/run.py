@@ -66,7 +66,7 @@ def train(
     Parameters
     ----------
     experiment : the settings; `batch` is what all devices take together
-    dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in grey levels, and
+    dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in intensities, and
         `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). Labels and volumes are
         known by its `label_digest`, `tomo_ids` and `folder`, if it has them
     output : the folder of the run

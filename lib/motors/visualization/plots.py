@@ -154,7 +154,7 @@ def heatmap(
 def gallery(
     entries: Sequence[Any], draw: Callable[[Axes, Any], object], *, columns: int = 6, size: float = 1.9, title: str = ""
 ) -> Figure:
-    """Draw `draw(axes, entry)` for every entry, in rows: motors found, motors missed, false alarms."""
+    """Call `draw(axes, entry)` for every entry, each in axes of its own, row by row."""
     if not len(entries):
         figure, (axes,) = panels(1, size=2.0)
         axes.text(0.5, 0.5, "none", ha="center", va="center")

@@ -44,13 +44,13 @@ def reader(kind: str) -> Callable[[Path, int | None], Stored]:
 def odd(kind: str, voxels: np.ndarray) -> list[str]:
     """Return what the ending and `(z, y, x)` uint8 levels of a file say that is worth a look, a sentence each."""
     called = "it is called as stacks of pictures are: make sure that it is a volume, no tilt series"
-    left = f"which has {255 - (lost := unused(voxels))} of 256 grey levels left"
+    left = f"which has {255 - (lost := unused(voxels))} of 256 intensities left"
     said = f"what is black or white in it is far from the rest, {left}: fill padding with the mean"
     return [called] * kind.startswith((".st", ".ali", ".mrcs")) + [said] * (lost > GAP)
 
 
 def unused(voxels: np.ndarray) -> int:
-    """Return how many grey levels between the black or white voxels of `(z, y, x)` uint8 and all others are not used.
+    """Return how many intensities between the black or white voxels of `(z, y, x)` uint8 and all others are not used.
 
     By over one voxel in 1000, that is: padding far from the rest leaves it few. It is 0 of counts and masks.
     """

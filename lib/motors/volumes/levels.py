@@ -7,16 +7,16 @@ import numpy as np
 from motors.volumes.tomogram import by_plane, check_voxels, for_each
 
 DARKEST, BRIGHTEST = 0.87910068792905, 99.06423106440042  # percentiles: the shares of 0 and 255 in training tomograms
-WRAPPED = 127  # what the original solution added to tomograms whose grey levels had wrapped around
+WRAPPED = 127  # what the original solution added to tomograms whose intensities had wrapped around
 MOST = 1 << 26  # voxels that are sorted at once for percentiles, 256 MiB
-FEW = 32  # grey levels between both percentiles: bytes that use fewer are counts, not shades
+FEW = 32  # intensities between both percentiles: bytes that use fewer are counts, not shades
 
 
 def to_uint8(voxels: np.ndarray) -> np.ndarray:
-    """Return voxels of any real type as grey levels, stretched between two percentiles and truncated.
+    """Return voxels of any real type as intensities, stretched between two percentiles and truncated.
 
     The percentiles `DARKEST` and `BRIGHTEST` of all `(z, y, x)` voxels, those of the original solution, become 0 and
-    255. Voxels on disk are read a few planes at a time. Bytes without a sign are grey levels already: they come back as
+    255. Voxels on disk are read a few planes at a time. Bytes without a sign are intensities already: they come back as
     they are. All other integers are stretched, small ones too.
 
     Raises ValueError if this is no volume, some voxels are not finite, or those at both percentiles are equal.
@@ -32,7 +32,7 @@ def to_uint8(voxels: np.ndarray) -> np.ndarray:
 
 
 def spread(voxels: np.ndarray) -> np.ndarray:
-    """Return `(z, y, x)` uint8 voxels stretched as other numbers are, if they use hardly any of the grey levels."""
+    """Return `(z, y, x)` uint8 voxels stretched as other numbers are, if they use hardly any of the intensities."""
     check_voxels(voxels)
     dark, bright = percentiles(voxels, (DARKEST, BRIGHTEST))
     return to_uint8(voxels.astype(np.int16)) if dark < bright < dark + FEW else voxels

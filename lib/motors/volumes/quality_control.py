@@ -38,7 +38,7 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with the grey levels of a tomogram."""
+    """One thing that is wrong with the intensities of a tomogram."""
 
     name: str  # a key of `LIMITS`
     statistic: float  # the number that gave it away, above the limit
@@ -57,12 +57,12 @@ class Finding:
 
 
 def histogram(voxels: np.ndarray) -> np.ndarray:
-    """Return how many voxels have each grey level, `(256,)` int64."""
+    """Return how many voxels have each intensity, `(256,)` int64."""
     return _histograms(voxels).sum(axis=0)
 
 
 def examine_histogram(counts: np.ndarray) -> list[Finding]:
-    """Return what a histogram `(256,)` of grey levels shows: dark-shifted, saturated, bimodal.
+    """Return what a histogram `(256,)` of intensities shows: dark-shifted, saturated, bimodal.
 
     Wrapped levels do not show reliably: for those, and for the other findings, there is `examine`. The statistics:
 
@@ -70,10 +70,12 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
     - saturated: the share of voxels at level 0 or 255
     - bimodal: how deep the deepest valley is, 1 down to nothing, relative to the lower of the peaks beside it; of what
       is not clipped, each side of the valley holds at least a tenth
+
+    Raises ValueError if these are not 256 counts.
     """
     counts = np.asarray(counts, np.float64)
     if counts.shape != (256,) or not counts.sum() > 0 or (counts < 0).any():
-        raise ValueError(f"this is no histogram of grey levels: give 256 counts, not {counts.shape}")
+        raise ValueError(f"this is no histogram of intensities: give 256 counts, not {counts.shape}")
     clipped, dark = counts[[0, 255]] / counts.sum(), counts[:DARK].sum() / max(counts[DARK:].sum(), 1)
     found = [
         Finding("dark-shifted", float(dark), "most levels are crowded near black"),
@@ -84,7 +86,7 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
 
 
 def examine(voxels: np.ndarray) -> list[Finding]:
-    """Return what is wrong with the grey levels of a tomogram, `(z, y, x)` uint8; nothing, if it is healthy.
+    """Return what is wrong with the intensities of a tomogram, `(z, y, x)` uint8; nothing, if it is healthy.
 
     Beyond what `examine_histogram` finds, which looks at wrapped levels as they were before:
 

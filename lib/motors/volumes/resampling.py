@@ -10,7 +10,7 @@ from scipy import sparse
 from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
 from motors.volumes.tomogram import by_plane, check_spacing, check_voxels
 
-HAIR = 5e-5  # grey levels, added before truncation: single precision must not turn 255 into 254
+HAIR = 5e-5  # intensities, added before truncation: single precision must not turn 255 into 254
 
 
 def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str = "linear") -> np.ndarray:

@@ -11,7 +11,7 @@ from motors.volumes.formats import is_zarr, name_of, parts, plain
 from motors.volumes.kinds import ENDINGS
 from motors.workspace.files import spelt, visible, written
 
-CALL, DRAWN = "call.json", "pictures"  # in what `motors.detect` leaves: what it was asked for, and no slices
+CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
 PATHS = str | bytes | os.PathLike
 PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
 

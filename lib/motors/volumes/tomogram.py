@@ -27,7 +27,8 @@ class TomogramWarning(UserWarning):
 class Tomogram:
     """One reconstructed volume: its name, its `(z, y, x)` uint8 voxels, and ångström per voxel along every axis.
 
-    The voxels may be a read-only memory map; the spacing is None if nobody knows. Raises ValueError if they are others.
+    The voxels may be a read-only memory map; the spacing is None if nobody knows. Raises ValueError unless voxels are
+    3D uint8 and the spacing is positive.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Tomogram:
 
 
 def check_voxels(voxels: np.ndarray) -> None:
-    """Raise ValueError unless these are `(z, y, x)` grey levels."""
+    """Raise ValueError unless these are `(z, y, x)` intensities."""
     if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype != np.uint8:
         raise ValueError(f"voxels are {voxels.shape} {voxels.dtype}, not (z, y, x) uint8: convert them with to_uint8")
 

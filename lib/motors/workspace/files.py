@@ -128,7 +128,7 @@ def json_sha256(content: Any) -> str:
 
 @contextmanager
 def renamed(path: Path, end: str = "") -> Iterator[Path]:
-    """Lend a hidden path beside `path` and rename it in the end, so that nobody meets a half-written file."""
+    """Yield a hidden path beside `path`; what was written there is renamed to `path` in the end (atomic write)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.urandom(4).hex()}-{path.name[-50:]}{end}")
     try:

@@ -46,7 +46,7 @@ class Encoder25d(nn.Module):
         self.walks = nn.ModuleDict({str(stride): Walk(channels) for channels, stride in walked})
 
     def forward(self, volume: Tensor) -> list[Tensor]:
-        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        """Return the features of `(b, 3, z, y, x)` intensities, one tensor for each of `strides`."""
         count, _, depth = volume.shape[:3]
         padded = F.pad(volume, (0, 0, 0, 0, 1, 1), mode="replicate")
         triplets = torch.stack([padded[:, c, c : c + depth : STEP] for c in range(3)], dim=2)

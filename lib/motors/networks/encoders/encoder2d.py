@@ -41,7 +41,7 @@ class Encoder2d(nn.Module):
             raise ValueError(f"{name} hands on levels of strides {self.strides}, but they must end in 16 and 32")
 
     def forward(self, slices: Tensor) -> list[Tensor]:
-        """Return the features of `(b, 3, y, x)` grey levels, one tensor for each of `strides`."""
+        """Return the features of `(b, 3, y, x)` intensities, one tensor for each of `strides`."""
         if hasattr(self.network, "return_interm_layers"):
             return list(self.network(slices).values())
         return self.network.forward_intermediates(slices, intermediates_only=True)

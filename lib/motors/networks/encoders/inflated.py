@@ -44,7 +44,7 @@ class InflatedEncoder(nn.Module):
             redraw(self.network, network_2d)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
-        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        """Return the features of `(b, 3, z, y, x)` intensities, one tensor for each of `strides`."""
         return self.network(volume)[-len(STRIDES) :]
 
 

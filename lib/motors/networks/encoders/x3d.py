@@ -36,7 +36,7 @@ class X3D(nn.Module):
         _initialise(self)
 
     def forward(self, volume: Tensor) -> list[Tensor]:
-        """Return the features of `(b, 3, z, y, x)` grey levels, one tensor for each of `strides`."""
+        """Return the features of `(b, 3, z, y, x)` intensities, one tensor for each of `strides`."""
         levels = [self.stem(volume)]
         for stage in self.stages:
             levels.append(stage(levels[-1]))

@@ -30,7 +30,7 @@ class Augmentation:
     rotation: Vector = (0.0, 0.0, 0.0)  # radians about z, y, x
     shear: Vector = (0.0, 0.0, 0.0)  # how much x moves with y, x with z, and y with x
     scale: Vector = (1.0, 1.0, 1.0)  # how much more is seen along z, y, x
-    steps: tuple[Step, ...] = ()  # what is done to the grey levels, in this order (see `grey_table`)
+    steps: tuple[Step, ...] = ()  # what is done to the intensities, in this order (see `grey_table`)
     quality: tuple[float, str, str] | None = None  # factor and interpolations down and up again (see `coarsen`)
     dropout: int | None = None  # seed of the boxes and of the noise that fills them (see `drop_boxes`)
 
@@ -39,7 +39,7 @@ def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -
     """Return what is done to one patch, at random: a function of `rng` alone.
 
     With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
-    which also tilts by up to 15 degrees and shears; with 50 % other grey levels; with 20 % lost resolution; with 10 %
+    which also tilts by up to 15 degrees and shears; with 50 % other intensities; with 20 % lost resolution; with 10 %
     boxes of noise. A share of `unaugmented` patches gets none of this but a turn about z; in the original, none does.
     """
     if unaugmented and rng.random() < unaugmented:

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional
 
 from motors import geometry
 
-Step = tuple[str, float | tuple[float, ...]]  # what is done to the grey levels, and how much
+Step = tuple[str, float | tuple[float, ...]]  # what is done to the intensities, and how much
 LEVELS = np.arange(256)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
@@ -24,7 +24,7 @@ def choose(rng: np.random.Generator, chances: dict) -> object:
 
 
 def change(slices: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
-    """Return `(n, y, x)` uint8 slices with other grey levels; the same is done to each slice, with the same noise.
+    """Return `(n, y, x)` uint8 slices with other intensities; the same is done to each slice, with the same noise.
 
     The steps, with v the value: `gauss` (deviation, seed) adds normal noise that is drawn on half the grid;
     `speckle` (low, high, seed) multiplies every voxel by a number of its own; `downscale` (factor, down, up) makes
@@ -93,7 +93,7 @@ STEPS = {  # of slices and amounts, see `change`
 
 
 def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:
-    """Return what each of the 256 grey levels becomes, `(256,)` uint8, where each occurs `counts` times.
+    """Return what each of the 256 intensities becomes, `(256,)` uint8, where each occurs `counts` times.
 
     The steps, with v the value and mean, deviation, min and max those of the patch at that point:
     `add` v + a; `add_deviations` v + a * deviation; `contrast` (v - mean) * (1 + a) + mean; `multiply` v * (1 + a);
@@ -120,12 +120,12 @@ def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:
             knots = np.linspace(0, 1, len(amount)) * (high - low) + low
             values = np.interp(values, knots, np.array(amount) * (high - low) + low)
         else:
-            raise ValueError(f"no step on grey levels is called {name!r}: see `grey_table`")
+            raise ValueError(f"no step on intensities is called {name!r}: see `grey_table`")
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def regrade(voxels: np.ndarray, steps: tuple[Step, ...]) -> None:
-    """Change the grey levels of `(z, y, x)` uint8 voxels in place."""
+    """Change the intensities of `(z, y, x)` uint8 voxels in place."""
     if steps:
         flat = voxels.reshape(len(voxels), -1)
         counts = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()  # its shape depends on the version of cv2

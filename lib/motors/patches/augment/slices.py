@@ -43,7 +43,7 @@ AMOUNTS = {  # of a step, at random
 }
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
 DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
-FILL = 128  # the grey level of what lies outside the slices
+FILL = 128  # the intensity of what lies outside the slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Augmentation:
     """
 
     flips: tuple[bool, bool] = (False, False)  # mirror along y, x
-    steps: tuple[Step, ...] = ()  # what is then done to the grey levels, in this order (see `change`)
+    steps: tuple[Step, ...] = ()  # what is then done to the intensities, in this order (see `change`)
     zoom: Pair = (1.0, 1.0)  # magnification along y, x
     rotation: float = 0.0  # radians, from y towards x
     shear: Pair = (0.0, 0.0)  # radians by which the y axis and the x axis lean over
@@ -110,7 +110,7 @@ def augmented(
     """Return a patch of slices as `settings` want it, and where the motors are in it.
 
     It is `(n, *patch)` uint8; points and covariances, in its voxels, are of all motors, also of those now outside.
-    Flips come first, then grey levels, then one map, composed of geometry, the larger canvas that holds all of it, and
+    Flips come first, then intensities, then one map, composed of geometry, the larger canvas that holds all of it, and
     the crop: each voxel is interpolated once, and only those of the patch. Slices smaller than the patch lie at its
     upper left; outside of them it is grey.
 
