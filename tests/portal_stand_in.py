@@ -11,6 +11,7 @@ import re
 import ssl
 import threading
 import time
+import zlib
 from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -179,7 +180,8 @@ class Handler(BaseHTTPRequestHandler):
         begin = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
         if begin >= len(data):
             return 416, b"", {"Content-Range": f"bytes */{len(data)}"}
-        return 206, data[begin:], {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}"}
+        about = {"Content-Range": f"bytes {begin}-{len(data) - 1}/{len(data)}", "ETag": f'"{zlib.crc32(data)}"'}
+        return 206, data[begin:], about
 
     def _send(self, make) -> None:
         """Send what `make` gives, after the fault that waits for this path, if any."""

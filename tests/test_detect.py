@@ -748,7 +748,7 @@ def test_a_name_that_is_too_long_for_what_is_written_is_refused_first(networks, 
     write_mrc(tmp_path / "cell.mrc", with_ball(SHAPE, BALL, 22), SPACING)
     (tmp_path / "cell.mrc").rename(tmp_path / f"{name}.mrc")
     words = ["detect", f"{name}.mrc", "--weights", str(weights), "--out", "found"]
-    code = cli.main([*words, "--format", ",".join(picks.FORMATS), "--plot"])
+    code = cli.main([*words, "--format", ", ".join(map(str.upper, picks.FORMATS)), "--plot"])
     assert (code, (tmp_path / "found").exists()) == ((0, True) if fits else (2, False))
     assert fits or f"the name {name[:20]}... has more than 230 bytes" in capsys.readouterr().err
 
@@ -770,8 +770,9 @@ def test_every_symmetry_of_a_3d_and_of_a_2d_network_may_be_in_an_ensemble(tmp_pa
         ({"skip": None}, "skip is None"),
         ({"precision": True}, "precision is True"),
         ({"way": "foo"}, "method is 'foo', not distance, boxes"),
-        ({"members": []}, "no members, or one of them twice"),
-        ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx", "weight": 1}] * 2}, "no members, or one of them twice"),
+        ({"members": []}, "no members, none that counts, or one of them twice"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx", "weight": 0}]}, "none that counts"),
+        ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx", "weight": 1}] * 2}, "or one of them twice"),
         ({"members": [{"run": MEMBERS[0][0], "symmetry": "zyx"}]}, "the weight of 20_train_a/demo is nan"),
         ({"members": [{"run": MEMBERS[0][0], "symmetry": "abc", "weight": 1}]}, "no symmetry is called 'abc'"),
         ({"members": [{"run": None, "symmetry": "zyx", "weight": 1}]}, "a run is None"),
@@ -783,7 +784,12 @@ def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_predicted(tmp_
     folder = packed(tmp_path / "weights", **change)
     with pytest.raises(ValueError, match=rf"ensemble.json cannot be .*{words}.*: correct it, or run 40_ensemble again"):
         bundle.find(folder)
-    with pytest.raises(ValueError, match="ensemble.json is damaged .*members is no list"):
-        bundle.find(packed(tmp_path / "text", members="x"))
+    for k, members in enumerate(("x", ["a"], [["a"]], [{}, "abc"])):
+        with pytest.raises(ValueError, match="ensemble.json is damaged .*members is no list of objects"):
+            bundle.find(packed(tmp_path / f"text{k}", members=members))
+    path = next(folder.rglob("ensemble.json"))
+    path.write_text(path.read_text().replace("{", '{"skip": 0.5, ', 1))
+    with pytest.raises(ValueError, match="ensemble.json is damaged .*skip is there twice"):
+        bundle.find(folder)
     assert bundle.find(packed(tmp_path / "others", threshold=None, precision=None)).threshold is None
     assert bundle.find(packed(tmp_path / "max", way="max", threshold=1.7)).threshold == 1.7  # times a weight of 2, say

@@ -481,6 +481,19 @@ def test_what_was_found_is_scored_on_the_split_of_a_benchmark(project, capsys):
     assert cli.main(["score", str(project / "found"), str(manifest.with_name("METADATA.JSON")), "--split", "test"]) == 0
 
 
+def test_addresses_and_sums_of_a_benchmark_are_written_in_several_ways(project):
+    """A blank as %20, hexadecimal digits as capitals; a list of picks twice is one too many."""
+    picks = project / "ExperimentRuns/007/Picks/curator_0_motor.json"
+    picks.rename(picks.with_name("curator 0 motor.json"))
+    table, digest = project / "Croissant" / "picks.csv", sha256(picks.with_name("curator 0 motor.json")).upper()
+    table.write_text(table.read_text().replace("curator_0_motor.json,", f"curator%200%20motor.json,{digest}"))
+    assert len(benchmark.truth(project / "Croissant" / "metadata.json", split="test")) == 4
+    table.write_text(table.read_text().replace(digest, ""))
+    picks.with_name("curator 0 motor.json").write_text('{"points": [{"location": {}}], "points": []}')
+    with pytest.raises(ValueError, match="curator 0 motor.json holds no picks.*points is there twice"):
+        benchmark.truth(project / "Croissant" / "metadata.json", split="test")
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

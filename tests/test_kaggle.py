@@ -189,6 +189,9 @@ def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     assert set(packages.package("motors-labels", other).files) >= {"full-folds.csv", "README.md"}
     assert not (folder / "demo-motors.csv").exists()
     assert not (folder / "full-motors.csv").exists(), "labels of the competition may not be passed on"
+    for litter in (".DS_Store", "._README.md", "Thumbs.db"):  # of Finder and Explorer
+        (folder / litter).write_text("x")
+    assert not {".DS_Store", "._README.md", "Thumbs.db"} & {*packages.package("motors-labels", other).files}
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="notes.txt was not put there by a packing: move it elsewhere"):
         packages.package("motors-labels", run)

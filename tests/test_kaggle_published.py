@@ -99,6 +99,10 @@ def test_one_command_makes_his_ensemble(home, server, capsys):
     assert main(["download", "published"]) == 0
     assert server.calls["DownloadDataset"] == asked
     assert capsys.readouterr().err.count("there already") == 5
+    weights = run.input(*members.run[4].split("/")) / "weights" / "weights.safetensors"
+    weights.unlink()  # as where somebody made room
+    assert main(["download", "published"]) == 0
+    assert weights.is_file() and capsys.readouterr().err.count("there already") == 4
 
 
 def full_size(name: str) -> bytes:

@@ -22,6 +22,7 @@ from motors.portal import annotations, catalogue, collection, conversion, transf
 from motors.portal.transfer import Patience
 from motors.volumes import formats, slices
 from motors.volumes.mrc import write_mrc
+from motors.workspace.files import sha256
 
 SHAPE = (40, 48, 64)
 PATIENT = Patience(attempts=3, wait=0.01, longest=0.02, timeout=5)
@@ -363,6 +364,28 @@ def test_a_broken_download_goes_on_where_it_broke(site, tmp_path):
     assert collect(site, tmp_path, "run-1").loc["run-1", "status"] == "stored"
     assert {site.asked[f"/files/1.zarr/0/{z}/{y}/{x}"] for z in (0, 1) for y in (0, 1) for x in (0, 1)} == {1, 2}
     assert site.asked["/files/1.zarr/0/0/0/0"] == 1
+
+
+def test_a_download_never_goes_on_with_another_file(site, tmp_path):
+    """Of the same length, which was put in its place meanwhile; nor is what came of another address taken."""
+    row = site.add("run-1", noise(), 13.1)
+    site.faults[".mrc"] = ["cut"]
+    with pytest.raises(ConnectionError, match="broke off"):
+        transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
+    content = (site.folder / "1.mrc").read_bytes()
+    later = content[:1024] + bytes(byte ^ 1 for byte in content[1024:])
+    (site.folder / "1.mrc").write_bytes(later)
+    with pytest.raises(ConnectionError, match="1.mrc has changed since a part of it came: run this again"):
+        transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
+    assert transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc").read_bytes() == later
+    assert [path.name for path in tmp_path.glob("*.*")] == ["run-1.mrc"]
+    other, folder = tmp_path / "run-1.mrc", tmp_path / "stored"  # of the same shape
+    (folder / ".raw" / "run-1").mkdir(parents=True)
+    other.rename(folder / ".raw" / "run-1" / "voxels.mrc")
+    (folder / ".raw" / "run-1" / "url").write_text("https://example.org/0.mrc")
+    (site.folder / "1.mrc").write_bytes(content)
+    assert collect(site, folder, "run-1", form="mrc").loc["run-1", "status"] == "stored"
+    assert json.loads((folder / "run-1" / "metadata.json").read_text())["ori_sha256"] == sha256(site.folder / "1.mrc")
 
 
 def test_a_download_that_was_whole_but_not_renamed_is_not_repeated(site, tmp_path):

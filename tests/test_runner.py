@@ -76,6 +76,19 @@ def test_a_word_may_have_blanks_around_it():
     assert typed("x", {"SEED": 0}, "SEED", " 7 ") == 7
 
 
+@pytest.mark.parametrize("given", ["(3, 4)", (3, 4)])
+def test_a_value_that_papermill_would_write_otherwise_is_refused(given):
+    """A tuple comes as a text, a number that names a value as one, too; lists and the default arrive as they are."""
+    known = {"SIZE": (1, 2), "SIZES": [[1]], "TABLE": {"a": 1}}
+    with pytest.raises(ValueError, match=r"x: SIZE would be another value than \(3, 4\) there: write a list"):
+        typed("x", known, "SIZE", given)
+    for name, value in (("SIZES", "[(1, 2)]"), ("TABLE", "{1: 2}")):
+        with pytest.raises(ValueError, match=f"{name} would be another value"):
+            typed("x", known, name, value)
+    assert typed("x", known, "SIZE", "(1, 2)") == (1, 2)
+    assert typed("x", known, "SIZES", '[["a", None, 1e-5]]') == [["a", None, 1e-5]]
+
+
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [

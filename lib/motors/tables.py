@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.workspace.files import WIDTHLESS, spelt, text_of, written
+from motors.workspace.files import WIDTHLESS, once, spelt, text_of, written
 
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
@@ -223,7 +223,7 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def read_ensemble(path: Path) -> dict[str, Any]:
     """Return what an `ensemble.json` says, by the names of today."""
-    about = json.loads(path.read_bytes())
+    about = json.loads(path.read_bytes(), object_pairs_hook=once)
     return {{"way": "method", "ways": "methods"}.get(name, name): value for name, value in about.items()}
 
 

@@ -50,7 +50,7 @@ def detect(
     limits = {"threshold": threshold, "max_detections": max_detections}
     where = {"weights": weights or None, "out": out or None, "device": device or None, "memory": memory or None}
     how = {"plot": plot, "force": force, "recursive": recursive} | ({"backend": backend} if backend else {})
-    how |= {"formats": ",".join(formats).replace(" ", "").split(",")} if formats else {}
+    how |= {"formats": ",".join(formats).replace(" ", "").lower().split(",")} if formats else {}
     found = api.detect(paths, spacing=_number(spacing), **limits, **where, **how, **reading)
     typer.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False) if as_json else _summary(found))
     for note in found.notes:

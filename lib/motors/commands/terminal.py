@@ -43,8 +43,7 @@ class Meter:
         """Show the newest line."""
         text = f"{self.name}: {line}"
         if self.terminal:
-            width = shutil.get_terminal_size().columns - 1
-            _write(sys.stderr, f"\r\x1b[K{text[:width]}")
+            _write(sys.stderr, f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
         elif time.monotonic() - self.shown >= QUIET:
             self.shown = time.monotonic()
             say(text)

@@ -79,8 +79,7 @@ def _usual() -> Iterator[Path]:
 
 def _single(folder: Path) -> Bundle:
     experiment = Experiment.read(folder / SETTINGS)
-    member = [experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]
-    table = pd.DataFrame([member], columns=[*MEMBER, "weight"])
+    table = pd.DataFrame([[experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]], columns=[*MEMBER, "weight"])
     simulated = experiment.name.endswith(("_demo", "_smoke"))
     return Bundle(folder, table, {experiment.name: folder}, simulated=simulated)
 
@@ -88,8 +87,8 @@ def _single(folder: Path) -> Bundle:
 def _ensemble(path: Path) -> Bundle:
     try:
         about = read_ensemble(path)
-        if not isinstance(about.get("members", []), list):
-            raise TypeError("members is no list")
+        if not isinstance(rows := about.get("members", []), list) or not all(isinstance(row, dict) for row in rows):
+            raise TypeError("members is no list of objects")
         table = members(about)
         judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all that it tried
         settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}
@@ -110,8 +109,8 @@ def _ensemble(path: Path) -> Bundle:
 
 def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
     """Yield what an ensemble cannot be, such as a score above 1, which nothing would reach, in a few words each."""
-    if table.empty or table.duplicated(MEMBER).any():
-        yield "it has no members, or one of them twice"
+    if (table["weight"] == 0).all() or table.duplicated(MEMBER).any():
+        yield "it has no members, none that counts, or one of them twice"
     limits = {"threshold": math.inf} if settings["method"] == "max" else {}  # a product with a weight may be above 1
     numbers = [(name, value, limits.get(name, 1)) for name, value in settings.items() if name != "method"]
     weights = zip(table["run"], table["weight"].tolist(), strict=True)

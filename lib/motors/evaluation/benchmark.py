@@ -7,6 +7,7 @@ beside it, in a folder of the project. MotorBench, of biohub/popsicle on Hugging
 import json
 import warnings
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from motors.labels.wide import NO_POINTS
 from motors.matching import best
 from motors.picks import formats
 from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
-from motors.workspace.files import sha256
+from motors.workspace.files import once, sha256
 
 
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
@@ -105,16 +106,20 @@ def _chosen(values: pd.Series, wanted: str, what: str) -> pd.Series:
 
 def _points(project: Path, row: dict) -> list[list[float]]:
     """Return the z, y, x in a file of picks, in ångström: copick's JSON, or the portal's ndjson that counts voxels."""
-    path = project / str(row["url"]).removeprefix("file://")
-    if not path.is_file():
+    place = str(row["url"]).removeprefix("file://")
+    path = next((project / each for each in (place, unquote(place)) if (project / each).is_file()), None)
+    if path is None:
         raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
-    if isinstance(row.get("sha256"), str) and row["sha256"] != sha256(path):
+    if isinstance(row.get("sha256"), str) and row["sha256"].lower() != sha256(path):
         raise ValueError(f"{path.name} has another SHA-256 than picks.csv says: download both again")
     try:
         if path.suffix == ".ndjson":
             picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
         else:
-            picks, scale = formats.angstrom(json.loads(path.read_bytes()), path, row["run"]), 1.0
+            picks, scale = (
+                formats.angstrom(json.loads(path.read_bytes(), object_pairs_hook=once), path, row["run"]),
+                1.0,
+            )
         places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
             raise ValueError("a place that is no number")

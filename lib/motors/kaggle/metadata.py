@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from motors.workspace.files import once
+
 OWNER = "OWNER"  # in the metadata files that are kept, for the user name
 DATASET = "dataset-metadata.json"
 KERNEL = "kernel-metadata.json"
@@ -37,19 +39,12 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
-        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once)
-    except ValueError as error:
+        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no JSON ({error}): correct it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
     return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, in which no name may be there twice: the last one would count, without a word."""
-    if twice := [name for name, _ in pairs if [each for each, _ in pairs].count(name) > 1]:
-        raise ValueError(f"{twice[0]} is there twice")
-    return dict(pairs)
 
 
 def owned(content: Any, owner: str) -> Any:

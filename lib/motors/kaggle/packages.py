@@ -12,7 +12,7 @@ from typing import Any
 
 from motors.kaggle import metadata, wheels
 from motors.tables import members
-from motors.workspace.files import read_json, renamed, sha256, write_json, write_text
+from motors.workspace.files import read_json, renamed, sha256, visible, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
 LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
@@ -139,8 +139,7 @@ def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    folder = run.input("11_prepare_volumes")
-    return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("tomo_*.npy"))}
+    return {f"{run.name}/{path.name}": path for path in sorted(run.input("11_prepare_volumes").glob("tomo_*.npy"))}
 
 
 RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
@@ -183,7 +182,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
             raise FileNotFoundError(f"{folder.name} needs {source} for {path}, which is missing: run its notebook")
     lists = [*folder.glob(MANIFEST), *folder.glob(UNFINISHED)]
     mine = {path for old in lists for path in [*read_json(old)["files"], old.name]}
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    present = {*_inside(folder)}
     kept = {*contents, *_kept(folder)}
     if strange := sorted(present - mine - kept):
         raise ValueError(f"{folder / strange[0]} was not put there by a packing: move it elsewhere")
@@ -193,6 +192,14 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _inside(folder: Path) -> dict[str, Path]:
+    """The files in a folder and below it by name, without what systems leave there, as `.DS_Store`."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path for name, path in found.items() if len(visible(map(Path, name.parts))) == len(name.parts)
+    }
 
 
 def _kept(folder: Path) -> list[str]:
@@ -212,11 +219,10 @@ def _link(source: Path, target: Path) -> None:
 def _seal(slug: str, folder: Path) -> Package:
     """Write the list of all that is in the folder, under a name that says what it lists; then remove older lists."""
     lists = {*folder.glob(MANIFEST), folder / UNFINISHED}
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != metadata.DATASET)
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in paths
-        if path not in lists
+        name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for name, path in _inside(folder).items()
+        if path not in lists and path.name != metadata.DATASET
     }
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
     written = write_json(folder / MANIFEST.replace("*", digest), {"files": files})

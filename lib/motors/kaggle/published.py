@@ -117,7 +117,7 @@ def _download(ref: str, name: str, size: int, folder: Path) -> Path:
 def _convert(member: Member, checkpoint: Path, home: Workspace, show: Show) -> None:
     run = member.run(home)
     made, digest = run.folder / "provenance.json", sha256(checkpoint)
-    if read_json(made).get("checkpoint_sha256") == digest:
+    if read_json(made).get("checkpoint_sha256") == digest and checkpoints.is_whole(run.folder / "weights"):
         show(f"EXP{member.number} {member.name}: there already")
         return
     weights = checkpoints.convert(checkpoint, member.experiment, run.output / "weights")

@@ -57,5 +57,4 @@ def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) ->
             found = compare(sources[one], sources[other], radius=radius)
             counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
             rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
-    names = "one other tomograms both only_one only_other median farthest"
-    return pd.DataFrame(rows, columns=names.split())
+    return pd.DataFrame(rows, columns="one other tomograms both only_one only_other median farthest".split())

@@ -28,10 +28,8 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
     for name in names.unique():
         folder, _, file = written(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
-        forms = [file]  # with ever fewer endings, as of a.st.tomostar
-        while (shorter := ENDING.sub("", forms[-1])) != forms[-1]:
-            forms.append(shorter)
-        found[name] = next((each for each in (name, *forms) if each in known), forms[:2][-1])
+        bare = ENDING.sub("", file)  # it may have two, as a.st.tomostar
+        found[name] = next((each for each in (name, file, bare, ENDING.sub("", bare)) if each in known), bare)
         if name not in known and folders.setdefault(found[name], folder) != folder:
             raise ValueError(f"{name} and one in another folder would have the same name: rename one")
     return names.map(found).astype(object)

@@ -17,7 +17,7 @@ import pandas as pd
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
 from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, TableWarning, has_motor, located, need, numbers, read_table
-from motors.workspace.files import spelt, text_of, write_json, write_table, write_text
+from motors.workspace.files import once, spelt, text_of, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
@@ -152,7 +152,7 @@ def _write_json(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> Non
 
 
 def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    content = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    content = json.loads(path.read_bytes(), object_pairs_hook=once)
     if isinstance(content, dict) and "tomograms" in content:  # of `motors detect --json`
         content = content["tomograms"]
     if isinstance(content, dict):
@@ -166,13 +166,6 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
         return _voxels(angstrom(content, path, name), tomograms, path, content.get("voxel_spacing"))
     rows = [each | point for each in content for point in each["detections"]]
     return pd.DataFrame(rows, columns=[*PICKS, "spacing"]).fillna({"score": 1.0})
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict:
-    """Return an object of JSON; the first of two values of one name would be lost."""
-    if len(content := dict(pairs)) < len(pairs):
-        raise TypeError(f"an object has a name twice, among {', '.join(content)}")
-    return content
 
 
 def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:
@@ -210,7 +203,7 @@ def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     for number, line in enumerate(text_of(path).split("\n"), start=1):
         try:
             if line.strip():
-                record = json.loads(line, object_pairs_hook=_once)
+                record = json.loads(line, object_pairs_hook=once)
                 if (kind := record.get("type", POINTS[0])) not in POINTS:
                     raise TypeError(f"a record of type {kind!r}")
                 rows.append([name, *(record["location"][axis] for axis in POINT), 1.0])

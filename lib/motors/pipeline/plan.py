@@ -1,6 +1,7 @@
 """What `experiments.yaml` says, read strictly, and the parameters that notebooks take."""
 
 import ast
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -55,6 +56,8 @@ def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any
         raise ValueError(f"{notebook}: {name} wants {wanted.__name__}, as its default {known[name]!r}; got {value!r}")
     if (isinstance(value, float) and not isfinite(value)) or not is_text(str(value)):
         raise ValueError(f"{notebook}: {name} cannot be {value!r}: give a finite number, or text in UTF-8")
+    if value != known[name] and json.loads(json.dumps(value, skipkeys=True, default=repr)) != value:  # as a tuple
+        raise ValueError(f"{notebook}: {name} would be another value than {value!r} there: write a list, or one number")
     return value
 
 

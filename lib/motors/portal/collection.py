@@ -21,7 +21,7 @@ from motors.portal.conversion import METADATA, Planes, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
 from motors.tables import SIZE
 from motors.volumes.units import ROUNDING
-from motors.workspace.files import read_json
+from motors.workspace.files import read_json, write_text
 from motors.workspace.progress import progress
 
 RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
@@ -130,6 +130,9 @@ def _one(
 
 def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, Spacing | None]:
     """Return a file of a tomogram's voxels, as many as its catalogue says, in a folder of its own, and its spacing."""
+    if not (note := folder / "url").is_file() or note.read_text("utf-8") != source.url:  # what came is of another one
+        shutil.rmtree(folder, ignore_errors=True)
+    write_text(note, source.url)
     if source.form == "zarr":
         array, spacing = patience(image, source.url, folder / "image.zarr", patience.timeout)
         _check_shape(source, array.shape)

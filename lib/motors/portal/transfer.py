@@ -65,7 +65,7 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    part, note = (path.with_name(f".{path.name}.{end}") for end in ("part", "etag"))
     begin = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", "Range": f"bytes={begin}-"}
     try:
@@ -73,6 +73,11 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
             begin, length = _announced(response, part, begin)
             if size is not None and size != length:
                 raise ValueError(f"{url} has {length} bytes, its catalogue says {size}: report it to the portal")
+            etag = response.headers.get("ETag", "")
+            if 0 < begin < length and note.is_file() and note.read_text("utf-8") != etag:
+                part.unlink()
+                raise ConnectionError(f"{url} has changed since a part of it came: run this again, it begins anew")
+            note.write_text(etag, "utf-8")
             with part.open("r+b" if begin else "wb") as file:
                 file.seek(begin)
                 for block in response.iter_content(BLOCK) if begin < length else ():
@@ -85,6 +90,7 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
     if part.stat().st_size != length:
         part.unlink()
         raise ConnectionError(f"{url} is not the {length} bytes that it says: run this again")
+    note.unlink(missing_ok=True)
     return part.replace(path)
 
 

@@ -55,8 +55,7 @@ class Reviewer:
         for key, name in KEYS.items():
             self.buttons[name] = ipywidgets.Button(description=f"{name} ({key})", layout={"width": "auto"})
             self.buttons[name].on_click(lambda _, name=name: self._try(getattr(self, name)))
-        controls = ipywidgets.HBox([*self.buttons.values(), self._point])
-        children = [self._text, controls, self.viewer.panel]
+        children = [self._text, ipywidgets.HBox([*self.buttons.values(), self._point]), self.viewer.panel]
         self.widget = listen(children, [*KEYS, *self.viewer.keys], self.handle)
         self._go_to_open(0)
 

@@ -71,10 +71,10 @@ class Viewer:
         for control in (*self.places, self.slab, self.levels, self.opacity, *self.toggles.values()):
             control.observe(self._changed, "value")
         left, row = ipywidgets.VBox([self.images[0], self.images[1]]), ipywidgets.HBox
-        buttons = row([*self.jumps.values(), *self.toggles.values()])
         controls = ipywidgets.VBox([*self.places, self.slab, self.levels, self.opacity])
-        aside = ipywidgets.VBox([self.images[2], controls])
-        self.panel = ipywidgets.VBox([buttons, self.about, row([left, aside])])
+        buttons = row([*self.jumps.values(), *self.toggles.values()])
+        below = row([left, ipywidgets.VBox([self.images[2], controls])])
+        self.panel = ipywidgets.VBox([buttons, self.about, below])
         self.keys = [*MOVES, *"npclhx+-"]
         self.widget = listen([self.panel], self.keys, self.handle)
         self._quiet = False

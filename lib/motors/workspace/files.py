@@ -40,9 +40,17 @@ def write_json(path: Path | str, content: Any) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, an empty one where there is no such file."""
     try:
-        return {**(json.loads(path.read_bytes()) if path.is_file() else {})}
+        return {**(json.loads(path.read_bytes(), object_pairs_hook=once) if path.is_file() else {})}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it") from error
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raises TypeError if it has a name twice, of which the first would be lost."""
+    if len(content := dict(pairs)) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise TypeError(f"{max(names, key=names.count)} is there twice")
+    return content
 
 
 def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:

@@ -243,8 +243,7 @@ def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
     top = kaggle / "input"
     if not top.is_dir():
         return ()
-    owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
-    return (top, *owners, top / "competitions")
+    return (top, *sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir()), top / "competitions")
 
 
 def words_of(text: str) -> list[str]:
