@@ -230,10 +230,9 @@ def main() -> None:
         row["share of the measured peak"] = flops / row["seconds"]["ours"] / limit
         row["hours for a pass over 900 on two T4, on paper"] = whole * 900 / (2 * T4) / 3600
         times = ", ".join(f"{way} {took:.1f} s" for way, took in row["seconds"].items())
-        paper = f"{row['hours for a pass over 900 on two T4, on paper']:.1f} h a pass over 900 on two T4, on paper"
         lines[f"{name}, {' x '.join(map(str, row['shape']))}"] = (
             f"{times}: {row['ratio']:.2f} times by {row['backend']}, {row['share of the measured peak']:.0%} of"
-            f" {limit / 1e9:.0f} Gflop/s; {paper}"
+            f" {limit / 1e9:.0f} Gflop/s"
         )
         print(f"{name}: {list(lines.values())[-1]}", flush=True)
         for part, each in stages.items():
