@@ -525,6 +525,20 @@ def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weig
         api.detect(tomograms, weights=weights, out=tmp_path / "away")
 
 
+def test_what_was_said_while_reading_is_said_again_by_the_same_call(networks, weights, tomograms, tmp_path):
+    """A second call reads nothing and has the same doubts; of a file written anew only those it has now."""
+    given = {"weights": weights, "spacing": 1.2 * SPACING, "out": tmp_path / "out"}
+    first = motors.detect(tomograms, **given)
+    doubts = [note for note in first.notes if "states" in note or "stated" in note]
+    assert len(doubts) == 3
+    calls = networks["20_train_a"].calls
+    assert sorted(motors.detect(tomograms, **given).notes) == sorted(first.notes)
+    assert networks["20_train_a"].calls == calls
+    write_mrc(tomograms / "one.mrc", with_ball(SHAPE, OTHER, 22), 1.2 * SPACING)
+    again = motors.detect(tomograms, **given).notes
+    assert [note for note in doubts if note not in again] == [note for note in doubts if note.startswith("one.mrc")]
+
+
 def test_what_is_left_of_a_tomogram_that_is_gone_goes_and_what_is_damaged_is_made_again(
     networks, weights, tomograms, drawn, tmp_path
 ):
