@@ -116,10 +116,8 @@ def _points(project: Path, row: dict) -> list[list[float]]:
         if path.suffix == ".ndjson":
             picks, scale = formats.read_ndjson(path, None, row["run"]), float(row["voxel_size"])
         else:
-            picks, scale = (
-                formats.angstrom(json.loads(path.read_bytes(), object_pairs_hook=once), path, row["run"]),
-                1.0,
-            )
+            content = json.loads(path.read_bytes(), object_pairs_hook=once)
+            picks, scale = formats.angstrom(content, path, row["run"]), 1.0
         places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
             raise ValueError("a place that is no number")
