@@ -102,9 +102,9 @@ def test_a_folder_is_decided_tomogram_by_tomogram(networks, weights, tomograms):
     assert near(best, BALL) and near(second, OTHER)
     assert best.score > second.score >= found.threshold == 0.5
     assert (found.precision, found.recall) == (0.875, 0.75)
-    assert "88%" in found.said and "75%" in found.said
+    assert "88%" in found.summary and "75%" in found.summary
     assert repr(found).splitlines()[0].split() == ["tomo_id", "motor", "detections", "score"]
-    assert repr(found).endswith(found.said) and len(repr(found).splitlines()) == 2 + len(found.tomograms)
+    assert repr(found).endswith(found.summary) and len(repr(found).splitlines()) == 2 + len(found.tomograms)
     assert bool(found) and any("1 other file" in note for note in found.notes)
 
 
@@ -156,14 +156,14 @@ def test_a_threshold_of_nothing_is_the_lowest_score_that_there_is(networks, tmp_
     networks["21_train_b"].bias.data.fill_(-1000.0)
     found = motors.detect(tomograms / "one.mrc", weights=packed(tmp_path / "zero", threshold=0.0))
     assert (bool(found), found.threshold, found.precision) == (False, api.LOWEST, 0.875)
-    assert "scores 0.01 or more" in found.said
+    assert "scores 0.01 or more" in found.summary
 
 
 def test_a_threshold_that_was_given_wins_but_nobody_knows_its_precision(networks, weights, tomograms):
     """At most so many of those that reach it are taken, the best."""
     low = motors.detect(tomograms / "two.mrc", weights=weights, threshold=0.125, max_detections=1)
     assert (low.threshold, low.precision) == (0.125, None)
-    assert "calibrated" in low.said
+    assert "calibrated" in low.summary
     assert len(low.table) == 1 < len(low.candidates)
     assert low.table.score.item() == low.candidates.score.max()
     assert motors.detect(tomograms / "two.mrc", weights=weights, threshold=low.table.score.item()), "it is reached"

@@ -68,10 +68,10 @@ class Detections:
         return len(self.table) > 0
 
     def __repr__(self) -> str:
-        return f"{self.tomograms[ABOUT[:4]]}\n{self.said}"
+        return f"{self.tomograms[ABOUT[:4]]}\n{self.summary}"
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What a decision is worth, in a sentence."""
         if self.precision is None or self.recall is None:
             return f"a motor scores {self.threshold:.3g} or more, which nobody has calibrated for these networks"

@@ -55,7 +55,7 @@ def detect(
     typer.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False) if as_json else _summary(found))
     for note in found.notes:
         say(f"note: {note}")
-    say(f"{found.said}{f'; all of it is in {out}' if out else ''}")
+    say(f"{found.summary}{f'; all of it is in {out}' if out else ''}")
     return FAILED if found.tomograms["fault"].any() else DONE
 
 
