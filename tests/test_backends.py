@@ -101,6 +101,15 @@ def test_every_backend_says_the_same_also_to_a_last_batch_that_is_smaller(name):
     )
 
 
+@pytest.mark.parametrize("name", [name for name in COMPARED if name != "eager"])
+@torch.no_grad()
+def test_a_network_of_slices_in_a_volume_is_computed_by_every_backend(name):
+    """Its kernels are of 2D and its tiles of 3D: both lie channels last, each in its own way."""
+    network, tiles = trained("EXP09")
+    assert {weights.ndim for weights in network.parameters()} >= {4, 5} and tiles.ndim == 5
+    torch.testing.assert_close(backends.make(name, network, tiles)(tiles), network(tiles), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_bfloat16_says_about_the_same(name):

@@ -101,6 +101,18 @@ def run(root, name: str, *values: str):
     return toys.command(root, "run", f"notebooks/{name}.ipynb", *pairs)
 
 
+def test_a_fine_tuned_network_and_one_of_slices_in_a_volume_are_trained_and_validated(own):
+    """The first by the labels that it learnt from itself, which are fewer than its first weights had seen."""
+    for name, experiment in (("22_train_x3d_m", "EXP01"), ("22_train_x3d_m", "EXP03"), ("20_train_resnext50", "EXP09")):
+        answer = run(own, name, f"EXPERIMENT={experiment}")
+        assert answer.returncode == 0, answer.stderr
+    names = ["20_train_resnext50/smoke-EXP09", "22_train_x3d_m/smoke-EXP03"]
+    answer = run(own, "30_validate", f"NETWORKS={' '.join(names)}", "SET=others")
+    assert answer.returncode == 0, answer.stderr
+    (judged,) = own.glob("outputs/30_validate/smoke*others*/runs.csv")
+    assert sorted(pd.read_csv(judged).run) == names
+
+
 def test_external_tomograms_and_corrections_reach_the_prepared_volumes(own):
     """Also corrections of external labels; what was decided in another frame is refused, and nothing is made."""
     made = own / "outputs" / "13_external_data" / "smoke"

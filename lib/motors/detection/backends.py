@@ -17,6 +17,7 @@ from motors.detection.engine import kept_pages
 from motors.detection.tiling import Plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
+from motors.networks.factory import channels_last
 from motors.networks.rewriting import rewritten
 from motors.workspace.code_hash import code_of
 from motors.workspace.files import json_sha256, write_json
@@ -94,7 +95,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
         return quick
     if name == "channels-last":
         layout = torch.channels_last_3d if example.ndim == 5 else torch.channels_last
-        quick = quick.to(memory_format=layout)
+        quick = channels_last(quick)
         return lambda tiles: quick(tiles.to(memory_format=layout))  # also the strides of a single channel
     if name == "bfloat16":
         return torch.autocast("cpu", torch.bfloat16)(lambda tiles: quick(tiles).float())
