@@ -1,6 +1,5 @@
 """From files to motors in one call. The package offers it as `motors.detect`: a module of that name would hide it."""
 
-import glob
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
@@ -25,7 +24,7 @@ from motors.picks.conventions import PICKS
 from motors.tables import CANDIDATE, POINT, SIZE, join, read_table
 from motors.volumes import quality_control
 from motors.volumes.formats import plain, read
-from motors.volumes.sources import CALL, DRAWN, collect
+from motors.volumes.sources import CALL, DRAWN, collect, said_before
 from motors.volumes.tomogram import check_spacing
 from motors.workspace.files import read_json, renamed, spelt, write_json, write_table
 from motors.workspace.progress import progress
@@ -135,7 +134,7 @@ def detect(
         options |= {"devices": devices, "memory": memory, "reading": reading, "spacing": spacing}
         rows, faults, said = _predicted(networks, sources, work, **options)
         grids = {name: heatmap.load_heatmaps(work, name) for name in sources if name not in faults}
-        notes += _said_before(said, sources, work) + _doubts(networks, reading, work, list(sources))
+        notes += said_before(said, sources, work) + _doubts(networks, reading, work, list(sources))
         if not grids:
             raise ValueError(next(iter(faults.values())))
         rows = _fused(networks, rows, grids, work)
@@ -219,18 +218,6 @@ def _predicted(
             faults |= {name: f"{name}: {lost[name]}" if name not in lost[name] else lost[name] for name in lost.index}
             left = {name: path for name, path in left.items() if name not in faults}
     return join(tables), faults, [str(each.message) for each in said if issubclass(each.category, UserWarning)]
-
-
-def _said_before(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
-    """Return what was said now, and by earlier calls of tomograms whose candidates are still those."""
-    path, known = work / "said.json", {}
-    begun, before = (work.parent / CALL).stat().st_mtime_ns if (work.parent / CALL).is_file() else 0, read_json(path)
-    for name, source in sources.items():
-        mine = [each for each in said if each.startswith((f"{source.name}: ", f"{name} "))]
-        marks = [mark.stat().st_mtime_ns for mark in work.glob(f"*/{glob.escape(name)}.source")]
-        known[name] = mine if mine or max(marks, default=begun) >= begun else before.get(name, [])
-    write_json(path, known)
-    return list(dict.fromkeys([*said, *(sentence for mine in known.values() for sentence in mine)]))
 
 
 def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], work: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from motors.volumes.formats import is_zarr, name_of, parts, plain
 from motors.volumes.kinds import ENDINGS
-from motors.workspace.files import spelt, visible, written
+from motors.workspace.files import read_json, spelt, visible, write_json, written
 
 CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
 PATHS = str | bytes | os.PathLike
@@ -40,6 +40,18 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     counts = Counter((path.parent, name.casefold()) for path, name in named.items())
     alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # as a.mrc and a.rec
     return _distinct(named | {path: plain(written(path.name)) for path in alike}), notes
+
+
+def said_before(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
+    """Return what was said while tomograms were read, now or by a call before whose candidates in `work` count."""
+    path, known = work / "said.json", {}
+    begun, before = (work.parent / CALL).stat().st_mtime_ns if (work.parent / CALL).is_file() else 0, read_json(path)
+    for name, source in sources.items():
+        mine = [each for each in said if each.startswith((f"{source.name}: ", f"{name} "))]
+        marks = [mark.stat().st_mtime_ns for mark in work.glob(f"*/{glob.escape(name)}.source")]
+        known[name] = mine if mine or max(marks, default=begun) >= begun else before.get(name, [])
+    write_json(path, known)
+    return list(dict.fromkeys([*said, *(sentence for mine in known.values() for sentence in mine)]))
 
 
 def _distinct(names: dict[Path, str]) -> dict[str, Path]:
