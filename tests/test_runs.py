@@ -77,11 +77,13 @@ def test_runs_that_nobody_trained_are_refused_with_those_there_are(home, monkeyp
 
 
 def test_a_cost_that_a_record_does_not_know_stays_empty(home):
-    """A run that still goes on has no seconds, and the kernel of some has no memory of its own."""
+    """A run that goes on has no seconds, some kernels no memory of their own; a training has its own seconds."""
     write_json(home.outputs / NETS[1] / "record.json", {"seconds": None, "peak_memory_mib": None, "commit": None})
     found = runs.table(home, "demo", 0).set_index("run")
     assert found.loc[NETS[1], ["hours", "GiB"]].isna().all() and found.loc[NETS[1], "commit"] == ""
     assert found.loc[NETS[0], "hours"] == 1.5
+    (home.outputs / NETS[0] / "metrics.csv").write_text("step,loss,seconds\n1,0.5,1800\n2,0.25,7200\n")
+    assert runs.table(home).set_index("run").loc[NETS[0], "hours"] == 2
 
 
 def test_figures_of_weights_that_are_gone_are_not_shown(home):

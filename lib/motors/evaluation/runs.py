@@ -53,8 +53,8 @@ def table(workspace: Workspace, profile: str | None = None, seed: int | None = N
 
     With a profile or a seed only the runs of these. The columns are run, `<notebook>/<name>`; experiment; changed, the
     settings that differ from the experiment of that name; fold; seed; profile; F2, low, high and AP in the tomograms it
-    held out, from `30_validate`; the same with hidden_ before it, from `90_submit`; hours; GiB, of memory; commit;
-    notebook, the executed one, relative to the workspace. What no run has written is NaN or empty.
+    held out, from `30_validate`; the same with hidden_ before it, from `90_submit`; hours of training; GiB of memory;
+    commit; notebook, the executed one, relative to the workspace. What no run has written is NaN or empty.
     """
     kinds = sorted(path.name for path in workspace.outputs.glob("2?_train_*"))
     runs = [run for kind in kinds for run in workspace.runs(kind, profile, seed)]
@@ -73,6 +73,8 @@ def _row(run: Run) -> dict[str, Any]:
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
     about |= {"fold": experiment.fold, "seed": run.seed, "profile": run.profile, "notebook": place}
     seconds, memory = (record.get(name) or np.nan for name in ("seconds", "peak_memory_mib"))  # None: not known
+    if (curve := run.folder / "metrics.csv").is_file():  # a notebook that ran again trained nothing, and took seconds
+        seconds = pd.read_csv(curve).get("seconds", pd.Series([seconds])).max()
     return about | {"hours": seconds / 3600, "GiB": memory / 1024, "commit": (record.get("commit") or "")[:8]}
 
 
