@@ -380,10 +380,10 @@ def test_padding_that_takes_the_contrast_is_said(tmp_path, share: float, fill: f
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         read(tmp_path / "a.npy")
-    said = [re.search(r"which has (\d+) of 256 grey", str(each.message)) for each in seen]
+    said = [re.search(r"which has (\d+) of 256 intensities", str(each.message)) for each in seen]
     assert [int(each[1]) for each in said if each] == ([pytest.approx(left, abs=4)] if left else [])
     pictures(tmp_path / "a", "{:02d}.png", opencv(".png"), voxels.astype(np.uint16))
-    with pytest.warns(TomogramWarning, match="of 256 grey") if left else nullcontext():
+    with pytest.warns(TomogramWarning, match="of 256 intensities") if left else nullcontext():
         read(tmp_path / "a")
     for few in (np.random.default_rng(0).poisson(0.5, voxels.shape), voxels > 1050):
         np.save(tmp_path / "b.npy", few.astype(np.int16))
