@@ -1,6 +1,8 @@
 """Points as other programs keep them: every format says where the same voxel is, in its own numbers."""
 
 import json
+import os
+import subprocess
 import warnings
 from contextlib import nullcontext
 from xml.etree import ElementTree
@@ -109,8 +111,32 @@ def test_dynamo_knows_tomograms_by_numbers_and_a_map(tmp_path):
         formats.read(path, tomograms)
 
 
+READ_BY_COPICK = """
+import json, sys, copick
+kind = {"name": "flagellar-motor", "is_particle": True, "label": 1, "color": [255, 176, 0, 255], "radius": 225}
+about = {"config_type": "filesystem", "name": "a", "description": "a", "version": "1", "pickable_objects": [kind]}
+json.dump(about | {"overlay_root": f"local://{sys.argv[1]}/copick/"}, open(f"{sys.argv[1]}/config.json", "w"))
+(run,) = copick.from_file(f"{sys.argv[1]}/config.json").runs
+(picks,) = run.picks
+print(json.dumps([run.name, *([point.location.z, point.location.y, point.location.x] for point in picks.points)]))
+"""
+
+
+@pytest.mark.slow
+def test_copick_itself_reads_our_picks(tmp_path):
+    """In an environment of its own, which MOTORS_COPICK names: it needs another zarr than the library."""
+    if not (python := os.environ.get("MOTORS_COPICK")):
+        pytest.skip("no Python with copick is named in MOTORS_COPICK")
+    formats.write(tmp_path, PICK, TOMOGRAM, "copick")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    how = {"env": environment, "capture_output": True, "text": True, "check": True}
+    said = subprocess.run([python, "-c", READ_BY_COPICK, tmp_path], **how).stdout
+    name, point = json.loads(said.splitlines()[-1])
+    assert name == "tomo_1" and point == pytest.approx([SPACING * AT[axis] for axis in "zyx"])
+
+
 def test_copick_picks_lie_in_angstrom_where_a_project_has_them(tmp_path):
-    """The fields of its documentation; copick itself is not here to read them."""
+    """The fields of its documentation; `test_copick_itself_reads_our_picks` asks copick."""
     (path,) = formats.write(tmp_path, PICK, TOMOGRAM, "copick")
     assert path.relative_to(tmp_path / "copick" / "ExperimentRuns").parts[:2] == ("tomo_1", "Picks")
     content = json.loads(path.read_text(encoding="utf-8"))
