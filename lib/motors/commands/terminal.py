@@ -43,7 +43,8 @@ class Meter:
         """Show the newest line."""
         text = f"{self.name}: {line}"
         if self.terminal:
-            _write(sys.stderr, f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+            width = shutil.get_terminal_size().columns - 1
+            _write(sys.stderr, f"\r\x1b[K{text[:width]}")
         elif time.monotonic() - self.shown >= QUIET:
             self.shown = time.monotonic()
             say(text)

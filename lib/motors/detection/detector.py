@@ -207,9 +207,9 @@ class Detector:
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
         """Return the candidates in all heatmaps of the tomogram called `name`."""
-        run, limits = self.run or self.experiment.name, {"threshold": self.threshold, "most": self.most}
-        limits["refine"] = not self.options.get("original")
-        return join(grid.candidates(name, run, symmetry, **limits) for symmetry, grid in grids.items())
+        run, original = self.run or self.experiment.name, bool(self.options.get("original"))
+        how = {"threshold": self.threshold, "most": self.most, "refine": not original}
+        return join(grid.candidates(name, run, symmetry, **how) for symmetry, grid in grids.items())
 
     def folder(self, output: Path, **settings: Any) -> Path:
         """Return the folder in `output` for what is found with these settings; it holds them as settings.json."""

@@ -79,7 +79,8 @@ def _usual() -> Iterator[Path]:
 
 def _single(folder: Path) -> Bundle:
     experiment = Experiment.read(folder / SETTINGS)
-    table = pd.DataFrame([[experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]], columns=[*MEMBER, "weight"])
+    member = [experiment.name, "yx" if experiment.is_2d else "zyx", 1.0]
+    table = pd.DataFrame([member], columns=[*MEMBER, "weight"])
     simulated = experiment.name.endswith(("_demo", "_smoke"))
     return Bundle(folder, table, {experiment.name: folder}, simulated=simulated)
 

@@ -57,9 +57,9 @@ def combine(
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
         mine = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(weights))]
         return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[method], skip=skip)
-    grids = {}
+    grids, lost = {}, lost or {}
     for name in sorted(spacings):
-        mine = {member: weights[member] for member in weights if member not in (lost or {}).get(name, ())}
+        mine = {member: weight for member, weight in weights.items() if member not in lost.get(name, ())}
         if mine:
             grids[name] = fuse_grids(heatmap.load_heatmaps(output, name), mine, how=method)
     return join(grid.candidates(name, **ENSEMBLE, threshold=LOWEST) for name, grid in grids.items())

@@ -130,7 +130,8 @@ def table(solution: pd.DataFrame, pooled: pd.DataFrame, held: pd.DataFrame) -> p
         row = judge(here, pooled[pooled["network"] == network])
         answer, each = row.pop("answer"), {}
         for fold, names in mine.groupby("fold")["tomo_id"]:
-            each[f"fold {fold}"] = f2(*(frame[frame["tomo_id"].isin(names)] for frame in (here, answer)))
+            part = (frame[frame["tomo_id"].isin(names)] for frame in (here, answer))
+            each[f"fold {fold}"] = f2(*part)
         values = pd.Series(each)
         about = {"tomograms": len(mine), "in_sample": bool(mine["in_sample"].any())}
         rows[network] = each | {"mean": values.mean(), "SD": values.std()} | row | about

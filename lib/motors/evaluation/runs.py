@@ -119,7 +119,7 @@ def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
 
 
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return `compare` of two runs, on what both held out; raises ValueError if they share none, or one has none."""
+    """Return `compare` of two runs, on what both held out; ValueError if they share nothing, or one was not judged."""
     (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:

@@ -12,7 +12,7 @@ from typing import Any
 
 from motors.kaggle import metadata, wheels
 from motors.tables import members
-from motors.workspace.files import read_json, renamed, sha256, visible, write_json, write_text
+from motors.workspace.files import is_visible, read_json, renamed, sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
 LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
@@ -139,7 +139,8 @@ def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    return {f"{run.name}/{path.name}": path for path in sorted(run.input("11_prepare_volumes").glob("tomo_*.npy"))}
+    folder = run.input("11_prepare_volumes")
+    return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("tomo_*.npy"))}
 
 
 RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {
@@ -197,9 +198,7 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
 def _inside(folder: Path) -> dict[str, Path]:
     """The files in a folder and below it by name, without what systems leave there, as `.DS_Store`."""
     found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {
-        name.as_posix(): path for name, path in found.items() if len(visible(map(Path, name.parts))) == len(name.parts)
-    }
+    return {name.as_posix(): path for name, path in found.items() if is_visible(name)}
 
 
 def _kept(folder: Path) -> list[str]:

@@ -57,4 +57,5 @@ def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) ->
             found = compare(sources[one], sources[other], radius=radius)
             counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
             rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
-    return pd.DataFrame(rows, columns="one other tomograms both only_one only_other median farthest".split())
+    names = "one other tomograms both only_one only_other median farthest"
+    return pd.DataFrame(rows, columns=names.split())

@@ -71,7 +71,8 @@ class Asked:
 
     def judges(self, plan: dict[str, Any]) -> list[str]:
         """The notebooks that judge what was trained, in their order."""
-        return plan.get("judges", {}).get("sweep" if self.sweep else "cv" if self.folds else "experiment", [])
+        kind = "sweep" if self.sweep else "cv" if self.folds else "experiment"
+        return plan.get("judges", {}).get(kind, [])
 
     def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[Training]:
         """The trainings; raises ValueError, a sentence, if there is no such experiment, setting, network or sweep."""

@@ -47,7 +47,8 @@ def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
     """Mark the record of an earlier success if a later attempt has changed its products."""
     there = good.get("outputs")  # which a record of somebody else's may lack
     if not isinstance(there, dict) or any(_about(folder / path) != was for path, was in there.items()):
-        write_json(folder / RECORD, good | {"status": "stale", "error": f"overwritten by an attempt that {status}"})
+        error = f"overwritten by an attempt that {status}"
+        write_json(folder / RECORD, good | {"status": "stale", "error": error})
 
 
 def settle(folder: Path) -> None:

@@ -85,6 +85,7 @@ def _files(
 
 def _text(client: PatientClient, file: AnnotationFile, folder: Path) -> str:
     """Return the lines of one file, the last one ended."""
-    how = {"timeout": client.patience.timeout, "size": None if file.file_size is None else int(file.file_size)}
+    size = None if file.file_size is None else int(file.file_size)
+    how = {"timeout": client.patience.timeout, "size": size}
     path = client.patience(lambda: fetch(file.https_path, folder / f".{file.id}", **how))
     return path.read_text(encoding="utf-8").rstrip("\n") + "\n"

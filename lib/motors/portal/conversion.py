@@ -135,7 +135,8 @@ def _statistics(planes: Planes) -> dict[str, Any]:
         raise ValueError(f"{planes.path.name} has voxels that are NaN or infinite: report it to the portal")
     counts, edges = np.zeros(256, np.int64), np.linspace(lowest, highest, 257)
     if highest > lowest:
-        counts = sum(for_each(lambda k: np.histogram(planes.floats(k), 256, (lowest, highest))[0], len(planes)))
+        limits = (lowest, highest)
+        counts = sum(for_each(lambda k: np.histogram(planes.floats(k), 256, limits)[0], len(planes)))
     mean, square = (sum(each) / math.prod(planes.shape) for each in (total, squares))
     return {
         "ori_shape": list(planes.shape),

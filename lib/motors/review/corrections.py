@@ -115,7 +115,8 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
     applied = pd.Series(labels.tomograms.get("corrections"), labels.tomograms.index, dtype=object).fillna("")
     tomograms = labels.tomograms.assign(corrections=applied)
     done = {tomo_id: set(text.split()) for tomo_id, text in tomograms[["tomo_id", "corrections"]].to_numpy()}
-    changes = changes[~np.array([row["hash"] in done[row["tomo_id"]] for row in changes.to_dict("records")], bool)]
+    again = [row["hash"] in done[row["tomo_id"]] for row in changes.to_dict("records")]
+    changes = changes[~np.array(again, bool)]
     source = labels.motors.get("source", pd.Series(OFFICIAL, labels.motors.index)).fillna(OFFICIAL)
     motors = labels.motors.assign(source=source).astype(dict.fromkeys(POINT, float))
     motors = _changed(motors, changes, tomograms.set_index("tomo_id")["spacing"])

@@ -48,7 +48,8 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     refuse(new_ones, new_ones.duplicated(MOTORS), path.name, "has the same new motor twice", "keep one row")
     refuse(new_ones, ~new_ones["tomo_id"].isin(sheet["tomo_id"]), path.name, "is not on the sheet", OF_ANOTHER)
     frames = new_ones["tomo_id"].map(sheet.drop_duplicates("tomo_id").set_index("tomo_id")["frame"])
-    away = outside(points, np.array([frame.split("@")[0].split("x") for frame in frames], float).reshape(-1, 3))
+    sizes = np.array([frame.split("@")[0].split("x") for frame in frames], float).reshape(-1, 3)
+    away = outside(points, sizes)
     refuse(new_ones, away, path.name, "has a new motor outside its shape", "check the order z, y, x")
     return _joined(sheet, table[~new], new_ones, path.name)
 

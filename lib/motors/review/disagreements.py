@@ -73,7 +73,8 @@ def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -
     """Return the rows of one tomogram; `labelled` and `found` are points_zyx."""
     points = np.concatenate([labelled, found])
     if not len(points):
-        return pd.DataFrame([[tomo_id, "nothing", 0, *[np.nan] * 4, 0, np.nan, "TN"]], columns=ENTRIES)
+        nothing = [tomo_id, "nothing", 0, *[np.nan] * 4, 0, np.nan, "TN"]
+        return pd.DataFrame([nothing], columns=ENTRIES)
     count, nobody = len(labelled), np.full(len(labelled), np.nan)
     partner, distance, score = np.zeros(len(points), int), np.full(len(points), np.nan), np.append(nobody, scores)
     verdict = np.array(["FN"] * count + ["FP"] * len(found))

@@ -70,7 +70,8 @@ def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
         taken = places[decided.loc[rows.index, "decision"] == "accept"]
         for motor in motors:
             if _in_picture(motor, places, taken, spacings[tomo_id]):
-                new.append(rows[:1].assign(**NEW, **dict(zip(POINT, np.rint(motor / spacings[tomo_id]), strict=True))))
+                point = dict(zip(POINT, np.rint(motor / spacings[tomo_id]), strict=True))
+                new.append(rows[:1].assign(**NEW | point))
                 taken = np.vstack([taken, motor])
     return pd.concat([decided, *new], ignore_index=True)
 

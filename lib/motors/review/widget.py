@@ -55,7 +55,8 @@ class Reviewer:
         for key, name in KEYS.items():
             self.buttons[name] = ipywidgets.Button(description=f"{name} ({key})", layout={"width": "auto"})
             self.buttons[name].on_click(lambda _, name=name: self._try(getattr(self, name)))
-        children = [self._text, ipywidgets.HBox([*self.buttons.values(), self._point]), self.viewer.panel]
+        controls = ipywidgets.HBox([*self.buttons.values(), self._point])
+        children = [self._text, controls, self.viewer.panel]
         self.widget = listen(children, [*KEYS, *self.viewer.keys], self.handle)
         self._go_to_open(0)
 
@@ -94,7 +95,7 @@ class Reviewer:
         self.add(*self.viewer.point)
 
     def add(self, z: float, y: float, x: float) -> None:
-        """Add a motor, in voxels of the tomogram shown; raises ValueError if none is, it is outside, or twice."""
+        """Add a motor, in voxels of the tomogram shown; ValueError if none is, or it is outside or twice."""
         if self.question is None:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
         point = np.array([z, y, x], float)

@@ -190,7 +190,8 @@ def intervals(
     The table's index names the rows; `value`, `low` and `high` are columns, and where they are NaN nothing is drawn;
     `marks` are shape and colour of each row, by default blue dots.
     """
-    axes = plt.subplots(figsize=(6.5, 0.8 + 0.3 * len(table)), layout="constrained")[1]
+    height = 0.8 + 0.3 * len(table)
+    axes = plt.subplots(figsize=(6.5, height), layout="constrained")[1]
     for k, (row, mark) in enumerate(zip(table.to_dict("records"), marks or [DOT] * len(table), strict=True)):
         axes.plot([row[low], row[high]], [k, k], color=mark[1])
         axes.plot(row[value], k, mark[0], color=mark[1])

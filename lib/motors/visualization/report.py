@@ -112,7 +112,8 @@ def _pictures(plan: dict[str, Step]) -> list[str]:
         outputs = [output.get("data", {}) for cell in notebook.get("cells", []) for output in cell.get("outputs", [])]
         found = ["".join(data["image/jpeg"]).replace("\n", "") for data in outputs if "image/jpeg" in data]
         if found:
-            parts.append(f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/jpeg;base64,{max(found, key=len)}">')
+            best = max(found, key=len)
+            parts.append(f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/jpeg;base64,{best}">')
             parts.append(f'<p><a href="{name}.html">{name}</a></p>')
     return parts
 

@@ -83,5 +83,6 @@ def _shaded(seen: np.ndarray) -> np.ndarray:
     depth = hit.argmax(axis=0)
     normal = np.stack([np.take_along_axis(slope, depth[None], 0)[0] for slope in np.gradient(seen)])
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-6)
-    bright = np.clip(np.einsum("k,kyx->yx", [0.75, 0.5, 0.43], normal), 0, 1)
+    light = np.array([0.75, 0.5, 0.43])
+    bright = np.clip(np.einsum("k,kyx->yx", light, normal), 0, 1)
     return np.where(hit.any(axis=0), (0.25 + 0.75 * bright) * (1 - 0.5 * depth / len(seen)), 0)

@@ -1,4 +1,4 @@
-"""Which tomograms are meant by paths: files, folders of slices, folders of files, patterns."""
+"""Which tomograms are meant by paths: files, folders of slices, folders of files, patterns; what was said of them."""
 
 import glob
 import os
@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from motors.volumes.formats import is_zarr, name_of, parts, plain
 from motors.volumes.kinds import ENDINGS
-from motors.workspace.files import read_json, spelt, visible, write_json, written
+from motors.workspace.files import is_visible, read_json, spelt, visible, write_json, written
 
 CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
 PATHS = str | bytes | os.PathLike
@@ -44,8 +44,8 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
 
 def said_before(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
     """Return what was said while tomograms were read, now or by a call before whose candidates in `work` count."""
-    path, known = work / "said.json", {}
-    begun, before = (work.parent / CALL).stat().st_mtime_ns if (work.parent / CALL).is_file() else 0, read_json(path)
+    path, call, known = work / "said.json", work.parent / CALL, {}
+    before, begun = read_json(path), call.stat().st_mtime_ns if call.is_file() else 0
     for name, source in sources.items():
         mine = [each for each in said if each.startswith((f"{source.name}: ", f"{name} "))]
         marks = [mark.stat().st_mtime_ns for mark in work.glob(f"*/{glob.escape(name)}.source")]
@@ -88,8 +88,7 @@ def _meant(path: str | bytes | os.PathLike, recursive: bool, notes: list[str]) -
         above = next(each for each in place.parents if each.is_dir())  # it may have brackets
         forms = {normalize(form, str(place.relative_to(above))) for form in ("NFC", "NFD")}
         inside = {Path(each) for form in forms for each in glob.glob(form, root_dir=above, recursive=True)}
-        found = [each for each in inside if len(visible(map(Path, each.parts))) == len(each.parts)]
-        matches = sorted(above / each for each in found)
+        matches = sorted(above / each for each in inside if is_visible(each))
         if not matches or not glob.has_magic(path):
             raise FileNotFoundError(f"{path} does not exist: check the path, or the pattern, of the tomogram")
         matches = [match for match in matches if match.is_file() or match.is_dir()] or matches

@@ -33,7 +33,10 @@ MARKED = r"(?s)[.~].*|.*~|#.*#|#(recycle|snapshot)|\$recycle.*|@(eadir|tmp|recyc
 
 
 def write_json(path: Path | str, content: Any) -> Path:
-    """Write indented JSON, whole or not at all, and return the path; raises ValueError for NaN or infinite numbers."""
+    """Write indented JSON, whole or not at all, and return the path; numpy's numbers become floats.
+
+    Raises ValueError for NaN or infinite numbers.
+    """
     return write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False, default=float) + "\n")
 
 
@@ -100,6 +103,11 @@ def visible(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
     named = [(each, each.name.lower()) for each in paths]
     return [each for each, name in named if not (re.fullmatch(MARKED, name) or name in LITTER)]
+
+
+def is_visible(path: Path) -> bool:
+    """Return whether neither the end of a relative path nor a folder on the way to it is hidden, as for `visible`."""
+    return len(visible(map(Path, path.parts))) == len(path.parts)
 
 
 def text_of(path: Path) -> str:

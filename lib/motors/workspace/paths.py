@@ -243,7 +243,8 @@ def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
     top = kaggle / "input"
     if not top.is_dir():
         return ()
-    return (top, *sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir()), top / "competitions")
+    owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
+    return (top, *owners, top / "competitions")
 
 
 def words_of(text: str) -> list[str]:
