@@ -169,7 +169,9 @@ def test_points_keep_apart_as_in_the_original_solution(case):
     """The same points survive their better neighbours."""
     arrays = recorded("decode", "nms.npz")
     points = arrays[f"p{case['i']}"]
-    kept = heatmaps.apart(points[:, :3], points[:, 3], radius=case["nms_thres"], most=case["max_dets"])
+    kept = heatmaps.non_maximum_suppression(
+        points[:, :3], points[:, 3], radius=case["nms_thres"], most=case["max_dets"]
+    )
     np.testing.assert_array_equal(kept, arrays[f"keep{case['i']}"])
 
 
@@ -177,7 +179,7 @@ def test_points_exactly_at_the_radius_are_both_kept():
     """Only what is nearer is suppressed."""
     arrays = recorded("decode", "nms.npz")
     points = arrays["p_edge"]
-    kept = heatmaps.apart(points[:, :3], points[:, 3], radius=7.8125)
+    kept = heatmaps.non_maximum_suppression(points[:, :3], points[:, 3], radius=7.8125)
     np.testing.assert_array_equal(kept, arrays["keep_edge"])
 
 
@@ -185,7 +187,7 @@ def test_points_exactly_at_the_radius_are_both_kept():
 def test_kept_points_are_apart_and_the_others_are_near_one(points, radius):
     """Nothing is kept too near, and nothing is dropped without a reason."""
     points = np.array(points).reshape(-1, 3)
-    kept = heatmaps.apart(points, np.arange(len(points)), radius=radius)
+    kept = heatmaps.non_maximum_suppression(points, np.arange(len(points)), radius=radius)
     distances = np.sqrt(((points[:, None] - points[kept]) ** 2).sum(axis=-1))
     assert (distances[kept][~np.eye(len(kept), dtype=bool)] >= radius).all()
     assert (distances.min(axis=1, initial=np.inf)[np.setdiff1d(np.arange(len(points)), kept)] < radius).all()

@@ -399,8 +399,8 @@ def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypat
     def read(name: str, spacing: float = 16.0, experiment=SOLID, **how) -> list:
         asked.clear()
         task = workers.Task(name, tomograms[name], spacing, Path(), Path(), False, 60)
-        station = workers.Station(detector.Detector(None, experiment, **how), kept)
-        ready, _ = workers._reading(station.detector, task, station.kept).result(60)
+        predictor = workers.Predictor(detector.Detector(None, experiment, **how), kept)
+        ready, _ = workers._reading(predictor.detector, task, predictor.kept).result(60)
         assert (ready.name, ready.spacing) == (name, spacing)
         return list(asked)
 

@@ -722,7 +722,7 @@ def test_the_notebook_reads_what_a_reviewer_decided_and_never_writes_over_it(cas
     known, sheet = case
     mine = tmp_path / "decisions.csv"
     nobody = decide_in_the_notebook(tmp_path, case, profile)
-    expected = simulated.answer(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
+    expected = simulated.decide(sheet, known)["decision"] if profile == "demo" else [""] * len(sheet)
     assert nobody["decision"].tolist() == list(expected)
     assert not mine.exists()
     one = Reviewer(sheet, read, mine)
@@ -796,7 +796,7 @@ def test_spoiled_labels_come_back_through_a_reviewer_who_knows_the_truth():
     found = truth.motors.assign(z=lambda table: table["z"] + 3, score=0.5)
     found = pd.concat([found, pd.DataFrame([["tomo_i", 3, 3, 3, 0.4]], columns=found.columns)])
     sheet = review_sheet.sheet(spoiled, disagreements.match(spoiled, found))
-    decided = simulated.answer(sheet, truth)
+    decided = simulated.decide(sheet, truth)
     after = corrections.apply(spoiled, corrections.corrections(decided, run="r", round="cross-fitted"))
     assert after.counts().equals(truth.counts())
     for tomo_id in truth.counts().index:
@@ -808,7 +808,7 @@ def test_the_reviewer_adds_what_is_in_a_picture_and_nothing_else():
     beside, below, far, labelled = ("a", 20, 30, 45), ("a", 33, 30, 30), ("a", 20, 30, 51), ("a", 40, 60, 90)
     truth = some(beside, below, far, labelled)
     sheet = review_sheet.sheet(some(labelled), disagreements.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
-    decided = simulated.answer(sheet, truth)
+    decided = simulated.decide(sheet, truth)
     assert decided[["entry", "decision"]].to_numpy().tolist() == [
         ["label", "accept"],
         ["candidate", "reject"],

@@ -238,9 +238,9 @@ def test_a_motor_has_a_ring_inside_of_the_inner_membrane():
     k = next(plan.k for plan in simulate_recipe.plans(TINY, 3) if plan.motors == 1)
     scene = specimen(TINY, 3, k)
     with_motor, without = (np.zeros(scene.grid.shape, np.float32) for _ in range(2))
-    simulate_density.density(replace(scene, threads=[]), 3, k, with_motor)
+    simulate_density.density(replace(scene, filaments=[]), 3, k, with_motor)
     others = [machine for machine in scene.machines if machine.kind != "motor"]
-    simulate_density.density(replace(scene, threads=[], machines=others), 3, k, without)
+    simulate_density.density(replace(scene, filaments=[], machines=others), 3, k, without)
     added, seat = with_motor - without, scene.motors[0].seat
     offset = np.moveaxis(np.indices(added.shape), 0, -1) * scene.grid.spacing - seat.centre
     height = offset @ seat.normal

@@ -26,7 +26,7 @@ from motors.volumes import quality_control
 from motors.volumes.formats import plain, read
 from motors.volumes.sources import CALL, DRAWN, collect, said_before
 from motors.volumes.tomogram import check_spacing
-from motors.workspace.files import read_json, renamed, spelt, write_json, write_table
+from motors.workspace.files import on_disk, read_json, renamed, write_json, write_table
 from motors.workspace.progress import progress
 
 LOWEST = 0.01  # score of a candidate of one network; what lies below never becomes a motor
@@ -119,7 +119,7 @@ def detect(
     FileExistsError if `out` holds something else; ValueError if a number makes no sense, a network does not load, or
     none of the tomograms could be predicted.
     """
-    devices, out = _devices(device, options.get("backend")), spelt(Path(out)) if out else None
+    devices, out = _devices(device, options.get("backend")), on_disk(Path(out)) if out else None
     _check(spacing, threshold, max_detections, memory, not out and (plot or force or formats))
     sources, notes = collect(paths, recursive=recursive)
     formats = picks.check(formats or "csv", sources)

@@ -136,7 +136,7 @@ def peaks(
     highest = ndimage.maximum_filter(heatmap, size=3, mode="nearest")
     cells = np.argwhere((heatmap == highest) & (heatmap >= threshold))
     scores = heatmap[tuple(cells.T)]
-    kept = apart(cells, scores, radius=radius_cells, most=most)
+    kept = non_maximum_suppression(cells, scores, radius=radius_cells, most=most)
     return cells[kept], scores[kept]
 
 
@@ -156,7 +156,9 @@ def between_cells(heatmap: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return found
 
 
-def apart(points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None) -> np.ndarray:
+def non_maximum_suppression(
+    points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None
+) -> np.ndarray:
     """Return the indices of the best points that keep their distance, `(m,)` int64, best first, at most so many.
 
     Of `(n, axes)` points with `(n,)` scores, one nearer than `radius` to a better is left out, of equal ones the later.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from motors.workspace.files import WIDTHLESS, once, spelt, text_of, written
+from motors.workspace.files import WIDTHLESS, normalized, on_disk, once, text_of
 
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
@@ -45,7 +45,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
     Raises FileNotFoundError or ValueError if it is missing, is no table, has rows of another length, or lacks columns.
     """
-    path = spelt(Path(path))
+    path = on_disk(Path(path))
     if not path.is_file():
         what = "no file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
@@ -72,7 +72,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
     if "tomo_id" in names:
-        ids = table["tomo_id"].map(written, na_action="ignore")
+        ids = table["tomo_id"].map(normalized, na_action="ignore")
         table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even where there is none
     filled = table.notna().any(axis=1)
     known = []

@@ -1,6 +1,7 @@
 """A whole tomogram through each network: the original solution's procedure, MONAI's, and ours, in turn in one run.
 
     python tests/benchmarks/detection.py                          # 3D networks, half the sides of a hidden tomogram
+    python tests/benchmarks/detection.py --scale 1 --no-monai     # whole ones, 40 minutes on two cores
     python tests/benchmarks/detection.py --scale 1 --slices 30 --networks maxvit_tiny coat_medium --backend auto
 
 *original*: its windows one by one, eager float32, the neck computed everywhere, memory as glibc hands it out. *monai*:
@@ -183,7 +184,9 @@ def apart(way: str, *about) -> tuple[float, np.ndarray]:
         return pool.submit(timed, way, *about).result()
 
 
-def measure(name: str, scale: float, rounds: int, backend: str, slices: int | None, limit: float) -> dict:
+def measure(
+    name: str, scale: float, rounds: int, backend: str, slices: int | None, limit: float, *, peer: bool = True
+) -> dict:
     """Seconds of each way for one network, and how far what is predicted differs."""
     network, experiment, voxels, tiles = setting(name, scale, slices)
     quick, backend = ours(network, experiment, tiles, backend)
@@ -193,7 +196,7 @@ def measure(name: str, scale: float, rounds: int, backend: str, slices: int | No
         raise SystemExit(
             f"{slow:.0%} of the time of {name} by {backend} went to reference kernels: use another backend"
         )
-    ways = ["original", "ours", *([] if experiment.is_2d else ["monai"])]
+    ways = ["original", "ours", *(["monai"] if peer and not experiment.is_2d else [])]
     times, found = {way: [] for way in ways}, {}
     for way in progress(ways * rounds, title=name):
         took, found[way] = apart(way, backend, name, scale, slices)
@@ -218,10 +221,12 @@ def main() -> None:
     parser.add_argument("--slices", type=int, help="as many as there are, if not given")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--backend", default="rewritten")
+    parser.add_argument("--no-monai", action="store_true", help="whose engine takes the longest")
     options = parser.parse_args()
     limit, rows, lines = peak(), [], {}
     for name in options.networks:
-        row = measure(name, options.scale, options.rounds, options.backend, options.slices, limit)
+        how = (options.scale, options.rounds, options.backend, options.slices, limit)
+        row = measure(name, *how, peer=not options.no_monai)
         rows.append(row)
         stages = row["parts of one tile, eager"]
         row["gigaflop per tile"] = sum(each["gigaflop"] for each in stages.values())

@@ -19,7 +19,7 @@ import pandas as pd
 from motors.detection.detector import Detector, Source, source_key, weights_key
 from motors.detection.engine import Network
 from motors.detection.heatmap import read_candidates
-from motors.detection.workers import Device, Outcome, Station, Task, check_device, result_hashes
+from motors.detection.workers import Device, Outcome, Predictor, Task, check_device, result_hashes
 from motors.experiments.config import Experiment
 from motors.tables import join
 from motors.volumes.tomogram import Tomogram
@@ -150,11 +150,11 @@ def _late(task: Task) -> Outcome:
 
 def _here(detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
     """Yield what becomes of each tomogram in this process, on the device that the options name."""
-    station, task = Station(detector), next(tasks, None)
+    predictor, task = Predictor(detector), next(tasks, None)
     while task is not None:
         late = until is not None and time.monotonic() >= until
         following = next(tasks, None)
-        yield _late(task) if late else station.work(task, following)
+        yield _late(task) if late else predictor.work(task, following)
         task = following
 
 

@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
     backend: str = ""
 
 
-class Station:
+class Predictor:
     """What one device does with one network, tomogram by tomogram; `kept` are those prepared before."""
 
     def __init__(self, detector: Detector, kept: dict[str, Ready] | None = None) -> None:
@@ -187,7 +187,7 @@ def all_devices(small: bool = False) -> list[str]:
 
 _kept: dict[str, Ready] = {}  # tomograms that were prepared for one network and will be for the next
 _networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
-_stations: list[Station] = []  # the one at work, if any
+_predictors: list[Predictor] = []  # the one at work, if any
 _said: list[tuple[str, type[Warning]]] = []  # what was warned of, for the process that waits for the outcome
 
 
@@ -209,9 +209,9 @@ def _work(key: str, network: bytes | None, detector: Detector, task: Task, follo
     if network is not None:
         _networks[key] = pickle.loads(network)
     detector = replace(detector, network=_networks[key])
-    if not _stations or _stations[0].detector != detector:
-        _stations[:] = [Station(detector, _kept)]  # what was read ahead for another network is of no use
-    outcome = _stations[0].work(task, following)
+    if not _predictors or _predictors[0].detector != detector:
+        _predictors[:] = [Predictor(detector, _kept)]  # what was read ahead for another network is of no use
+    outcome = _predictors[0].work(task, following)
     said, _said[:] = tuple(_said), []
     error = outcome.error
     if error is not None and type(error).__module__ != "builtins":  # it might not survive the way

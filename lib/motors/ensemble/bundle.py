@@ -16,7 +16,7 @@ from motors.geometry import Symmetry
 from motors.networks.checkpoints import SETTINGS, WEIGHTS
 from motors.tables import MEMBER, members, read_ensemble
 from motors.workspace import paths
-from motors.workspace.files import spelt
+from motors.workspace.files import on_disk
 
 ENSEMBLE = "ensemble.json"
 NOTEBOOK = "40_ensemble"
@@ -58,7 +58,7 @@ def find(folder: str | Path | None = None) -> Bundle:
     Raises FileNotFoundError if there is nothing, or a network is missing; ValueError if `ensemble.json` is damaged.
     """
     folder = folder or os.environ.get(VARIABLE)
-    places = [spelt(Path(folder))] if folder else list(_usual())
+    places = [on_disk(Path(folder))] if folder else list(_usual())
     if single := next((place for place in places if (place / SETTINGS).is_file()), None):
         return _single(single)
     if abouts := [path for place in places for path in (place / ENSEMBLE, *sorted(place.glob(RUNS))) if path.is_file()]:

@@ -15,7 +15,7 @@ from motors.labels.table import Labels
 from motors.labels.wide import NO_POINTS, points_of, read_wide
 from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
-from motors.workspace.files import spelt, visible, written
+from motors.workspace.files import normalized, on_disk, visible
 
 FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
@@ -63,7 +63,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
 
     Raises FileNotFoundError or ValueError if the file is missing or none, has a tomogram twice, or a motor outside.
     """
-    path, name, found = spelt(Path(path)), "", []
+    path, name, found = on_disk(Path(path)), "", []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: check the folder")
@@ -71,7 +71,7 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
         pairs, known = json.loads(path.read_bytes(), object_pairs_hook=list), set(tomograms["tomo_id"])
         for name, points in pairs:
             own = name if name in known else re.sub(r"^\d+__", "", name).strip()
-            found.append((written(own), points_of(points)))
+            found.append((normalized(own), points_of(points)))
     except NO_POINTS as error:
         where = f", tomogram {name}" if name else ""
         raise ValueError(f"{path.name}{where}: no list of z, y, x for each tomogram ({error}): correct it") from error
@@ -87,12 +87,12 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
 
     Raises FileNotFoundError or ValueError if there are no files, a line is no record, or a motor is outside.
     """
-    folder = spelt(Path(folder))
+    folder = on_disk(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
     if not paths:
         raise FileNotFoundError(f"{folder} holds no ndjson files: give the folder of point annotations")
-    found = [(written(path.stem), numbers(formats.read(path, name=path.stem), POINT)) for path in paths]
+    found = [(normalized(path.stem), numbers(formats.read(path, name=path.stem), POINT)) for path in paths]
     return _from_native(found, tomograms, folder.name)
 
 
@@ -119,7 +119,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
 
     Raises FileNotFoundError or ValueError if there is no such folder, two tables have one name, or as the readers.
     """
-    folder = spelt(Path(folder))
+    folder = on_disk(Path(folder))
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}

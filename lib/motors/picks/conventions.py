@@ -11,7 +11,7 @@ import pandas as pd
 
 from motors.geometry import outside
 from motors.tables import POINT, SIZE, numbers, refuse
-from motors.workspace.files import written
+from motors.workspace.files import normalized
 
 PICKS = ["tomo_id", *POINT, "score"]
 # Of tomograms, as programs call their files.
@@ -27,7 +27,7 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
     """
     known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
     for name in names.unique():
-        folder, _, file = written(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
+        folder, _, file = normalized(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
         bare = ENDING.sub("", file)  # it may have two, as a.st.tomostar
         found[name] = next((each for each in (name, file, bare, ENDING.sub("", bare)) if each in known), bare)
         if name not in known and folders.setdefault(found[name], folder) != folder:

@@ -17,7 +17,7 @@ import pandas as pd
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
 from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, TableWarning, has_motor, located, need, numbers, read_table
-from motors.workspace.files import once, spelt, text_of, write_json, write_table, write_text
+from motors.workspace.files import on_disk, once, text_of, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
@@ -105,7 +105,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
 
     Raises FileNotFoundError or ValueError if there is none, of no known kind, damaged, or with picks elsewhere.
     """
-    path = spelt(Path(path))
+    path = on_disk(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"{path} is {'no file' if path.exists() else 'not there'}: check the path of the picks")
     endings = {kind.ending: kind for kind in FORMATS.values()} | {".csv": FORMATS["csv"], ".json": FORMATS["json"]}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from motors.geometry import outside
 from motors.tables import MOTORS, POINT, numbers, read_table, refuse
-from motors.workspace.files import spelt, written
+from motors.workspace.files import normalized, on_disk
 
 KEY = ["tomo_id", "entry", "number"]
 DECISIONS = [*KEY, *POINT, "decision", "why"]
@@ -62,7 +62,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     tagged picture stays as it is; in a picture without tags nothing is decided. Raises FileNotFoundError or ValueError
     if the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
     """
-    path = spelt(Path(path))
+    path = on_disk(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: export the task from CVAT")
     content = BytesIO(path.read_bytes())
@@ -76,7 +76,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, found = dict(sheet[["image", "tomo_id"]].to_numpy()), {}
     for image in root.iter("image"):
-        name = written(image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
+        name = normalized(image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
         tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
         shapes = [each.tag for each in image if each.tag != "tag"]
         if shapes:

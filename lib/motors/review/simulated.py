@@ -50,7 +50,7 @@ def _free_place(tomograms: pd.DataFrame, taken: dict[str, np.ndarray], rng: np.r
     raise ValueError("tomograms are too full for false motors 1000 Å from all others: add fewer of them")
 
 
-def answer(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS / 2) -> pd.DataFrame:
+def decide(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS / 2) -> pd.DataFrame:
     """Return the sheet with the decisions of a reviewer who knows the truth, but sees nothing beyond the sheet.
 
     A label is accepted if it is the one for a true motor within 1000 ångström. A candidate is accepted if a true motor

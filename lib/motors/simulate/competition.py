@@ -16,7 +16,7 @@ from motors.simulate.scene import Scene, arrange
 from motors.tables import MOTOR_AXES, MOTORS, TOMOGRAMS
 from motors.volumes.slices import write_slices
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import read_json, spelt, write_json, write_table
+from motors.workspace.files import on_disk, read_json, write_json, write_table
 from motors.workspace.progress import progress
 
 FEW = 16  # tomograms that one process has written before others have started
@@ -57,7 +57,7 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
 
     Raises FileExistsError if the folder holds something else, such as another simulation or the real data.
     """
-    folder = spelt(Path(folder))
+    folder = on_disk(Path(folder))
     _claim(folder, recipe, seed)
     todo = plans(recipe, seed)
     missing = [plan for plan in todo if not (folder / plan.split / plan.name).is_dir()]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from motors.simulate.fields import Field, box
-from motors.simulate.scene import Machine, Scene, Thread
+from motors.simulate.scene import Filament, Machine, Scene
 from motors.volumes.tomogram import for_each
 
 CYTOPLASM, PERIPLASM = 0.65, 0.32
@@ -71,8 +71,8 @@ def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
     _ribosomes(scene, np.random.default_rng([seed, k, 2]), out)
     for machine in scene.machines:
         _machine(scene, machine, out)
-    for thread in scene.threads:
-        _thread(scene, thread, out)
+    for filament in scene.filaments:
+        _filament(scene, filament, out)
     _vesicles(scene, out)
     _beads(scene, out)
 
@@ -131,14 +131,14 @@ def _machine(scene: Scene, machine: Machine, out: np.ndarray) -> None:
     out[cut] += table.ravel()[rows * len(radii) + columns]
 
 
-def _thread(scene: Scene, thread: Thread, out: np.ndarray) -> None:
-    """Add a thread: the union of balls along it."""
+def _filament(scene: Scene, filament: Filament, out: np.ndarray) -> None:
+    """Add a filament: the union of balls along it."""
     spacing = scene.grid.spacing
-    for start, end in zip(thread.points[:-1], thread.points[1:], strict=True):
+    for start, end in zip(filament.points[:-1], filament.points[1:], strict=True):
         for share in (0.0, 0.5):
-            cut, _, away = box(scene.grid.voxels, start + share * (end - start), thread.radius + spacing)
-            ball = np.clip((np.float32(thread.radius) - away) / spacing + 0.5, 0, 1)
-            out[cut] = np.maximum(out[cut], np.float32(thread.density) * ball)
+            cut, _, away = box(scene.grid.voxels, start + share * (end - start), filament.radius + spacing)
+            ball = np.clip((np.float32(filament.radius) - away) / spacing + 0.5, 0, 1)
+            out[cut] = np.maximum(out[cut], np.float32(filament.density) * ball)
 
 
 def _vesicles(scene: Scene, out: np.ndarray) -> None:

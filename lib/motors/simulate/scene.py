@@ -30,7 +30,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Thread:
+class Filament:
     """A hook, filament, pilus: `(n, 3)` points zyx in ångström, less than a radius apart."""
 
     points: np.ndarray
@@ -48,7 +48,7 @@ class Scene:
     grain: Field  # how strong its fine texture is: cytoplasm, ice, carbon
     receptors: Field  # where a chemoreceptor array lies below the inner membrane
     machines: list[Machine]
-    threads: list[Thread]
+    filaments: list[Filament]
     ribosomes: np.ndarray  # `(n, 3)`
     beads: np.ndarray  # `(n, 3)`
     vesicles: list[Vesicle]
@@ -89,7 +89,7 @@ def arrange(recipe: Recipe, plan: Plan, seed: int) -> Scene:
         grain=Field(grid, crowd.grain),
         receptors=Field(grid, crowd.receptors),
         machines=machines,
-        threads=_threads(rng, envelope, machines),
+        filaments=_filaments(rng, envelope, machines),
         ribosomes=crowd.ribosomes(),
         beads=crowd.outside(rng.poisson(BEADS * crowd.area), 150.0),
         vesicles=crowd.vesicles(),
@@ -141,26 +141,27 @@ def _impostors(rng: np.random.Generator, envelope: Envelope, taken: list[Seat]) 
     return machines
 
 
-def _threads(rng: np.random.Generator, envelope: Envelope, machines: list[Machine]) -> list[Thread]:
+def _filaments(rng: np.random.Generator, envelope: Envelope, machines: list[Machine]) -> list[Filament]:
     """Return hooks and filaments of motors, pili of needles, and filaments that have come off."""
-    threads = []
+    filaments = []
     for machine in machines:
         seat = machine.seat
         start, way = seat.centre + (seat.gap + 20) * seat.normal, seat.normal
         if machine.kind == "motor":
             hook = _path(rng, envelope, start, way, rng.uniform(350, 600), 60, 1 / 900)
-            threads.append(Thread(hook, 90.0, 0.9 * machine.density))
+            filaments.append(Filament(hook, 90.0, 0.9 * machine.density))
             if rng.random() < FILAMENT:
                 on = _path(rng, envelope, hook[-1], hook[-1] - hook[-2], rng.uniform(1500, 9000), 60, 1 / 4000)
-                threads.append(Thread(on, rng.choice([80.0, 100.0, 150.0]), 1.0 * machine.density))
+                filaments.append(Filament(on, rng.choice([80.0, 100.0, 150.0]), 1.0 * machine.density))
         elif machine.kind == "needle":
-            threads.append(Thread(_path(rng, envelope, start, way, rng.uniform(200, 2500), 30, 1 / 3000), 40.0, 0.6))
+            needle = _path(rng, envelope, start, way, rng.uniform(200, 2500), 30, 1 / 3000)
+            filaments.append(Filament(needle, 40.0, 0.6))
     size = envelope.outer.grid.size
     for _ in range(rng.poisson(0.8 * size[1] * size[2] / AREA)):
         way = rng.standard_normal(3) * [0.15, 1, 1]
         loose = _path(rng, envelope, rng.uniform(0, size), way, rng.uniform(1000, 6000), 60, 1 / 3000)
-        threads.append(Thread(loose, rng.choice([40.0, 65.0, 95.0]), rng.uniform(0.5, 0.8)))
-    return threads
+        filaments.append(Filament(loose, rng.choice([40.0, 65.0, 95.0]), rng.uniform(0.5, 0.8)))
+    return filaments
 
 
 def _path(rng, envelope: Envelope, start, way, length: float, step: float, curvature: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from motors.volumes.axes import Stored, as_zyx
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
-from motors.workspace.files import spelt, visible, written
+from motors.workspace.files import normalized, on_disk, visible
 
 ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
 
@@ -69,13 +69,13 @@ def read(
         raise ValueError(f"{path} cannot be read as a tomogram: {error}") from error
     for sentence in _odd(kind, path, voxels) + doubts(voxels.shape, spacing, chosen=axes is not None):
         warnings.warn(f"{path.name}: {sentence}", TomogramWarning, stacklevel=2)
-    return Tomogram(written(str(name or name_of(path))), 255 - voxels if invert else voxels, spacing)
+    return Tomogram(normalized(str(name or name_of(path))), 255 - voxels if invert else voxels, spacing)
 
 
 def name_of(path: Path) -> str:
     """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
     _, name = _kind(path)
-    return plain(written(name if name.strip(" .") else path.name)).strip()  # such as .mrc
+    return plain(normalized(name if name.strip(" .") else path.name)).strip()  # such as .mrc
 
 
 def plain(path: str | Path) -> str:
@@ -111,7 +111,7 @@ def _there(path: str) -> Path:
     """Return the path of a file or folder, absolute, so that "." has a name."""
     if not path:
         raise ValueError("the path of a tomogram is empty: give a file or a folder")
-    found = spelt(Path(os.path.abspath(os.path.expanduser(path))))
+    found = on_disk(Path(os.path.abspath(os.path.expanduser(path))))
     if not found.exists():
         raise FileNotFoundError(f"{found} does not exist: check the path of the tomogram")
     if not (found.is_file() or found.is_dir()):

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from motors.volumes.formats import is_zarr, name_of, parts, plain
 from motors.volumes.kinds import ENDINGS
-from motors.workspace.files import is_visible, read_json, spelt, visible, write_json, written
+from motors.workspace.files import is_visible, normalized, on_disk, read_json, visible, write_json
 
 CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
 PATHS = str | bytes | os.PathLike
@@ -39,7 +39,7 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     named = {path: name for (_, name), path in found.items()}
     counts = Counter((path.parent, name.casefold()) for path, name in named.items())
     alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # as a.mrc and a.rec
-    return _distinct(named | {path: plain(written(path.name)) for path in alike}), notes
+    return _distinct(named | {path: plain(normalized(path.name)) for path in alike}), notes
 
 
 def said_before(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
@@ -63,13 +63,13 @@ def _distinct(names: dict[Path, str]) -> dict[str, Path]:
         if not alike:
             return {name: path for path, name in names.items()}
         folders = {path: path.parts[1:-1][-above - 1 :] for path in alike}
-        names = names | {path: plain(written("_".join([*folders[path], given[path]]))) for path in alike}
-    name = plain(written(f"{alike[0].parent.name}_{given[alike[0]]}"))
+        names = names | {path: plain(normalized("_".join([*folders[path], given[path]]))) for path in alike}
+    name = plain(normalized(f"{alike[0].parent.name}_{given[alike[0]]}"))
     raise ValueError(f"several tomograms would be called {name}, one is {alike[0]}: rename or take them alone")
 
 
 def _meant(path: str | bytes | os.PathLike, recursive: bool, notes: list[str]) -> Iterator[Path]:
-    place = spelt(Path(path := os.fsdecode(path)))
+    place = on_disk(Path(path := os.fsdecode(path)))
     if place.is_file() or (place.is_dir() and _is_tomogram(place)):
         yield place
     elif place.is_dir():

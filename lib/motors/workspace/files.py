@@ -116,17 +116,17 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-16" if marked else "utf-8-sig")
 
 
-def spelt(path: Path) -> Path:
+def on_disk(path: Path) -> Path:
     """Return a path as its disk spells it, in whichever form of Unicode; a tilde before it is the home of a user."""
     path = Path(os.path.expanduser(path))
     if path.exists() or path == path.parent:
         return path
-    above, name = spelt(path.parent), normalize("NFC", path.name)
+    above, name = on_disk(path.parent), normalize("NFC", path.name)
     names = os.listdir(above) if above.is_dir() and os.access(above, os.R_OK) else []
     return above / next((each for each in sorted(names) if normalize("NFC", each) == name), path.name)
 
 
-def written(name: str) -> str:
+def normalized(name: str) -> str:
     """Return a name as tables have it: in one form of Unicode, without what has no width, its minus that of numbers."""
     return re.sub(r"^[\u2212\u2013](?=[\d.])", "-", re.sub(WIDTHLESS, "", normalize("NFC", name)))
 

@@ -43,7 +43,7 @@ class Encoder25d(nn.Module):
         for stage in stages:
             stage.register_forward_hook(_halve)
         walked = zip(self.channels[-WALKED:], self.strides[-WALKED:], strict=True) if lstm else ()
-        self.walks = nn.ModuleDict({str(stride): Walk(channels) for channels, stride in walked})
+        self.walks = nn.ModuleDict({str(stride): LSTMAlongZ(channels) for channels, stride in walked})
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """Return the features of `(b, 3, z, y, x)` intensities, one tensor for each of `strides`."""
@@ -58,7 +58,7 @@ class Encoder25d(nn.Module):
         return found
 
 
-class Walk(nn.Module):
+class LSTMAlongZ(nn.Module):
     """A bidirectional LSTM along z, the same at every place in y and x; what it says is added to what comes in.
 
     Its `channels`, in and out, are an even number: half of them are written on the way up, half on the way down.
