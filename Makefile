@@ -23,7 +23,7 @@ REPRODUCE := $(BIN)/motors reproduce $(HOW)
 .PHONY: help demo smoke rehearsal review reproduce cv sweep data check test style lab bench format readme
 
 help:
-	@echo "make demo         simulate a competition, train on it, find the motors of its hidden half; SEED=1 for another"
+	@echo "make demo         simulate a competition, train on it, find the motors of its hidden test set; SEED=1 for another"
 	@echo "make test         style, tests and every notebook on its smallest setting"
 	@echo "make check        style, and the quick tests: no kernel, no other program, no network; before every commit"
 	@echo "make lab          open the notebooks in JupyterLab"

@@ -139,7 +139,6 @@ def run(home: paths.Workspace, hours: float) -> tuple[float, list[int]]:
     """Run notebook 90; return its seconds, and the memory of all its processes together every second, in MiB."""
     line = [sys.executable, "-m", "motors", "run", "notebooks/90_submit.ipynb"]
     given = {"PROFILE": "smoke", "POLICY": "carry on", "HOURS": hours, "DEVICES": "cpu cpu", "SPACING": 13.1}
-    given |= {"MEMORY": "4GiB"}
     for name, value in given.items():
         line += ["-p", name, str(value)]
     begin, sizes = time.monotonic(), []

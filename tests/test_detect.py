@@ -525,6 +525,15 @@ def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weig
         api.detect(tomograms, weights=weights, out=tmp_path / "away")
 
 
+def test_the_same_call_goes_on_also_where_an_option_is_no_json(networks, weights, tomograms, tmp_path):
+    """A tuple and numpy's numbers, which come back from the disk as a list and as floats."""
+    call = {"weights": weights, "out": tmp_path / "found", "tile": (32, 64, 64), "overlap": np.float64(0.25)}
+    first = api.detect(tomograms, **call).table
+    assert first.equals(api.detect(tomograms, **call).table)
+    with pytest.raises(FileExistsError, match="the result of a call with another tile"):
+        api.detect(tomograms, **call | {"tile": (32, 64, 96)})
+
+
 def test_what_was_said_while_reading_is_said_again_by_the_same_call(networks, weights, tomograms, tmp_path):
     """A second call reads nothing and has the same doubts; of a file written anew only those it has now."""
     given = {"weights": weights, "spacing": 1.2 * SPACING, "out": tmp_path / "out"}

@@ -85,9 +85,9 @@ def test_a_drawn_motor_is_found_within_half_a_cell(point, std):
     """Decoding undoes drawing, up to the grid it was drawn on, for blobs of any width."""
     grid = heatmaps.target_3d(np.array([point]), SHAPE, 16.0, std_voxels=np.array([std]))
     assert np.isfinite(grid).all() and grid.max() == 1
-    for cells, scores in (heatmaps.brightest(grid), heatmaps.peaks(grid, threshold=0.5, radius_cells=8)):
-        assert scores.tolist() == [1.0]
-        assert np.abs(geometry.cell_to_voxel(cells, 16) - point).max() <= 8 + 1e-6
+    cells, scores = heatmaps.peaks(grid, threshold=0.5, radius_cells=8)
+    assert scores.tolist() == [1.0]
+    assert np.abs(geometry.cell_to_voxel(cells, 16) - point).max() <= 8 + 1e-6
 
 
 @given(INSIDE, st.sampled_from(SYMMETRIES))
@@ -146,8 +146,6 @@ def test_peaks_are_those_of_the_original_solution(case):
         if run["order_independent_of_tie_order"]:
             np.testing.assert_array_equal(cells, expected[:, :3])
             np.testing.assert_allclose(scores, expected[:, 3], atol=1e-6)
-    cells, scores = heatmaps.brightest(arrays[case["name"]], threshold=0.01)
-    np.testing.assert_allclose(np.c_[cells, scores], arrays[f"{case['name']}_val"], atol=1e-6)
     cells, _ = heatmaps.peaks(arrays[case["name"]], threshold=0.02, radius_cells=7.8125)
     voxels = geometry.voxel_between(geometry.cell_to_voxel(cells, 8), 16.0, 13.1)
     np.testing.assert_allclose(voxels, arrays[f"{case['name']}_voxel13.1_float32"][:, :3], rtol=1e-6)
@@ -161,7 +159,6 @@ def test_flat_heatmaps_give_one_peak_or_none(name):
     expected = arrays[f"{name}_3d_float32"]
     assert len(cells) == len(expected)
     np.testing.assert_allclose(scores, expected[:, 3])
-    assert len(heatmaps.brightest(np.zeros((2, 3, 4)), threshold=0.5)[0]) == 0
 
 
 @pytest.mark.parametrize("case", cases("decode", "nms"), ids=lambda case: str(case["i"]))

@@ -150,7 +150,7 @@ def test_his_networks_detect_and_submit_without_any_training(tmp_path, monkeypat
     passes = pd.read_csv(run.folder / "passes.csv")
     assert len(passes) == 9 and passes.run.nunique() == 5 and passes.state.str.startswith("used").all()
     executed = (run.folder / "90_submit.ipynb").read_text(encoding="utf-8")
-    assert "fused by distance; what is below the quantile 0.55 is answered with no motor" in executed
+    assert "fused by distance; no detection below the quantile 0.55" in executed
 
 
 def test_the_settings_are_those_of_the_original():

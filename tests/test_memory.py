@@ -59,6 +59,11 @@ def test_what_is_left_is_the_machine_s_or_the_container_s(monkeypatch, tmp_path)
         check_memory(2**21)
     files.write_text(tmp_path / "CGROUPS/memory.max", "max\n")
     assert files.memory_left() == 5000 * 1024
+    first = {"limit_in_bytes": "3145728\n", "usage_in_bytes": "2097152\n"}  # of the first version of control groups
+    first |= {"stat": "inactive_file 3\ntotal_inactive_file 2048\n"}
+    for name, text in first.items():
+        files.write_text(tmp_path / f"CGROUPS/memory/job/memory.{name}", text)
+    assert files.memory_left() == 2**20 + 2048
 
 
 def test_a_2d_network_is_counted_for_its_three_slices():

@@ -130,12 +130,12 @@ def test_a_file_whose_planes_do_not_lie_one_after_the_other_is_refused(tmp_path)
     (tmp_path / "c.mrc").write_bytes(gzip.compress((tmp_path / "b.mrc").read_bytes()))
     for name in ("a.npy", "c.mrc"):
         with pytest.raises(ValueError, match=f"{name} is compressed, or its planes do not lie one after the other"):
-            conversion.Planes(tmp_path / name)
+            conversion.PlaneReader(tmp_path / name)
     with mrcfile.open(tmp_path / "b.mrc", "r+") as file:
         file.header.ispg = 401
     np.save(tmp_path / "d.npy", voxels[None])
     for name in ("b.mrc", "d.npy"):
-        planes = conversion.Planes(tmp_path / name)
+        planes = conversion.PlaneReader(tmp_path / name)
         assert planes.shape == SHAPE and np.array_equal(planes[3], voxels[3])
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import toys
-from fake_networks import SOLID, Silent, Trouble, with_ball
+from fake_networks import SOLID, Silent, Trouble, brightness, with_ball
 from scipy import ndimage
 
 from motors.detection import detector, heatmap, queue, workers
@@ -129,6 +129,10 @@ def test_what_was_found_before_is_not_computed_again(tomograms, tmp_path):
     pd.testing.assert_frame_equal(detect_all(Silent().eval(), SOLID, tomograms, tmp_path, **settings), found)
 
 
+def _darkness(tiles: torch.Tensor) -> torch.Tensor:
+    return -brightness(tiles)
+
+
 def test_other_weights_settings_or_files_are_computed_again(tomograms, tmp_path):
     """Candidates of an earlier network never pass for those of a later one, nor one file for another of its name."""
 
@@ -138,6 +142,10 @@ def test_other_weights_settings_or_files_are_computed_again(tomograms, tmp_path)
 
     assert calls(Silent().eval()) == 3
     assert calls(Silent().eval(), batch=4, policy="strict") == 0
+    bright = [detect_all(each, SOLID, tomograms, tmp_path / "out", spacing=16.0) for each in (brightness, _darkness)]
+    assert not bright[0].equals(bright[1])  # networks without weights, by their names; a lambda is computed every time
+    again = [detect_all(lambda t: brightness(t), SOLID, tomograms, tmp_path / "l", spacing=16.0) for _ in range(2)]
+    assert all(each.equals(bright[0]) for each in again) and len(list((tmp_path / "l").glob("solid-*"))) == 2
     assert calls(Silent(0.5).eval()) == 3
     assert calls(Silent().eval(), threshold=0.5) == 3
     os.utime(tomograms["b"], (1e9, 1e9))  # older than the candidates, and another file all the same
@@ -414,6 +422,16 @@ def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypat
     assert read("001", spacing=10.0) and len(kept) == 2 and not read("001", spacing=10.0)
     monkeypatch.setattr(workers, "KEPT", 4 * 5 * 6 - 1)
     assert read("empty") and not kept and read("empty")
+
+
+def test_what_was_read_ahead_is_of_this_file_or_read_again(tomograms, tmp_path):
+    """A call may end when the next tomogram has been read already, and another one have a file of the same name."""
+    found = {}
+    predictor = workers.Predictor(detector.Detector(Silent().eval(), SOLID))
+    for path in (tomograms["001"], tomograms["empty"]):
+        task = workers.Task("x", path, 16.0, tmp_path, tmp_path, False, 60)
+        found[path.stem] = predictor.work(task, workers.Task("x", tomograms["b"], 16.0, tmp_path, tmp_path, False, 60))
+    assert len(found["001"].candidates) == 1 and found["empty"].candidates.empty
 
 
 @pytest.mark.kernel

@@ -15,7 +15,7 @@ import toys
 import yaml
 
 from motors.experiments import catalogue
-from motors.pipeline.asked import Asked
+from motors.pipeline.asked import Request
 from motors.pipeline.graph import expectations, steps
 from motors.pipeline.reproduce import keep, reproduce
 from motors.pipeline.runner import run, visible_parameters
@@ -454,7 +454,7 @@ def names(found) -> dict[str, list[str]]:
 
 def test_an_experiment_brings_what_it_needs_and_what_judges_it(trained):
     """EXP3 begins with the weights of EXP1, of the same fold, by the notebook that trains its kind."""
-    found = steps(trained, "demo", 0, Asked(experiment="EXP3", fold=1, settings="steps=20 learning_rate=1e-5"))
+    found = steps(trained, "demo", 0, Request(experiment="EXP3", fold=1, settings="steps=20 learning_rate=1e-5"))
     mine, first = "22_train_x3d_m/demo-EXP03-fold1-learning_rate=1e-5_steps=20", "22_train_x3d_m/demo-EXP01-fold1"
     waiting = names(found)
     assert list(waiting)[:2] == ["10_labels/demo", "11_volumes/demo"]
@@ -468,13 +468,13 @@ def test_an_experiment_brings_what_it_needs_and_what_judges_it(trained):
 
 def test_a_cross_validation_trains_every_fold_and_takes_over_what_the_profile_has(trained):
     """Fold 0 is the profile's own step, with its parameters: trained once, current in both."""
-    found = steps(trained, "demo", 0, Asked(folds=3))
+    found = steps(trained, "demo", 0, Request(folds=3))
     runs = [step for step in found.values() if "_train_" in step.run.notebook]
     assert [step.run.name for step in runs] == ["demo", "demo-fold1", "demo-fold2"] * 2
     usual = steps(trained, "demo")["20_train_resnext50"]
     assert (found["20_train_resnext50"].code, found["20_train_resnext50"].parameters) == (usual.code, usual.parameters)
     assert found["20_train_resnext50/demo-fold2"].parameters["WORKERS"] == 2
-    found = steps(trained, "demo", 0, Asked(folds=2, networks="x3d_m"))
+    found = steps(trained, "demo", 0, Request(folds=2, networks="x3d_m"))
     assert [step.run.notebook for step in found.values()] == [
         "10_labels", "11_volumes", "22_train_x3d_m", "22_train_x3d_m", "30_validate",
     ]  # fmt: skip
@@ -501,7 +501,7 @@ def test_a_step_has_the_name_that_the_runner_gives_it(trained):
 
 def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):
     """Each seed has its own data and its own judgement; the comparison sees all."""
-    found = names(steps(trained, "demo", 0, Asked(sweep="sigma")))
+    found = names(steps(trained, "demo", 0, Request(sweep="sigma")))
     first = [f"20_train_resnext50/demo-sigma={sigma}" for sigma in (150, 300)]
     second = [f"20_train_resnext50/demo-seed1-sigma={sigma}" for sigma in (150, 300)]
     assert [found[name] for name in first + second] == [["11_volumes/demo"]] * 2 + [["11_volumes/demo-seed1"]] * 2
@@ -514,13 +514,13 @@ def test_a_sweep_is_a_grid_for_each_seed_and_ends_in_one_comparison(trained):
 def test_a_sweep_of_the_spacing_prepares_volumes_for_each(trained):
     """At 24 Å, the demo's own, those that all share; at 20 Å others, prepared from the same labels."""
     toys.notebook(trained.root, "11_volumes", parameters='PROFILE: str = "demo"\nSEED: int = 0\nSET: str = ""')
-    found = steps(trained, "demo", 0, Asked(sweep="spacing"))
+    found = steps(trained, "demo", 0, Request(sweep="spacing"))
     coarse, fine = "11_volumes/demo", "11_volumes/demo-spacing=20,20,20"
     waiting = names(found)
     assert waiting["20_train_resnext50/demo-spacing=20,20,20"] == [fine] and waiting[fine] == ["10_labels/demo"]
     assert waiting["20_train_resnext50/demo-spacing=24,24,24"] == [coarse]
     assert found["11_volumes/demo-spacing=20,20,20"].parameters["SET"] == "spacing=[20.0,20.0,20.0]"
-    alone = names(steps(trained, "demo", 0, Asked(experiment="resnext50", settings="spacing=[20,20,20]")))
+    alone = names(steps(trained, "demo", 0, Request(experiment="resnext50", settings="spacing=[20,20,20]")))
     assert fine in alone and coarse not in alone
     slices = catalogue.change(catalogue.of("maxvit_tiny", "demo"), "spacing=[40,20,20]")
     assert catalogue.volumes_of(slices, "demo") == ((20.0, 20.0, 20.0), "spacing=[20.0,20.0,20.0]")
@@ -550,7 +550,7 @@ def test_a_sweep_of_the_spacing_prepares_volumes_for_each(trained):
 def test_what_cannot_be_asked_for_is_one_sentence(trained, asked, sentence):
     """Before anything runs."""
     with pytest.raises(ValueError, match=sentence) as error:
-        steps(trained, "demo", 0, Asked(**asked))
+        steps(trained, "demo", 0, Request(**asked))
     assert "\n" not in str(error.value)
 
 
@@ -559,8 +559,8 @@ def test_a_fold_that_the_labels_do_not_have_is_refused_at_once(trained):
     labels = trained.root / "notebooks" / "10_prepare_labels.ipynb"
     toys.notebook(trained.root, labels.stem, parameters=toys.PARAMETERS + "FOLDS: int = 3  # parts\n")
     try:
-        assert steps(trained, "demo", 0, Asked(folds=3))
-        for asked in (Asked(folds=4), Asked(experiment="resnext50", fold=3)):
+        assert steps(trained, "demo", 0, Request(folds=3))
+        for asked in (Request(folds=4), Request(experiment="resnext50", fold=3)):
             with pytest.raises(ValueError, match="there is no fold 3: 10_prepare_labels makes 3"):
                 steps(trained, "demo", 0, asked)
     finally:
@@ -569,7 +569,7 @@ def test_a_fold_that_the_labels_do_not_have_is_refused_at_once(trained):
 
 def test_a_cluster_is_asked_for_what_is_expected(trained):
     """Minutes with half as many again, a GPU where one is needed; rules have names that Snakemake takes."""
-    found = steps(trained, "demo", 0, Asked(experiment="resnext50", settings="sigma=250"))
+    found = steps(trained, "demo", 0, Request(experiment="resnext50", settings="sigma=250"))
     assert found["20_train_resnext50/demo-sigma=250"].resources == {"runtime": 180, "mem_mb": 64_000, "gpu": 1}
     assert found["11_volumes"].resources == {"runtime": 90, "mem_mb": 32_000}
     assert all(step.rule.isidentifier() for step in found.values())
@@ -625,7 +625,7 @@ def test_a_training_that_the_graph_does_not_know_is_refused(root):
     """A plan may have been cut; it says what is missing there."""
     toys.graph(root, "graph: {}\nalone: {}\nprofiles: {demo: {}}\n")
     with pytest.raises(ValueError, match="has no 20_train_resnext50 in its graph"):
-        steps(paths.find(root), "demo", 0, Asked(experiment="resnext50"))
+        steps(paths.find(root), "demo", 0, Request(experiment="resnext50"))
 
 
 def _kill_with_children(pid: int) -> None:
@@ -656,7 +656,7 @@ def _kill_with_children(pid: int) -> None:
 def test_a_sweep_that_says_one_thing_twice_or_seeds_without_a_list_is_refused(about, sentence):
     """It would compare nothing, or end in the middle."""
     with pytest.raises(ValueError, match=sentence):
-        Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)
+        Request(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)
 
 
 def test_a_value_of_a_sweep_is_what_it_was_and_trained_once():
@@ -664,7 +664,7 @@ def test_a_value_of_a_sweep_is_what_it_was_and_trained_once():
 
     def found(grid: dict) -> list[str]:
         about = {"grid": grid, "seeds": [3, 3]}
-        return [each.settings for each in Asked(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)]
+        return [each.settings for each in Request(sweep="mine").trainings({"sweeps": {"mine": about}}, "demo", 0)]
 
     assert found({"learning_rate": [0.1, 0.2, "1e-1"]}) == ["learning_rate=0.1", "learning_rate=0.2"]
     names = ["smp/a b", "smp/a'b", "smp/a\\b"]
@@ -677,7 +677,7 @@ def test_a_value_of_a_sweep_is_what_it_was_and_trained_once():
 def test_values_of_a_sweep_need_no_texts():
     """Yes and no, nothing, several options: as YAML has them, SET takes them."""
     grid = {"augment": [True, False], "most_motors": [None, 2], "encoder_options": [{"a": [1, 0.5]}]}
-    found = Asked(sweep="mine").trainings({"sweeps": {"mine": {"grid": grid}}}, "demo", 0)
+    found = Request(sweep="mine").trainings({"sweeps": {"mine": {"grid": grid}}}, "demo", 0)
     assert [each.settings for each in found] == [
         f'augment={augment} most_motors={most} encoder_options={{"a":[1,0.5]}}'
         for augment in ("true", "false")

@@ -1,5 +1,6 @@
 """From an experiment and its fold to samples and first weights; watching; and each numbered experiment in training."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +115,15 @@ def test_without_a_fold_all_are_trained_on_and_nothing_is_watched(prepared):
         training_data.data(replace(BLOCK, fold=7), prepared, prepared, STORED)
 
 
+def test_tomograms_of_no_fold_always_train(prepared, tmp_path):
+    """Those with several motors, and external ones: also where nothing is held out."""
+    shutil.copytree(prepared, tmp_path / "labels")
+    pd.Series(FOLDS | {"b": -1}, name="fold").rename_axis("tomo_id").to_csv(tmp_path / "labels" / "folds.csv")
+    for fold, trained in ((0, "bd"), (2, "ab"), (-1, "abd")):
+        found = training_data.data(replace(BLOCK, fold=fold), tmp_path / "labels", prepared, STORED)
+        assert set(found.samples.motors) == set(trained)
+
+
 def test_tomograms_with_too_many_motors_are_not_trained_on(prepared):
     """The cool-down wants at most one; those without stay."""
     found = training_data.data(replace(BLOCK, fold=0, most_motors=1), prepared, prepared, STORED)
@@ -157,6 +167,22 @@ def test_fine_tuning_does_not_begin_with_weights_that_have_seen_what_is_held_out
     assert checkpoints.trained_on(weights) == {"b", "c", "d", "x"}
 
 
+def test_weights_that_may_have_seen_anything_are_fine_tuned_on_everything_only(prepared, tmp_path):
+    """As those of the original solution's author: what came of them may have seen anything, too."""
+    for name in ("notebooks", "kaggle_datasets"):
+        (tmp_path / name).mkdir()
+    run = paths.find(tmp_path).run("22_train_x3d_m", "smoke")
+    first = checkpoints.save(build(BLOCK), BLOCK, tmp_path / "first")
+    for fold in (0, -1):
+        experiment = replace(BLOCK, fold=fold, steps=1, batch=2, accumulate=1)
+        material = training_data.data(experiment, prepared, prepared, STORED)
+        network = training_data.first_network(experiment, first)
+        if fold == 0:
+            with pytest.raises(ValueError, match="what they have seen is not known: hold out nothing"):
+                training_data.trained(run, experiment, material, network)
+    assert checkpoints.trained_on(training_data.trained(run, experiment, material, network)) is None
+
+
 def test_an_experiment_that_starts_from_another_finds_its_weights_or_asks_for_it(tmp_path):
     """EXP03 goes on from EXP01, of the same profile, fold and seed."""
     for name in ("notebooks", "kaggle_datasets"):
@@ -191,6 +217,8 @@ def test_watching_changes_no_byte_of_the_weights_and_leaves_its_columns(tmp_path
     judged = watch.judge(checkpoints.load(weights)[0])  # the EMA of weights, as it was saved
     assert judged["validation_loss"] == pytest.approx(table["validation_loss"].iloc[-1], rel=1e-5)
     assert judged["validation_ap"] == pytest.approx(table["validation_ap"].iloc[-1], rel=1e-5)
+    heavier = Watch(held_out, replace(experiment, positive_weight=8.0)).judge(checkpoints.load(weights)[0])
+    assert heavier["validation_loss"] > judged["validation_loss"]  # the loss that is trained with
 
 
 def test_f2_and_average_precision_of_patches_by_hand():

@@ -14,17 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from motors.api import Detections, detect
+    from motors.api import detect
     from motors.evaluation.metrics import f2 as score
     from motors.experiments.config import Experiment
     from motors.networks.checkpoints import load
+    from motors.results import Detections
     from motors.volumes.formats import read
     from motors.volumes.tomogram import Tomogram
 
 __all__ = ["Detections", "Experiment", "Tomogram", "detect", "load", "read", "score"]
 
 HOMES = {  # loaded when they are asked for: `import motors` alone loads nothing else
-    "Detections": "api Detections",
+    "Detections": "results Detections",
     "Experiment": "experiments.config Experiment",
     "Tomogram": "volumes.tomogram Tomogram",
     "detect": "api detect",

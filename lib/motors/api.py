@@ -1,81 +1,36 @@
 """From files to motors in one call. The package offers it as `motors.detect`: a module of that name would hide it."""
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from motors.detection import backends, heatmap
-from motors.detection.heatmap import Grid
 from motors.detection.memory import parse, voxels_at_once
 from motors.detection.queue import Workers, detect_all
 from motors.detection.workers import all_devices, check_device
 from motors.ensemble import bundle
 from motors.ensemble.bundle import Bundle
-from motors.ensemble.combine import combine, fuse_grids
+from motors.ensemble.combine import LOWEST, combine
+from motors.geometry import Shape
 from motors.networks import checkpoints
 from motors.picks import formats as picks
 from motors.picks.conventions import PICKS
-from motors.tables import CANDIDATE, POINT, SIZE, join, read_table
+from motors.results import ABOUT, WORK, Detections, claim_folder, remove_stale, write_results
+from motors.tables import CANDIDATE, SIZE, join, read_table
 from motors.volumes import quality_control
-from motors.volumes.formats import plain, read
-from motors.volumes.sources import CALL, DRAWN, collect, said_before
+from motors.volumes.formats import plain
+from motors.volumes.sources import DRAWN, collect, recall_warnings
 from motors.volumes.tomogram import check_spacing
-from motors.workspace.files import on_disk, read_json, renamed, write_json, write_table
-from motors.workspace.progress import progress
+from motors.workspace.files import on_disk
 
-LOWEST = 0.01  # score of a candidate of one network; what lies below never becomes a motor
-TABLE = "tomograms.csv"  # in the output: what was found in each
-WORK = "work"  # folder in the output: candidates and heatmaps of each network, as they were found
 READING = ("axes", "channel", "time", "image", "invert")  # parameters of `formats.read`
-Grids = dict[tuple[str, str], Grid]  # of one tomogram, by run and symmetry
-ABOUT = ["tomo_id", "motor", "detections", "score", *SIZE, "spacing", "path", "fault"]
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found in some tomograms, and decided; true if there is a motor in any of them.
-
-    Parameters
-    ----------
-    tomograms : one row each: tomo_id; motor, whether there is one; detections, how many; score, of the best candidate;
-        size_z, size_y, size_x in voxels; spacing in ångström; path; fault, why it could not be predicted, or nothing
-    table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels, integers are centres; score
-    candidates : the same with those below the threshold
-    threshold : the lowest score of a detection
-    precision, recall : of decisions about tomograms by their best candidate, at this threshold, on tomograms that the
-        networks had not seen; None if nobody measured it
-    notes : what is worth a look, a sentence each
-    networks : what predicted
-    """
-
-    tomograms: pd.DataFrame
-    table: pd.DataFrame
-    candidates: pd.DataFrame
-    threshold: float
-    precision: float | None = None
-    recall: float | None = None
-    notes: list[str] = field(default_factory=list)
-    networks: Bundle | None = None
-
-    def __bool__(self) -> bool:
-        return len(self.table) > 0
-
-    def __repr__(self) -> str:
-        return f"{self.tomograms[ABOUT[:4]]}\n{self.summary}"
-
-    @property
-    def summary(self) -> str:
-        """What a decision is worth, in a sentence."""
-        if self.precision is None or self.recall is None:
-            return f"a motor scores {self.threshold:.3g} or more, which nobody has calibrated for these networks"
-        right = f"{self.precision:.0%} of such tomograms were right, {self.recall:.0%} of those with a motor were found"
-        return f"a motor scores {self.threshold:.3g} or more; out-of-fold {right}"
+Size = tuple[Shape, float]  # of a tomogram: its shape in voxels, and ångström per voxel
 
 
 def detect(
@@ -109,7 +64,8 @@ def detect(
     plot : True adds `pictures`: for each tomogram its projection, and three planes through each detection
     force : True writes over what another call has left in `out`
     recursive : look for tomograms in the folders of folders too
-    device : such as cuda:0 or cpu, several with commas between them; by default the GPU if there is one
+    device : such as cuda:0 or cpu, several with commas between them, each a process: a script calls this below
+        `if __name__ == "__main__":` then. By default the GPU if there is one
     memory : for activations, such as "8GiB", shared by processes on the CPU: tiles of 3D networks become as large as
         that allows; by default they are as usual, or smaller where less memory is left
     options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of
@@ -127,40 +83,22 @@ def detect(
     level = _level(threshold, networks)
     reading = _reading(options)
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
-    settings |= {"max_detections": max_detections} | reading | options
-    before = _claim(out, settings, sources, force) if out else []
+    settings = json.loads(json.dumps(settings | {"max_detections": max_detections} | reading | options, default=float))
+    before = claim_folder(out, settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
         options |= {"devices": devices, "memory": memory, "reading": reading, "spacing": spacing}
         rows, faults, said = _predicted(networks, sources, work, **options)
-        grids = {name: heatmap.load_heatmaps(work, name) for name in sources if name not in faults}
-        notes += said_before(said, sources, work) + _doubts(networks, reading, work, list(sources))
-        if not grids:
+        sizes = {name: _size(work, name) for name in sources if name not in faults}
+        notes += recall_warnings(said, sources, work) + _doubts(networks, reading, work, list(sources))
+        if not sizes:
             raise ValueError(next(iter(faults.values())))
-        rows = _fused(networks, rows, grids, work)
-        found = _decided(networks, sources, rows, grids, faults, level, max_detections, notes)
+        rows = _fused(networks, rows, sizes, work)
+        found = _decided(networks, sources, rows, sizes, faults, level, max_detections, notes)
         if out:
-            formats = _tidied(out, before, grids, formats)
-            _write(found, sources, out, formats, grids if plot or Path(out, DRAWN).is_dir() else {}, reading)
+            formats = remove_stale(out, before, sizes, formats)
+            write_results(found, sources, out, formats, plot or (out / DRAWN).is_dir(), reading)
     return found
-
-
-def _claim(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> list[str]:
-    """Write down what a call is about to put into a folder, unless something else is there; return what was there."""
-    path = out / CALL
-    if (out.exists() or out.is_symlink()) and not out.is_dir():
-        raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
-    there, before = read_json(path), pd.DataFrame(columns=ABOUT)
-    differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
-    with suppress(ValueError) if force else nullcontext():
-        before = read_table(out / TABLE, ABOUT) if (out / TABLE).is_file() and there else before
-    lost = next((name for name in before["tomo_id"][before["fault"].isna()] if name not in sources), None)
-    if (differing or lost) and out.is_dir() and any(out.iterdir()) and not force:
-        kinds = [f"the result of a call with another {name}" if there else "other files" for name in differing]
-        what = [*kinds, f"the result for {lost}, which this call leaves out"][0]
-        raise FileExistsError(f"{out} holds {what}: give a new folder, or write over it with force (--force)")
-    write_json(path, settings)
-    return before["tomo_id"].tolist()
 
 
 def _devices(device: str | None, backend: str | None) -> list[str]:
@@ -220,10 +158,16 @@ def _predicted(
     return join(tables), faults, [str(each.message) for each in said if issubclass(each.category, UserWarning)]
 
 
-def _fused(networks: Bundle, candidates: pd.DataFrame, grids: dict[str, Grids], work: Path) -> pd.DataFrame:
+def _size(work: Path, name: str) -> Size:
+    """Return the size of a tomogram, about which the heatmaps of all members agree."""
+    grid = next(iter(heatmap.load_heatmaps(work, name).values()))
+    return grid.shape, float(grid.spacing)
+
+
+def _fused(networks: Bundle, candidates: pd.DataFrame, sizes: dict[str, Size], work: Path) -> pd.DataFrame:
     """Return what the members say together, best first in each tomogram."""
-    spacings = {name: next(iter(mine.values())).spacing for name, mine in grids.items()}
-    mine = candidates[candidates["tomo_id"].isin(list(grids))]
+    spacings = {name: spacing for name, (_, spacing) in sizes.items()}
+    mine = candidates[candidates["tomo_id"].isin(list(sizes))]
     fused = combine(networks.method, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
     return fused[PICKS].astype({name: CANDIDATE[name] for name in PICKS}).reset_index(drop=True)
 
@@ -244,7 +188,7 @@ def _decided(
     networks: Bundle,
     sources: dict[str, Path],
     fused: pd.DataFrame,
-    grids: dict[str, Grids],
+    sizes: dict[str, Size],
     faults: dict[str, str],
     level: float,
     most: int | None,
@@ -255,43 +199,12 @@ def _decided(
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():
         row = {"tomo_id": name, "path": plain(path), "fault": faults.get(name, ""), "motor": None, "detections": 0}
-        if name in grids:
-            grid, count = next(iter(grids[name].values())), int(counts.get(name, 0))  # they agree about the tomogram
-            row |= dict(zip(SIZE, map(int, grid.shape), strict=True)) | {"spacing": float(grid.spacing)}
+        if name in sizes:
+            (shape, spacing), count = sizes[name], int(counts.get(name, 0))
+            row |= dict(zip(SIZE, map(int, shape), strict=True)) | {"spacing": spacing}
             row |= {"motor": count > 0, "detections": count, "score": float(best.get(name, 0.0))}
         rows.append(row)
     measured = networks.threshold is not None and level == max(LOWEST, networks.threshold)
     quality = (networks.precision, networks.recall) if measured else (None, None)
     tomograms, notes = pd.DataFrame(rows, columns=ABOUT), list(dict.fromkeys(notes))
     return Detections(tomograms, table.reset_index(drop=True), fused, level, *quality, notes, networks)
-
-
-def _tidied(out: Path, before: list[str], now: Iterable[str], formats: Iterable[str]) -> list[str]:
-    """Return formats with those that an earlier call wrote; what it left about tomograms not there `now` goes."""
-    there = [kind for kind in picks.FORMATS if any((out / picks.place(kind, name)).is_file() for name in before)]
-    for name in set(before).difference(now):
-        paths = [out / picks.place(kind, name) for kind in there if picks.FORMATS[kind].each]
-        paths += [folder / f"{name}{end}" for folder in out.glob(f"{WORK}/*/") for end in (".csv", ".npz", ".source")]
-        for path in [*paths, out / DRAWN / f"{name}.png"]:
-            path.unlink(missing_ok=True)
-    return list(dict.fromkeys([*formats, *there]))
-
-
-def _write(
-    found: Detections, sources: dict[str, Path], out: Path, kinds: Iterable[str], grids: dict[str, Grids], reading: dict
-) -> None:
-    """Write the tables, and the pictures of the tomograms that have heatmaps here."""
-    if grids:
-        from matplotlib.image import imsave
-
-        from motors.visualization.detections import picture
-    known = found.tomograms[found.tomograms["spacing"].notna()]
-    picks.write(out, found.table, known, kinds)
-    for row in progress(known.to_dict("records"), title="pictures") if grids else ():
-        tomogram = read(sources[row["tomo_id"]], spacing=row["spacing"], name=row["tomo_id"], **reading)
-        mine = found.table[found.table["tomo_id"] == row["tomo_id"]]
-        cells = fuse_grids(grids[row["tomo_id"]], found.networks.votes).cells
-        image = picture(tomogram, mine[POINT].to_numpy(), mine["score"].to_numpy(), cells)
-        with renamed(out / DRAWN / f"{row['tomo_id']}.png") as partial:
-            imsave(partial, image, origin="upper", cmap="gray")  # whatever the user's style says
-    write_table(out / TABLE, found.tomograms)

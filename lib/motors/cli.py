@@ -14,7 +14,7 @@ from motors.commands.terminal import CODES, DONE, FAILED, INTERRUPTED, REFUSED, 
 
 PLAIN = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "no_args_is_help": True}
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {words}" for code, words in CODES.items())
-UsageError = typer.BadParameter.__base__  # of a word on the command line that cannot be understood
+UsageError = typer.BadParameter.__base__  # click's, wherever typer keeps its own copy of click
 Profile = Annotated[str, Option(metavar="smoke|demo|full", help="seconds, minutes on a laptop, or the real thing")]
 Seed = Annotated[int, Option(min=0, help="of everything random; it names the runs")]
 
@@ -34,9 +34,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def motors(
-    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="say which this is")] = False,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="show the version")] = False,
     traceback: Annotated[bool, Option("--traceback", help="show where an error arose")] = False,
-    accept_code: Annotated[bool, Option("--accept-code", help="take what older code made for this code's")] = False,
+    accept_code: Annotated[bool, Option("--accept-code", help="accept results that older code made")] = False,
 ) -> None:
     """Find flagellar motors in cryo-electron tomograms of bacteria."""
     # Threads that wait leave the core to others: on a busy machine a step of the demo took ten times as long without.
@@ -139,9 +139,9 @@ def reproduce(
 
     asked = None
     if experiment or fold or settings or folds or networks or sweep:
-        from motors.pipeline.asked import Asked
+        from motors.pipeline.asked import Request
 
-        asked = Asked(experiment, fold, settings, folds, networks, sweep)
+        asked = Request(experiment, fold, settings, folds, networks, sweep)
     options = {"cores": cores, "dry_run": dry_run, "asked": asked, "executor": executor, "shards": shards}
     code = pipeline.reproduce(profile, seed, say=say, **options)
     if code == DONE and not (dry_run or asked):

@@ -23,7 +23,8 @@ NAMES = {
     "fusion": {
         "ensemble.combine": "combine fuse_grids WAYS=METHODS",
         "ensemble.select": "answer=detections",
-        "ensemble.wbf": "fuse fuse_boxes fuse_points",
+        "ensemble.boxes": "fuse_boxes",
+        "ensemble.wbf": "fuse fuse_points",
         "matching": "best",
     },
     "heatmaps": {"evaluation.baselines": "blobs", "heatmaps": "draw=target_3d draw_planar=target_2d"},
@@ -61,7 +62,7 @@ NAMES = {
         "review.decisions": "DECISIONS read_decisions read_tags",
         "review.disagreements": "ENTRIES match verdicts",
         "review.sheet": "write_images write_sheet draw=picture sheet",
-        "review.simulated": "answer spoil",
+        "review.simulated": "answer=decide spoil",
         "review.widget": "Reviewer",
     },
     "scoring": {

@@ -43,7 +43,7 @@ def voxel_between(points_zyx: np.ndarray, spacing: PerAxis, target: PerAxis) -> 
 
 
 def outside(points_zyx: np.ndarray, shape: np.ndarray | Shape) -> np.ndarray:
-    """Return which `(..., 3)` points lie outside `shape`, or a shape each: integers are centres, voxels end 0.5 off."""
+    """Return which `(..., 3)` points lie outside `shape`, or a shape each: voxel `i` spans `i - 0.5` to `i + 0.5`."""
     return ((points_zyx < -0.5) | (points_zyx > np.subtract(shape, 0.5))).any(axis=-1)
 
 

@@ -170,10 +170,3 @@ def non_maximum_suppression(
         free &= ((ranked - ranked[kept[-1]]) ** 2).sum(axis=1) >= radius**2
         free[kept[-1]] = False
     return order[np.array(kept, dtype=np.int64)]
-
-
-def brightest(heatmap: np.ndarray, threshold: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the one brightest cell, `(1, 3)`, and its score, `(1,)`; both empty if it is below `threshold`."""
-    cells = np.argwhere(heatmap == np.max(heatmap))[:1]
-    scores = np.asarray(heatmap)[tuple(cells.T)].astype(np.float32)
-    return cells[scores >= threshold], scores[scores >= threshold]

@@ -11,7 +11,7 @@ from typer import Argument, Option
 from motors.commands.terminal import DONE, FAILED, say
 
 if TYPE_CHECKING:
-    from motors.api import Detections
+    from motors.results import Detections
 
 FORMATS = "csv, json, star, mod, tbl, copick, ndjson, cmm, napari"
 

@@ -1,8 +1,10 @@
 """The candidates of one tomogram: read, put right, resampled and predicted, on one path for one and for many."""
 
+import hashlib
 import json
 import math
 import os
+import pickle
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -262,9 +264,14 @@ def source_key(source: Source) -> str | None:
     return json_sha256([about, starts])
 
 
-def weights_key(network: Network | None) -> str | None:
-    """Return a hash of the weights of a network; None if it has no weights."""
-    return digest(network) if isinstance(network, torch.nn.Module) else None
+def weights_key(network: Network | None) -> str:
+    """Return a hash of the weights of a network; of a function of its name, a random one if it has none."""
+    if isinstance(network, torch.nn.Module):
+        return digest(network)
+    try:
+        return hashlib.sha256(pickle.dumps(network)).hexdigest()
+    except (pickle.PicklingError, AttributeError, TypeError):  # such as of a lambda
+        return os.urandom(8).hex()
 
 
 @cache

@@ -24,7 +24,7 @@ class Preview:
 
     tomo_id: str
     image: np.ndarray  # `(y, x)` float32, the mean of five slices
-    cells: np.ndarray  # `(y, x)` logits of the cells that cover it
+    cells: np.ndarray  # `(y, x)` probabilities of the cells that cover it
     z: float  # its height, in voxels
     points_zyx: np.ndarray  # `(n, 3)` motors of the tomogram, in voxels
     spacing: Spacing  # ångström per voxel, along z, y, x
@@ -44,8 +44,8 @@ def previews(
     for _, (name, points) in zip(range(count), motors, strict=False):
         stored, spacings = open_prepared(folder, name), (spacing or experiment.spacing, experiment.spacing)
         voxels = resampling.resample(stored, *map(tuple, spacings), by=experiment.resampling)
-        logits = engine.heatmap(network, experiment, voxels)
+        probabilities = engine.heatmap(network, experiment, voxels)
         z = float(np.clip(points.z.iloc[0], 0, len(voxels) - 1))
-        cells = logits[min(int(z / cell_strides(experiment)[0]), len(logits) - 1)]
+        cells = probabilities[min(int(z / cell_strides(experiment)[0]), len(probabilities) - 1)]
         found.append(Preview(name, slab(voxels, z), cells, z, points[POINT].to_numpy(), experiment.spacing))
     return found

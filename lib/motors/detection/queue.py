@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import pickle
 import time
 import warnings
@@ -67,12 +66,11 @@ def detect_all(
     ----------
     network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
     tomograms : files or folders by name, the next of which is read while one is computed, or the tomograms themselves
-    output : folder, made if necessary; several calls may share it, also at the same time
+    output : folder, made if necessary; several calls may share it, also at the same time, each with its own `report`
     spacing : ångström per voxel: one number, or one for each name; goes before what files state
     repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
     reading : how files are to be read: parameters of `formats.read`, such as axes and invert
-    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each symmetry, in an `.npz` beside the CSV. As
-        float16 they have 1.3 MB for a tomogram of the competition, before they are compressed
+    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each symmetry, in an `.npz` beside the CSV.
     title : what the progress line says
     policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in
         the report, and interpolates slices where only a few are missing or damaged
@@ -190,8 +188,7 @@ class _Round:
     def __init__(self, devices: list[Device], detector: Detector, tasks: Iterator[Task], until: float | None) -> None:
         self.devices, self.tasks, self.until = devices, tasks, until
         self.network = pickle.dumps(detector.network)
-        weights = weights_key(detector.network) or hashlib.sha256(self.network).hexdigest()
-        self.key = f"{detector.experiment.name} {type(detector.network).__qualname__} {weights}"
+        self.key = f"{detector.experiment.name} {type(detector.network).__qualname__} {weights_key(detector.network)}"
         self.detector = replace(detector, network=None)
         self.busy: dict[Future, tuple[Device, Task]] = {}
         self.again: list[Task] = []  # whose worker ended: tried again, after all others

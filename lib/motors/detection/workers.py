@@ -19,6 +19,7 @@ import torch
 from motors.detection.detector import Detector, Ready, Source, source_key
 from motors.detection.heatmap import save_heatmaps
 from motors.volumes import quality_control
+from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import cores, sha256, write_table, write_text
 
 KEPT = 2**28  # bytes of prepared tomograms
@@ -35,7 +36,9 @@ class Task(NamedTuple):
     notes: Path
     save_heatmaps: bool
     limit: float  # seconds that reading may take
-    ends: int = 0  # how often a worker ended in its midst; after the second time tiles are smaller: was it memory?
+    ends: int = (
+        0  # of its workers; after the second tiles are smaller, because memory is the usual cause
+    )
 
 
 class Outcome(NamedTuple):
@@ -54,15 +57,15 @@ class Predictor:
 
     def __init__(self, detector: Detector, kept: dict[str, Ready] | None = None) -> None:
         self.detector, self.kept = detector, kept
-        self.ahead: dict[str, Future] = {}
+        self.ahead: dict[tuple, Future] = {}  # by name, source and spacing
 
     def work(self, task: Task, following: Task | None = None) -> Outcome:
         """Return the candidates of a tomogram, written to its folder; meanwhile the `following` one is read."""
         stage, found = "read", None
         try:
-            reading = self.ahead.pop(task.name, None) or _reading(self.detector, task, self.kept)
+            reading = self.ahead.pop(_asked(task), None) or _reading(self.detector, task, self.kept)
             read, _ = wait([reading], task.limit)
-            self.ahead = {following.name: _reading(self.detector, following, self.kept)} if following else {}
+            self.ahead = {_asked(following): _reading(self.detector, following, self.kept)} if following else {}
             if not read:
                 raise TimeoutError(f"it could not be read within {task.limit:g} seconds: check the disk, or allow more")
             ready, key = reading.result()
@@ -87,6 +90,12 @@ class Predictor:
         write_table(task.folder / f"{task.name}.csv", found)
         if key:
             write_text(mark, key + result_hashes(task.folder, task.name))
+
+
+def _asked(task: Task) -> tuple[str, str, float | None]:
+    """Return what tells a tomogram from another of its name."""
+    source = "" if isinstance(task.source, Tomogram) else str(task.source)
+    return task.name, source, task.spacing
 
 
 def result_hashes(folder: Path, name: str) -> str:

@@ -1,7 +1,7 @@
 """The four methods of putting an ensemble together, called alike."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from motors.detection import heatmap
 from motors.detection.heatmap import Grid
-from motors.ensemble.wbf import ENSEMBLE, Member, fuse, fuse_boxes, fuse_points
+from motors.ensemble.wbf import ENSEMBLE, Fused, Member, fuse, fuse_points
 from motors.geometry import MATCH_RADIUS
 from motors.tables import MEMBER, join
 
-POINTWISE = {"distance": fuse_points, "boxes": fuse_boxes}
+POINTWISE = ("distance", "boxes")
 METHODS = (*POINTWISE, "mean", "max")
-LOWEST = 0.01  # score of a candidate in a fused heatmap
+LOWEST = 0.01  # score of a candidate of one network, or in a fused heatmap: what lies below never becomes a motor
 
 
 def combine(
@@ -41,7 +41,7 @@ def combine(
     spacings : ångström per voxel of every tomogram, by name
     output : where `detect_all` saved the heatmaps; "distance" and "boxes" do without
     skip : candidates with a lower score do not vote; heatmaps have no such limit
-    lost : members that could not predict a tomogram, by its name: the heatmaps of the others count there
+    lost : members that could not predict a tomogram, by its name: there the others decide
 
     Raises ValueError if there is no such method, a weight is negative, all are 0, or a heatmap of a member was not
     saved; FileNotFoundError if no heatmap of a tomogram was saved.
@@ -51,18 +51,41 @@ def combine(
     voters = {member: weight for member, weight in weights.items() if weight != 0}
     if not voters or not min(voters.values()) > 0:
         raise ValueError(f"the weights are {dict(weights)}: give at least one member more than 0, and none less")
-    mean = sum(voters.values()) / len(voters)
-    weights = {member: weight / mean for member, weight in voters.items()}
+    mine, tables = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(voters))], []
     if method in POINTWISE:
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
-        mine = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(weights))]
-        return fuse(mine, radius_voxels=radii, weights=weights, method=POINTWISE[method], skip=skip)
-    grids, lost = {}, lost or {}
-    for name in sorted(spacings):
-        mine = {member: weight for member, weight in weights.items() if member not in lost.get(name, ())}
-        if mine:
-            grids[name] = fuse_grids(heatmap.load_heatmaps(output, name), mine, how=method)
-    return join(grid.candidates(name, **ENSEMBLE, threshold=LOWEST) for name, grid in grids.items())
+        how = {"radius_voxels": radii, "method": _of_points(method), "skip": skip}
+        for names, present in _groups(voters, {*spacings, *mine["tomo_id"]}, lost or {}):
+            tables.append(fuse(mine[mine["tomo_id"].isin(names)], weights=present, **how))
+        tables = [table for table in tables if len(table)] or [fuse(mine[:0], weights=voters, **how)]
+        return pd.concat(tables).sort_values("tomo_id", kind="stable", ignore_index=True)
+    for names, present in _groups(voters, spacings, lost or {}):
+        for name in names:
+            grid = fuse_grids(heatmap.load_heatmaps(output, name), present, how=method)
+            tables.append(grid.candidates(name, **ENSEMBLE, threshold=LOWEST))
+    return join(tables).sort_values("tomo_id", kind="stable", ignore_index=True)
+
+
+def _of_points(method: str) -> Callable[..., Fused]:
+    if method == "distance":
+        return fuse_points
+    from motors.ensemble.boxes import fuse_boxes  # the wheel for Kaggle, whose image lacks `ensemble-boxes`, has none
+
+    return fuse_boxes
+
+
+def _groups(
+    weights: Mapping[Member, float], names: Iterable[str], lost: Mapping[str, Collection[Member]]
+) -> Iterator[tuple[list[str], dict[Member, float]]]:
+    """Yield the tomograms that the same members could predict, and the weights of those, brought to a mean of 1."""
+    groups: dict[frozenset[Member], list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(frozenset(weights).difference(lost.get(name, ())), []).append(name)
+    for members, those in groups.items():
+        present = {member: weight for member, weight in weights.items() if member in members}
+        mean = sum(present.values()) / max(len(present), 1)
+        if present:
+            yield those, {member: weight / mean for member, weight in present.items()}
 
 
 def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *, how: str = "mean") -> Grid:

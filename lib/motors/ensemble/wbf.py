@@ -55,7 +55,7 @@ def fuse_points(
     """
     if rescale not in ("linear", "poly", "clipping", None):
         raise ValueError(f"rescale {rescale!r} is unknown: choose linear, poly, clipping or None")
-    points, strength, weights = _prepare(points_zyx, scores, members, weights, radius, skip, confidence)
+    points, strength, weights = prepare(points_zyx, scores, members, weights, radius, skip, confidence)
     owners, centres = _clusters(points, strength, radius)
     votes = np.bincount(owners, minlength=len(centres)).astype(np.float64)
     if confidence == "mean":
@@ -63,46 +63,7 @@ def fuse_points(
     else:
         level = np.zeros(len(centres))
         np.maximum.at(level, owners, strength)
-    return _ranked(centres, level * _share(votes, weights.sum(), rescale, power, most_votes, overflow))
-
-
-def fuse_boxes(
-    points_zyx: np.ndarray,
-    scores: np.ndarray,
-    members: np.ndarray,
-    weights: np.ndarray,
-    *,
-    radius: float,
-    skip: float = 0.2,
-    confidence: str = "mean",
-    overflow: bool = False,
-) -> Fused:
-    """Return what the package `ensemble-boxes` makes of the same points, as cubes with half an edge of `radius`.
-
-    Cubes `radius` apart along an axis share a third of their union: that much makes a match. Parameters, result and
-    errors are those of `fuse_points`.
-    """
-    from ensemble_boxes import weighted_boxes_fusion_3d
-
-    # That package leaves the process when its input does not fit, so its input is made to fit here.
-    points_zyx, members = np.reshape(points_zyx, (-1, 3)).astype(np.float64), np.asarray(members, dtype=np.int64)
-    _, strength, weights = _prepare(points_zyx, scores, members, weights, radius, skip, confidence)
-    if not strength.sum() > 0:
-        return _ranked(np.zeros((0, 3)), np.zeros(0))
-    low = points_zyx.min(axis=0) - radius
-    extent = points_zyx.max(axis=0) + radius - low
-    boxes = np.hstack([points_zyx - radius - low, points_zyx + radius - low]) / np.tile(extent, 2)
-    of = [np.flatnonzero((members == member) & (weight > 0)) for member, weight in enumerate(weights)]
-    settings = {"iou_thr": 1 / 3, "skip_box_thr": skip, "conf_type": {"mean": "avg"}.get(confidence, confidence)}
-    fused, level, _ = weighted_boxes_fusion_3d(
-        [boxes[each].clip(0, 1) for each in of],
-        [np.asarray(scores, dtype=np.float64)[each] for each in of],
-        [np.zeros(len(each)) for each in of],
-        weights=weights,
-        allows_overflow=overflow,
-        **settings,
-    )
-    return _ranked((fused[:, :3] + fused[:, 3:]) / 2 * extent + low, level)
+    return ranked(centres, level * _share(votes, weights.sum(), rescale, power, most_votes, overflow))
 
 
 def fuse(
@@ -146,7 +107,7 @@ def fuse(
     return table.assign(score=np.concatenate([np.zeros(0), *(level for _, level in found)]), **ENSEMBLE)
 
 
-def _prepare(points_zyx, scores, members, weights, radius: float, skip: float, confidence: str) -> tuple:
+def prepare(points_zyx, scores, members, weights, radius: float, skip: float, confidence: str) -> tuple:
     """Return the points that count, strongest first, their weighted scores, and the weights, all float64."""
     points, scores = np.reshape(points_zyx, (-1, 3)).astype(np.float64), np.asarray(scores, dtype=np.float64)
     weights, members = np.asarray(weights, dtype=np.float64), np.asarray(members, dtype=np.int64)
@@ -193,7 +154,7 @@ def _share(votes: np.ndarray, total: float, rescale: str | None, power: float, m
     return (votes if overflow else np.minimum(votes, total)) / total
 
 
-def _ranked(points: np.ndarray, scores: np.ndarray) -> Fused:
+def ranked(points: np.ndarray, scores: np.ndarray) -> Fused:
     """Return points and scores, best first; equal scores by z, y, x."""
     order = np.lexsort((*points.T[::-1], -scores))
     return points[order], scores[order]

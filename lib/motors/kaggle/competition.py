@@ -60,7 +60,8 @@ def lacking(folder: Path) -> list[str] | None:
     for part, known in shapes.items():
         for name in incomplete(folder / part, known)["tomo_id"]:
             place = folder / part / name
-            numbers = [int(path.stem.removeprefix("slice_")) for path in place.glob("slice_[0-9]*.jpg")]
+            stems = [path.stem.removeprefix("slice_") for path in place.glob("slice_[0-9]*.jpg")]
+            numbers = [int(stem) for stem in stems if stem.isdecimal()]  # not of "slice_0000 (1)", a second download
             count = known[name][0] if known[name] else max(numbers, default=-1) + 1
             paths = [place / f"slice_{k:04d}.jpg" for k in range(count)]
             if not paths:

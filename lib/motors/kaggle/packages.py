@@ -140,7 +140,7 @@ def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 def _tomograms(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
     folder = run.input("11_prepare_volumes")
-    return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("tomo_*.npy"))}
+    return {f"{run.name}/{path.name}": path for path in sorted(folder.glob("*.npy"))}
 
 
 RECIPES: Mapping[str, Callable[[Run, tuple[str, ...]], dict[str, Path]]] = {

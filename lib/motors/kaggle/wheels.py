@@ -25,11 +25,12 @@ NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fi
 # notebooks, look at what came out, and send. Training, predicting and handing in, which Kaggle's machine is for,
 # import none of them.
 HOME = tuple(f"{room}/*" for room in "commands picks pipeline portal review simulate".split())
-HOME += ("cli.py", "__main__.py", "api.py", "workspace/__main__.py", "ensemble/bundle.py")
+HOME += ("cli.py", "__main__.py", "api.py", "results.py", "workspace/__main__.py")
 HOME += tuple(
     f"{room}/{name}.py"
     for room, names in {
         "detection": "memory",
+        "ensemble": "boxes bundle",
         "evaluation": "baselines benchmark cross_validation original runs",
         "kaggle": "client competition metadata packages published publishing wheels",
         "labels": "agreement consensus external folds joining wide",

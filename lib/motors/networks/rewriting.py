@@ -14,7 +14,7 @@ from motors.networks.scaling import Scaling
 SIDE = 32  # voxels of the volume that is looked at to see what follows what
 
 
-@torch.inference_mode(False)  # its tensors do not count what is done in place
+@torch.inference_mode(False)  # whose tensors have no `_version`, by which it is seen what follows what
 @torch.no_grad()
 def rewritten(network: nn.Module) -> nn.Module:
     """Return a copy of a network in evaluation mode that computes the same with less work.

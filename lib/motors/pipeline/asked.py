@@ -17,7 +17,7 @@ SWEEP = ("experiment", "grid", "seeds")
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingJob:
     """One training: its notebook, and the parameters that name its run."""
 
     notebook: str
@@ -25,7 +25,7 @@ class Training:
     experiment: str
     fold: int = 0
     settings: str = ""
-    first: Training | None = None  # that of the weights it begins with
+    first: TrainingJob | None = None  # that of the weights it begins with
     volumes: str = ""  # SET of the notebook that prepares them, where they are not those that all networks share
 
     @property
@@ -37,7 +37,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One experiment and fold, or folds of networks, or a sweep; see `motors reproduce --help`."""
 
     experiment: str = ""
@@ -58,7 +58,7 @@ class Asked:
             raise ValueError(f"{self.folds} fold is no cross-validation: ask for at least 2")
 
     @classmethod
-    def read(cls, given: Mapping[str, str]) -> Asked:
+    def read(cls, given: Mapping[str, str]) -> Request:
         """Return what Snakemake's configuration says, where everything is a text."""
         return cls(**{name: int(value) if name.startswith("fold") else value for name, value in given.items()})
 
@@ -74,7 +74,7 @@ class Asked:
         kind = "sweep" if self.sweep else "cv" if self.folds else "experiment"
         return plan.get("judges", {}).get(kind, [])
 
-    def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[Training]:
+    def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[TrainingJob]:
         """The trainings; raises ValueError, a sentence, if there is no such experiment, setting, network or sweep."""
         if self.sweep:
             return list(self._sweep(plan, profile))
@@ -84,7 +84,7 @@ class Asked:
             return [_training(profile, name, seed, fold) for name in chosen for fold in range(self.folds)]
         return [_training(profile, self.experiment, seed, self.fold, self.settings)]
 
-    def _sweep(self, plan: dict[str, Any], profile: str) -> Iterator[Training]:
+    def _sweep(self, plan: dict[str, Any], profile: str) -> Iterator[TrainingJob]:
         known = plan.get("sweeps", {})
         if self.sweep not in known:
             near = get_close_matches(self.sweep, known, 3, 0.4) or list(known)
@@ -116,9 +116,9 @@ def _written(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), default=str)
 
 
-def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> Training:
+def _training(profile: str, name: str, seed: int, fold: int = 0, settings: str = "") -> TrainingJob:
     experiment = catalogue.of(name, profile)
     changed = catalogue.change(experiment, settings) if settings else experiment
     notebook, volumes = catalogue.training_notebook(experiment), catalogue.volumes_of(changed, profile)[1]
     first = _training(profile, experiment.starts_from, seed, fold) if experiment.starts_from else None
-    return Training(notebook, seed, catalogue.get(name).name, fold, settings, first, volumes)
+    return TrainingJob(notebook, seed, catalogue.get(name).name, fold, settings, first, volumes)

@@ -17,7 +17,7 @@ from motors.workspace.files import read_json
 from motors.workspace.paths import MARK, PROFILES, Run, Workspace
 
 if TYPE_CHECKING:
-    from motors.pipeline.asked import Asked, Training
+    from motors.pipeline.asked import Request, TrainingJob
 
 LABELS = "10_prepare_labels"
 
@@ -70,7 +70,7 @@ class Step:
         return notebook_hash(self.source, self.parameters)
 
 
-def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Asked | None = None) -> dict[str, Step]:
+def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | None = None) -> dict[str, Step]:
     """Return the steps of a profile by notebook, each after those it waits for, as `experiments.yaml` has them.
 
     A notebook that the profile leaves out is skipped over: who waits for it waits for those it would have waited for.
@@ -124,7 +124,7 @@ class _Maker:
         after = [self.usual(name, seed) for name in self.before(notebook)]
         return self.step(notebook, {"SEED": seed} | ({"SET": settings} if settings else {}), after, own=not settings)
 
-    def training(self, asked: Training) -> Step:
+    def training(self, asked: TrainingJob) -> Step:
         """A step that trains, and those before it; the weights that it starts from are trained first."""
         after = [self.usual(name, asked.seed, asked.volumes) for name in self.before(asked.notebook)]
         if asked.first:
@@ -132,7 +132,7 @@ class _Maker:
         self.trained.append(self.step(asked.notebook, asked.parameters, after))
         return self.trained[-1]
 
-    def judge(self, notebook: str, seed: int, asked: Asked) -> Step:
+    def judge(self, notebook: str, seed: int, asked: Request) -> Step:
         """A step that judges the trainings that were asked for; across seeds, or those of one seed."""
         across = notebook in self.plan.get("across", ())
         judged = [step for step in self.trained if across or step.run.seed == seed]

@@ -25,7 +25,7 @@ def number(value: Any) -> float:
 Amount = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
 
 
-class Plan(BaseModel, extra="forbid", strict=True):
+class ExperimentsFile(BaseModel, extra="forbid", strict=True):
     """The tables of `experiments.yaml`; what each is for stands there."""
 
     graph: dict[str, list[str]]
@@ -97,9 +97,9 @@ def _refuse_traps(node: Any) -> None:
 
 
 def _check(plan: Any) -> None:
-    """Refuse what is of another kind than `Plan` has it, and names that stand nowhere."""
+    """Refuse what is of another kind than `ExperimentsFile` has it, and names that stand nowhere."""
     try:
-        Plan.model_validate(plan or {})
+        ExperimentsFile.model_validate(plan or {})
     except ValidationError as error:
         raise ValueError(_sentence(error.errors(include_url=False)[0])) from None
     order = {name: position for position, name in enumerate(plan["graph"])}
@@ -125,7 +125,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{PLAN} has no table {error['loc'][0]}: write one"
     if error["type"] == "extra_forbidden":
-        known = list(Plan.model_fields)
+        known = list(ExperimentsFile.model_fields)
         near = get_close_matches(str(error["loc"][0]), known, 1, 0.5) or known
         return f"{PLAN} has a table {error['loc'][0]}, which nothing reads: did you mean {', '.join(near)}?"
     place = " in ".join(str(part) for part in reversed(error["loc"]) if part != "[key]")

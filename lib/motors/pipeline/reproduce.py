@@ -27,7 +27,7 @@ from motors.workspace.files import locked, read_json, write_text
 from motors.workspace.paths import MARK, Workspace, find
 
 if TYPE_CHECKING:
-    from motors.pipeline.asked import Asked
+    from motors.pipeline.asked import Request
 
 
 def reproduce(
@@ -36,7 +36,7 @@ def reproduce(
     *,
     cores: int | None = None,
     dry_run: bool = False,
-    asked: Asked | None = None,
+    asked: Request | None = None,
     executor: str = "",
     shards: int = 0,
     start: Path | str | None = None,

@@ -17,7 +17,7 @@ import pandas as pd
 
 from motors.geometry import Shape, Spacing
 from motors.portal.catalogue import PatientClient, Source, look_up
-from motors.portal.conversion import METADATA, Planes, convert, fingerprint
+from motors.portal.conversion import METADATA, PlaneReader, convert, fingerprint
 from motors.portal.transfer import Patience, fetch, flatten, image
 from motors.tables import SIZE
 from motors.volumes.units import ROUNDING
@@ -140,7 +140,7 @@ def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, S
     path = folder / "voxels.mrc"
     patience(partial(fetch, source.url, path, timeout=patience.timeout, size=source.size))
     try:
-        planes = Planes(path)
+        planes = PlaneReader(path)
         _check_shape(source, planes.shape)
     except ValueError:
         path.unlink()

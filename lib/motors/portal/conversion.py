@@ -30,7 +30,7 @@ MENDED = """
 """.split()
 
 
-class Planes:
+class PlaneReader:
     """A volume in a plain `.npy` or `.mrc` file, read plane by plane; a memory map would keep in memory what was read.
 
     Raises ValueError if the file is not the length that its header says, or no such file.
@@ -78,7 +78,7 @@ def convert(
     """
     if (folder / name).exists():
         raise FileExistsError(f"{folder / name} is there already: remove it, or give another folder")
-    planes, target = Planes(source), target_spacing(spacing)
+    planes, target = PlaneReader(source), target_spacing(spacing)
     record = {"tomo_id": name, "mended": False, "ori_spacing": float(spacing), **_statistics(planes)}
     if record["detected_as_uint8_range"]:
         record |= _mend(planes, name)
@@ -121,7 +121,7 @@ def seam(counts: np.ndarray) -> float:
     return float(ends / smooth.max()) if ends > 2 * valley else 0.0
 
 
-def _statistics(planes: Planes) -> dict[str, Any]:
+def _statistics(planes: PlaneReader) -> dict[str, Any]:
     """Return shape, type, extremes, mean, spread and histogram of a volume, in the original solution's words."""
 
     def measure(k: int) -> tuple[float, float, float, float, bool]:
@@ -151,7 +151,7 @@ def _statistics(planes: Planes) -> dict[str, Any]:
     }
 
 
-def _mend(planes: Planes, name: str) -> dict[str, Any]:
+def _mend(planes: PlaneReader, name: str) -> dict[str, Any]:
     """Have bytes that were taken for signed ones read as unsigned, and return why or why not."""
 
     def count(k: int) -> np.ndarray:

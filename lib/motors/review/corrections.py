@@ -21,7 +21,7 @@ ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a 
 OFFICIAL = "official"
 NAME = "the table of corrections"
 WHICH = ["tomo_id", "action", *POINT]  # what two corrections have in common that are the same
-SAME = 1000 / 3  # ångström: the original solution took candidates nearer than this for one motor
+SAME = MATCH_RADIUS / 3  # ångström: the original solution took candidates nearer than this for one motor
 
 
 def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = False) -> pd.DataFrame:

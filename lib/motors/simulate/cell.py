@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from motors.simulate.fields import Field, Grid
+from motors.simulate.fields import CoarseGrid, Field
 
 GAP = 230.0  # ångström between the middles of the two membranes of a Gram-negative bacterium, about
 FILLED = 0.15, 0.7  # share of the view that the first cell fills
@@ -86,7 +86,7 @@ class Envelope:
         return None
 
 
-def grow(rng: np.random.Generator, grid: Grid, radius: tuple, length: tuple, most: int) -> Envelope:
+def grow(rng: np.random.Generator, grid: CoarseGrid, radius: tuple, length: tuple, most: int) -> Envelope:
     """Return the envelope of one to `most` cells, each with a pole in view, with wavy membranes."""
     cells, outside = [], np.float32(np.inf)
     for _ in range(rng.integers(1, most + 1)):
@@ -103,7 +103,7 @@ def grow(rng: np.random.Generator, grid: Grid, radius: tuple, length: tuple, mos
     return Envelope(tuple(cells), Field(grid, outer), Field(grid, outer + width))
 
 
-def _capsule(rng: np.random.Generator, grid: Grid, radius: tuple, length: tuple) -> Capsule:
+def _capsule(rng: np.random.Generator, grid: CoarseGrid, radius: tuple, length: tuple) -> Capsule:
     """Return a random cell that lies nearly flat in the ice and has a pole in the middle of the view."""
     wide = rng.uniform(*radius)
     half = 0.5 * wide * rng.uniform(*length)

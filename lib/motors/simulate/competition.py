@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from motors.labels.formats import write_competition
 from motors.labels.table import Labels, solution
 from motors.simulate import density, imaging
-from motors.simulate.recipe import Plan, Recipe, plans
+from motors.simulate.recipe import Recipe, TomogramPlan, plans
 from motors.simulate.scene import Scene, arrange
 from motors.tables import MOTOR_AXES, MOTORS, TOMOGRAMS
 from motors.volumes.slices import write_slices
@@ -72,7 +72,7 @@ def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
     return folder
 
 
-def _write(folder: Path, recipe: Recipe, seed: int, plan: Plan) -> None:
+def _write(folder: Path, recipe: Recipe, seed: int, plan: TomogramPlan) -> None:
     write_slices(folder / plan.split / plan.name, render(recipe, arrange(recipe, plan, seed), seed, plan.k))
 
 

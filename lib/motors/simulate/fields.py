@@ -15,7 +15,7 @@ COARSE = 52.0  # ångström between the points of a grid: distances to membranes
 
 
 @dataclass(frozen=True)
-class Grid:
+class CoarseGrid:
     """Points of a volume of `(z, y, x)` `shape`, in voxels of `spacing` ångström, a few voxels apart."""
 
     shape: Shape
@@ -57,7 +57,7 @@ class Grid:
 class Field:
     """One smooth quantity: float32 values on the points of a grid."""
 
-    def __init__(self, grid: Grid, values: np.ndarray) -> None:
+    def __init__(self, grid: CoarseGrid, values: np.ndarray) -> None:
         whole = np.broadcast_to(values, [axis.size for axis in grid.axes])
         self.grid, self.values = grid, np.ascontiguousarray(whole, dtype=np.float32)
 

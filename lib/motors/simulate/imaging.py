@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft
 
 from motors.geometry import Shape
-from motors.simulate.fields import Field, Grid
+from motors.simulate.fields import CoarseGrid, Field
 from motors.volumes.tomogram import by_plane, for_each
 
 WAVELENGTH = 0.0197  # ångström, electrons of 300 kV
@@ -85,7 +85,7 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
     for_each(back, shape[0])
 
 
-def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+def develop(volume: np.ndarray, grid: CoarseGrid, rng: np.random.Generator) -> np.ndarray:
     """Return the intensities, `(z, y, x)` uint8, of a reconstruction: shaded, with its edges, percentiles at 0 and 255.
 
     In the competition the tomograms of 13.1 Å have about 0.9 % of their voxels at either end, all others hardly any.
@@ -117,7 +117,7 @@ def develop(volume: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndar
     return by_plane(digitised, volume.shape)
 
 
-def _frame(grid: Grid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _frame(grid: CoarseGrid, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return two `(y, x)` planes: how much of the specimen is seen, and how much brighter it is near the edges."""
     _, y, x = grid.voxels
     y, x = y[0], x[0]

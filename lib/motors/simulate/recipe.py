@@ -81,7 +81,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMOKE, DEMO, RE
 
 
 @dataclass(frozen=True)
-class Plan:
+class TomogramPlan:
     """What one tomogram of a competition is to be: its number, name, half, spacing and how many motors it holds."""
 
     k: int
@@ -91,7 +91,7 @@ class Plan:
     motors: int
 
 
-def plans(recipe: Recipe, seed: int) -> list[Plan]:
+def plans(recipe: Recipe, seed: int) -> list[TomogramPlan]:
     """Return what each tomogram of the competition is to be, training ones first, each half in the order of the names.
 
     Spacings and numbers of motors occur as often as the recipe says, rounded, in both halves.
@@ -104,7 +104,8 @@ def plans(recipe: Recipe, seed: int) -> list[Plan]:
     few = tuple((min(motors, 1), share) for motors, share in recipe.motors)  # as in the competition's hidden test
     motors = [*_shares(rng, recipe.train, recipe.motors), *_shares(rng, recipe.test, few)]
     splits = ["train"] * recipe.train + ["test"] * recipe.test
-    return [Plan(k, *each) for k, each in enumerate(zip(names, splits, spacings, map(int, motors), strict=True))]
+    each = zip(names, splits, spacings, map(int, motors), strict=True)
+    return [TomogramPlan(k, *about) for k, about in enumerate(each)]
 
 
 def _shares(rng: np.random.Generator, count: int, shares: Shares) -> list[float]:

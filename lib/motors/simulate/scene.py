@@ -8,8 +8,8 @@ from scipy.fft import next_fast_len
 from motors.simulate import cell
 from motors.simulate.background import AREA, Crowd, Vesicle
 from motors.simulate.cell import Envelope, Seat
-from motors.simulate.fields import Field, Grid
-from motors.simulate.recipe import Plan, Recipe
+from motors.simulate.fields import CoarseGrid, Field
+from motors.simulate.recipe import Recipe, TomogramPlan
 
 MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if that is large enough
 BEADS = 5.0  # of gold, per AREA
@@ -42,7 +42,7 @@ class Filament:
 class Scene:
     """All that is in one tomogram. Points are zyx in ångström from the centre of the first voxel."""
 
-    grid: Grid
+    grid: CoarseGrid
     envelope: Envelope
     solid: Field  # density of all that is thick: granules, ice, carbon
     grain: Field  # how strong its fine texture is: cytoplasm, ice, carbon
@@ -65,13 +65,13 @@ class Scene:
         return np.round(np.reshape(centres, (-1, 3)) / self.grid.spacing)
 
 
-def arrange(recipe: Recipe, plan: Plan, seed: int) -> Scene:
+def arrange(recipe: Recipe, plan: TomogramPlan, seed: int) -> Scene:
     """Return what lies where in the tomogram of `plan`: a function of the recipe, the seed and the plan only.
 
     Raises ValueError if the recipe's field of view has no room for a motor.
     """
     rng = np.random.default_rng([seed, plan.k])
-    grid = Grid(_shape(rng, recipe, plan.spacing), plan.spacing)
+    grid = CoarseGrid(_shape(rng, recipe, plan.spacing), plan.spacing)
     for _ in range(100):
         envelope = cell.grow(rng, grid, recipe.radius, recipe.length, recipe.cells)
         # Room for one motor even if it stays empty, or the place of the cell would give the label away.

@@ -41,15 +41,16 @@ class Data:
 def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[float]) -> Data:
     """Return what an experiment is trained on: all folds but its own, tomograms with at most its `most_motors`.
 
-    Labels are the outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv; volumes those of
-    `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them. Raises ValueError if there is
-    no such fold, or as `Blocks` and `Slices`.
+    Fold -1 holds out nothing. Labels are the outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv;
+    volumes those of `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them. Raises
+    ValueError if there is no such fold, or as `Blocks` and `Slices`.
     """
     known, spacing = formats.read(labels), tuple(spacing)
     folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
     if experiment.fold >= 0 and not (folds == experiment.fold).any():
         raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted({*folds.tolist()})}")
-    trained, held_out = folds.index[folds != experiment.fold], folds.index[folds == max(experiment.fold, 0)]
+    trained = folds.index[(folds != experiment.fold) | (experiment.fold < 0)]  # of -1, too: they always train
+    held_out = folds.index[folds == max(experiment.fold, 0)]
     if experiment.most_motors is not None:
         counts = known.motors.groupby("tomo_id").size().reindex(trained, fill_value=0)
         trained = trained[counts.to_numpy() <= experiment.most_motors]
@@ -74,8 +75,9 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
     """Return the network of an experiment as it is before training.
 
     It begins with random weights; with a file of published weights of its encoder; or with a folder of trained weights
-    of ours, of which everything is taken: fine-tuning, `seen` is what they saw. Raises ValueError if the weights are
-    those of another network, FileNotFoundError if there are none.
+    of ours, of which everything is taken: fine-tuning. Then the attribute `seen` holds the names of the tomograms that
+    they saw, or None if nobody noted them. Raises ValueError if the weights are those of another network,
+    FileNotFoundError if there are none.
     """
     folder = Path(weights)
     if not weights or not folder.is_dir():
@@ -89,7 +91,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
         )
     network = build(experiment)
     fill(network, read(folder / checkpoints.WEIGHTS))
-    network.seen = checkpoints.trained_on(folder) or ()
+    network.seen = checkpoints.trained_on(folder)
     return network
 
 
@@ -121,15 +123,14 @@ def trained(
     `devices` as in `train`; a `checkpoint` of the original solution's author is taken instead of training; `shown` is
     called with metrics.csv when it has new validation figures.
 
-    Raises ValueError as `train`, or if the first weights have seen a tomogram which is held out.
+    Raises ValueError as `train`, or if the first weights have seen a tomogram which is held out, or might have.
     """
     if checkpoint:
         own = catalogue.get(experiment.name)  # with the fold that its author held out, whatever is held out here
         weights = checkpoints.convert(Path(checkpoint), own, run.output / "weights")
     else:
-        seen = {*getattr(network, "seen", ())}.intersection(material.held_out.tomograms["tomo_id"])
-        if seen and experiment.fold >= 0:
-            raise ValueError(f"first weights have seen {min(seen)}, which is held out: take some of this fold")
+        if experiment.fold >= 0:
+            _refuse_leakage(getattr(network, "seen", ()), material.held_out)
         watch = None if material.watched is None else Watch(material.watched, experiment, shown)
         settings = {"network": network, "workers": workers, "devices": devices, "watch": watch}
         weights = train(experiment, material.samples, run.output, **settings)
@@ -138,6 +139,15 @@ def trained(
     made = {"weights": sha256(weights / checkpoints.WEIGHTS), "checkpoint": Path(checkpoint).name}
     write_json(run.output / "provenance.json", run.stamp(**made))
     return weights
+
+
+def _refuse_leakage(seen: set[str] | tuple[str, ...] | None, held_out: Labels) -> None:
+    """Raise ValueError if first weights have seen a tomogram which is held out, or nobody knows what they saw."""
+    if seen is None:
+        what = f"the first weights have no {checkpoints.TRAINED_ON}, so what they have seen is not known"
+        raise ValueError(f"{what}: hold out nothing (FOLD -1), or take others")
+    if both := set(seen).intersection(held_out.tomograms["tomo_id"]):
+        raise ValueError(f"first weights have seen {min(both)}, which is held out: take some of this fold")
 
 
 def outcome(run: Run) -> pd.Series:

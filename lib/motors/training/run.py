@@ -181,7 +181,8 @@ def _write_weights(
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
     checkpoints.save(average.average.module.cpu(), experiment, part)
-    if seen := {*tomo_ids, *getattr(average.average.module, "seen", ())}:
+    before = getattr(average.average.module, "seen", ())  # by its first weights; None if nobody knows
+    if before is not None and (seen := {*tomo_ids, *before}):
         write_json(part / checkpoints.TRAINED_ON, sorted(seen))
     if weights.exists():  # of an earlier attempt, and not whole
         shutil.rmtree(weights)

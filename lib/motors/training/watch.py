@@ -51,10 +51,11 @@ class Watch:
         """Return loss, F2 and average precision of a network, which is as it was afterwards; NaN for what has none."""
         training, device = network.training, next(network.parameters()).device
         network.eval()
-        losses, scores, truths = [], [], []
+        losses, scores, truths, how = [], [], [], self.experiment
         for batch in self._batches():
             logits: Tensor = network(batch["image"].float().to(device))
-            losses += [len(logits) * float(loss(logits, batch["target"].to(device)))]
+            each = loss(logits, batch["target"].to(device), positive_weight=how.positive_weight, tversky=how.tversky)
+            losses += [len(logits) * float(each)]
             scores += logits.flatten(1).amax(1).tolist()
             truths += (batch["motors"] > 0).tolist()
         network.train(training)

@@ -55,7 +55,7 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
     voxels = stored.reshape(shape)
     if dtype.kind in "iu":
         voxels = voxels.view(dtype.str.replace(dtype.kind, "u" if _unsigned(path, voxels, header) else "i"))
-    if int(header["ispg"]) in (0, *STACKS) and int(header["mz"]) == 1 < len(voxels):
+    if int(header["ispg"]) in (0, *STACKS) and int(header["mz"]) == 1 and len(voxels) > 1:
         _say(path, "its header calls it a stack of pictures, such as a tilt series, no volume")
     angles = header["cellb"].tolist()
     if any(angles) and max(abs(angle - 90) for angle in angles) > 1:

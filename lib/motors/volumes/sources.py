@@ -13,7 +13,7 @@ from motors.workspace.files import is_visible, normalized, on_disk, read_json, v
 
 CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
 PATHS = str | bytes | os.PathLike
-PICTURES = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
+STACKED = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
 
 
 def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
@@ -42,8 +42,11 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     return _distinct(named | {path: plain(normalized(path.name)) for path in alike}), notes
 
 
-def said_before(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
-    """Return what was said while tomograms were read, now or by a call before whose candidates in `work` count."""
+def recall_warnings(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
+    """Return the warnings of reading: `said` by this call, and by an earlier one whose candidates in `work` are used.
+
+    They are kept in `work`, by tomogram, for the next call.
+    """
     path, call, known = work / "said.json", work.parent / CALL, {}
     before, begun = read_json(path), call.stat().st_mtime_ns if call.is_file() else 0
     for name, source in sources.items():
@@ -134,6 +137,6 @@ def _is_tomogram(path: Path) -> bool:
         if path.name == DRAWN and (path.parent / CALL).is_file():
             return False
         inside = [file.name.lower() for file in visible(path.iterdir())]
-        stack = any(name.endswith(PICTURES) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
+        stack = any(name.endswith(STACKED) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
         return stack or is_zarr(path) or _is_sequence(path)
     return path.name.lower().endswith(ENDINGS) and (path.is_file() or not path.exists())  # a lost one will be said

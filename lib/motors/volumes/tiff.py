@@ -157,7 +157,7 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     else:
         ends = chain.from_iterable(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)) for page in planes)
         sizes = chain.from_iterable((*page.databytecounts, *page.dataoffsets) for page in planes)
-    if left > 0 == left % first.nbytes:
+    if left > 0 and left % first.nbytes == 0:
         raise ValueError(f"it says that it has {here} planes, {left // first.nbytes} more are there: write it again")
     if max(ends) > planes[0].parent.filehandle.size and not series.is_multifile:
         raise ValueError("it is shorter than its pages need: copy it again")

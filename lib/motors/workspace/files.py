@@ -43,7 +43,10 @@ def write_json(path: Path | str, content: Any) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, an empty one where there is no such file."""
     try:
-        return {**(json.loads(path.read_bytes(), object_pairs_hook=once) if path.is_file() else {})}
+        content = json.loads(path.read_bytes(), object_pairs_hook=once) if path.is_file() else {}
+        if not isinstance(content, dict):
+            raise TypeError(f"it holds a {type(content).__name__}, not an object")
+        return content
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it") from error
 
@@ -63,7 +66,7 @@ def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
 
 def write_text(path: Path | str, text: str) -> Path:
     """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
-    with renamed(Path(path), "~") as partial:  # *.json misses it
+    with renamed(Path(path), "~") as partial:  # a glob such as *.json does not match it
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     return Path(path)
 
@@ -84,10 +87,11 @@ def memory_left() -> float:
     said = MACHINE.read_text("ascii") if MACHINE.is_file() else ""
     found = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
     for folder in cgroups("memory"):
-        names = [folder / f"memory.{each}" for each in ("max", "current", "stat")]
-        most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in names)
-        files = sum(map(int, re.findall(r"^inactive_file (\d+)", of, re.MULTILINE)))  # which nobody uses
-        found += [int(most) - int(used) + files] if most.strip().isdecimal() else []
+        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # of version 2, of version 1
+            files = [folder / f"memory.{each}" for each in (*names, "stat")]
+            most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in files)
+            unused = re.findall(r"^(?:total_)?inactive_file (\d+)", of, re.MULTILINE)  # pages of files
+            found += [int(most) - int(used) + max(map(int, unused), default=0)] if most.strip().isdecimal() else []
     return max(2.0**20, min(found, default=math.inf))
 
 
