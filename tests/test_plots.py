@@ -18,7 +18,6 @@ from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.labels.table import Labels
 from motors.tables import MOTORS, TOMOGRAMS
 from motors.visualization import detections, plots
-from motors.visualization.scene import scene
 from motors.volumes.cuts import around, slab
 from motors.volumes.prepared import write_prepared
 from motors.volumes.tomogram import Tomogram
@@ -174,22 +173,14 @@ def test_three_planes_show_the_point_at_one_scale_with_contours_where_the_heatma
         assert (paths.min(axis=0) + paths.max(axis=0)) / 2 == pytest.approx(centre)
 
 
-def test_all_finds_are_on_the_projection_and_in_the_scene_whatever_their_height():
-    """Scores are written beside candidates; a bright membrane has a surface."""
+def test_all_finds_are_on_the_projection_whatever_their_height():
+    """Scores are written beside candidates."""
     voxels = np.random.default_rng(0).integers(100, 140, (60, 80, 100), np.uint8)
     voxels[:, 30:36] = 10
     tomogram, motors, found = Tomogram("t", voxels, 20.0), [(5, 30, 40), (50, 20, 70)], [(50, 60, 90)]
     flat = detections.projection(tomogram, motors, found, [0.75])
     assert middles(flat, plots.MOTOR) == [(40, 30), (70, 20)] and middles(flat, plots.CANDIDATE) == [(90, 60)]
-    with plt.rc_context({"image.origin": "lower"}):
-        solid = scene(tomogram, motors, found, [0.75], turn=0, tilt=0)
-    assert solid.get_ylim()[0] > solid.get_ylim()[1], "y grows upwards, as the user's style has it"
-    assert len(middles(solid, plots.MOTOR)) == 2
-    for axes in (flat, solid):
-        assert "0.75" in [text.get_text() for text in axes.texts]
-    surface = np.argwhere(solid.images[0].get_array() > 0.2)
-    (_, y), shift = middles(solid, plots.CANDIDATE)[0], 20.0 / 24  # the grid has 24 Å
-    assert (surface.min(axis=0)[0] + surface.max(axis=0)[0]) / 2 == pytest.approx(y - (60 - 32.5) * shift, abs=1.5)
+    assert "0.75" in [text.get_text() for text in flat.texts]
 
 
 def test_a_find_has_its_contours_however_sure_the_network_was():

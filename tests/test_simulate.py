@@ -71,7 +71,7 @@ def test_the_slices_have_the_shapes_of_the_table(tiny):
 
 
 def test_hidden_tomograms_tell_nothing_but_their_voxels(tiny):
-    """Neither labels nor the sample submission nor the files themselves hold spacings or motors of the hidden test set."""
+    """Neither labels nor the sample submission nor the files themselves hold spacings or motors of hidden ones."""
     hidden = sorted(path.name for path in (tiny / "test").iterdir())
     sample = pd.read_csv(tiny / "sample_submission.csv")
     assert list(sample) == ["tomo_id", "Motor axis 0", "Motor axis 1", "Motor axis 2"]

@@ -64,8 +64,8 @@ def detect(
     plot : True adds `pictures`: for each tomogram its projection, and three planes through each detection
     force : True writes over what another call has left in `out`
     recursive : look for tomograms in the folders of folders too
-    device : such as cuda:0 or cpu, several with commas between them, each a process: a script calls this below
-        `if __name__ == "__main__":` then. By default the GPU if there is one
+    device : such as cuda:0 or cpu, or several separated by commas, each in a process of its own (in a script, call this
+        below `if __name__ == "__main__":`); by default the GPU if there is one
     memory : for activations, such as "8GiB", shared by processes on the CPU: tiles of 3D networks become as large as
         that allows; by default they are as usual, or smaller where less memory is left
     options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of

@@ -1,4 +1,4 @@
-"""What `motors.detect` returns, and the folder that it writes: whose that is, and what is in it."""
+"""What `motors.detect` returns, and the output folder that it writes."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress

@@ -36,9 +36,7 @@ class Task(NamedTuple):
     notes: Path
     save_heatmaps: bool
     limit: float  # seconds that reading may take
-    ends: int = (
-        0  # of its workers; after the second tiles are smaller, because memory is the usual cause
-    )
+    ends: int = 0  # of its workers; after the second tiles are smaller, because memory is the usual cause
 
 
 class Outcome(NamedTuple):

@@ -34,7 +34,7 @@ HOME += tuple(
         "evaluation": "baselines benchmark cross_validation original runs",
         "kaggle": "client competition metadata packages published publishing wheels",
         "labels": "agreement consensus external folds joining wide",
-        "visualization": "detections events planes report scene viewer",
+        "visualization": "detections events planes report viewer",
         "networks": "pretrained",
         "volumes": "kinds mrc npy ome_zarr sources tiff units",
     }.items()
