@@ -70,6 +70,7 @@ def test_a_valid_submission_is_there_at_every_cut_off(tmp_path, seconds):
     )
     table = submission.read_and_validate(rehearsal.path, IDS)
     used = report[report.state.str.startswith("used")]
+    assert not report.state.str.contains("inf").any()
     assert list(zip(report.run, report.symmetry, strict=True)) == passes
     if seconds:
         assert rehearsal.now - 100 <= seconds + max(COST.values()) + rehearsal.slow_start + 2 * CONCLUDE

@@ -590,6 +590,7 @@ def test_a_notebook_may_hold_other_languages_than_python(tmp_path, library):
         return code_hash.notebook_hash(toys.notebook(tmp_path / "clone", "n", cell), {})
 
     cells = ["%%bash\nfor f in *; do echo $f; done", "%%bash\nls", "%%sh\nls", "files = !ls", "1", "%%time\n1"]
+    cells += ["1\n!python prepare.py", "1\n!python other.py", "1\n%run other.py"]
     assert len({known(cell) for cell in cells}) == len(cells)
     before = known("%%time\nfrom motors import b")
     (library / "b.py").write_text("B = 2\n")

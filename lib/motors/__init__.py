@@ -3,11 +3,11 @@
 Examples
 --------
 >>> import motors
->>> found = motors.detect("cell.mrc")  # all networks, fused and decided  # doctest: +SKIP
+>>> found = motors.detect("cell.mrc")  # all networks, fused, thresholded  # doctest: +SKIP
 >>> found.table[["tomo_id", "z", "y", "x", "score"]]  # doctest: +SKIP
 >>> tomogram = motors.read("cell.mrc")  # (z, y, x) uint8 voxels and their spacing in ångström  # doctest: +SKIP
 >>> network, experiment = motors.load("outputs/20_train_resnext50/demo/weights")  # doctest: +SKIP
->>> motors.score(solution, submission)  # F2, as the competition has it  # doctest: +SKIP
+>>> motors.score(solution, submission)  # F2, as in the competition  # doctest: +SKIP
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Detections", "Experiment", "Tomogram", "detect", "load", "read", "score"]
 
-HOMES = {  # loaded when they are asked for: `import motors` alone loads nothing else
+HOMES = {  # loaded on first use: `import motors` alone loads nothing else
     "Detections": "results Detections",
     "Experiment": "experiments.config Experiment",
     "Tomogram": "volumes.tomogram Tomogram",

@@ -1,4 +1,4 @@
-"""From files to motors in one call. The package offers it as `motors.detect`: a module of that name would hide it."""
+"""Detection of motors in files with one call. It is `motors.detect`; a module of that name would hide it."""
 
 import json
 import tempfile
@@ -49,30 +49,30 @@ def detect(
     memory: str | None = None,
     **options: Any,
 ) -> Detections:
-    """Return whether there are motors in tomograms, and where: all networks of an ensemble, fused and decided.
+    """Detect motors in tomograms with all networks of an ensemble, fused, and decide which tomograms have one.
 
     Parameters
     ----------
     paths : files that `motors.read` reads, folders of slices, folders that hold such, or patterns like `*.mrc`
     weights : a folder of networks, see `motors.ensemble.bundle.find`; by default those of the workspace
-    spacing : ångström per voxel; goes before what files state
-    threshold : the lowest score of a motor; by default the one that was chosen out-of-fold for these networks
-    max_detections : at most so many in a tomogram; by default all that reach the threshold
-    out : folder for `tomograms.csv`, detections in `formats`, and `work`, candidates and heatmaps as they are found:
-        the same call goes on there if it was interrupted. By default nothing is written
+    spacing : ångström per voxel; overrides that of files
+    threshold : the lowest score of a motor; by default the one chosen out-of-fold for these networks
+    max_detections : maximum number in a tomogram; by default all that reach the threshold
+    out : folder for `tomograms.csv`, detections in `formats`, and `work`, with candidates and heatmaps, from which
+        the same call resumes if it was interrupted. By default nothing is written
     formats : one or more keys of `motors.picks.formats.FORMATS`, by default csv
     plot : True adds `pictures`: for each tomogram its projection, and three planes through each detection
-    force : True writes over what another call has left in `out`
-    recursive : look for tomograms in the folders of folders too
+    force : True overwrites the results of another call in `out`
+    recursive : True also looks for tomograms in subfolders
     device : such as cuda:0 or cpu, or several separated by commas, each in a process of its own (in a script, call this
         below `if __name__ == "__main__":`); by default the GPU if there is one
-    memory : for activations, such as "8GiB", shared by processes on the CPU: tiles of 3D networks become as large as
-        that allows; by default they are as usual, or smaller where less memory is left
-    options : of `motors.read` (axes, channel, time, image, and invert where dense is bright) and of
-        `motors.detection.queue.detect_all`, such as `backend`: "auto" takes what is fastest here
+    memory : budget for activations, such as "8GiB", shared by processes on the CPU: tiles of 3D networks become as
+        large as it allows; by default they have the usual size, or less if little memory is free
+    options : of `motors.read` (axes, channel, time, image, and invert if dense is bright) and of
+        `motors.detection.queue.detect_all`, such as `backend`: "auto" uses the fastest
 
     Raises FileNotFoundError if there is no such file, no tomogram in a folder, or there are no networks;
-    FileExistsError if `out` holds something else; ValueError if a number makes no sense, a network does not load, or
+    FileExistsError if `out` holds something else; ValueError if a number is invalid, a network does not load, or
     none of the tomograms could be predicted.
     """
     devices, out = _devices(device, options.get("backend")), on_disk(Path(out)) if out else None
@@ -110,7 +110,7 @@ def _devices(device: str | None, backend: str | None) -> list[str]:
 
 
 def _check(spacing: float | None, threshold: float | None, most: int | None, memory: str | None, lost: Any) -> None:
-    """Raise ValueError if a number makes no sense, or files are wanted that would be `lost`."""
+    """Raise ValueError if a number is invalid, or `lost`: files are requested without `out`."""
     if lost:
         raise ValueError("plot, force and formats are about files: say where, such as out='found' (--out found)")
     if memory:
@@ -124,13 +124,13 @@ def _check(spacing: float | None, threshold: float | None, most: int | None, mem
 
 
 def _reading(options: dict[str, Any]) -> dict[str, Any]:
-    """Return how files are to be read, taken out of options; axes may be a list of letters."""
+    """Remove the parameters for reading from options, and return them; axes may be a list."""
     found = {name: value for name in READING if (value := options.pop(name, None)) is not None and value is not False}
     return found | ({"axes": "".join(found["axes"])} if "axes" in found else {})
 
 
 def _level(threshold: float | None, networks: Bundle) -> float:
-    """Return the lowest score of a motor: as it was given, as it was chosen out-of-fold, or a guess."""
+    """Return the threshold: the given one, the one chosen out-of-fold, or an uncalibrated default."""
     chosen = (threshold, networks.threshold, bundle.UNCALIBRATED)
     return max(LOWEST, next(float(value) for value in chosen if value is not None))
 
@@ -138,7 +138,7 @@ def _level(threshold: float | None, networks: Bundle) -> float:
 def _predicted(
     networks: Bundle, sources: dict[str, Path], work: Path, *, devices: list[str], memory: str | None, **options: Any
 ) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
-    """Return the candidates of all members, why tomograms failed, by name, and what was warned of."""
+    """Return the candidates of all members, reasons of failures by tomogram, and warnings."""
     options = {"policy": "carry on"} | options | ({"device": devices[0]} if len(devices) == 1 else {})
     tables, faults, left = [], {}, dict(sources)
     several = Workers(devices) if len(devices) > 1 else nullcontext()
@@ -159,13 +159,13 @@ def _predicted(
 
 
 def _size(work: Path, name: str) -> Size:
-    """Return the size of a tomogram, about which the heatmaps of all members agree."""
+    """Return the size of a tomogram, the same in the heatmaps of all members."""
     grid = next(iter(heatmap.load_heatmaps(work, name).values()))
     return grid.shape, float(grid.spacing)
 
 
 def _fused(networks: Bundle, candidates: pd.DataFrame, sizes: dict[str, Size], work: Path) -> pd.DataFrame:
-    """Return what the members say together, best first in each tomogram."""
+    """Return the candidates of all members fused, best first in each tomogram."""
     spacings = {name: spacing for name, (_, spacing) in sizes.items()}
     mine = candidates[candidates["tomo_id"].isin(list(sizes))]
     fused = combine(networks.method, mine, weights=networks.votes, spacings=spacings, output=work, skip=networks.skip)
@@ -173,7 +173,7 @@ def _fused(networks: Bundle, candidates: pd.DataFrame, sizes: dict[str, Size], w
 
 
 def _doubts(networks: Bundle, reading: dict[str, Any], work: Path, names: list[str]) -> list[str]:
-    """Return what is worth knowing about the networks, how tomograms were read, and their intensities."""
+    """Return notes about the networks, how tomograms were read, and their intensities."""
     notes = ["these networks have seen simulated tomograms only: do not trust them on real ones"] * networks.simulated
     if "axes" in reading:
         notes.append(f"places are in the z, y, x that {reading['axes']} makes, no longer in the file's order of axes")
@@ -194,7 +194,7 @@ def _decided(
     most: int | None,
     notes: list[str],
 ) -> Detections:
-    """Return which candidates are motors, and which tomograms have one, or why that is not known."""
+    """Return the detections, and for each tomogram whether it has one, or why it failed."""
     table = fused[fused["score"] >= level].groupby("tomo_id", sort=False).head(most or len(fused) + 1)
     counts, best, rows = table["tomo_id"].value_counts(), fused.groupby("tomo_id")["score"].max(), []
     for name, path in sources.items():

@@ -1,4 +1,4 @@
-"""The command `motors`: thin, and quick to start, because every command imports what it needs when it runs."""
+"""The command `motors`, quick to start because every command imports what it needs when it runs."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ def motors(
     accept_code: Annotated[bool, Option("--accept-code", help="accept results that older code made")] = False,
 ) -> None:
     """Find flagellar motors in cryo-electron tomograms of bacteria."""
-    # Threads that wait leave the core to others: on a busy machine a step of the demo took ten times as long without.
+    # Waiting threads yield their core: without this, a step of the demo took ten times as long on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if accept_code:  # a refactoring that computes the same: recorded beside the results
         from motors.workspace.provenance import ACCEPT
@@ -48,9 +48,9 @@ def motors(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line asks for and return the exit code; an error is one sentence on standard error."""
+    """Run the command line and return the exit code; an error is one sentence on standard error."""
     settle_in()
-    # Where the locale is ASCII, names are not; without docstrings (-OO) torchmetrics cannot be imported.
+    # In an ASCII locale, file names may not be; without docstrings (-OO) torchmetrics cannot be imported.
     if arguments is None and (sys.getfilesystemencoding() != "utf-8" or sys.flags.optimize > 1):
         os.environ.pop("PYTHONOPTIMIZE", None)
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         return app(words, prog_name="motors", standalone_mode=False) or DONE
     except UsageError as error:
         message = error.format_message()
-        say(message[0].upper() + message[1:] if message else error.ctx.get_help())  # none given: these are the words
+        say(message[0].upper() + message[1:] if message else error.ctx.get_help())  # no arguments: show the help
         return REFUSED
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error has to say, in one line."""
+    """Return an error's message in one line."""
     if isinstance(error, ModuleNotFoundError):
         return f'{error.name} is not installed: pip install -e "./lib[dev]", or the extra that has it'
     if isinstance(error, OSError) and error.strerror:
@@ -168,7 +168,7 @@ def keep(
 ) -> None:
     """Keep executed notebooks, to commit them.
 
-    They take the place of the notebooks themselves: outputs, and nothing that changes from run to run.
+    Their outputs replace those of the notebooks themselves, without what changes from run to run.
     """
     from motors.pipeline import reproduce as pipeline, tidy as cleaning
     from motors.workspace.paths import find
@@ -209,7 +209,7 @@ def score(
 ) -> None:
     """Score a submission as the competition does.
 
-    F2, and where the middle 95 % of it lie when tomograms are drawn again.
+    F2, with a 95 % bootstrap interval over the tomograms.
     """
     from pathlib import Path
 
@@ -243,7 +243,7 @@ def runs(
 ) -> None:
     """List every trained network with its score and its cost.
 
-    Out-of-fold and hidden; the best first.
+    Out-of-fold and on the hidden test; best first.
     """
     from motors.evaluation.runs import table
     from motors.workspace.paths import find

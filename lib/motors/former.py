@@ -1,12 +1,12 @@
-"""Names of version 0.1 that still work from outside: where they are now. The library itself uses none of them."""
+"""Former names of version 0.1 that still work, and where they are now. The library itself uses none of them."""
 
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-# What could be taken from a package's face, by package: the module that defines it now, and the names; old=new
-# where it is called otherwise now.
+# Names that could be imported from a package, by package: the module that defines them now, and the names; old=new
+# if they were renamed.
 NAMES = {
     "augment2d": {
         "patches.augment.intensity": "change",
@@ -96,7 +96,7 @@ NAMES = {
 
 
 def names_of(package: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package such as "motors.volumes": it finds what could be taken from its face."""
+    """Return the `__getattr__` of a package such as "motors.volumes": it finds the package's former names."""
     room = package.partition(".")[2]
     homes: dict[str, tuple[str, str]] = {}
     for module, names in NAMES[room].items():
@@ -113,7 +113,7 @@ def names_of(package: str) -> Callable[[str], Any]:
 
 
 def package(name: str) -> ModuleType:
-    """Return a stand-in for a package that has another name now."""
+    """Return a stand-in for a package that has been renamed."""
     stand_in = ModuleType(f"motors.{name}", f"Former name; see {', '.join(NAMES[name])}.")
     stand_in.__getattr__ = names_of(f"motors.{name}")
     return stand_in

@@ -1,4 +1,4 @@
-"""Where things are: spacings, cells, tiles of a volume, and the sixteen symmetries of a tomogram."""
+"""Spacings, cells, tiles of a volume, and the sixteen symmetries of a tomogram."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def resampled_shape(shape: Shape, spacing: PerAxis, target: PerAxis) -> Shape:
 def voxel_between(points_zyx: np.ndarray, spacing: PerAxis, target: PerAxis) -> np.ndarray:
     """Return `(..., 3)` points in voxels of `spacing` as float64 in voxels of `target`, both ångström per voxel.
 
-    Integers are voxel centres. Both volumes begin at one corner: half a voxel is added, then taken away.
+    Integers are voxel centres. Both volumes begin at the same corner: half a voxel is added, then subtracted.
     """
     ratio = np.divide(per_axis(spacing), per_axis(target))
     return (np.asarray(points_zyx, dtype=np.float64) + 0.5) * ratio - 0.5
 
 
 def outside(points_zyx: np.ndarray, shape: np.ndarray | Shape) -> np.ndarray:
-    """Return which `(..., 3)` points lie outside `shape`, or a shape each: voxel `i` spans `i - 0.5` to `i + 0.5`."""
+    """Return which `(..., 3)` points lie outside `shape`, one or per point: voxel `i` spans `i - 0.5` to `i + 0.5`."""
     return ((points_zyx < -0.5) | (points_zyx > np.subtract(shape, 0.5))).any(axis=-1)
 
 
@@ -53,16 +53,16 @@ def cell_to_voxel(cells: np.ndarray, stride: PerAxis) -> np.ndarray:
 
 
 def voxel_to_cell(points_zyx: np.ndarray, stride: PerAxis) -> np.ndarray:
-    """Return where points of the volume lie on a grid of `stride` voxels per cell: undoes `cell_to_voxel`."""
+    """Return points in voxels as positions in cells of `stride` voxels: the inverse of `cell_to_voxel`."""
     return (np.asarray(points_zyx, dtype=np.float64) + 0.5) / np.array(per_axis(stride)) - 0.5
 
 
 def tiles(
     shape: Shape, patch: Shape, *, border: PerAxis = 0, overlap: PerAxis = 0, start: PerAxis = 0, align: PerAxis = 1
 ) -> np.ndarray:
-    """Return where to cut patches so that together they cover a volume.
+    """Return the positions of patches that together cover a volume.
 
-    These are `(n, 3)` int64 first voxels of patches, which may lie outside the volume, ordered by z, then y, then x.
+    They are `(n, 3)` int64 first voxels of patches, which may lie outside the volume, ordered by z, then y, then x.
     Patches follow each other from `start`; the last one is flush with the end. With `align=1` the positions are
     those of the original solution: a side shorter than the patch gets one patch that begins before the volume.
 
@@ -75,7 +75,7 @@ def tiles(
     start : first voxel to cover
     align : every patch begins at a multiple of this many voxels, so that the last may reach past the end
 
-    Raises ValueError if the border exceeds the overlap (gaps), or no room is left between two starts.
+    Raises ValueError if the border exceeds the overlap (gaps), or patches cannot advance.
     """
     axes = zip(shape, patch, *map(per_axis, (border, overlap, start, align)), strict=True)
     return np.array(list(product(*(_starts(*axis) for axis in axes))), dtype=np.int64)
@@ -96,7 +96,7 @@ def _starts(side: int, patch: int, border: float, overlap: float, start: int, al
 
 
 def cut(voxels: Any, start: Shape, patch: Shape) -> Any:
-    """Return a copy of `patch` voxels of a `(z, y, x)` array or tensor from `start` on, zero where outside of it."""
+    """Return a copy of `patch` voxels of a `(z, y, x)` array or tensor from `start` on, zero outside of it."""
     new = np.zeros if isinstance(voxels, np.ndarray) else voxels.new_zeros
     result = new(tuple(patch), dtype=voxels.dtype)
     inside = [(max(s, 0), min(s + p, n)) for s, p, n in zip(start, patch, voxels.shape, strict=True)]
@@ -108,9 +108,9 @@ def cut(voxels: Any, start: Shape, patch: Shape) -> Any:
 
 @dataclass(frozen=True, order=True)
 class Symmetry:
-    """One way to turn and mirror a volume: a `quarter_turn` of y towards x, as `rot90` does, then `flips` of z, y, x.
+    """One symmetry of a volume: optionally a `quarter_turn` of y towards x, as by `rot90`, then `flips` of z, y, x.
 
-    A symmetry that does not flip z leaves all but the last two axes alone: these eight are those of 2D networks.
+    A symmetry that does not flip z changes only the last two axes: these eight are those of 2D networks.
     """
 
     quarter_turn: bool = False
@@ -124,12 +124,12 @@ class Symmetry:
 
     @property
     def in_plane(self) -> bool:
-        """True if z stays as it is."""
+        """True if z is not flipped."""
         return not self.flips[0]
 
     @classmethod
     def from_name(cls, name: str) -> Symmetry:
-        """Return the symmetry called `name`, without z in 2D, such as `xy_x`; raises ValueError if none is."""
+        """Return the symmetry called `name`, in 2D without z, such as `xy_x`; raises ValueError if unknown."""
         found = _BY_NAME.get(name) or _BY_NAME.get(f"z{name}")
         if found is None:
             raise ValueError(f"no symmetry is called {name!r}: choose one of {', '.join(_BY_NAME)}")
@@ -145,7 +145,7 @@ class Symmetry:
         return turned.flip(axes) if axes else turned
 
     def invert(self, array: Any) -> Any:
-        """Return what `apply` was given."""
+        """Return `array` with `apply` undone."""
         return self.inverse.apply(array)
 
     @property
@@ -160,7 +160,7 @@ class Symmetry:
         return (z, x, y) if self.quarter_turn else (z, y, x)
 
     def move_points(self, points_zyx: np.ndarray, shape: Shape) -> np.ndarray:
-        """Return where `apply` moves `(..., 3)` voxels of a volume of `shape`, float64; integers are their centres."""
+        """Return `(..., 3)` points of a volume of `shape` after `apply`, float64; integers are voxel centres."""
         z, y, x = np.moveaxis(np.asarray(points_zyx, dtype=np.float64), -1, 0)
         if self.quarter_turn:
             y, x = shape[2] - 1 - x, y

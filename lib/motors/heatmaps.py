@@ -1,4 +1,4 @@
-"""Between points and grids: what a network should predict, and the points that a predicted grid means."""
+"""Heatmaps: targets that networks learn, drawn from points, and the peaks of predicted ones."""
 
 from functools import reduce
 from typing import Any
@@ -9,8 +9,8 @@ from scipy import ndimage
 from motors.former import names_of
 from motors.geometry import PerAxis, Shape, per_axis
 
-# A blob is drawn where 99.9 % of a normal distribution lie: the square roots of that quantile of chi-squared
-# with three and with two degrees of freedom, as the original solution did.
+# A blob is drawn where 99.9 % of a normal distribution lie, as in the original solution: the square roots of
+# that quantile of chi-squared with three and with two degrees of freedom.
 _REACH = 4.0331422  # standard deviations, in three dimensions
 _REACH_2D = 3.7169222  # in two
 
@@ -27,10 +27,10 @@ def target_3d(
     std_voxels: np.ndarray | None = None,
     normalise: bool = True,
 ) -> np.ndarray:
-    """Return the coarse grid that a 3D network should predict: one Gaussian per motor, the higher where they meet.
+    """Return the target heatmap of a 3D network: one Gaussian per motor, the higher value where they overlap.
 
-    It is `(z / stride, y / stride, x / stride)` float32 in [0, 1]. Each blob ends at the box that holds 99.9 % of it
-    and, as in the original solution, is stretched to run from exactly zero to exactly one inside, so the cell nearest
+    It is `(z / stride, y / stride, x / stride)` float32 in [0, 1]. Each blob is cut to the box that holds 99.9 % of it
+    and, as in the original solution, rescaled to run from exactly zero to exactly one inside, so the cell nearest
     to a motor is always one. Raises ValueError if `shape` does not divide by `stride`.
 
     Parameters
@@ -57,11 +57,11 @@ def target_2d(
     sigma: float = 200.0,
     std_voxels: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the coarse grid that a 2D network should predict for a slice: one Gaussian per motor, faint if far.
+    """Return the target heatmap of a 2D network for a slice: one Gaussian per motor, lower if it is farther.
 
-    `points_yx` are `(n, 2)` motor centres in pixels, `distances` `(n,)` ångström between each and the slice, in which
-    all lie if there are none. The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional
-    Gaussian in that slice. What is not said here is as in `target_3d`, without z.
+    `points_yx` are `(n, 2)` motor centres in pixels, `distances` `(n,)` ångström between each and the slice, by default
+    0. The peak is `exp(-distance**2 / (2 * sigma**2))`, the height of a three-dimensional Gaussian in that slice, not
+    rescaled. All else is as in `target_3d`, without z.
     """
     std = _std(std_voxels, len(points_yx), sigma, (spacing, spacing))
     away = np.zeros(len(points_yx)) if distances is None else np.asarray(distances, dtype=np.float64)
@@ -72,8 +72,8 @@ def target_2d(
 def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], stride: PerAxis) -> np.ndarray:
     """Return which cells have their centre in one of several ellipsoids, bool, `shape` divided by `stride`.
 
-    The `points` are `(n, d)` centres in voxels, of which integers are centres; `covariances` are `(n, d, d)` square
-    voxels, of which the square roots are the half-axes; a cell has `stride` voxels, one number or one per axis.
+    `points` are `(n, d)` centres in voxels, where integers are voxel centres; `covariances` are `(n, d, d)` in square
+    voxels: half-axes are the roots of their eigenvalues; a cell has `stride` voxels, one number or one per axis.
     """
     steps = np.broadcast_to(stride, len(shape))
     cells = (np.moveaxis(np.indices(np.floor_divide(shape, steps)), 0, -1) + 0.5) * steps - 0.5
@@ -82,7 +82,7 @@ def inside(points: np.ndarray, covariances: np.ndarray, shape: tuple[int, ...], 
 
 
 def smallest_std(covariances: np.ndarray) -> np.ndarray:
-    """Return each ball's standard deviation, `(n,)` voxels: the shortest half-axis of `(n, d, d)` covariances."""
+    """Return the standard deviation along the shortest half-axis, `(n,)` voxels, of `(n, d, d)` covariances."""
     covariances = np.asarray(covariances, dtype=np.float64)
     return np.sqrt(np.linalg.eigvalsh(covariances)[..., 0]) if len(covariances) else np.zeros(0)
 
@@ -105,7 +105,7 @@ def _drawn(points, std, shape: tuple, stride: tuple, heights: np.ndarray | float
 
 
 def _stamp(grid, point, std, height: float, stride, *, reach: float, normalise: bool = False) -> None:
-    """Raise `grid` to a Gaussian around `point`; both `point` and `std` are voxels along each axis."""
+    """Draw a Gaussian around `point` into `grid`, by maximum; `point` and `std` are voxels along each axis."""
     box, curves = [], []
     for cells, voxel, width, step in zip(grid.shape, point, std, stride, strict=True):
         centre, width = (float(voxel) + 0.5) / step, float(width) / step
@@ -127,10 +127,10 @@ def _stamp(grid, point, std, height: float, stride, *, reach: float, normalise: 
 def peaks(
     heatmap: np.ndarray, *, threshold: float, radius_cells: float, most: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells that stand out of a `(z, y, x)` grid of probabilities, brightest first, at most so many.
+    """Return the peaks of a `(z, y, x)` grid of probabilities, highest first, at most `most`.
 
-    A peak is no darker than its 26 neighbours, and not below `threshold`; of peaks nearer than `radius_cells` the
-    brightest is kept. They come as `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores in cell order.
+    A peak is no lower than its 26 neighbours, and not below `threshold`; of peaks nearer than `radius_cells` the
+    highest is kept. They are `(n, 3)` int64 cells and `(n,)` float32 scores; equal scores in cell order.
     """
     heatmap = np.asarray(heatmap, dtype=np.float32)
     highest = ndimage.maximum_filter(heatmap, size=3, mode="nearest")
@@ -141,9 +141,9 @@ def peaks(
 
 
 def between_cells(heatmap: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Return where the peaks in `(n, 3)` cells of a `(z, y, x)` grid of probabilities are, float64, between the cells.
+    """Return the positions between cells, float64, of peaks at `(n, 3)` cells of a `(z, y, x)` grid of probabilities.
 
-    Along each axis that is the top of the Gaussian through a cell and its two neighbours, at most half a cell away: the
+    Along each axis it is the top of the Gaussian through a cell and its two neighbours, at most half a cell away: the
     three-point estimator of particle image velocimetry (Raffel et al. 2018), exact for a Gaussian, as targets are.
     """
     found, last = cells.astype(np.float64), np.subtract(heatmap.shape, 1)
@@ -159,9 +159,9 @@ def between_cells(heatmap: np.ndarray, cells: np.ndarray) -> np.ndarray:
 def non_maximum_suppression(
     points: np.ndarray, scores: np.ndarray, *, radius: float, most: int | None = None
 ) -> np.ndarray:
-    """Return the indices of the best points that keep their distance, `(m,)` int64, best first, at most so many.
+    """Return the indices of points after non-maximum suppression, `(m,)` int64, best first, at most `most`.
 
-    Of `(n, axes)` points with `(n,)` scores, one nearer than `radius` to a better is left out, of equal ones the later.
+    Of `(n, axes)` points with `(n,)` scores, one nearer than `radius` to a better is dropped, of equal ones the later.
     """
     order = np.argsort(-np.asarray(scores), kind="stable")
     ranked, free, kept = np.asarray(points)[order], np.ones(len(order), dtype=bool), []

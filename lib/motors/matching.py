@@ -1,4 +1,4 @@
-"""Candidates matched to motors within 1000 Å, and the best candidate of a tomogram: one rule for all."""
+"""Matching of candidates to motors within 1000 Å, and the best candidate of a tomogram."""
 
 from collections.abc import Iterable
 
@@ -14,8 +14,8 @@ NAME = "the table of candidates"
 def ranked(candidates: pd.DataFrame) -> pd.DataFrame:
     """Return the candidates of each tomogram, best first, sorted by tomogram.
 
-    Of equal scores the one with the lowest z comes first, then y, then x, whatever the order of the rows. A row with a
-    coordinate of -1 says that there is no motor, as in a submission, and is no candidate. Raises ValueError if a
+    Of equal scores the one with the lowest z comes first, then y, then x, regardless of the order of rows. A row with a
+    coordinate of -1 means no motor, as in a submission, and is left out. Raises ValueError if a
     coordinate or a score is NaN, infinite or no number.
     """
     need(candidates, ["tomo_id", *POINT, "score"], NAME)
@@ -27,7 +27,7 @@ def ranked(candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return the first of the `ranked` candidates of each tomogram; tomograms without any are not in the table."""
+    """Return the best candidate of each tomogram, see `ranked`; tomograms without any are not in the table."""
     return ranked(candidates).drop_duplicates("tomo_id", ignore_index=True)
 
 
@@ -38,9 +38,9 @@ def best_of(candidates: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 
 
 def cut(best: pd.DataFrame, *, quantile: float | None = None, threshold: float | None = None) -> pd.DataFrame:
-    """Return one row per tomogram with -1 -1 -1 where the score is below the threshold; what reaches it stays.
+    """Return one row per tomogram with -1 -1 -1 if the score is below the threshold; equal ones stay.
 
-    With a `quantile`, numpy's linear one of all scores is the threshold: about that share is answered with no motor.
+    With `quantile`, the threshold is numpy's linear one of all scores: about that share of tomograms gets no motor.
     """
     if threshold is None:
         threshold = float(np.quantile(best["score"], quantile)) if len(best) else 0.0
@@ -56,7 +56,7 @@ def within(distance_voxels: np.ndarray, spacing: np.ndarray | float, radius: flo
 def nearest_pairs(
     ones: np.ndarray, others: np.ndarray, radius: float = MATCH_RADIUS, *, spacing: float = 1.0
 ) -> list[tuple[int, int, float]]:
-    """Return which points of two lists mean the same motor, each at most once: nearest pairs find each other first.
+    """Return pairs of points of two lists that match, each point at most once: the nearest pairs are matched first.
 
     `ones` and `others` are `(n, 3)` and `(m, 3)` points in voxels of `spacing` ångström, 1 for points in ångström;
     those of a pair are at most `radius` ångström apart. A pair is an index among `ones`, one among `others` and their

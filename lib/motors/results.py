@@ -1,4 +1,4 @@
-"""What `motors.detect` returns, and the output folder that it writes."""
+"""The results of `motors.detect`, and its output folder."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
@@ -18,26 +18,26 @@ from motors.volumes.sources import CALL, DRAWN
 from motors.workspace.files import read_json, renamed, write_json, write_table
 from motors.workspace.progress import progress
 
-TABLE = "tomograms.csv"  # in the output: what was found in each
-WORK = "work"  # folder in the output: candidates and heatmaps of each network, as they were found
+TABLE = "tomograms.csv"  # in the output: one row per tomogram
+WORK = "work"  # folder in the output: candidates and heatmaps of each network
 ABOUT = ["tomo_id", "motor", "detections", "score", *SIZE, "spacing", "path", "fault"]
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What was found in some tomograms, and decided; true if there is a motor in any of them.
+    """Candidates and detections in tomograms; true if any tomogram has a detection.
 
     Parameters
     ----------
     tomograms : one row each: tomo_id; motor, whether there is one; detections, how many; score, of the best candidate;
-        size_z, size_y, size_x in voxels; spacing in ångström; path; fault, why it could not be predicted, or nothing
+        size_z, size_y, size_x in voxels; spacing in ångström; path; fault, why it could not be predicted, or empty
     table : the detections, best first in each tomogram: tomo_id; z, y, x in voxels, integers are centres; score
-    candidates : the same with those below the threshold
+    candidates : the same, with those below the threshold or beyond the maximum number
     threshold : the lowest score of a detection
-    precision, recall : of decisions about tomograms by their best candidate, at this threshold, on tomograms that the
-        networks had not seen; None if nobody measured it
-    notes : what is worth a look, a sentence each
-    networks : what predicted
+    precision, recall : of decisions about tomograms by their best candidate, at this threshold, out-of-fold;
+        None if not measured
+    notes : warnings and remarks, a sentence each
+    networks : the networks and settings used
     """
 
     tomograms: pd.DataFrame
@@ -57,7 +57,7 @@ class Detections:
 
     @property
     def summary(self) -> str:
-        """What a decision is worth, in a sentence."""
+        """The threshold and its precision and recall, in a sentence."""
         if self.precision is None or self.recall is None:
             return f"a motor scores {self.threshold:.3g} or more, which nobody has calibrated for these networks"
         right = f"{self.precision:.0%} of such tomograms were right, {self.recall:.0%} of those with a motor were found"
@@ -65,7 +65,7 @@ class Detections:
 
 
 def claim_folder(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> list[str]:
-    """Write down what a call is about to put into a folder, unless something else is there; return what was there."""
+    """Write a call's settings into `out` (FileExistsError if it holds anything else); return ids of a former call."""
     path = out / CALL
     if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
@@ -83,7 +83,7 @@ def claim_folder(out: Path, settings: dict[str, Any], sources: Iterable[str], fo
 
 
 def remove_stale(out: Path, before: list[str], now: Iterable[str], formats: Iterable[str]) -> list[str]:
-    """Return formats with those that an earlier call wrote; what it left about tomograms not there `now` goes."""
+    """Return formats with those of an earlier call; remove its results for tomograms that are not in `now`."""
     there = [kind for kind in picks.FORMATS if any((out / picks.place(kind, name)).is_file() for name in before)]
     for name in set(before).difference(now):
         paths = [out / picks.place(kind, name) for kind in there if picks.FORMATS[kind].each]
@@ -96,7 +96,7 @@ def remove_stale(out: Path, before: list[str], now: Iterable[str], formats: Iter
 def write_results(
     found: Detections, sources: dict[str, Path], out: Path, kinds: Iterable[str], plot: bool, reading: dict[str, Any]
 ) -> None:
-    """Write the tables, and if there is to be a plot, pictures of the tomograms that were predicted."""
+    """Write the tables, and with `plot` pictures of the tomograms that were predicted."""
     known = found.tomograms[found.tomograms["spacing"].notna()]
     picks.write(out, found.table, known, kinds)
     for row in progress(known.to_dict("records"), title="pictures") if plot else ():
@@ -109,5 +109,5 @@ def write_results(
         cells = fuse_grids(heatmap.load_heatmaps(out / WORK, row["tomo_id"]), found.networks.votes).cells
         image = picture(tomogram, mine[POINT].to_numpy(), mine["score"].to_numpy(), cells)
         with renamed(out / DRAWN / f"{row['tomo_id']}.png") as partial:
-            imsave(partial, image, origin="upper", cmap="gray")  # whatever the user's style says
+            imsave(partial, image, origin="upper", cmap="gray")  # regardless of the user's style
     write_table(out / TABLE, found.tomograms)

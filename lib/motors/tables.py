@@ -1,4 +1,4 @@
-"""Columns of the tables that cross between rooms, and how tables from outside are read, checked and refused."""
+"""Columns of the tables that packages exchange, and reading of external tables."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ NO_MOTOR = -1.0  # in all three coordinates
 TOMOGRAMS = ["tomo_id", *SIZE, "spacing"]
 MOTORS = ["tomo_id", *POINT]
 CANDIDATE = {"tomo_id": str} | dict.fromkeys(POINT, np.float64) | {"score": np.float32, "run": str, "symmetry": str}
-MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network, seen from one side
+MEMBER = ["run", "symmetry"]  # of an ensemble: a trained network under one symmetry
 MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # also the columns of a submission
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 TEXT = "tomo_id run round frame image name split object_name url decision entry action why source symmetry".split()
 _NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
-_MARKED = "[+-]?\\d+([.,'’_ \u00a0\u202f]\\d+)+"  # the mark may be decimal or of thousands, by country
+_MARKED = "[+-]?\\d+([.,'’_ \u00a0\u202f]\\d+)+"  # the mark may be decimal or of thousands, by locale
 _PACKED = (b"\x1f\x8b", b"PK\3\4", b"\xd0\xcf\x11\xe0")  # gzip, zip and Excel, Excel before 2007
 
 
 class TableWarning(UserWarning):
-    """Something in a table that may be meant, but is worth a look."""
+    """Something suspicious in a table that may be intended."""
 
 
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Return the table of a CSV file that has `columns`; what is in `TEXT` stays text, even `NA`, `007` or `1e5`.
+    """Return the table of a CSV file, which needs `columns`; those in `TEXT` stay text, even `NA`, `007` or `1e5`.
 
-    Values may stand between commas, semicolons (numbers then may have a decimal comma) or tabs. Blanks around values,
-    a byte order mark, empty rows and remarks (#) before the header mean nothing. Ids are brought to one form of
-    Unicode (NFC), as macOS has another. `refuse` names the line of the file that a row came from.
+    Values are separated by commas, or by semicolons or tabs (numbers then may have a decimal comma). Blanks around
+    values, a byte order mark, empty rows and comments (#) before the header are ignored. Ids are normalised to Unicode
+    NFC, as macOS uses another form. `refuse` names the line of the file that a row came from.
 
     Raises FileNotFoundError or ValueError if it is missing, is no table, has rows of another length, or lacks columns.
     """
@@ -52,10 +52,10 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.read_bytes()[:4].startswith(_PACKED):
             raise csv.Error("packed, or a spreadsheet")
-        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", text_of(path))  # of Excel
-        text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # of Numbers, Excel in Sweden, and Word
+        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", text_of(path))  # from Excel
+        text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # from Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
-        text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header that is marked as a remark
+        text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header marked as a comment
         between, names, lines, decimal = _layout(text, path.name)
         missing = {name: _NOTHING for name in names if name not in TEXT}
         kinds = {name: str for name in names if name in TEXT}
@@ -73,7 +73,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
             table[name] = table[name].str.strip().where(lambda values: values != "")
     if "tomo_id" in names:
         ids = table["tomo_id"].map(normalized, na_action="ignore")
-        table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even where there is none
+        table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even if empty
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
@@ -86,14 +86,14 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
 
 
 def located(table: pd.DataFrame, name: str, rows: list[tuple[int, str]]) -> pd.DataFrame:
-    """Return a table that knows its file, and line and id of each of its rows."""
-    table = table.set_axis(np.arange(len(table)))  # a range is of rows that moved
+    """Return a table with its file, and line and id of each row, attached."""
+    table = table.set_axis(np.arange(len(table)))  # a RangeIndex marks moved rows
     table.attrs["origin"] = _Origin(name, rows)
     return table
 
 
 class _Origin:
-    """Where a table was read; pandas copies it along with every view."""
+    """The file and lines a table was read from; pandas copies it with every view."""
 
     def __init__(self, name: str, rows: list[tuple[int, str]]) -> None:
         self.name, self.rows = name, dict(enumerate(rows))
@@ -102,20 +102,20 @@ class _Origin:
         return self
 
     def line(self, table: pd.DataFrame, index: object) -> int | None:
-        """Return where a row of `table` was read, None if rows may have moved since."""
+        """Return the line of a row of `table`, None if rows may have moved since."""
         rows = {} if isinstance(table.index, pd.RangeIndex) else self.rows
         number, tomo_id = rows.get(index, (None, None))
         return number if table["tomo_id"].loc[[index]].fillna("").tolist() == [tomo_id] else None
 
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
-    """Return separator and columns of a CSV file, the lines on which rows begin, its decimal mark."""
+    """Return separator, columns, first lines of rows, and decimal mark of a CSV file."""
     between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
     rows, lines, marks = _rows(text, between), [], {}
     header, first = next((each for each in rows if each[1]), (0, []))
     names = [" ".join(value.split()) for value in first]
     columns = len(names)
-    while names and not names[-1]:  # as spreadsheets leave them behind the last one
+    while names and not names[-1]:  # as spreadsheets leave them after the last one
         names.pop()
     if "\0" in text:
         raise csv.Error("it has zero bytes, as UTF-16 has")
@@ -141,7 +141,7 @@ def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
 
 
 def _rows(text: str, between: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file, each after the line that it begins on; csv.Error names the line, too."""
+    """Yield first line and values of each row of a CSV file; csv.Error also names the line."""
     rows, begin = csv.reader(io.StringIO(text, newline=""), delimiter=between, strict=True, skipinitialspace=True), 1
     try:
         for row in rows:
@@ -152,16 +152,16 @@ def _rows(text: str, between: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def numeric(values: pd.Series) -> pd.Series:
-    """Return numbers, NaN for all else: True, too."""
+    """Return numbers, NaN for all else, also for True."""
     if values.dtype.kind in "bO":  # pandas takes True for 1
         values = values.map(lambda each: str(each) if isinstance(each, int) else each)
     return values if values.dtype.kind in "iuf" else pd.to_numeric(values, errors="coerce")
 
 
 def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
-    """Return columns of `table` as float64, NaN where they hold no number; none may be there twice.
+    """Return columns of `table` as float64, NaN where they hold no number.
 
-    Raises ValueError, with the line in a file, if a number has marks of which countries think differently.
+    Raises ValueError if a column is there twice, or, with the line in a file, if a number has ambiguous separators.
     """
     if twice := [name for name in columns if list(table.columns).count(name) > 1]:
         where = f"{table.attrs['origin'].name}: " if "origin" in table.attrs else ""
@@ -177,9 +177,9 @@ def numbers(table: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
 
 
 def has_motor(table: pd.DataFrame, name: str | Path) -> np.ndarray:
-    """Return for each row of `table` whether it has a motor: -1 -1 -1 says that there is none.
+    """Return for each row of `table` whether it has a motor: -1 -1 -1 means none.
 
-    Raises a ValueError if there is a column has_motor that says something else, or a tomogram without has another row.
+    Raises ValueError if only some are -1, a column has_motor disagrees, or a tomogram without motor has another row.
     """
     placed = numbers(table, POINT) != NO_MOTOR
     there = placed.any(axis=1)
@@ -204,7 +204,7 @@ def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
 def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
     """Raise a ValueError about the first of the `wrong` rows of `table`, if any: what is wrong, and what to do.
 
-    File and line are named instead of `name`, if the table was read and the row still is where it was.
+    File and line are named instead of `name`, if the table was read from a file and rows have not moved.
     """
     if np.any(wrong):
         found, count, origin = table.loc[np.asarray(wrong)], np.sum(wrong), table.attrs.get("origin")
@@ -216,13 +216,13 @@ def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path,
 
 
 def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return tables of candidates as one."""
+    """Return tables of candidates joined to one."""
     filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(CANDIDATE))]
     return pd.concat(filled, ignore_index=True)[list(CANDIDATE)].astype(CANDIDATE)
 
 
 def read_ensemble(path: Path) -> dict[str, Any]:
-    """Return what an `ensemble.json` says, by the names of today."""
+    """Return the content of an `ensemble.json`, by current names."""
     about = json.loads(path.read_bytes(), object_pairs_hook=once)
     return {{"way": "method", "ways": "methods"}.get(name, name): value for name, value in about.items()}
 

@@ -1,1 +1,1 @@
-"""Commands that come in groups: `motors download ...` and `motors kaggle ...`."""
+"""The commands `motors detect`, `motors download` and `motors kaggle`."""

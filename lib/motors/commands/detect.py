@@ -1,4 +1,4 @@
-"""`motors detect`: tomograms in, a decision for each out."""
+"""`motors detect`: find motors in tomograms."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _number(text: str) -> float | None:
 
 
 def _summary(found: Detections) -> str:
-    """Return a table for the eye: a line for each tomogram and for each further motor in it."""
+    """Return a text table: a line for each tomogram, and for each further motor in it."""
     lines = [["tomogram", "motor", "score", "z", "y", "x"]]
     for row in found.tomograms.to_dict("records"):
         mine = found.table[found.table["tomo_id"] == row["tomo_id"]].to_dict("records")

@@ -1,4 +1,4 @@
-"""`motors download ...`: the competition's data and weights of others, each complete or not there."""
+"""`motors download ...`: the competition's data, and weights of networks; each complete or not at all."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The competi
 def competition() -> None:
     """The competition's data, 70 GB.
 
-    As much again until they are unpacked; of what is there, only what is missing is fetched.
+    Needs twice the space until they are unpacked; only missing files are fetched.
     """
     from motors.kaggle.competition import download
     from motors.workspace.paths import find
@@ -24,7 +24,7 @@ def competition() -> None:
 
 @app.command()
 def pretrained() -> None:
-    """What the five networks began with, 0.5 GB."""
+    """Pretrained weights for training, 0.5 GB."""
     from motors.networks.pretrained import DATASET, addresses, fetch
     from motors.workspace.paths import new_dataset
 
@@ -34,9 +34,9 @@ def pretrained() -> None:
 
 @app.command()
 def published() -> None:
-    """The author's own five networks, 90_submit ready.
+    """The original author's five trained networks.
 
-    From his dataset on Kaggle, converted, with the settings of his final submission.
+    From his dataset on Kaggle, converted for 90_submit, with the settings of his final submission.
     """
     from motors.kaggle.published import fetch
     from motors.workspace.paths import find
@@ -48,9 +48,9 @@ def published() -> None:
 def demo_weights(
     owner: Annotated[str, Option(help="user name of whoever published motors-weights, if you have not made them")] = "",
 ) -> None:
-    """What make demo made, or the dataset of it.
+    """Networks of make demo, or their dataset.
 
-    These networks have seen simulated tomograms only, and are good for trying things out.
+    They are trained on simulated tomograms only, for trying things out.
     """
     from motors.kaggle.client import ask
     from motors.workspace.paths import PACKAGED, find

@@ -1,4 +1,4 @@
-"""`motors kaggle ...`: datasets, the notebook and its output, sent by the steps that notebook 50 shows."""
+"""`motors kaggle ...`: datasets, the notebook and its output, sent in the steps of notebook 50."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def publish(
 ) -> None:
     """Send packed datasets.
 
-    What lies there already is not sent again.
+    Unchanged datasets are not sent again.
     """
     from motors.kaggle import publishing
     from motors.kaggle.packages import check, packed
@@ -98,7 +98,7 @@ def submit(
 
 @app.command()
 def lock() -> None:
-    """Look up the wheels that are to travel.
+    """Look up the wheels that Kaggle lacks.
 
     Versions and hashes of what the library needs and Kaggle's image lacks.
     """

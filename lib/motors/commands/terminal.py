@@ -1,4 +1,4 @@
-"""What every command shares: its exit codes, and how it speaks to a terminal, beside results on standard output."""
+"""Shared by all commands: exit codes, and messages on standard error, apart from results on standard output."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ OF_A_RUN = {"succeeded": DONE, "failed": FAILED, "refused": REFUSED, "interrupte
 
 
 def settle_in() -> None:
-    """Open standard streams that are missing, or files would get their numbers 0 to 2; name a home where none is."""
+    """Open missing standard streams, lest files get descriptors 0 to 2; set a home directory if there is none."""
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         os.set_inheritable(number, True)
     os.close(number)
@@ -32,7 +32,7 @@ def settle_in() -> None:
 
 
 class Meter:
-    """One line that is written over on a terminal; elsewhere a new line now and then."""
+    """One line that is overwritten on a terminal; elsewhere a new one now and then."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,23 +50,23 @@ class Meter:
             say(text)
 
     def end(self) -> None:
-        """Take the line away."""
+        """Clear the line."""
         if self.terminal:
             _write(sys.stderr, "\r\x1b[K")
 
 
 def say(line: str) -> None:
-    """Write one line to the terminal, beside results on standard output."""
+    """Write one line to standard error, apart from results."""
     _write(sys.stderr, f"{line}\n")
 
 
 def pass_on(text: str) -> None:
-    """Write a piece of a line to the terminal, also while the client of Kaggle has its standard error taken away."""
+    """Write a piece of a line to the original standard error, also while that of Kaggle's client is redirected."""
     _write(sys.__stderr__, text)
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write, and go on with the work where the terminal, or who listened, is gone."""
+    """Write and flush; ignore errors, as when the terminal or a reader is gone."""
     with suppress(OSError):
         stream.write(text)
         stream.flush()

@@ -1,1 +1,1 @@
-"""From a trained network and a tomogram to candidates."""
+"""Inference: from tomograms to motor candidates."""

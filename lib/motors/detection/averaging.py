@@ -1,4 +1,4 @@
-"""Where tiles overlap, their logits are averaged: near its edge a tile counts for little."""
+"""Weighted averaging of the logits of overlapping tiles."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from torch.nn import functional
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 
-SIGMA = 1 / 4  # of a tile's side: of its Gaussian weights; nnU-Net's 1/8 (Isensee et al. 2021) wants half to overlap
+SIGMA = 1 / 4  # std of the Gaussian weights per side of a tile; nnU-Net's 1/8 (Isensee et al. 2021) needs 50 % overlap
 
 
 class Mean:
-    """The weighted mean of what overlapping tiles say, on a grid over the whole volume.
+    """Running weighted mean of the logits of overlapping tiles, on a grid over the whole volume.
 
-    At its edge a network sees half of what it judges, so an output counts by a Gaussian of its distance from the middle
-    of its tile. Where `align` is False all outputs count alike, as in the original solution.
+    At the edge of a tile the network lacks half of the context, so outputs are weighted by a Gaussian of the distance
+    from the centre of the tile. If `align` is False, all weights are equal, as in the original solution.
     """
 
     def __init__(self, shape: Shape, patch: Shape, experiment: Experiment, cells: Shape, align: bool, device) -> None:
@@ -34,7 +34,7 @@ class Mean:
         self.weights = torch.zeros_like(self.sums)
 
     def add(self, outputs: torch.Tensor, starts: Sequence[Shape]) -> None:
-        """Add logits of tiles that begin at `starts`, `(b, 1, z, y, x)` or `(b, 1, y, x)`; ValueError for others."""
+        """Add logits, `(b, 1, z, y, x)` or `(b, 1, y, x)`, of tiles at `starts`; raises ValueError for other shapes."""
         outputs = outputs[:, :, None] if self.is_2d else outputs
         if outputs.shape[1:] != (1, *self.output):
             what = f"{tuple(outputs.shape[1:])} to a tile of {self.patch} voxels, wanted {(1, *self.output)}"
@@ -50,7 +50,7 @@ class Mean:
             self.weights[into] += weight[part]
 
     def _exact(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
-        """Return where an aligned tile goes along an axis, and which part of it."""
+        """Return matching slices of the grid and of an aligned tile along an axis."""
         cells = self.sums.shape[axis]
         if self.is_2d and axis == 0:  # the cell that holds the middle of the three slices
             low = min(max(int((start + self.patch[0] / 2) / self.steps[0]), 0), cells - 1)
@@ -60,14 +60,14 @@ class Mean:
         return slice(max(low, 0), high), slice(max(-low, 0), high - low)
 
     def _nearest(self, axis: int, start: int, size: int) -> tuple[slice, slice]:
-        """Return the same as the original solution, whose cells do not fit its tiles."""
+        """Return these slices as in the original solution, where tiles do not align with cells."""
         scale = self.goal[axis] / self.shape[axis]
         first, last = max(start, 0), min(start + self.patch[axis], self.shape[axis])
         part = scaled_range(first - start, last - start, scale, size)
         return scaled_range(first, last, scale, self.goal[axis]), part
 
     def finish(self) -> np.ndarray:
-        """Return the mean on the grid that is wanted; raises ValueError for NaN, or cells that no tile covers."""
+        """Return the mean on the output grid; raises ValueError for NaN or infinity, or cells that no tile covers."""
         if not (self.weights > 0).all():
             raise ValueError(f"{int((self.weights == 0).sum())} cells are covered by no tile: choose larger cells")
         mean = self.sums / self.weights
@@ -81,7 +81,7 @@ class Mean:
 
 
 def importance(shape: Shape, device: torch.device | None = None) -> torch.Tensor:
-    """Return how much each cell of a tile's output counts, float32 of `shape`: a Gaussian about its middle."""
+    """Return the weight of each cell of a tile's output, float32 of `shape`: a Gaussian around its centre."""
     weight = torch.ones(shape, device=device)
     for axis, cells in enumerate(shape):
         away = (torch.arange(cells, device=device) + 0.5) / cells - 0.5
@@ -90,10 +90,10 @@ def importance(shape: Shape, device: torch.device | None = None) -> torch.Tensor
 
 
 def scaled_range(start: int, end: int, scale: float, cells: int) -> slice:
-    """Return the cells, at least one, that the original solution gave to the voxels from `start` to before `end`.
+    """Return the cells, at least one, that the original solution assigned to voxels `start` to `end` (exclusive).
 
-    The axis has `cells` of them, `scale` per voxel. Both ends are rounded, half to even, or, where that changes the
-    number of cells, the place is the one that is off the least.
+    The axis has `cells` cells, `scale` per voxel. Both ends are rounded, half to even; where that changes the number
+    of cells, the range with the smallest error is taken.
     """
     size = max(1, round((end - start) * scale))
     low = round(start * scale)

@@ -1,4 +1,4 @@
-"""Ways to compute what a network predicts: on each machine the fastest that agrees on a real tile is kept."""
+"""Inference backends: each machine uses the fastest whose output agrees with eager PyTorch."""
 
 import importlib.util
 import json
@@ -20,31 +20,31 @@ from motors.geometry import Shape
 from motors.networks.factory import channels_last
 from motors.networks.rewriting import rewritten
 from motors.workspace.code_hash import code_of
-from motors.workspace.files import json_sha256, write_json
+from motors.workspace.files import json_sha256, read_json, write_json
 from motors.workspace.provenance import versions
 
-AGREE = 1e-3  # the largest difference of logits that is called rounding, of float32
-ROUGHLY = 0.1  # the same for bfloat16: a probability of one half moves by a fortieth
-COSTLY = {"openvino": 30.0, "compiled": 120.0}  # seconds to make: only tried where ten times as much is to be done
-TRIED = 2  # tiles at once in a trial: of one, torch computes small 3D convolutions by its slow way
-MANY = 100  # tomograms of one size that a choice is made for
-TIMED = ("motors.detection.backends", "motors.networks.factory")  # a choice is made anew when these modules change
-KEPT = 2  # shapes of tiles that a network stays made for: each may hold weights and activations of its own
-CACHE = "MOTORS_CACHE"  # environment variable: where choices are remembered, instead of the user's cache folder
+AGREE = 1e-3  # largest difference of float32 logits that counts as rounding error
+ROUGHLY = 0.1  # the same for bfloat16: changes a probability of 0.5 by 0.025
+COSTLY = {"openvino": 30.0, "compiled": 120.0}  # seconds to build: only tried if inference takes ten times as long
+TRIED = 2  # tiles per batch in a trial: with one, torch computes small 3D convolutions on a slow path
+MANY = 100  # tomograms of one size assumed for a choice
+TIMED = ("motors.detection.backends", "motors.networks.factory")  # modules whose changes invalidate cached choices
+KEPT = 2  # built networks kept in memory: each may hold its own weights and activations
+CACHE = "MOTORS_CACHE"  # environment variable: folder of cached choices, instead of the user's cache folder
 
 
 class Backends:
-    """A network as backends compute it: each is made once for a shape of tiles, and the last few are kept."""
+    """A network built for several backends, once per shape of tiles; the last few are kept."""
 
     def __init__(self, network: Callable[[Tensor], Tensor], experiment: Experiment) -> None:
         self.network, self.experiment = network, experiment
-        self.made: dict[tuple, Callable[[Tensor], Tensor]] = {}  # by name, device and perhaps shape
+        self.made: dict[tuple, Callable[[Tensor], Tensor]] = {}  # by name, device and perhaps tile shape
         self._chosen: dict[str, str] = {}
 
     def get(self, name: str, tiles: Plan, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """Return the network as the backend called `name` computes such tiles; "auto" tries all, on the first ones.
+        """Return the network built by backend `name` for such tiles; "auto" uses the fastest, see `choose`.
 
-        A network that is none of `motors.networks`, or still trains, comes back as it is.
+        A network that is not of `motors.networks`, or in training mode, is returned unchanged.
         """
         if name == "eager" or getattr(self.network, "training", True) or not hasattr(self.network, "scaling"):
             return self.network
@@ -72,7 +72,7 @@ def available(device: torch.device) -> list[str]:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 itself, and is not asked to refrain from it."""
+    """Return whether the CPU supports bfloat16 natively, and ONEDNN_MAX_CPU_ISA allows it."""
     asked = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     flags = Path("/proc/cpuinfo")
     native = flags.is_file() and bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text(encoding="utf-8").split()))
@@ -80,14 +80,14 @@ def has_bfloat16() -> bool:
 
 
 def check(name: str, device: str) -> None:
-    """Raise ValueError if there is no such backend on this device; "auto" is one."""
+    """Raise ValueError unless `name` is "auto" or a backend available on this device."""
     known = ["auto", *available(torch.device(device))]
     if name not in known:
         raise ValueError(f"there is no backend {name!r} here: choose one of {', '.join(known)}")
 
 
 def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a network as the backend `name` computes tiles like `example`; raises ValueError if it is none here."""
+    """Return a network built by backend `name` for tiles like `example`; raises ValueError if unavailable."""
     if name == "eager":
         return network
     quick = rewritten(network)
@@ -96,7 +96,7 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
     if name == "channels-last":
         layout = torch.channels_last_3d if example.ndim == 5 else torch.channels_last
         quick = channels_last(quick)
-        return lambda tiles: quick(tiles.to(memory_format=layout))  # also the strides of a single channel
+        return lambda tiles: quick(tiles.to(memory_format=layout))  # sets strides even of a single channel
     if name == "bfloat16":
         return torch.autocast("cpu", torch.bfloat16)(lambda tiles: quick(tiles).float())
     if name == "compiled":
@@ -109,10 +109,10 @@ def make(name: str, network: nn.Module, example: Tensor) -> Callable[[Tensor], T
 def choose(
     network: nn.Module, experiment: Experiment, tile: Shape, *, device: torch.device, tiles: int, batch: int = 1
 ) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """Return the name of the fastest backend here whose output is that of the network, and what it made of that.
+    """Return the name of the fastest backend here whose output agrees with the network's, and what it built.
 
-    The network is in evaluation mode, on `device`; `tile` is `(z, y, x)` in voxels. There will be so many `tiles`,
-    `batch` at once: what takes long to make is only tried where that pays.
+    The network is in evaluation mode, on `device`; `tile` is `(z, y, x)` in voxels. `tiles` is the expected number of
+    tiles, `batch` at once: backends that are slow to build are tried only if that pays.
     """
     whole = _example(experiment, tile, batch, device)
     key, known = _key(experiment, tuple(whole.shape), device), _remembered()
@@ -136,19 +136,19 @@ def choose(
     best = min(seconds, key=seconds.__getitem__)
     if tiles / len(few) >= 10 * max(COSTLY.values()) / seconds["eager"]:  # all were tried: worth remembering
         _remember(key, best)
-    again = best in COSTLY and len(few) < batch  # is made for as many as it was tried with
+    again = best in COSTLY and len(few) < batch  # was built for the batch size of the trial
     return best, make(best, network, whole) if again else networks[best]
 
 
 def _example(experiment: Experiment, tile: Shape, batch: int, device: torch.device) -> Tensor:
-    """Tiles of noise, the same every time."""
+    """Return a batch of noise, the same every time."""
     shape = (batch, *tile) if experiment.is_2d else (batch, 1, *tile)
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).float().to(device)
 
 
 @torch.inference_mode()
 def _timed(network: Callable[[Tensor], Tensor], example: Tensor) -> tuple[Tensor, float]:
-    """What a network says and the seconds it takes, the better of two after one to warm up."""
+    """Return the output of a network and its seconds, the better of two runs after a warm-up."""
     took = []
     with kept_pages():
         network(example)
@@ -162,25 +162,25 @@ def _timed(network: Callable[[Tensor], Tensor], example: Tensor) -> tuple[Tensor
 
 
 def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
-    """The network in OpenVINO, in float32; its `convert_model` would take three times as long to the same end."""
+    """Return the network in OpenVINO, in float32; `convert_model` gives the same in three times the time."""
     import openvino
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with warnings.catch_warnings(), torch.no_grad():  # or activations are kept: gigabytes for each tile
-        warnings.simplefilter("ignore")  # shapes are constants of the trace, as they should be
-        traced = torch.jit.trace(network, example, check_trace=False)  # `choose` compares what it says
-        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # held until all is converted
+    with warnings.catch_warnings(), torch.no_grad():  # else autograd keeps gigabytes per tile
+        warnings.simplefilter("ignore")  # the trace fixes shapes, as intended
+        traced = torch.jit.trace(network, example, check_trace=False)  # `choose` compares the output
+        decoder = TorchScriptPythonDecoder(traced, example_input=example)  # must outlive the conversion
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
     model.reshape(list(example.shape))
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    settings["ENABLE_CPU_PINNING"] = False  # every process would take the first cores, and leave the others idle
+    settings["ENABLE_CPU_PINNING"] = False  # else all processes are pinned to the same first cores
     compiled = openvino.Core().compile_model(model, "CPU", settings)
     size = len(example)
 
     def predict(tiles: Tensor) -> Tensor:
-        missing = size - len(tiles)  # of the last batch
+        missing = size - len(tiles)  # in the last batch
         full = torch.cat([tiles, tiles.new_zeros(missing, *tiles.shape[1:])]) if missing else tiles
         return torch.from_numpy(compiled(full.contiguous().numpy())[0].copy())[: len(tiles)]
 
@@ -188,7 +188,7 @@ def _openvino(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]
 
 
 def _key(experiment: Experiment, shape: tuple[int, ...], device: torch.device) -> str:
-    """What a choice depends on: the network, the tiles, the processor, the versions, the code that was timed."""
+    """Return a hash of all that a choice depends on: network, tiles, processor, versions, the code timed."""
     settings: dict[str, Any] = json.loads(experiment.to_json())
     network = {name: settings[name] for name in ("encoder", "encoder_options", "neck", "decoder_channels", "stride")}
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
@@ -203,15 +203,15 @@ def _file() -> Path:
 
 
 def _remembered() -> dict[str, str]:
-    """The choices of earlier runs on this machine; none where they cannot be read."""
+    """Return the cached choices of earlier runs; none if the file cannot be read."""
     try:
-        return json.loads(_file().read_text(encoding="utf-8"))
+        return read_json(_file())
     except (OSError, ValueError):
         return {}
 
 
 def _remember(key: str, name: str) -> None:
-    """Write a choice down; a folder that cannot be written to costs a trial the next time, no more."""
+    """Cache a choice; warn if the folder is not writable, which costs another trial next time."""
     try:
         _file().parent.mkdir(parents=True, exist_ok=True)
         write_json(_file(), _remembered() | {key: name})

@@ -1,4 +1,4 @@
-"""The ensemble against the clock: its passes in the order of what they are worth, a whole submission after each."""
+"""Ensemble inference within a time limit: the most useful passes first, a complete submission after each."""
 
 import math
 import time
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-TRIAL = 0.02  # share of the tomograms by which the pace of a network is measured, after as many to warm up
-RESERVE = 2.0  # times the longest that a submission took so far are kept back for the last one
+TRIAL = 0.02  # share of the tomograms on which a network is timed, after as many for warm-up
+RESERVE = 2.0  # multiple of the longest time to write a submission so far, reserved for the last
 
 
 class Pass(NamedTuple):
-    """One network over all tomograms, in one symmetry."""
+    """Inference of one network on all tomograms, in one symmetry."""
 
     run: str
     symmetry: str
@@ -21,15 +21,15 @@ class Pass(NamedTuple):
 def worth(ensemble: Mapping[str, Any]) -> dict[str, float]:
     """Return how much F2 the ensemble loses without each of its runs, from the leave-one-out in `ensemble.json`.
 
-    Up to the same constant for all; a run that was not left out, as where there is one only, is missing.
+    All values are offset by the same constant; runs that were not left out, such as a single one, are absent.
     """
     return {run: -part["without it"]["F2"] for run, part in ensemble.get("leave_one_out", {}).items()}
 
 
 def order(members: pd.DataFrame, worth: Mapping[str, float]) -> list[Pass]:
-    """Return the passes of an ensemble: each run once, those first that are worth most, then their other symmetries.
+    """Return the passes of an ensemble: one symmetry of each run, by descending `worth`, then the next ones.
 
-    Its `members` are run, symmetry, as in `ensemble.json`; runs without a `worth` come last, in their own order.
+    `members` has run and symmetry, as in `ensemble.json`; runs without a `worth` come last, in table order.
     """
     ranks = {run: rank for rank, run in enumerate(dict.fromkeys(members["run"]))}
     turn = members.groupby("run").cumcount()
@@ -47,21 +47,21 @@ def against_the_clock(
     seconds: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> pd.DataFrame:
-    """Return what became of each pass; whenever it is stopped, the newest submission is whole.
+    """Run passes within a time limit and return the state of each; a complete submission exists at all times.
 
-    A submission of no pass comes first, then one after each pass. A pass begins if, by the pace that its network shows
-    on a few tomograms, it will be over in time; otherwise it is left out, and the next may be quicker. If none will be,
-    the quickest does what it can. The table has run, symmetry, state ("used", "used as far as it came", or "left out:
-    ...") and seconds, in the order of `passes`.
+    A submission without passes is written first, then one after each pass. A pass starts only if, at the speed of its
+    network on a few tomograms, it will finish in time; otherwise it is left out, and the next is tried. If none fits,
+    the fastest predicts as much as it can. The table has run, symmetry, state ("used", "used as far as it came", or
+    "left out: ...") and seconds, in the order of `passes`.
 
     Parameters
     ----------
-    passes : in their order, see `order`
+    passes : in order of execution, see `order`
     count : number of tomograms
-    compute : predicts the first so many tomograms by a pass, those done before at no cost, and begins none after a time
-        by `clock`; returns whether all are done
-    conclude : writes the submission of these passes
-    seconds : time there is; 0 if there is no end to it
+    compute : takes a pass, a number and a time (or None): predicts the first so many tomograms, skipping those done,
+        and starts none after that time of `clock`; returns whether all are done
+    conclude : writes the submission of some passes
+    seconds : time limit; 0 for none
     clock : in seconds
     """
     table = _Timetable(count, compute, conclude, clock() + seconds if seconds else None, clock)
@@ -75,28 +75,29 @@ def against_the_clock(
 
 
 class _Timetable:
-    """What has been done, how long it took, and what time is left."""
+    """The passes done, their speed, and the time left."""
 
     def __init__(self, count: int, compute: Callable, conclude: Callable, until: float | None, clock: Callable) -> None:
         self.count, self._compute, self._conclude, self.until, self.clock = count, compute, conclude, until, clock
         self.done: list[Pass] = []
-        self.paces: dict[str, float] = {}  # seconds for a tomogram, by run
+        self.paces: dict[str, float] = {}  # seconds per tomogram, by run
         self.reserve = 0.0
 
     def conclude(self, passes: list[Pass]) -> None:
-        """Write the submission of some passes, and remember how long that takes."""
+        """Write the submission of some passes, and update the reserved time."""
         begin = self.clock()
         self._conclude(passes)
         self.reserve = max(self.reserve, RESERVE * (self.clock() - begin))
 
     def attempt(self, each: Pass, whole: bool = True) -> tuple[str, float]:
-        """Return what became of a pass, and how long it took; unless `whole`, all it comes to is used."""
+        """Run a pass and return its state and seconds; an incomplete one is used only if not `whole`."""
         begin = self.clock()
         end = None if self.until is None else self.until - self.reserve
         if end is not None and whole:
             needed, left = self._needed(each, end), end - self.clock()
             if needed > left:
-                return f"left out: takes {needed:.0f} s more, {max(left, 0):.0f} s are left", self.clock() - begin
+                more = f"takes {needed:.0f} s more" if needed < math.inf else "has not begun"
+                return f"left out: {more}, {max(left, 0):.0f} s are left", self.clock() - begin
         complete, seconds = self._compute(each, self.count, end), self.clock() - begin
         if whole and not complete:
             return "left out: the time was up before it was over", seconds
@@ -106,14 +107,14 @@ class _Timetable:
         return "used" if complete else "used as far as it came", seconds
 
     def _needed(self, each: Pass, end: float) -> float:
-        """Return the seconds that the rest of a pass will take; the pace of a network is measured once."""
+        """Return the estimated seconds for the rest of a pass; a network is timed only once."""
         trial = min(self.count, max(1, round(TRIAL * self.count)))
         if each.run in self.paces:
             return self.paces[each.run] * self.count
         if self.clock() >= end:
             return math.inf
         times = []
-        for number in (trial, 2 * trial):  # the first ones also load the network
+        for number in (trial, 2 * trial):  # the first round also loads the network
             begin = self.clock()
             self._compute(each, min(number, self.count), end)
             times.append(self.clock() - begin)

@@ -1,4 +1,4 @@
-"""The candidates of one tomogram: read, put right, resampled and predicted, on one path for one and for many."""
+"""Detection in one tomogram: it is read, repaired, resampled and predicted."""
 
 import hashlib
 import json
@@ -33,9 +33,9 @@ from motors.volumes.tomogram import Tomogram, TomogramWarning, doubts
 from motors.workspace import code_hash
 from motors.workspace.files import json_sha256, write_json
 
-MOST_ENLARGED = 4  # times a tomogram may grow along each axis if its spacing cannot be true
-OPTIONS = {*signature(logits).parameters, "backend"}  # that a detector may have
-SAMPLED = 8  # files of a tomogram whose beginnings are looked at, about
+MOST_ENLARGED = 4  # largest upsampling along each axis if the spacing is implausible
+OPTIONS = {*signature(logits).parameters, "backend"}  # allowed in `Detector.options`
+SAMPLED = 8  # approximate number of files of a tomogram whose start is hashed
 Source = Tomogram | str | Path
 
 
@@ -53,26 +53,26 @@ def detect(
     repair: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
-    """Return where a network believes that motors are in a tomogram; warns of what is wrong with its intensities.
+    """Return the candidates that a network finds in a tomogram; warns of faulty intensities.
 
-    Columns are tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, "+" between those averaged.
+    Columns are tomo_id; z, y, x in voxels of the tomogram; score, float32; run; symmetry, joined by "+" if averaged.
     Candidates of one run and symmetry are at least 1000 ångström from each other, best first.
 
     Parameters
     ----------
     network, experiment : as for `heatmap`
     tomogram : in any spacing
-    spacing : ångström per voxel; goes before what the tomogram states, with a warning where the two differ
+    spacing : ångström per voxel; overrides that of the tomogram, with a warning if they differ
     run : name of the trained network, by default that of the experiment
-    symmetries : by name; each gives candidates of its own, as in the original solution
-    average : True averages the symmetries to one heatmap, which gives one list of candidates
+    symmetries : names, for test-time augmentation; each gives its own candidates, as in the original solution
+    average : True averages the logits of all symmetries, which gives one list of candidates
     threshold : the lowest score of a candidate
-    most : at most so many candidates in a list
+    most : maximum number of candidates in a list
     repair : True repairs wrapped intensities first, see `quality_control.repair`
     options : of `heatmap`, and `backend`, see `detection.backends`: "rewritten" gives the same bytes every time, "auto"
-        takes what is fastest here
+        uses the fastest
 
-    Raises ValueError if the spacing is not known, or as `heatmap`.
+    Raises ValueError if the spacing is unknown, or as `heatmap`.
     """
     how = (run, tuple(symmetries), average, threshold, most, repair)
     detector = Detector(network, experiment, *how, options=options)
@@ -83,7 +83,7 @@ def detect(
 
 
 class Ready(NamedTuple):
-    """A tomogram in the spacing of an experiment; what it was before, and what was wrong with it."""
+    """A tomogram resampled for an experiment, with its original shape and spacing, and findings."""
 
     name: str
     voxels: np.ndarray
@@ -94,10 +94,10 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Detector:
-    """A network with everything else that decides which candidates it finds; the parameters are those of `detect`.
+    """A network with all settings that determine its candidates; the parameters are those of `detect`.
 
-    To `fill` interpolates a few missing or damaged slices, see `slices.read_repaired`, else such a stack is refused;
-    `reading` says how files are to be read: parameters of `formats.read` such as axes and invert.
+    `fill` interpolates a few missing or damaged slices, see `slices.read_repaired`, else such a stack is refused;
+    `reading` has parameters of `formats.read`, such as axes and invert.
     """
 
     network: Network | None
@@ -117,15 +117,15 @@ class Detector:
             raise TypeError(f"detection has no parameter {wrong[0]!r}: see the documentation of detect")
 
     def prepare(self, source: Source, *, name: str = "", spacing: float | None = None) -> Ready:
-        """Return a tomogram, or the one in a file or a folder of slices, as the network wants it.
+        """Return a tomogram, given itself or as a file or folder of slices, prepared for the network.
 
-        Raises FileNotFoundError or ValueError if it cannot be read, or its spacing is not known or cannot be true.
+        Raises FileNotFoundError or ValueError if it cannot be read, or its spacing is unknown or implausible.
         """
         stack = not isinstance(source, Tomogram) and Path(source).is_dir() and not formats.is_zarr(Path(source))
         tomogram, findings = self._open(source, name, spacing, stack)
         spacing = _agreed(tomogram, spacing)
         voxels, doubt = tomogram.voxels, doubts(tomogram.voxels.shape, spacing, chosen=True)
-        nothing = min(tomogram.voxels.shape) * spacing < max(self.experiment.spacing)  # would be left
+        nothing = min(tomogram.voxels.shape) * spacing < max(self.experiment.spacing)  # would remain
         if doubt and (nothing or spacing > MOST_ENLARGED * min(self.experiment.spacing)):
             raise ValueError(f"{tomogram.name}: {doubt[0]}")
         if self.repair:
@@ -135,7 +135,7 @@ class Detector:
         return Ready(tomogram.name, ready, tomogram.voxels.shape, spacing, findings)
 
     def _open(self, source: Source, name: str, spacing: float | None, stack: bool) -> tuple[Tomogram, list[Finding]]:
-        """Return a tomogram as it is stored, and which of its slices had to be filled in."""
+        """Return a tomogram as it is stored, and a finding if slices were interpolated."""
         if isinstance(source, Tomogram):
             return source, []
         try:
@@ -156,8 +156,8 @@ class Detector:
     def grids(self, ready: Ready, smaller: bool = False) -> dict[str, Grid]:
         """Return the heatmaps of a tomogram by symmetry.
 
-        Where memory runs out, tiles are halved twice, at once if they are to be `smaller`, and then the CPU computes; a
-        warning says so. Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if nothing helps.
+        If memory runs out, it warns, and halves the sides of tiles up to twice, then uses the CPU; `smaller` begins
+        with halved tiles. Raises ValueError as `heatmap`; MemoryError or torch.OutOfMemoryError if nothing helps.
         """
         for change, options in list(self._attempts(ready.voxels.shape))[smaller:]:
             try:
@@ -173,7 +173,7 @@ class Detector:
         raise last
 
     def _attempts(self, shape: Shape) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield options that need less and less memory, each with its name."""
+        """Yield options that need less and less memory, each after its description."""
         options = dict(self.options)
         yield "", options
         tile = planned(shape, self.experiment, options).tile
@@ -185,7 +185,7 @@ class Detector:
             yield "on the CPU", options | {"device": "cpu"}
 
     def _grids(self, ready: Ready, **options: Any) -> dict[str, Grid]:
-        """Return the heatmaps of a tomogram, or raise whatever comes."""
+        """Return the heatmaps of a tomogram by symmetry, in one attempt."""
         cells = cell_strides(self.experiment, options.get("cell_stride", 8))
         size = tuple(cell * spacing for cell, spacing in zip(cells, self.experiment.spacing, strict=True))
         device = torch.device(options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -199,12 +199,12 @@ class Detector:
 
     @cached_property
     def backends(self) -> Backends:
-        """The network as backends compute it."""
+        """The network's backends, built when needed."""
         return Backends(self.network, self.experiment)
 
     @property
     def computed_by(self) -> str:
-        """What computed the network so far: names of backends, separated by spaces."""
+        """Names of the backends used so far, separated by spaces."""
         return " ".join(sorted({name for name, *_ in self.backends.made})) or "eager"
 
     def candidates(self, name: str, grids: Mapping[str, Grid]) -> pd.DataFrame:
@@ -214,8 +214,8 @@ class Detector:
         return join(grid.candidates(name, run, symmetry, **how) for symmetry, grid in grids.items())
 
     def folder(self, output: Path, **settings: Any) -> Path:
-        """Return the folder in `output` for what is found with these settings; it holds them as settings.json."""
-        without = ("batch", "device")  # change nothing but the speed
+        """Return the folder in `output` for results with these settings, made with a settings.json."""
+        without = ("batch", "device")  # affect only the speed
         names = ("symmetries", "average", "threshold", "most", "repair", "fill", "reading")
         settings = {
             "run": self.run or self.experiment.name,
@@ -228,13 +228,13 @@ class Detector:
         }
         name = f"{self.experiment.name}-{json_sha256(settings)[:8]}"
         path = write_json(output / name / "settings.json", settings)
-        last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2  # whatever the clock says
+        last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2  # even if the clock is wrong
         os.utime(path, (last, last))
         return path.parent
 
 
 def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
-    """Return the spacing to go by: the one that was given, else the tomogram's own."""
+    """Return the spacing to use: the given one, else the tomogram's own."""
     own = tomogram.spacing
     if spacing is None and own is None:
         raise ValueError(f"{tomogram.name} does not know its spacing: give it, in ångström per voxel (--spacing)")
@@ -245,32 +245,32 @@ def _agreed(tomogram: Tomogram, spacing: float | None) -> float:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether an exception says that memory ran out, of a GPU or of the machine."""
+    """Return whether an exception means that memory ran out, on a GPU or the host."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(each in str(error) for each in words)
 
 
 def source_key(source: Source) -> str | None:
-    """Return a hash of place, size and times of a tomogram's files, and how some begin; None if in memory."""
+    """Return a hash of path, size and times of a tomogram's files, and the start of some; None if in memory."""
     if isinstance(source, Tomogram):
         return None
     files = [file.resolve() for file in formats.parts(Path(source))]
     stats = [(file, file.stat()) for file in files]
     about = [(str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats]
     starts = []
-    for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that changed their names may be of one time
+    for file in files[:: max(1, len(files) // SAMPLED)]:  # two files that swapped names may have equal times
         with file.open("rb") as opened:
             starts.append(zlib.crc32(opened.read(1 << 20)))
     return json_sha256([about, starts])
 
 
 def weights_key(network: Network | None) -> str:
-    """Return a hash of the weights of a network; of a function of its name, a random one if it has none."""
+    """Return a hash of a network's weights, or of a pickled function; random if it cannot be pickled."""
     if isinstance(network, torch.nn.Module):
         return digest(network)
     try:
         return hashlib.sha256(pickle.dumps(network)).hexdigest()
-    except (pickle.PicklingError, AttributeError, TypeError):  # such as of a lambda
+    except (pickle.PicklingError, AttributeError, TypeError):  # such as a lambda
         return os.urandom(8).hex()
 
 

@@ -1,4 +1,4 @@
-"""A network over one tomogram: tiles, symmetries, precision and device."""
+"""Inference of a network on one tomogram: tiles, symmetries, precision and device."""
 
 import ctypes
 import math
@@ -16,15 +16,15 @@ from motors.detection.tiling import cell_strides, plan
 from motors.experiments.config import Experiment
 from motors.geometry import Shape, Symmetry
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages; read at the first tensor
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages; read at the first allocation
 Network = Callable[[torch.Tensor], torch.Tensor]
 TRIMMED_FROM, MAPPED_FROM = -1, -3  # parameters of glibc's `mallopt`
-LARGE = 2**22  # voxels at once, whose tensors glibc maps
-PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; all else computes in float32
+LARGE = 2**22  # voxels of a batch above which glibc allocates tensors by mmap
+PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}  # on a GPU; float32 in all other cases
 
 
 def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **options: Any) -> np.ndarray:
-    """Return how likely a motor is at each place of a tomogram: the sigmoid of `logits`, whose parameters it takes.
+    """Return the probability of a motor in each cell of a tomogram: the sigmoid of `logits`, with its parameters.
 
     It is `(z, y, x)` float32 in [0, 1]; cell k is centred at `geometry.cell_to_voxel(k, cell_strides(...))`.
     """
@@ -33,10 +33,10 @@ def heatmap(network: Network, experiment: Experiment, voxels: np.ndarray, **opti
 
 @contextmanager
 def kept_pages() -> Iterator[None]:
-    """Let glibc keep the memory that tensors free for those that follow, and give it back at the end.
+    """Let glibc reuse the memory of freed tensors, and release it at the end.
 
-    It would map every tensor of more than 32 MiB anew, and fill in pages for half of a network's time. The largest
-    still are mapped, in huge pages: they seldom fit into what is free. With another allocator nothing is done.
+    By default it maps every tensor of more than 32 MiB anew, and page faults take half of a network's time. Above 256
+    MiB they still are mapped, in huge pages, as they seldom fit into freed memory. Other allocators are left alone.
     """
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if not hasattr(libc, "mallopt"):
@@ -46,7 +46,7 @@ def kept_pages() -> Iterator[None]:
     libc.mallopt(TRIMMED_FROM, -1)  # never
     try:
         yield
-    finally:  # where glibc's own adapting ends
+    finally:  # the maxima of glibc's dynamic thresholds
         libc.mallopt(MAPPED_FROM, 2**25)
         libc.mallopt(TRIMMED_FROM, 2**26)
         libc.malloc_trim(0)
@@ -67,28 +67,28 @@ def logits(
     batch: int | None = None,
     device: str | torch.device | None = None,
 ) -> np.ndarray:
-    """Return the mean output of a network to all tiles of a tomogram, seen under several symmetries.
+    """Return the mean logits of a network over all tiles of a tomogram and several symmetries.
 
-    It is `(z, y, x)` float32 logits; axes have `round(side / cell)` cells, at least one.
-    Tiles begin at multiples of the network's stride, so that every output has one place. They are averaged on the
-    network's own grid, which is then interpolated to `cell_stride`. A 2D network sees three slices at a time, in
-    ascending z, and its output goes to the cell that holds the middle one.
+    They are `(z, y, x)` float32; axes have `round(side / cell)` cells, at least one.
+    Tiles begin at multiples of the network's stride, so that outputs share one grid, on which they are averaged
+    before it is interpolated to `cell_stride`. A 2D network takes three slices at a time, in ascending z, and its
+    output goes to the cell that holds the middle one.
 
     Parameters
     ----------
-    network : from intensities 0 to 255, `(b, 1, z, y, x)` or, for a 2D network, `(b, 3, y, x)`, to logits of a cell per
+    network : from intensities 0 to 255, `(b, 1, z, y, x)` or, for a 2D network, `(b, 3, y, x)`, to logits, one cell per
         stride, `(b, 1, z, y, x)` or `(b, 1, y, x)`
-    experiment : its settings
+    experiment : settings of the network
     voxels : `(z, y, x)` uint8 tomogram in the spacing of the experiment
-    symmetries : names of those to average
+    symmetries : names, to average (TTA)
     cell_stride : size of the cells, in voxels of the finest axis: 8 voxels of 16 ångström make cells of 128 ångström
-    original : True puts tiles and predictions where the original solution did: its patches, the last one flush with the
-        end, every prediction at the nearest cell, up to half a cell off
-    tile, overlap, voxels_at_once, batch : of the tiles, see `motors.detection.tiling.plan`
-    device : where to compute; by default on the GPU if there is one. A network that is a torch module is moved there
+    original : True places tiles and predictions as the original solution did: tiles of the training patch, the last
+        flush with the end, each prediction at the nearest cell, up to half a cell off
+    tile, overlap, voxels_at_once, batch : see `motors.detection.tiling.plan`
+    device : by default the GPU if there is one; a network that is a torch module is moved there
 
-    Raises ValueError if the volume is not uint8, the network still trains, does not give a cell per stride, or gives
-    NaN, or if a symmetry or a size does not fit.
+    Raises ValueError if the volume is not uint8, the network is in training mode, does not output one cell per stride,
+    or outputs NaN, or if a symmetry or a size does not fit.
     """
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
         raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted intensities uint8 z y x")
@@ -115,7 +115,7 @@ def logits(
 
 
 def _symmetries(names: Sequence[str], experiment: Experiment) -> list[Symmetry]:
-    """Return the symmetries called `names`, if the network can see them."""
+    """Return the symmetries called `names`; raises ValueError for z flips in 2D."""
     turns = [Symmetry.from_name(name) for name in ([names] if isinstance(names, str) else names)]
     if not turns:
         raise ValueError("no symmetry came: give at least one, zyx for none")

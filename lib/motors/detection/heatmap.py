@@ -1,4 +1,4 @@
-"""Heatmaps that know where they are: their candidates, how they meet on one grid, and how they are saved."""
+"""Heatmaps with their position in a tomogram: candidates, resampling onto another grid, files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from motors.geometry import MATCH_RADIUS, Shape, Spacing
 from motors.tables import CANDIDATE, POINT, join
 from motors.workspace.files import read_json, renamed
 
-ABOUT = ("size", "shape", "spacing")  # of a grid, in its file
-# What NumPy raises on an archive that is damaged, beside OSError.
+ABOUT = ("size", "shape", "spacing")  # attributes of a grid in its file
+# What NumPy raises for a damaged archive, besides OSError.
 DAMAGE = (ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from its first corner."""
+    """A heatmap of a tomogram; cell k is centred (k + 1/2) cells from the first corner."""
 
     cells: np.ndarray  # `(z, y, x)` probabilities
     size: Spacing  # sides of a cell, in ångström
@@ -36,7 +36,7 @@ class Grid:
     ) -> pd.DataFrame:
         """Return the peaks, at least 1000 ångström from each other, as candidates of the tomogram called `name`.
 
-        They are in the middle of their cells, as in the original solution, unless it is to `refine` them between cells.
+        They are at the centres of cells, as in the original solution, unless `refine` interpolates between cells.
         """
         radius = MATCH_RADIUS / min(self.size)
         found, scores = heatmaps.peaks(self.cells, threshold=threshold, radius_cells=radius, most=most)
@@ -46,9 +46,9 @@ class Grid:
         return join([table.assign(tomo_id=name, score=scores, run=run, symmetry=symmetry)])
 
     def onto(self, other: Grid) -> np.ndarray:
-        """Return this heatmap at the centres of the `other` one's cells, interpolated, float32.
+        """Return this heatmap interpolated at the centres of the cells of `other`, float32.
 
-        Beyond its own outermost centres it is as it is there.
+        Beyond its outermost centres the nearest value is used.
         """
         step = np.divide(other.size, self.size)
         cells = self.cells.astype(np.float32, copy=False)
@@ -65,7 +65,7 @@ def save_heatmaps(path: Path, grids: Mapping[str, Grid]) -> None:
 
 
 def read_heatmaps(path: Path) -> dict[str, Grid]:
-    """Return the heatmaps of one tomogram by symmetry, as `save_heatmaps` wrote them, or raise a ValueError."""
+    """Return the heatmaps of one tomogram by symmetry, as `save_heatmaps` wrote them; raises ValueError if damaged."""
     try:
         with np.load(path) as arrays:
             size, shape, spacing = (arrays[key].tolist() for key in ABOUT)
@@ -76,7 +76,7 @@ def read_heatmaps(path: Path) -> dict[str, Grid]:
 
 
 def read_candidates(path: str | Path) -> pd.DataFrame:
-    """Return the candidates in a file, exactly as they were written, or raise a ValueError."""
+    """Return the candidates in a file, exactly as written; raises ValueError if columns are missing."""
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False).astype(CANDIDATE)
     except LookupError as error:
@@ -86,11 +86,11 @@ def read_candidates(path: str | Path) -> pd.DataFrame:
 def load_heatmaps(output: str | Path, name: str) -> dict[tuple[str, str], Grid]:
     """Return the heatmaps of a tomogram that `detect_all` saved in `output`, by run and symmetry.
 
-    Of a run that was there with several weights or settings, the last. `output` is as given to `detect_all`, possibly
-    for several networks. Raises FileNotFoundError or ValueError if there is none, or one is damaged.
+    For a run with several weights or settings, the newest are used. `output` is as given to `detect_all`, possibly
+    for several networks. Raises FileNotFoundError if there is none, ValueError if one is damaged.
     """
     paths = sorted(Path(output).glob("*/settings.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    newest: dict[str, tuple] = {}  # weights and code of a run; its symmetries may lie in several folders
+    newest: dict[str, tuple] = {}  # weights and code of a run, whose symmetries may be in several folders
     grids: dict[tuple[str, str], Grid] = {}
     for path in paths:
         about = read_json(path)

@@ -1,4 +1,4 @@
-"""How much memory a network takes, and how large its tiles may be for it."""
+"""The memory that a network needs, and tile sizes that fit into a budget."""
 
 import copy
 import math
@@ -18,12 +18,12 @@ from motors.experiments.config import Experiment
 from motors.workspace.files import memory_left
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-SPARE = 0.6  # of a budget is planned with: convolutions need room to work in, and freed tensors leave gaps
-SIDE = 64  # voxels of the tile that is counted; 3D networks take memory in proportion to voxels
+SPARE = 0.6  # usable share of a budget: convolutions need workspace, and freed tensors leave gaps
+SIDE = 64  # voxels, of the tile measured; memory of 3D networks is proportional to voxels
 
 
 class _Live(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive while a network runs, and their peak; no numbers are computed."""
+    """Count the bytes of live tensors while a network runs, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ class _Live(TorchDispatchMode):
 
 @torch.no_grad()
 def bytes_per_voxel(network: nn.Module, experiment: Experiment) -> float:
-    """Return the bytes of activations at the peak of a forward pass in float32, for each voxel of a tile.
+    """Return the peak bytes of activations in a float32 forward pass, per voxel of a tile.
 
-    Shapes pass through a copy of the network on PyTorch's meta device: nothing is computed, weights are not counted.
+    A copy of the network runs on PyTorch's meta device: nothing is computed, and weights are not counted.
     """
     shape = (1, *experiment.patch) if experiment.is_2d else (1, 1, SIDE, SIDE, SIDE)
     shadow, live = copy.deepcopy(network).eval().to("meta"), _Live()
@@ -61,15 +61,15 @@ def bytes_per_voxel(network: nn.Module, experiment: Experiment) -> float:
 
 
 def voxels_within(network: nn.Module, experiment: Experiment, budget: int) -> int:
-    """Return how many voxels a tile of a network may have for its activations to stay within `budget` bytes."""
+    """Return the number of voxels of a tile whose activations fit into `budget` bytes."""
     return int(SPARE * budget / bytes_per_voxel(network, experiment))
 
 
 def voxels_at_once(network: nn.Module, experiment: Experiment, memory: str | None, devices: list[str]) -> int | None:
-    """Return how many voxels each process may compute at once for a budget; those on the CPU share it.
+    """Return how many voxels each process may compute at once within a budget, which CPU processes share.
 
-    Without a budget None, as many as usual; fewer where too little memory is left for them, and a warning says so. That
-    is rounded down to a power of two: most likely the next call plans the same.
+    Without a budget it returns None, for the default, or, with a warning, fewer if too little memory is free. Free
+    memory is first rounded down to a power of two, so that the next call most likely plans the same.
     """
     if memory:
         return voxels_within(network, experiment, parse(memory) // max(1, devices.count("cpu")))
@@ -83,7 +83,7 @@ def voxels_at_once(network: nn.Module, experiment: Experiment, memory: str | Non
 
 
 def parse(text: str) -> int:
-    """Return the bytes of a size such as "8GiB" or "500 MB"; raises ValueError if it is none, or less than a MiB."""
+    """Return the bytes of a size such as "8GiB" or "500 MB"; raises ValueError if invalid or below 1 MiB."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     size = int(float(match[1]) * UNITS.get(match[2].upper(), 0)) if match else 0
     if size < 2**20:

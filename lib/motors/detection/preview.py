@@ -1,4 +1,4 @@
-"""What a network says about a few tomograms with a motor: computed here, drawn by `visualization.plots`."""
+"""Predictions for a few tomograms with a motor, to be drawn by `visualization.plots`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from motors.volumes.prepared import open_prepared
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """One XY slice of a tomogram, through its first motor, with what a network says there."""
+    """One XY slice of a tomogram, through its first motor, with the prediction there."""
 
     tomo_id: str
     image: np.ndarray  # `(y, x)` float32, the mean of five slices
-    cells: np.ndarray  # `(y, x)` probabilities of the cells that cover it
-    z: float  # its height, in voxels
+    cells: np.ndarray  # `(y, x)` probabilities of cells in that slice
+    z: float  # of the slice, in voxels
     points_zyx: np.ndarray  # `(n, 3)` motors of the tomogram, in voxels
     spacing: Spacing  # ångström per voxel, along z, y, x
 
@@ -33,11 +33,10 @@ class Preview:
 def previews(
     network: Any, experiment: Experiment, known: Labels, folder: Path, *, spacing: Spacing | None = None, count: int = 4
 ) -> list[Preview]:
-    """Return what a network says at the motors of the first tomograms that have one.
+    """Return predictions at the first motor of each of the first `count` tomograms that have one.
 
-    `network` and `experiment` are as for `motors.detection.engine.heatmap`, `known` the labels of tomograms, of which
-    the first `count` with a motor are taken; their prepared volumes lie in `folder`, in `spacing` ångström per voxel
-    along z, y, x where that is not the experiment's.
+    `network` and `experiment` are as for `motors.detection.engine.heatmap`; `known` are labels; prepared volumes lie
+    in `folder`, with `spacing` in ångström per voxel along z, y, x, by default the experiment's.
     """
     motors = table.prepared(known, experiment.spacing)[1].groupby("tomo_id", sort=False)
     found = []

@@ -1,4 +1,4 @@
-"""Many tomograms: one queue for all devices, what is current taken from before, what fails reported."""
+"""Detection in many tomograms: one queue for all devices, cached results, reported failures."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from motors.workspace.progress import Progress, progress
 
 POLICIES = ("strict", "carry on")
 FAULTS = ["tomo_id", "stage", "reason"]
-LIMIT = 900.0  # seconds that reading one tomogram may take: the largest of the competition need some 20
-PATIENCE = 5  # tomograms in a row at which a device may end before it is given up: three large ones may meet
-GRACE = 60.0  # seconds that workers may go on with what they have begun when the time is up
+LIMIT = 900.0  # seconds that reading one tomogram may take: the largest of the competition need about 20
+PATIENCE = 5  # tomograms in a row that may kill a device's worker before it is given up: three may be large
+GRACE = 60.0  # seconds for workers to finish their tomogram when the time is up
 
 
 def detect_all(
@@ -55,32 +55,32 @@ def detect_all(
     report: str | Path | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """Return the candidates of many tomograms; those of each are kept on disk as soon as they are found.
+    """Return the candidates of many tomograms; those of each are written as soon as they are found.
 
-    One CSV per tomogram goes to a folder in `output` that is named after the experiment and a hash of its weights, of
-    these settings and of the library's code for this. A tomogram that comes by its path and whose CSV was made from
-    the same files, by path, size and times, is not computed again. Candidates are as of `detect`, in the order of the
-    tomograms; `attrs` has the `backends` that computed them now.
+    One CSV per tomogram goes to a folder in `output` named after the experiment and a hash of weights, settings and
+    the library's code for inference. A tomogram given by path is not computed again if its CSV was made from the same
+    files, by path, size, times and start. Candidates are as of `detect`, in the order of the tomograms; their `attrs`
+    list the `backends` used in this call.
 
     Parameters
     ----------
     network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
-    tomograms : files or folders by name, the next of which is read while one is computed, or the tomograms themselves
-    output : folder, made if necessary; several calls may share it, also at the same time, each with its own `report`
-    spacing : ångström per voxel: one number, or one for each name; goes before what files state
-    repair : as for `detect`; what was found is noted in `output/findings`, see `quality_control.findings`
-    reading : how files are to be read: parameters of `formats.read`, such as axes and invert
-    save_heatmaps : the heatmaps too, for `load_heatmaps`: one for each symmetry, in an `.npz` beside the CSV.
-    title : what the progress line says
+    tomograms : files or folders by name, or the tomograms themselves; the next is read while one is computed
+    output : folder, made if necessary; several calls may share it, also concurrently, each with its own `report`
+    spacing : ångström per voxel: one number, or one for each name; overrides that of files
+    repair : as for `detect`; findings go to `output/findings`, see `quality_control.findings`
+    reading : parameters of `formats.read`, such as axes and invert
+    save_heatmaps : True saves a heatmap for each symmetry, in an `.npz` beside the CSV, see `load_heatmaps`
+    title : text of the progress line
     policy : "strict" stops at the first tomogram that fails; "carry on" gives it no candidates, lists it in
-        the report, and interpolates slices where only a few are missing or damaged
-    devices : processes that share the tomograms; by default this process computes alone
+        the report, and interpolates slices if only a few are missing or damaged
+    devices : worker processes that share the tomograms; by default only this process computes
     limit : seconds that reading one tomogram may take
-    until : when to begin no further tomogram, by `time.monotonic`; those that are left are listed as faults
-    report : file for the tomograms without candidates, tomo_id, stage, reason; by default `faults.csv` in `output`
+    until : time, by `time.monotonic`, after which no tomogram is started; those left are listed as faults
+    report : CSV file of failed tomograms: tomo_id, stage, reason; by default `faults.csv` in `output`
 
-    Raises ValueError if two tomograms have one name, the policy is unknown, or, with "strict", as `detect`; OSError,
-    with "strict", if a tomogram cannot be read or the disk is full.
+    Raises ValueError if two tomograms have the same name, the policy is unknown, or, with "strict", as `detect`;
+    OSError, with "strict", if a tomogram cannot be read or the disk is full.
     """
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}: choose one of {', '.join(POLICIES)}")
@@ -102,10 +102,10 @@ def detect_all(
 
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
-    """Yield the tomograms that are not done, each as `every` with name and spacing; put the others in `found`."""
+    """Yield tasks like `every` for tomograms without cached candidates; put the cached ones in `found`."""
     named, taken = isinstance(tomograms, Mapping), set()
     for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
-        if name.casefold() in taken:  # some disks take large and small letters for the same
+        if name.casefold() in taken:  # some file systems ignore case
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
         taken.add(name.casefold())
         found[name] = _done(every.folder, name, source, every.save_heatmaps)
@@ -117,7 +117,7 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
 
 
 def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
-    """Return the row of a tomogram that failed, if it did; with "strict", raise why. Pass on warnings."""
+    """Return the row of a tomogram in the report if it failed, or if "strict" raise; pass on warnings."""
     for message, category in outcome.warnings:
         warnings.warn(message, category, stacklevel=3)
     error = outcome.error
@@ -131,23 +131,23 @@ def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
 
 
 def _done(folder: Path, name: str, source: Source, save_heatmaps: bool) -> pd.DataFrame | None:
-    """Return the candidates that were found before in the same files, if they are there, with heatmaps if wanted."""
+    """Return the cached candidates of the same files, or None; if wanted, heatmaps must be cached, too."""
     mark, found, heatmaps = (folder / f"{name}{ending}" for ending in (".source", ".csv", ".npz"))
     if isinstance(source, Tomogram) or not (Path(source).exists() and mark.is_file() and found.is_file()):
         return None
     if save_heatmaps and not heatmaps.is_file():
         return None
     key = f"{source_key(source)}{result_hashes(folder, name)}"
-    return read_candidates(found) if mark.read_bytes() == key.encode() else None  # bytes: it may be damaged too
+    return read_candidates(found) if mark.read_bytes() == key.encode() else None  # bytes: may be damaged too
 
 
 def _late(task: Task) -> Outcome:
-    """Return what becomes of a tomogram for which no time is left."""
+    """Return the outcome of a tomogram for which no time is left."""
     return Outcome(task.name, None, "time", TimeoutError("the time was up before it was predicted"))
 
 
 def _here(detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
-    """Yield what becomes of each tomogram in this process, on the device that the options name."""
+    """Yield the outcome of each tomogram, computed in this process on the device in the options."""
     predictor, task = Predictor(detector), next(tasks, None)
     while task is not None:
         late = until is not None and time.monotonic() >= until
@@ -157,9 +157,9 @@ def _here(detector: Detector, tasks: Iterator[Task], until: float | None) -> Ite
 
 
 class Workers:
-    """Processes, one for each device; a network that one of them was given once stays there until they end.
+    """Worker processes, one for each of `names`; each keeps the networks that it was sent.
 
-    `names` are such as cuda:0; cpu twice makes two that share cores. Raises ValueError as `check_device`, or for none.
+    Names are such as cuda:0; cpu twice makes two that share cores. Raises ValueError as `check_device`, or for none.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -178,12 +178,12 @@ class Workers:
             device.close()
 
     def outcomes(self, detector: Detector, tasks: Iterator[Task], until: float | None) -> Iterator[Outcome]:
-        """Yield what becomes of each tomogram, in the order in which they are done."""
+        """Yield the outcome of each tomogram, in order of completion."""
         return iter(_Round(self.devices, detector, tasks, until))
 
 
 class _Round:
-    """The tomograms of one call, on their way through the devices; a device that fails is taken from the list."""
+    """The tomograms of one call, handed out to devices; a device that keeps failing is removed."""
 
     def __init__(self, devices: list[Device], detector: Detector, tasks: Iterator[Task], until: float | None) -> None:
         self.devices, self.tasks, self.until = devices, tasks, until
@@ -191,9 +191,9 @@ class _Round:
         self.key = f"{detector.experiment.name} {type(detector.network).__qualname__} {weights_key(detector.network)}"
         self.detector = replace(detector, network=None)
         self.busy: dict[Future, tuple[Device, Task]] = {}
-        self.again: list[Task] = []  # whose worker ended: tried again, after all others
+        self.again: list[Task] = []  # tasks whose worker died: tried again after all others
         for device in devices:
-            device.following = None  # left by a call that was stopped
+            device.following = None  # left by an interrupted call
 
     def __iter__(self) -> Iterator[Outcome]:
         while True:
@@ -215,7 +215,7 @@ class _Round:
         return self.again.pop() if task is None and self.again else task
 
     def _hand_out(self) -> None:
-        """Give every device that is idle a tomogram, and one to read meanwhile."""
+        """Give each idle device a tomogram, and the next one to read meanwhile."""
         working = [device for device, _ in self.busy.values()]
         for device in (device for device in self.devices if device not in working):
             task, device.following = device.following or self._take(), None
@@ -224,7 +224,7 @@ class _Round:
                 self.busy[device.submit(self.detector, self.key, self.network, task)] = device, task
 
     def _settle(self, future: Future) -> Outcome | None:
-        """Return what became of a tomogram; None if its worker ended and it is tried again."""
+        """Return the outcome of a tomogram; None if its worker died and it is tried again."""
         device, task = self.busy.pop(future)
         try:
             outcome = future.result()
@@ -238,7 +238,7 @@ class _Round:
         device.close()
         device.victims.add(task.name)
         task = task._replace(ends=task.ends + 1)
-        if task.ends > 2:  # it is to blame, not the devices
+        if task.ends > 2:  # the tomogram is to blame, not the devices
             for each in self.devices:
                 each.victims.discard(task.name)
             return outcome
@@ -250,7 +250,7 @@ class _Round:
         return None
 
     def _rest(self, late: bool) -> Iterator[Outcome]:
-        """Yield that the tomograms which nobody has begun are left out."""
+        """Yield failures for all tomograms that no device has started."""
         for device in self.devices:
             self.again += [device.following] if device.following else []
             device.following = None
@@ -259,7 +259,7 @@ class _Round:
             yield _late(task) if late else lost
 
     def _abandon(self) -> Iterator[Outcome]:
-        """End the workers that hang, and yield that their tomograms are left out."""
+        """Kill the workers that hang, and yield that time is up for their tomograms."""
         for device, task in self.busy.values():
             device.close()
             yield _late(task)

@@ -1,4 +1,4 @@
-"""The plan of a tomogram: which tiles a network sees, so that together they cover it with little waste."""
+"""Plan the tiles that together cover a tomogram, with little redundant computation."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from motors import geometry
 from motors.experiments.config import Experiment
 from motors.geometry import Shape
 
-MULTIPLE = 32  # voxels: the deepest reduction of every encoder, which the sides of a tile divide by
-CONTEXT = 1500.0  # ångström: tiles are as long, or as the training patch, since a motor at their edge is half seen
-MANY = 2**25  # voxels of small tiles that are computed at once
-NEARLY = 1.05  # times the work are accepted for larger tiles, which show more around each cell
+MULTIPLE = 32  # voxels: sides of a tile are multiples of the largest downsampling of all encoders
+CONTEXT = 1500.0  # ångström, least side of a tile, unless the training patch is shorter: motors at edges are cut off
+MANY = 2**25  # voxels in a batch of small tiles
+NEARLY = 1.05  # times the least work is accepted for larger tiles, which give more context
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +25,11 @@ class Plan:
     shape: Shape  # `(z, y, x)` of the volume, in voxels
     tile: Shape  # `(z, y, x)` of a tile, in voxels
     starts: np.ndarray  # `(n, 3)` int64 first voxels of the tiles, which may lie outside the volume
-    batch: int  # tiles at once
+    batch: int  # tiles per batch
 
     @property
     def waste(self) -> float:
-        """Voxels that are computed for each voxel of the volume, at least 1."""
+        """Voxels computed per voxel of the volume, at least 1."""
         return len(self.starts) * math.prod(self.tile) / math.prod(self.shape)
 
 
@@ -49,21 +49,21 @@ def plan(
     batch: int | None = None,
     original: bool = False,
 ) -> Plan:
-    """Return the tiles of a volume: for a 3D network as few voxels as a budget of memory allows.
+    """Return the tiles of a volume; those of a 3D network minimise computation within a memory budget.
 
     Parameters
     ----------
     shape : `(z, y, x)` of the volume, in voxels
-    experiment : of the network. A 2D network sees tiles of its own patch: what it says depends on their size
+    experiment : of the network; for a 2D network tiles are the training patch, as its output depends on their size
     tile : `(z, y, x)` of a tile in voxels, multiples of 32, instead of the one that wastes least
-    overlap : what neighbours share: voxels, or a share of the experiment's patch, but no more of a smaller tile than
-        half of it or that share; by default as the experiment says. Tiles of a 2D network share nothing along z
-    voxels : at most so many at once, in all tiles of a batch; by default a tile has as many as the experiment's patch,
-        which its training fitted in, and never more where an encoder pools over its whole tile
-    batch : tiles at once; by default 8, of large ones as many as hold 32 Mi voxels, or `voxels`
-    original : True gives the windows of the original solution: its patch, the last one flush with the end
+    overlap : of neighbours: in voxels, or as a fraction of the training patch, limited for smaller tiles to half of
+        the tile, or that fraction of it if larger; by default the experiment's. Always 0 along z in 2D
+    voxels : maximum in a batch; by default a tile has at most those of the training patch, whose training fitted into
+        memory, and never more if an encoder pools over its whole tile
+    batch : tiles per batch; by default 8, or fewer large ones that hold at most 32 Mi voxels, or `voxels`
+    original : True gives the tiles of the original solution: the training patch, the last one flush with the end
 
-    Raises ValueError if the network cannot see such a tile, or tiles overlap so much that they cannot advance.
+    Raises ValueError if a tile does not fit the network or `voxels`, or tiles overlap too much to advance.
     """
     is_2d = experiment.is_2d
     overlap = experiment.overlap if overlap is None else overlap
@@ -85,16 +85,16 @@ def plan(
 
 
 def planned(shape: Shape, experiment: Experiment, options: Mapping[str, Any]) -> Plan:
-    """Return the `plan` that options of `motors.detection.engine.heatmap` mean, most of which decide something else."""
+    """Return the `plan` for options of `motors.detection.engine.heatmap`; those not about tiles are ignored."""
     names = {"tile": "tile", "overlap": "overlap", "voxels_at_once": "voxels", "original": "original", "batch": "batch"}
     return plan(shape, experiment, **{names[name]: value for name, value in options.items() if name in names})
 
 
 def _least_waste(shape: Shape, experiment: Experiment, overlap: float, voxels: int) -> Shape:
-    """Return the largest tile of at most `voxels` among those with which hardly more is computed than at least must be.
+    """Return the largest tile of at most `voxels` voxels among those with at most `NEARLY` times the least work.
 
-    No side is shorter than half of that of the training patch, than `CONTEXT`, or than the volume: a network needs its
-    context. Along each axis only the smallest side for each number of tiles can be part of the answer.
+    Unless the volume is shorter, sides are at least half the training patch, and `CONTEXT` or the patch if shorter: a
+    network needs context. Along each axis only the smallest side for each number of tiles can be optimal.
     """
     axes = [
         _sides(length, patch, max(patch / 2, min(patch, CONTEXT / spacing)), overlap, experiment.stride, voxels)
@@ -109,12 +109,12 @@ def _least_waste(shape: Shape, experiment: Experiment, overlap: float, voxels: i
 
 
 def _shared(overlap: float, patch: int, side: int) -> int:
-    """Return the voxels that neighbours share along an axis, see `plan`."""
+    """Return the overlap of neighbours along an axis, in voxels, see `plan`."""
     return int(overlap) if overlap >= 1 else min(round(overlap * patch), max(side // 2, round(overlap * side)))
 
 
 def _sides(length: int, patch: int, least: float, overlap: float, stride: int, most: int) -> list[tuple[int, int]]:
-    """Return `(number of tiles, side)` along an axis for every side that no smaller one with as many tiles beats."""
+    """Return `(number of tiles, side)` along an axis, with the smallest side for each number of tiles."""
     found: dict[int, int] = {}
     whole = MULTIPLE * math.ceil(length / MULTIPLE)
     for side in range(min(whole, MULTIPLE * math.ceil(least / MULTIPLE)), whole + 1, MULTIPLE):

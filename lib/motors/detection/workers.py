@@ -1,4 +1,4 @@
-"""Devices that predict: each reads and resamples the next tomogram while it computes one, here or in a process."""
+"""Inference on one device, here or in a worker process: the next tomogram is read while one is computed."""
 
 import multiprocessing
 import os
@@ -22,12 +22,12 @@ from motors.volumes import quality_control
 from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import cores, sha256, write_table, write_text
 
-KEPT = 2**28  # bytes of prepared tomograms
+KEPT = 2**28  # bytes of prepared tomograms in the cache
 CAPABILITY = (7, 0)  # the lowest compute capability that PyTorch's kernels are built for: a P100 has 6.0
 
 
 class Task(NamedTuple):
-    """One tomogram to be predicted, and where its candidates go."""
+    """One tomogram to predict, and where its candidates go."""
 
     name: str
     source: Source
@@ -36,11 +36,11 @@ class Task(NamedTuple):
     notes: Path
     save_heatmaps: bool
     limit: float  # seconds that reading may take
-    ends: int = 0  # of its workers; after the second tiles are smaller, because memory is the usual cause
+    ends: int = 0  # deaths of its workers; after two, tiles are smaller, as memory is the usual cause
 
 
 class Outcome(NamedTuple):
-    """The candidates of one tomogram, or at which stage it failed and why; both if only writing failed."""
+    """The candidates of one tomogram, or the stage and error of its failure; both if only writing failed."""
 
     name: str
     candidates: pd.DataFrame | None
@@ -51,14 +51,14 @@ class Outcome(NamedTuple):
 
 
 class Predictor:
-    """What one device does with one network, tomogram by tomogram; `kept` are those prepared before."""
+    """Inference with one network on one device; `kept` is a cache of prepared tomograms."""
 
     def __init__(self, detector: Detector, kept: dict[str, Ready] | None = None) -> None:
         self.detector, self.kept = detector, kept
         self.ahead: dict[tuple, Future] = {}  # by name, source and spacing
 
     def work(self, task: Task, following: Task | None = None) -> Outcome:
-        """Return the candidates of a tomogram, written to its folder; meanwhile the `following` one is read."""
+        """Return the outcome of a tomogram, and write its candidates; meanwhile read the `following` one."""
         stage, found = "read", None
         try:
             reading = self.ahead.pop(_asked(task), None) or _reading(self.detector, task, self.kept)
@@ -72,14 +72,14 @@ class Predictor:
             found = self.detector.candidates(task.name, grids)
             stage = "write"
             self._write(task, ready, key, grids, found)
-        except Exception as error:  # noqa: BLE001 - the policy of the queue decides what it means
+        except Exception as error:  # noqa: BLE001 - handled by the policy of the queue
             return Outcome(task.name, found, stage, error)
         return Outcome(task.name, found, backend=self.detector.computed_by)
 
     def _write(self, task: Task, ready: Ready, key: str | None, grids: dict, found: pd.DataFrame) -> None:
-        """Keep the candidates of a tomogram, last of all the key of its files, by which they are known again."""
+        """Write the results of a tomogram, and at last the key of its files, which makes them valid."""
         mark, heatmaps = (task.folder / f"{task.name}{ending}" for ending in (".source", ".npz"))
-        for old in (mark, heatmaps):  # which may be those of another file
+        for old in (mark, heatmaps):  # perhaps of another file
             old.unlink(missing_ok=True)
         if self.detector.repair or self.detector.fill:
             quality_control.note(task.notes, task.name, ready.findings)
@@ -91,26 +91,26 @@ class Predictor:
 
 
 def _asked(task: Task) -> tuple[str, str, float | None]:
-    """Return what tells a tomogram from another of its name."""
+    """Return what identifies a tomogram among those of its name."""
     source = "" if isinstance(task.source, Tomogram) else str(task.source)
     return task.name, source, task.spacing
 
 
 def result_hashes(folder: Path, name: str) -> str:
-    """Return hashes of what was found in a tomogram, by which damage is noticed."""
+    """Return hashes of the result files of a tomogram, to detect damage."""
     files = [folder / f"{name}.csv", folder / f"{name}.npz", folder.parent / "findings" / f"{name}.csv"]
     return "".join(f" {sha256(file)}" for file in files if file.is_file())
 
 
 def _reading(detector: Detector, task: Task, kept: dict[str, Ready] | None) -> Future:
-    """A tomogram and the key of its files, which a thread reads that nobody waits for longer than he wants to."""
+    """Return a future of a tomogram and the key of its files; its daemon thread can be abandoned."""
     result: Future = Future()
 
     def read() -> None:
         try:
-            key = source_key(task.source)  # first, so that files which change meanwhile have another
+            key = source_key(task.source)  # first, so that files that change meanwhile do not match
             result.set_result((_prepared(replace(detector, network=None), task, key, kept), key))
-        except Exception as error:  # noqa: BLE001 - for whoever waits
+        except Exception as error:  # noqa: BLE001 - for the caller
             result.set_exception(error)
 
     Thread(target=read, daemon=True).start()
@@ -118,47 +118,47 @@ def _reading(detector: Detector, task: Task, kept: dict[str, Ready] | None) -> F
 
 
 def _prepared(detector: Detector, task: Task, key: str | None, kept: dict[str, Ready] | None) -> Ready:
-    """Return a tomogram as the network wants it; small ones are kept for the networks that follow."""
+    """Return a tomogram prepared for the network; small ones are cached for the next networks."""
     how = (detector.experiment.spacing, detector.experiment.resampling, detector.repair, detector.fill)
     about = repr((key, task.name, task.spacing, *how, *sorted(detector.reading.items())))
     ready = (kept or {}).get(about) or detector.prepare(task.source, name=task.name, spacing=task.spacing)
     if kept is not None and key is not None:
         kept[about] = ready
-        for old in tuple(kept):  # a thread that hung may add, too
+        for old in tuple(kept):  # an abandoned thread may add, too
             if sum(each.voxels.nbytes for each in tuple(kept.values())) > KEPT:
                 kept.pop(old, None)
     return ready
 
 
 class Device:
-    """A process that computes on one device and keeps the networks it was given; started when it is needed."""
+    """A worker process for one device, started when needed, which keeps the networks sent to it."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
-        self.victims: set[str] = set()  # tomograms in whose midst it ended, since it last finished one
-        self.following: Task | None = None  # read ahead: it comes next
-        self.known: set[str] = set()  # networks
+        self.victims: set[str] = set()  # tomograms at which it died, since it last finished one
+        self.following: Task | None = None  # being read; computed next
+        self.known: set[str] = set()  # keys of its networks
         self.pool: ProcessPoolExecutor | None = None
 
     def submit(self, detector: Detector, key: str, network: bytes, task: Task) -> Future:
-        """Give it a tomogram; `key` names the network, which is sent unless it has computed with it before."""
+        """Submit a tomogram; the network, identified by `key`, is sent unless it was used before."""
         detector = replace(detector, options={**detector.options, "device": self.name})
         new = None if key in self.known else network
         try:
             return self._pool().submit(_work, key, new, detector, task, self.following)
-        except BrokenProcessPool:  # it ended while it was idle
+        except BrokenProcessPool:  # it died while idle
             self.close()
             return self._pool().submit(_work, key, network, detector, task, self.following)
 
     def _pool(self) -> ProcessPoolExecutor:
         if self.pool is None:
-            spawn = multiprocessing.get_context("spawn")  # a forked one hangs where threads or CUDA were in use
+            spawn = multiprocessing.get_context("spawn")  # a forked one hangs if threads or CUDA were in use
             self.pool = ProcessPoolExecutor(1, spawn, _settle, (self.threads,))
             self.process: Future = self.pool.submit(os.getpid)
         return self.pool
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         if self.pool is not None:
             with suppress(BrokenProcessPool, ProcessLookupError, TimeoutError):  # it is gone already
                 os.kill(self.process.result(timeout=60), signal.SIGKILL)
@@ -169,7 +169,7 @@ class Device:
 def check_device(name: str) -> str:
     """Return the name of a device that can compute.
 
-    Raises ValueError if there is no such device, or PyTorch has no kernels for it: it would take memory, then fail.
+    Raises ValueError if there is no such device, or PyTorch has no kernels for it: it would allocate memory, then fail.
     """
     try:
         device = torch.device(name)
@@ -185,22 +185,22 @@ def check_device(name: str) -> str:
 
 
 def all_devices(small: bool = False) -> list[str]:
-    """Return the names of all GPUs; where there is none "cpu", for `small` networks once for each core, at most four.
+    """Return the names of all GPUs; if there is none, "cpu" once, or per core (at most four) for `small` networks.
 
-    Threads that share a small network's work mostly wait for each other.
+    Threads that share the work of a small network mostly wait.
     """
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 
-_kept: dict[str, Ready] = {}  # tomograms that were prepared for one network and will be for the next
-_networks: dict[str, Any] = {}  # of a worker's process, by the keys of their weights
-_predictors: list[Predictor] = []  # the one at work, if any
-_said: list[tuple[str, type[Warning]]] = []  # what was warned of, for the process that waits for the outcome
+_kept: dict[str, Ready] = {}  # cache of prepared tomograms, for the next network
+_networks: dict[str, Any] = {}  # of a worker process, by the keys of their weights
+_predictors: list[Predictor] = []  # the current one, if any
+_said: list[tuple[str, type[Warning]]] = []  # warnings, to be passed to the parent process
 
 
 def _settle(threads: int) -> None:
-    """Make a new process a worker: it ends with the one that started it, and passes warnings on to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the one that waits
+    """Initialise a worker process: it ends with its parent, and collects warnings for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent process
     torch.set_num_threads(threads)
     warnings.showwarning = lambda message, category, *_, **__: _said.append((str(message), category))
 
@@ -212,15 +212,15 @@ def _settle(threads: int) -> None:
 
 
 def _work(key: str, network: bytes | None, detector: Detector, task: Task, following: Task | None) -> Outcome:
-    """Return the candidates of a tomogram, in a worker's process."""
+    """Return the outcome of a tomogram, in a worker process."""
     if network is not None:
         _networks[key] = pickle.loads(network)
     detector = replace(detector, network=_networks[key])
     if not _predictors or _predictors[0].detector != detector:
-        _predictors[:] = [Predictor(detector, _kept)]  # what was read ahead for another network is of no use
+        _predictors[:] = [Predictor(detector, _kept)]  # reading ahead for another network is of no use
     outcome = _predictors[0].work(task, following)
     said, _said[:] = tuple(_said), []
     error = outcome.error
-    if error is not None and type(error).__module__ != "builtins":  # it might not survive the way
+    if error is not None and type(error).__module__ != "builtins":  # it might not survive pickling
         error = RuntimeError(f"{type(error).__name__}: {error}")
     return outcome._replace(error=error, warnings=said)

@@ -1,1 +1,1 @@
-"""Many candidate lists become one, and a threshold decides which tomograms have a motor."""
+"""Fusion of the candidates of several networks, and decisions by a threshold."""

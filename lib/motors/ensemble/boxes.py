@@ -1,4 +1,4 @@
-"""Weighted box fusion by the package `ensemble-boxes`, beside that on points, for comparison."""
+"""Weighted box fusion by the package `ensemble-boxes`, to compare with that of points."""
 
 import numpy as np
 
@@ -16,14 +16,14 @@ def fuse_boxes(
     confidence: str = "mean",
     overflow: bool = False,
 ) -> Fused:
-    """Return what the package `ensemble-boxes` makes of the same points, as cubes with half an edge of `radius`.
+    """Return the points as the package `ensemble-boxes` fuses them, each as a cube with edges of twice `radius`.
 
-    Cubes `radius` apart along an axis share a third of their union: that much makes a match. Parameters, result and
-    errors are those of `fuse_points`.
+    Cubes `radius` apart along an axis have an IoU of 1/3, the threshold for a match. Parameters, result and errors
+    are those of `fuse_points`.
     """
     from ensemble_boxes import weighted_boxes_fusion_3d
 
-    # That package leaves the process when its input does not fit, so its input is made to fit here.
+    # That package exits the process on invalid input, so the input is validated here.
     points_zyx, members = np.reshape(points_zyx, (-1, 3)).astype(np.float64), np.asarray(members, dtype=np.int64)
     _, strength, weights = prepare(points_zyx, scores, members, weights, radius, skip, confidence)
     if not strength.sum() > 0:

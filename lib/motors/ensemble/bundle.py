@@ -1,4 +1,4 @@
-"""Where trained networks lie, and how they are put together: everything that a detection needs, from one folder."""
+"""Trained networks and the settings of their ensemble, found in a folder."""
 
 import json
 import math
@@ -21,25 +21,25 @@ from motors.workspace.files import on_disk
 ENSEMBLE = "ensemble.json"
 NOTEBOOK = "40_ensemble"
 RUNS = f"{NOTEBOOK}/*/{ENSEMBLE}"
-VARIABLE = "MOTORS_WEIGHTS"  # environment variable: a folder as `find` takes it
-UNCALIBRATED = 0.5  # the threshold where nobody has measured one
-RANKS = {"full": 0, "smoke": 2}  # of profiles: the lowest is taken, any other is 1
+VARIABLE = "MOTORS_WEIGHTS"  # environment variable: default folder of `find`
+UNCALIBRATED = 0.5  # the threshold if none was calibrated
+RANKS = {"full": 0, "smoke": 2}  # of profiles: the lowest is preferred, any other is 1
 HINT = "name a folder with ensemble.json as weights (--weights); `motors download published` or `make demo` make one"
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Networks, and how what they say becomes a decision."""
+    """Trained networks, and how they are fused and decided."""
 
     folder: Path  # where they were found
     members: pd.DataFrame  # run, symmetry and weight of each member of the ensemble
     networks: dict[str, Path]  # the folder of each run's weights
     method: str = "distance"  # how they are fused, see `ensemble.combine`
-    skip: float = 0.0  # likewise
-    threshold: float | None = None  # the lowest score of a motor; None if nobody has measured one
-    precision: float | None = None  # what that threshold has out-of-fold; None if nobody has measured it
+    skip: float = 0.0  # candidates below it do not vote
+    threshold: float | None = None  # the lowest score of a motor; None if not calibrated
+    precision: float | None = None  # out-of-fold at that threshold; None if not measured
     recall: float | None = None  # likewise
-    simulated: bool = False  # whether the networks have seen nothing but simulated tomograms
+    simulated: bool = False  # whether all training tomograms were simulated
 
     @property
     def votes(self) -> dict[tuple[str, str], float]:
@@ -48,14 +48,14 @@ class Bundle:
 
 
 def find(folder: str | Path | None = None) -> Bundle:
-    """Return the networks in a folder, and how they are put together.
+    """Return the networks in a folder, and the settings of their ensemble.
 
-    The folder is of one network (weights.safetensors, experiment.json), or with `ensemble.json` and its networks below
-    it or where the notebooks left them; or a folder of such runs, as `outputs` and the dataset `motors-weights` are, of
-    which those of the profile "full" are taken before "demo". By default it is the one that the environment variable
-    MOTORS_WEIGHTS names, or what is in the workspace around the current folder.
+    The folder holds one network (weights.safetensors, experiment.json); or `ensemble.json`, with its networks below it
+    or where the notebooks wrote them; or several such runs, as do `outputs` and the dataset `motors-weights`, of which
+    the profile "full" is preferred to "demo". By default the folder is that of the environment variable MOTORS_WEIGHTS,
+    or those of the workspace around the current folder.
 
-    Raises FileNotFoundError if there is nothing, or a network is missing; ValueError if `ensemble.json` is damaged.
+    Raises FileNotFoundError if nothing is found, or a network is missing; ValueError if `ensemble.json` is damaged.
     """
     folder = folder or os.environ.get(VARIABLE)
     places = [on_disk(Path(folder))] if folder else list(_usual())
@@ -91,7 +91,7 @@ def _ensemble(path: Path) -> Bundle:
         if not isinstance(rows := about.get("members", []), list) or not all(isinstance(row, dict) for row in rows):
             raise TypeError("members is no list of objects")
         table = members(about)
-        judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all that it tried
+        judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all methods tried
         settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}
         settings |= {"method": about["method"], "skip": about["skip"]}
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -109,10 +109,10 @@ def _ensemble(path: Path) -> Bundle:
 
 
 def _wrong(table: pd.DataFrame, settings: dict[str, Any]) -> Iterator[str]:
-    """Yield what an ensemble cannot be, such as a score above 1, which nothing would reach, in a few words each."""
+    """Yield what is invalid in an ensemble, such as a threshold above 1, which no score reaches."""
     if (table["weight"] == 0).all() or table.duplicated(MEMBER).any():
         yield "it has no members, none that counts, or one of them twice"
-    limits = {"threshold": math.inf} if settings["method"] == "max" else {}  # a product with a weight may be above 1
+    limits = {"threshold": math.inf} if settings["method"] == "max" else {}  # a weighted score may exceed 1
     numbers = [(name, value, limits.get(name, 1)) for name, value in settings.items() if name != "method"]
     weights = zip(table["run"], table["weight"].tolist(), strict=True)
     numbers += [(f"the weight of {run}", weight, math.inf) for run, weight in weights]

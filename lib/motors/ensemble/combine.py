@@ -1,4 +1,4 @@
-"""The four methods of putting an ensemble together, called alike."""
+"""The four methods to fuse an ensemble, behind one function."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from motors.tables import MEMBER, join
 
 POINTWISE = ("distance", "boxes")
 METHODS = (*POINTWISE, "mean", "max")
-LOWEST = 0.01  # score of a candidate of one network, or in a fused heatmap: what lies below never becomes a motor
+LOWEST = 0.01  # lowest score of a candidate, of one network or in a fused heatmap: anything below is no motor
 
 
 def combine(
@@ -29,21 +29,21 @@ def combine(
     skip: float = 0.2,
     lost: Mapping[str, Collection[Member]] | None = None,
 ) -> pd.DataFrame:
-    """Return what several members say together, as candidates of the run "ensemble".
+    """Return the candidates of several members, fused, as those of the run "ensemble".
 
     Parameters
     ----------
-    method : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" make one heatmap
-        of those that were saved, see `fuse_grids`, and take its peaks
-    candidates : of all members, each a run and a symmetry; those without a weight, or with one of 0, are left out
-    weights : how much each member counts, to each other: they are brought to a mean of 1 first, because a cluster with
-        more points than there are votes in all is not to exceed its own score
+    method : "distance" fuses candidates by `fuse_points` and "boxes" by `fuse_boxes`; "mean" and "max" fuse
+        the saved heatmaps, see `fuse_grids`, and take the peaks
+    candidates : of all members, each a run and a symmetry; members without a weight, or with weight 0, are ignored
+    weights : relative weights of the members; scaled to a mean of 1 first, because the votes of a cluster are capped
+        at their sum, so that it does not exceed its own score
     spacings : ångström per voxel of every tomogram, by name
-    output : where `detect_all` saved the heatmaps; "distance" and "boxes" do without
-    skip : candidates with a lower score do not vote; heatmaps have no such limit
-    lost : members that could not predict a tomogram, by its name: there the others decide
+    output : folder where `detect_all` saved heatmaps; not needed by "distance" and "boxes"
+    skip : candidates with a lower score are ignored; not used for heatmaps
+    lost : members that could not predict a tomogram, by its name: the others are fused
 
-    Raises ValueError if there is no such method, a weight is negative, all are 0, or a heatmap of a member was not
+    Raises ValueError if the method is unknown, a weight is negative, all are 0, or a heatmap of a member was not
     saved; FileNotFoundError if no heatmap of a tomogram was saved.
     """
     if method not in METHODS:
@@ -69,7 +69,7 @@ def combine(
 def _of_points(method: str) -> Callable[..., Fused]:
     if method == "distance":
         return fuse_points
-    from motors.ensemble.boxes import fuse_boxes  # the wheel for Kaggle, whose image lacks `ensemble-boxes`, has none
+    from motors.ensemble.boxes import fuse_boxes  # not in the wheel for Kaggle, whose image lacks `ensemble-boxes`
 
     return fuse_boxes
 
@@ -77,7 +77,7 @@ def _of_points(method: str) -> Callable[..., Fused]:
 def _groups(
     weights: Mapping[Member, float], names: Iterable[str], lost: Mapping[str, Collection[Member]]
 ) -> Iterator[tuple[list[str], dict[Member, float]]]:
-    """Yield the tomograms that the same members could predict, and the weights of those, brought to a mean of 1."""
+    """Yield tomograms that the same members could predict, and weights of these members, scaled to a mean of 1."""
     groups: dict[frozenset[Member], list[str]] = {}
     for name in sorted(names):
         groups.setdefault(frozenset(weights).difference(lost.get(name, ())), []).append(name)
@@ -89,10 +89,10 @@ def _groups(
 
 
 def fuse_grids(grids: Mapping[Member, Grid], weights: Mapping[Member, float], *, how: str = "mean") -> Grid:
-    """Return one heatmap of several, on the finest of their grids; the others are interpolated at its cells.
+    """Return several heatmaps fused to one, on the finest of their grids, to which the others are interpolated.
 
-    `grids` are of one tomogram, by run and symmetry. `how` is the "mean" of what they say, each as often as its weight,
-    or "max", the largest product with a weight. Raises ValueError if a member that counts has no heatmap.
+    `grids` are of one tomogram, by run and symmetry. `how` is "mean", the weighted mean of the probabilities, or "max",
+    the maximum of probability times weight. Raises ValueError if a member in `weights` has no heatmap.
     """
     if missing := sorted(set(weights) - set(grids)):
         raise ValueError(f"{missing} have no heatmap: detect with save_heatmaps=True, or give them no weight")

@@ -1,4 +1,4 @@
-"""Which tomograms have a motor: one row for each."""
+"""Decisions about which tomograms have a motor."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -15,13 +15,13 @@ CUTS = ("threshold", "quantile")
 def detections(
     candidates: pd.DataFrame, ids: Iterable[str], *, quantile: float | None = 0.55, threshold: float | None = None
 ) -> pd.DataFrame:
-    """Return one row per tomogram: its best candidate, or -1 -1 -1 where that is not confident enough.
+    """Return one row per tomogram: its best candidate, or -1 -1 -1 if its score is below the threshold.
 
-    `ids` are all tomograms to be answered; those without a candidate have the score 0. The `quantile` is the share of
-    them, those with the lowest scores, that is answered with none; the original solution chose 0.55. What reaches
-    numpy's linear quantile of all scores is answered; or what reaches a `threshold`, if that is given instead. The
-    columns are tomo_id, z, y, x, score, the rows in the order of `ids`. Raises ValueError if an id is there twice, a
-    candidate belongs to none or has no finite score and place, or neither quantile nor threshold says where to cut.
+    `ids` are all tomograms; those without a candidate have the score 0. `quantile` is the share of tomograms, those
+    with the lowest scores, that get no motor; the original solution chose 0.55. The threshold is numpy's linear
+    quantile of all scores, or `threshold`, if that is given; scores equal to it are kept. Columns are tomo_id, z, y,
+    x, score, the rows in the order of `ids`. Raises ValueError if an id is repeated, a candidate has another id, or a
+    score or coordinate that is not finite, or quantile and threshold are both None.
     """
     ids = list(ids)
     if len(set(ids)) < len(ids):
@@ -34,18 +34,18 @@ def detections(
 
 
 def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> dict[str, float]:
-    """Return where `detections` cuts what an ensemble says: its threshold or its quantile, by name.
+    """Return the threshold or the quantile of an ensemble, by name, for `detections`.
 
-    A threshold does not mind how many tomograms have a motor, but is one of scores of the whole ensemble. While voters
-    are missing it is the quantile. In `settings`, what `tables.read_ensemble` returns, "cut" names one of `CUTS`, by
-    default the quantile; `voters` are run and symmetry of each member that voted.
+    A threshold does not depend on how many tomograms have a motor, but holds only for scores of the whole ensemble:
+    if members are missing, the quantile is used. `settings` are from `tables.read_ensemble`; their "cut" is one of
+    `CUTS`, by default the quantile. `voters` are run and symmetry of each member that voted.
 
-    Raises ValueError if `settings` name another cut, or it is no finite number.
+    Raises ValueError if "cut" is unknown, or its value is no finite number.
     """
     if (wanted := settings.get("cut", "quantile")) not in CUTS:
         raise ValueError(f"the ensemble is to be cut at its {wanted!r}: choose one of {', '.join(CUTS)}")
     members = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
     name = wanted if members <= set(voters) else "quantile"
-    if not isinstance(value := settings[name], int | float) or not math.isfinite(value):
+    if not isinstance(value := settings.get(name), int | float) or not math.isfinite(value):
         raise ValueError(f"the {name} of the ensemble is {value!r}: correct ensemble.json, or run 40_ensemble again")
     return {name: value}

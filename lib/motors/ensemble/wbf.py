@@ -1,4 +1,4 @@
-"""Candidates of several members become one list: those near each other mean the same motor."""
+"""Weighted box fusion (WBF) of the candidates of several members, as points."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import pandas as pd
 
 from motors.tables import MEMBER, NO_MOTOR, POINT, need
 
-ENSEMBLE = {"run": "ensemble", "symmetry": "all"}  # whose candidates the fused ones are
+ENSEMBLE = {"run": "ensemble", "symmetry": "all"}  # of fused candidates
 Member = tuple[str, str]  # a run and a symmetry
 Fused = tuple[np.ndarray, np.ndarray]  # `(n, 3)` points zyx in voxels and `(n,)` scores, best first
 
@@ -28,30 +28,30 @@ def fuse_points(
     most_votes: float = 3.0,
     overflow: bool = False,
 ) -> Fused:
-    """Return the points that several members agree on: weighted box fusion, with points for boxes.
+    """Return the points of several members, fused: weighted box fusion with points instead of boxes.
 
-    From the best down, each point joins the nearest cluster whose centre is nearer than `radius`, or founds one. The
+    From the best down, each point joins the nearest cluster whose centre is nearer than `radius`, or starts one. The
     centre of a cluster is the mean of its points weighted by their scores, and moves as points join. Its score is
-    then multiplied by its share of the votes, so that a point which only one of nine members sees counts one ninth.
-    The method is that of the original solution, after Solovyev et al., Weighted boxes fusion, 2021. There are `(m, 3)`
-    float64 points and `(m,)` float64 scores, best first, whatever the order of the input.
+    then multiplied by its share of the votes, so that a point found by one of nine members counts one ninth.
+    The method is that of the original solution, after Solovyev et al., Weighted boxes fusion, 2021. It returns
+    `(m, 3)` float64 points and `(m,)` float64 scores, best first, regardless of the order of the input.
 
     Parameters
     ----------
     points_zyx : `(n, 3)` in voxels
     scores : `(n,)` in [0, 1]
-    members : `(n,)` int, the place of each point's member in `weights`
-    weights : `(members,)` how much each member counts, also where it has found nothing
+    members : `(n,)` int, the index of each point's member in `weights`
+    weights : `(members,)`, one per member, including those without points
     radius : in voxels
     skip : points with a lower score, before weighting, are left out
     confidence : `mean` or `max` of the weighted scores of a cluster
-    rescale : how the points of a cluster become its share of all weights: `linear` counts them, `poly` raises their
-        number to `power`, `clipping` counts at most `most_votes`, None leaves scores alone
+    rescale : how the number of points of a cluster becomes its votes, a share of all weights: `linear` keeps it,
+        `poly` raises it to `power`, `clipping` limits it to `most_votes`; None does not rescale
     power : exponent of `poly`
     most_votes : limit of `clipping`
-    overflow : True lets a cluster with more points than there are votes exceed its own score
+    overflow : True does not cap votes at the sum of weights: a score may then grow
 
-    Raises ValueError if a setting is unknown, a weight is negative, or a member has none.
+    Raises ValueError if a setting is unknown, a weight is negative, or a member has no weight.
     """
     if rescale not in ("linear", "poly", "clipping", None):
         raise ValueError(f"rescale {rescale!r} is unknown: choose linear, poly, clipping or None")
@@ -74,14 +74,14 @@ def fuse(
     method: Callable[..., Fused] = fuse_points,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Return the candidates that several members agree on, tomogram by tomogram.
+    """Return the candidates of several members, fused in each tomogram.
 
-    Candidates are tomo_id, z, y, x in voxels of the original tomogram, score, run, symmetry. The radius, one number or
-    one for each tomogram, is how near points of one motor are, in voxels. By default every member, a run and a
-    symmetry, that occurs has the weight one; one that found nothing anywhere does not occur: name it in `weights`,
-    because its silence is a vote too. `settings` are those of the method, `fuse_points` or `fuse_boxes`.
+    Candidates have tomo_id, z, y, x in voxels of the original tomogram, score, run, symmetry. `radius_voxels` is the
+    radius of `method`, one number or one per tomogram. By default every member (run and symmetry) in the table has
+    weight one; a member without any candidate must be named in `weights`, because it lowers the share of votes of all
+    others. `settings` are further parameters of `method`, `fuse_points` or `fuse_boxes`.
 
-    What comes back is tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first.
+    The result has tomo_id, z, y, x, score, run ("ensemble"), symmetry ("all"); sorted by tomogram, best first.
     Raises ValueError if a column is missing, a member has no weight or a tomogram no radius, or as `method`.
     """
     need(candidates, ["tomo_id", *POINT, "score", *MEMBER], "the table of candidates")
@@ -108,7 +108,7 @@ def fuse(
 
 
 def prepare(points_zyx, scores, members, weights, radius: float, skip: float, confidence: str) -> tuple:
-    """Return the points that count, strongest first, their weighted scores, and the weights, all float64."""
+    """Return the points not skipped, best first, their weighted scores, and the weights, all float64."""
     points, scores = np.reshape(points_zyx, (-1, 3)).astype(np.float64), np.asarray(scores, dtype=np.float64)
     weights, members = np.asarray(weights, dtype=np.float64), np.asarray(members, dtype=np.int64)
     if confidence not in ("mean", "max"):
@@ -147,7 +147,7 @@ def _clusters(points: np.ndarray, strength: np.ndarray, radius: float) -> tuple[
 
 
 def _share(votes: np.ndarray, total: float, rescale: str | None, power: float, most_votes: float, overflow: bool):
-    """Return the share of all weights that each cluster has."""
+    """Return the share of each cluster in all weights."""
     if rescale is None:
         return 1.0
     votes = {"poly": votes**power, "clipping": np.minimum(votes, most_votes)}.get(rescale, votes)

@@ -1,1 +1,1 @@
-"""How good candidates are: the competition's score, curves, intervals."""
+"""Scores of candidates: the competition's F2, curves, intervals."""

@@ -1,7 +1,7 @@
-"""What `motors score` compares: answers, and a truth in a table or of a benchmark with a Croissant manifest.
+"""Answers and ground truth for `motors score`; the truth is a table, or a benchmark with a Croissant manifest.
 
 The layout of a benchmark is copick's (`copick.impl.mlcroissant`, 1.31): `metadata.json` with `runs.csv` and `picks.csv`
-beside it, in a folder of the project. MotorBench, of biohub/popsicle on Hugging Face, is said to come so, unseen by us.
+beside it, in a folder of the project. MotorBench, of biohub/popsicle on Hugging Face, is said to have it, unseen by us.
 """
 
 import json
@@ -22,10 +22,10 @@ from motors.workspace.files import once, sha256
 
 
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
-    """Return the solution of a benchmark, in ångström, so that its spacing is 1: see `labels.table.solution`.
+    """Return the ground truth of a benchmark, in ångström, so that its spacing is 1: see `labels.table.solution`.
 
-    The manifest is `metadata.json` in the folder `Croissant` of a project that is on this disk; a split is such as
-    test, by default all runs; the object's name, of the picks that are motors, may be left out where there is one only.
+    The manifest is `metadata.json` in the folder `Croissant` of a local project; a split is such as test, by default
+    all runs; the object's name, which picks of motors have, may be omitted if there is only one.
     Raises FileNotFoundError or ValueError if a file is missing or damaged, or there is no such split or object.
     """
     folder = Path(manifest).resolve(strict=True).parent
@@ -52,9 +52,9 @@ def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd
 
 
 def solution(path: str | Path) -> pd.DataFrame:
-    """Return the solution in a CSV file: see `labels.table.solution`; or as the competition has labels.
+    """Return the ground truth in a CSV file, as of `labels.table.solution` or as labels of the competition.
 
-    Raises FileNotFoundError or ValueError if the file is missing, or holds nothing to compare with.
+    Raises FileNotFoundError or ValueError if the file is missing, or holds no ground truth.
     """
     table, name = read_table(path), Path(path).name
     if ARRAY_SHAPE.keys() <= {*table}:
@@ -68,7 +68,7 @@ def solution(path: str | Path) -> pd.DataFrame:
 
 
 def answer(path: str | Path) -> pd.DataFrame:
-    """Return the answer in a CSV file: a submission, or z, y, x; its has_motor, if it has one, is believed or refused.
+    """Return the answer in a CSV file: a submission, or z, y, x; a column has_motor must agree with the positions.
 
     Raises FileNotFoundError or ValueError if the file is missing or contradicts itself.
     """
@@ -83,9 +83,9 @@ def answer(path: str | Path) -> pd.DataFrame:
 
 
 def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
-    """Return what `motors detect --out` wrote as an answer: the best detection of each tomogram, or -1 -1 -1.
+    """Return the output of `motors detect --out` as an answer: the best detection of each tomogram, or -1 -1 -1.
 
-    Places are in voxels, or in ångström if that is True. A tomogram that failed counts as one without a motor.
+    Positions are in voxels, or in ångström if `angstrom`. A tomogram that failed counts as one without a motor.
     """
     tomograms = read_table(Path(folder) / "tomograms.csv", ["tomo_id"])
     table = read_table(Path(folder) / "detections.csv", [*MOTORS, "score", "spacing"])
@@ -97,7 +97,7 @@ def found(folder: str | Path, *, angstrom: bool = False) -> pd.DataFrame:
 
 
 def _chosen(values: pd.Series, wanted: str, what: str) -> pd.Series:
-    """Return which values are the one that is wanted; there has to be one."""
+    """Return which values are `wanted`; raises ValueError if none is."""
     if not (values == wanted).any():
         there = ", ".join(sorted(set(values.dropna().astype(str)))) or "none"
         raise ValueError(f"the benchmark has no {what} {wanted!r}: choose of {there}")
@@ -105,7 +105,7 @@ def _chosen(values: pd.Series, wanted: str, what: str) -> pd.Series:
 
 
 def _points(project: Path, row: dict) -> list[list[float]]:
-    """Return the z, y, x in a file of picks, in ångström: copick's JSON, or the portal's ndjson that counts voxels."""
+    """Return the z, y, x in a file of picks, in ångström: copick's JSON, or the portal's ndjson in voxels."""
     place = str(row["url"]).removeprefix("file://")
     path = next((project / each for each in (place, unquote(place)) if (project / each).is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""Out-of-fold: which run may judge which tomogram, and how good networks are over all folds together."""
+"""Out-of-fold evaluation: the tomograms that each run held out, and scores of networks over all folds."""
 
 import re
 from collections.abc import Mapping
@@ -13,27 +13,27 @@ from motors.labels.table import Labels
 from motors.matching import cut, within
 from motors.tables import MOTORS, POINT, need, numbers
 
-TOLERANCE = 0.05  # of F2, within which quantiles count as equally good: half the bootstrap's uncertainty of the demo
+TOLERANCE = 0.05  # of F2, within which quantiles count as equally good: half the bootstrap uncertainty in the demo
 RUNS = ["run", "fold"]
 
 
 def network_of(run: str) -> str:
-    """Return the name of a run without its fold: the runs of one network over all folds have the same."""
+    """Return the name of a run without its fold, which all runs of one network share."""
     return re.sub(r"-fold-?\d+", "", run)
 
 
 def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[str] | None]) -> pd.DataFrame:
-    """Return which tomograms each run is judged by: those of the fold that it held out.
+    """Return the tomograms on which each run is evaluated: those of the fold that it held out.
 
-    A run that held out nothing, fold -1, is judged by the folds that are there, and all of that is in-sample.
+    A run that held out nothing, fold -1, is evaluated on the folds of the other runs, or fold 0, all in-sample.
 
-    `runs` have run, fold, and labels, if given, a hash of the label table that the run was trained with; `folds`
-    tomo_id and fold, -1 for tomograms that always train, as the runs are to be judged; `trained` are the names of the
-    tomograms that each run was trained on, None if not known. The columns are run, network, fold (of the tomogram),
-    tomo_id, in_sample; in the order of the runs.
+    `runs` has run, fold, and optionally labels, a hash of the label table used in training; `folds` has tomo_id and
+    fold, -1 for tomograms always used in training; `trained` has the names of the tomograms that each run was trained
+    on, None if unknown. The columns are run, network, fold (of the tomogram), tomo_id, in_sample; in the order of the
+    runs.
 
-    Raises ValueError if runs were trained with other label tables than each other, a network has two runs of one fold,
-    a fold has no tomogram, or a run was trained on one that it held out, perhaps by other folds.
+    Raises ValueError if runs were trained with different label tables, a network has two runs of one fold, a fold has
+    no tomogram, or a run was trained on a tomogram of its held-out fold, perhaps with other folds.
     """
     need(runs, RUNS, "the table of runs")
     if "labels" in runs and runs["labels"].nunique() > 1:
@@ -59,12 +59,12 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
 
 
 def pool(candidates: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidates that runs have in the tomograms they are judged by, with `network`, `fold`, `in_sample`."""
+    """Return the candidates of runs in their `held_out` tomograms, with `network`, `fold`, `in_sample`."""
     return candidates.merge(held, on=["run", "tomo_id"], validate="many_to_one")
 
 
 def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
-    """Return the candidates that can be judged: not those within 1000 Å of an unsure point, but not of a motor."""
+    """Return the candidates that can be judged: those within 1000 Å of a motor, or of no unsure point."""
     spacing, near = known.tomograms.set_index("tomo_id")["spacing"], []
     numbered = candidates.assign(row=range(len(candidates)))
     for points in (known.motors, known.unsure):
@@ -75,29 +75,29 @@ def sure(candidates: pd.DataFrame, known: Labels) -> pd.DataFrame:
 
 
 def choose_quantile(by_quantile: pd.DataFrame, *, tolerance: float = 0.0) -> float:
-    """Return the quantile in the middle of the widest stretch of a `f2_by_quantile` on which F2 is best.
+    """Return the middle of the widest range of quantiles in a `f2_by_quantile` where F2 is best.
 
-    With few tomograms F2 is a staircase: the middle of a wide stair is a safer choice than its first edge. Of equally
-    wide ones that with more tomograms answered is taken. What is at most `tolerance` below the best counts as best.
+    With few tomograms F2 is a step function: the middle of a wide step is a safer choice than its first edge. Of
+    equally wide ones that with more tomograms answered is taken. F2 at most `tolerance` below the best counts as best.
     """
     quantiles = by_quantile["quantile"].to_numpy()
     good = by_quantile["f2"].to_numpy() >= by_quantile["f2"].max() - tolerance - 1e-12
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]])))
     first, last = quantiles[edges[::2]], quantiles[edges[1::2] - 1]
-    widest = np.argmax(np.round(last - first, 9))  # the first of equals, in spite of rounding
+    widest = np.argmax(np.round(last - first, 9))  # the first of equals, despite rounding
     return float((first[widest] + last[widest]) / 2)
 
 
 def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Return how good candidates are if those below the quantile that suits them are answered with no motor.
+    """Return the scores of candidates at the quantile chosen for them, below which tomograms get no motor.
 
-    The one rule by which candidates get a figure, in every notebook: the quantile is in the middle of the widest
-    stretch at most `TOLERANCE` below the best F2, see `choose_quantile`. The solution is of all tomograms that were
-    predicted, and no others; candidates are tomo_id, z, y, x, score, several in a tomogram or none.
+    All notebooks use this rule: the quantile is the middle of the widest range with F2 at most `TOLERANCE` below the
+    best, see `choose_quantile`. The solution is of all tomograms that were predicted, and no others; candidates have
+    tomo_id, z, y, x, score, any number per tomogram.
 
-    What comes back is F2; low, high, where 95 % of its bootstrap lie; AP; quantile and threshold, which is the same cut
-    as a score; precision and recall there; answer, the table; with `other`, an answer with the same tomograms, also
-    better_low and better_high, where 95 % of the paired bootstrap lie by how much F2 is better than that one's.
+    The result has F2; low, high, its 95 % bootstrap interval; AP; quantile and threshold, which is the corresponding
+    score; precision and recall there; answer, the table; with `other`, an answer for the same tomograms, also
+    better_low and better_high, the 95 % interval of the paired bootstrap of the gain in F2 over `other`.
     """
     quantile = choose_quantile(f2_by_quantile(solution, candidates), tolerance=TOLERANCE)
     first = best_of_each(solution, candidates)
@@ -115,14 +115,14 @@ def judge(solution: pd.DataFrame, candidates: pd.DataFrame, other: pd.DataFrame 
 
 
 def table(solution: pd.DataFrame, pooled: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per network: F2 of each fold, their mean and SD, and what all folds say together.
+    """Return one row per network: F2 of each fold, their mean and SD, and scores of all folds pooled.
 
-    Every fold is cut at the quantile chosen on the pooled out-of-fold candidates of the network.
+    All folds use the quantile chosen on the pooled out-of-fold candidates of the network.
 
-    The solution is of all tomograms that are held out; `pooled` are candidates of one list per network and tomogram,
-    such as `pool` of one symmetry, or fused, with their network; `held` is as `held_out` returns it. The index is the
+    The solution is of all held-out tomograms; `pooled` has one list of candidates per network and tomogram, such as
+    `pool` of one symmetry, or fused, with their network; `held` is as `held_out` returns it. The index is the
     network; columns are `fold 0` and so on, mean, SD (NaN with one fold), F2, low, high, AP, quantile, threshold,
-    precision, recall (all of the pooled folds), tomograms, in_sample (whether any was seen in training).
+    precision, recall (of the pooled folds), tomograms, in_sample (whether any was seen in training).
     """
     rows = {}
     for network, mine in held.groupby("network", sort=False):

@@ -1,4 +1,4 @@
-"""How the score depends on thresholds and quantiles."""
+"""Scores as functions of thresholds and quantiles."""
 
 import numpy as np
 import pandas as pd
@@ -19,18 +19,18 @@ def curve(
 ) -> pd.DataFrame:
     """Return precision, recall and F2 for each threshold on the scores of the best candidates.
 
-    Columns are threshold, precision, recall, f2; one row per distinct score, ascending, then no answer: inf, 1, 0, 0.
+    Columns are threshold, precision, recall, f2; one row per distinct score, ascending, last no answer: inf, 1, 0, 0.
 
     Parameters
     ----------
     solution : see `labels.table.solution`
-    candidates : tomo_id, z, y, x, score from 0 up; a tomogram may have none, its best counts if it has several
+    candidates : tomo_id, z, y, x, score from 0 up; any number per tomogram, of which the best counts
     radius : in ångström
-    mode : "kaggle", a candidate far from the motor is a motor missed; "detection", it is a false alarm too
+    mode : "kaggle", a candidate far from the motor is a false negative; "detection", also a false positive
     absent : score of tomograms without a candidate, which are never answered by default. The original solution gave
-        them 0 in its kaggle mode, so that at threshold 0 a motor that nothing was found for counted as found.
+        them 0 in its kaggle mode, so that at threshold 0 a motor without any candidate counted as found.
 
-    Raises ValueError if `solution` has no motor (recall is 0/0), or `mode` is another.
+    Raises ValueError if `solution` has no motor (recall is 0/0), or `mode` is unknown.
     """
     if mode not in ("kaggle", "detection"):
         raise ValueError(f"mode is {mode!r}: choose kaggle or detection")
@@ -38,13 +38,13 @@ def curve(
     motor, far = table["has_motor"].to_numpy(), is_far(table, radius).to_numpy()
     score = np.where(table["answered"], table["score"], -np.inf if absent is None else absent)
     positive, scores = motor, np.where(far, -np.inf, score)
-    if mode == "detection":  # a far candidate is tried a second time, where there is no motor
+    if mode == "detection":  # a far candidate counts again, as one where there is no motor
         positive, scores = np.append(positive, np.zeros(far.sum(), bool)), np.append(scores, score[far])
     return precision_recall(positive, scores)
 
 
 def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Return the rows of `curve` from `(n,)` truths and `(n,)` scores; minus infinity is never answered."""
+    """Return the rows of `curve` from `(n,)` truths and `(n,)` scores, minus infinity if never answered."""
     need_motor(positive)
     order = np.argsort(scores)
     thresholds, first = np.unique(scores[order], return_index=True)
@@ -58,19 +58,19 @@ def precision_recall(positive: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
 
 
 def average_precision(points: pd.DataFrame) -> float:
-    """Return the average precision (AP) of a `curve`: each step of recall times the precision where it ends.
+    """Return the average precision (AP) of a `curve`: the sum of recall steps times precision at their ends.
 
-    What scikit-learn's `average_precision_score` says, and what "AP" means here. Motors never answered lower it.
+    It equals scikit-learn's `average_precision_score`, and is "AP" everywhere here. Unanswered motors lower it.
     """
     precision, recall = points["precision"].to_numpy(), points["recall"].to_numpy()
     return float(np.sum((recall[:-1] - recall[1:]) * precision[:-1]))
 
 
 def f2_by_quantile(solution: pd.DataFrame, candidates: pd.DataFrame, quantiles: np.ndarray = QUANTILES) -> pd.DataFrame:
-    """Return F2 if the tomograms with the lowest scores are left unanswered, for each share of them, from 0 to 1.
+    """Return F2 for each of `quantiles`, the share of tomograms, of the lowest scores, that is left unanswered.
 
     Parameters are those of `curve`; tomograms without a candidate score 0. Columns are quantile, threshold (numpy's
-    linear quantile of scores; what reaches it is answered), answered (tomograms), f2. Raises ValueError without motors.
+    linear quantile of scores; equal ones are answered), answered (tomograms), f2. Raises ValueError without motors.
     """
     quantiles = np.sort(quantiles)
     table = judge(solution, best_of_each(solution, candidates))

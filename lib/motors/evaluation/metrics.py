@@ -1,4 +1,4 @@
-"""The competition's F2, a verdict per tomogram, and how far F2 is luck."""
+"""The competition's F2, a verdict per tomogram, and bootstrap intervals."""
 
 from collections import Counter
 from itertools import product
@@ -14,11 +14,11 @@ VERDICTS = ("TP", "FP", "FN", "TN")
 
 
 def f2(solution: pd.DataFrame, answer: pd.DataFrame) -> float:
-    """Return the score of the competition, the F-beta of beta two over tomograms with and without a motor.
+    """Return the score of the competition, F-beta with beta 2 over tomograms with and without a motor.
 
-    A tomogram counts as answered unless one of its coordinates is -1. An answer over 1000 Å from the motor is a motor
-    missed, not a false alarm as well; false alarms are answers to tomograms without a motor. Where `solution` has
-    several motors in a tomogram, which the competition never has, the nearest counts.
+    A tomogram counts as answered unless one of its coordinates is -1. An answer over 1000 Å from the motor is a false
+    negative only; false positives are answers in tomograms without a motor. If `solution` has several motors in a
+    tomogram, as the competition never has, the nearest counts.
 
     `solution` has a row per motor: tomo_id; z, y, x in voxels, -1 in all three if there is none; spacing in ångström;
     has_motor. `answer` has each of its tomograms once: tomo_id, z, y, x (or the columns of a submission), -1 for none.
@@ -32,10 +32,10 @@ def f2(solution: pd.DataFrame, answer: pd.DataFrame) -> float:
 
 
 def verdicts(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
-    """Return what happened in each tomogram: parameters are those of `f2`, or for an answer candidates as in `curve`.
+    """Return the verdict for each tomogram; parameters are those of `f2`; `answer` may be candidates as in `curve`.
 
-    One row per tomogram, sorted by id: tomo_id; verdict, one of TP, FP, FN, TN; far, true where the motor was missed
-    because the answer lies elsewhere; distance from answer to nearest motor in ångström, NaN if one of them is missing.
+    One row per tomogram, sorted by id: tomo_id; verdict, one of TP, FP, FN, TN; far, true if the motor was missed
+    because the answer is too far; distance from answer to nearest motor in ångström, NaN if one of them is missing.
     """
     whole = best_of_each if "score" in answer.columns else _whole
     table = judge(solution, whole(solution, answer))
@@ -48,11 +48,11 @@ def verdicts(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 def bootstrap(
     solution: pd.DataFrame, answer: pd.DataFrame, other: pd.DataFrame | None = None, *, n: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return where the middle 95 % of F2 lie when the tomograms are drawn again, with replacement, `n` times.
+    """Return the 95 % confidence interval of F2 over `n` bootstrap samples of the tomograms.
 
-    F2 only depends on how many tomograms have each verdict, so these numbers are what is drawn. Draws without any
-    motor or answer have no F2 and are left out. With an `other` answer it is by how much `answer` is better, both
-    scored on the same draws. Raises as `f2`.
+    F2 only depends on how many tomograms have each verdict, so these numbers are drawn. Samples without any motor or
+    answer have no F2 and are left out. With an `other` answer, the interval is of how much `answer` is better, both
+    scored on the same samples. Raises as `f2`.
     """
     answers = [each.drop(columns="score", errors="ignore") for each in (answer, other) if each is not None]
     for each in answers:
@@ -77,7 +77,7 @@ def _whole(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_of_each(solution: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return what `matching.best_of` says about the tomograms of `solution`; a score below 0 is refused."""
+    """Return `matching.best_of` for the tomograms of `solution`; raises ValueError for a score below 0."""
     need(candidates, ["score"], NAME)
     candidates = _checked(solution, candidates, NAME)
     wrong = ~(candidates["score"].ge(0) & np.isfinite(candidates["score"]))
@@ -115,7 +115,7 @@ def judge(solution: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_far(table: pd.DataFrame, radius: float = MATCH_RADIUS) -> pd.Series:
-    """Return which tomograms are answered beyond `radius` ångström from a motor."""
+    """Return which tomograms have an answer beyond `radius` ångström from any motor."""
     return table["distance_voxels"].notna() & ~within(table["distance_voxels"], table["spacing"], radius)
 
 
@@ -134,6 +134,6 @@ def f2_of(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
 
 
 def need_motor(has_motor: np.ndarray | pd.Series) -> None:
-    """Refuse a solution without a motor."""
+    """Raise ValueError if no tomogram has a motor."""
     if not has_motor.any():
         raise ValueError("no tomogram of the solution has a motor, so recall is 0/0: score some that have one")

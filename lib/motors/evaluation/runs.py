@@ -1,4 +1,4 @@
-"""The table of all trained networks, from the records of their runs, and two of them compared."""
+"""Table of all trained networks, from the records of their runs, and comparison of two of them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -23,8 +23,8 @@ from motors.workspace.provenance import read_inputs, state
 ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
 SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_low", "hidden_high", "hidden_AP"]
 COSTS = ["hours", "GiB", "commit", "notebook"]
-# The original's tracking sheet, held-out F2 and PAP (the mean precision from recall 0.4 up) by experiment: over four
-# folds, and where it has only that, in fold 0.
+# The original's tracking sheet, held-out F2 and PAP (mean precision from recall 0.4 up) by experiment: over four
+# folds, or if it has only that, in fold 0.
 FOUR_FOLDS = {
     "resnext50": (0.953, 0.946),
     "densenet121": (0.952, 0.929),
@@ -51,10 +51,10 @@ SWEEPS = {
 def table(workspace: Workspace, profile: str | None = None, seed: int | None = None) -> pd.DataFrame:
     """Return one row per trained network of the workspace, the best out-of-fold F2 first, those without one last.
 
-    With a profile or a seed only the runs of these. The columns are run, `<notebook>/<name>`; experiment; changed, the
-    settings that differ from the experiment of that name; fold; seed; profile; F2, low, high and AP in the tomograms it
-    held out, from `30_validate`; the same with hidden_ before it, from `90_submit`; hours of training; GiB of memory;
-    commit; notebook, the executed one, relative to the workspace. What no run has written is NaN or empty.
+    A profile or a seed restricts the runs. The columns are run, `<notebook>/<name>`; experiment; changed, the
+    settings that differ from the experiment of that name; fold; seed; profile; F2, low, high and AP in its held-out
+    tomograms, from `30_validate`; the same with prefix hidden_, from `90_submit`; hours of training; GiB of memory;
+    commit; notebook, the executed one, relative to the workspace. Values that no run has written are NaN or empty.
     """
     kinds = sorted(path.name for path in workspace.outputs.glob("2?_train_*"))
     runs = [run for kind in kinds for run in workspace.runs(kind, profile, seed)]
@@ -73,13 +73,13 @@ def _row(run: Run) -> dict[str, Any]:
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
     about |= {"fold": experiment.fold, "seed": run.seed, "profile": run.profile, "notebook": place}
     seconds, memory = (record.get(name) or np.nan for name in ("seconds", "peak_memory_mib"))  # None: not known
-    if (curve := run.folder / "metrics.csv").is_file():  # a notebook that ran again trained nothing, and took seconds
+    if (curve := run.folder / "metrics.csv").is_file():  # a notebook run again trains nothing, and takes seconds
         seconds = pd.read_csv(curve).get("seconds", pd.Series([seconds])).max()
     return about | {"hours": seconds / 3600, "GiB": memory / 1024, "commit": (record.get("commit") or "")[:8]}
 
 
 def _changed(experiment: Experiment) -> str:
-    """The settings that differ from those of the experiment that has this name, as SET has them."""
+    """Return the settings that differ from the experiment of this name, in the syntax of SET."""
     try:
         base = asdict(catalogue.get(experiment.name))
     except ValueError:
@@ -90,7 +90,7 @@ def _changed(experiment: Experiment) -> str:
 
 
 def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> pd.DataFrame:
-    """The figures of every run that was validated, from the newest validation that has it."""
+    """Return the scores of every validated run, from the newest validation that has it."""
     files = [run.folder / "runs.csv" for run in workspace.runs("30_validate", profile, seed)]
     files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
     found = [pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])]
@@ -101,7 +101,7 @@ def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> p
 
 
 def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.DataFrame:
-    """The figures of every run on the hidden tomograms, where a submission has scored it."""
+    """Return the scores of runs on the hidden tomograms, if a submission scored them."""
     rows = {}
     for run in workspace.runs("90_submit", profile, seed):
         file = run.folder / "score.json"
@@ -113,13 +113,13 @@ def _hidden(workspace: Workspace, profile: str | None, seed: int | None) -> pd.D
 
 
 def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
-    """Whether the figures of a run in a file are of the weights it has now; what says nothing is believed."""
+    """Return whether the scores of a run in a file are of its current weights; True if not recorded."""
     inputs, folder = read_inputs(file.parent), workspace.outputs / run
     return inputs is None or run not in inputs.upstream or (folder.is_dir() and inputs.upstream[run] == state(folder))
 
 
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return `compare` of two runs, on what both held out; ValueError if they share nothing, or one was not judged."""
+    """Return `compare` of two runs, on tomograms both held out; raises ValueError if none, or one is not validated."""
     (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:
@@ -132,9 +132,9 @@ def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, 
 
 
 def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what the symmetries of a run say together in the newest `30_validate` with it, and what it held out.
+    """Return the candidates of a run, fused over symmetries, from its newest `30_validate`, and what it held out.
 
-    Raises ValueError if no `30_validate` has the run with the weights that it has now.
+    Raises ValueError if no `30_validate` has the run with its current weights.
     """
     files = sorted(workspace.outputs.glob("30_validate/*/judged.csv"), key=lambda file: -file.stat().st_mtime_ns)
     known: set[str] = set()
@@ -156,12 +156,12 @@ def out_of_fold(workspace: Workspace, run: str) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def compare(truth: pd.DataFrame, one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return what two lists of candidates say about each tomogram, and by how much the second is better.
+    """Return the verdicts of two lists of candidates on each tomogram, and by how much the second is better.
 
-    Each is cut by the rule of `cross_validation.judge`; the truth is a `labels.table.solution` of the tomograms that
-    both have predicted. By tomogram: tomo_id, one, other (verdicts), one_score, other_score (of the best candidates),
-    changed (whether right became wrong or wrong right); those that changed first, then by how far the scores are from
-    each other. And F2 of both, the difference, and low and high, where 95 % of its paired bootstrap lie.
+    Each is thresholded as in `cross_validation.judge`; the truth is a `labels.table.solution` of the tomograms that
+    both predicted. By tomogram: tomo_id, one, other (verdicts), one_score, other_score (of the best candidates),
+    changed (whether right became wrong or wrong right); sorted by changed first, then by descending difference of
+    scores. And F2 of one and other, their difference, and its 95 % interval low, high of the paired bootstrap.
     """
     first = judge(truth, one)
     second = judge(truth, other, first["answer"])

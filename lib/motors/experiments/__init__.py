@@ -1,4 +1,4 @@
-"""Everything that decides a trained network, by name."""
+"""The settings of every trained network, by name."""
 
 from motors.former import names_of
 

@@ -1,4 +1,4 @@
-"""Every experiment by its name, in every size, with settings changed by name, and the notebook that trains it."""
+"""Every experiment by name, in every size; changes of its settings, and the notebook that trains it."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from motors.experiments.numbered import NUMBERED
 from motors.experiments.others import OTHERS
 from motors.workspace.paths import words_of
 
-# The whole ones, and the small ones that were tuned by hand.
+# Those of full size, and the small ones tuned by hand.
 EXPERIMENTS: dict[str, Experiment] = {
     each.name: each for each in (*WHOLE.values(), *OTHERS, *NUMBERED.values(), *DEMO.values())
 }
-NOTEBOOKS = {  # which trains what, by what the name of the encoder begins with; the first that fits
+NOTEBOOKS = {  # of an experiment, by a pattern of its encoder; the first match is used
     r"smp/(tu-)?densenet": "21_train_densenet121",
     r"smp/|slices/": "20_train_resnext50",
     r"x3d/": "22_train_x3d_m",
@@ -26,11 +26,11 @@ NOTEBOOKS = {  # which trains what, by what the name of the encoder begins with;
     r"timm/tf_efficientnet_lite": "25_train_efficientnet_lite0",
     r"timm/": "23_train_maxvit_tiny",
 }
-PARAMETERS = ("name", "family", "seed", "fold", "checkpointing")  # of a notebook, or no matter of choice
+PARAMETERS = ("name", "family", "seed", "fold", "checkpointing")  # of a notebook, or not to be changed
 
 
 def get(name: str) -> Experiment:
-    """Return the experiment `name`, small with `_demo` or `_smoke` behind it; raises ValueError with the nearest."""
+    """Return the experiment `name`, small if it ends in `_demo` or `_smoke`; raises ValueError with similar names."""
     numbered = re.fullmatch(r"EXP(\d)(_\w+)?", name)
     wanted = f"EXP0{numbered[1]}{numbered[2] or ''}" if numbered else name
     whole, _, profile = wanted.rpartition("_")
@@ -53,9 +53,9 @@ def of(name: str, profile: str) -> Experiment:
 def change(experiment: Experiment, settings: str) -> Experiment:
     """Return the experiment with some settings changed.
 
-    Settings are `name=value` each, with blanks between: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values as JSON
-    or Python have them, texts without quotation marks. Raises ValueError if a setting is unknown (the message names the
-    nearest), given twice, no matter of choice, or makes no sense.
+    `settings` are `name=value` pairs, separated by spaces: "learning_rate=1e-4 steps=200 patch=[32,64,64]"; values are
+    JSON or Python, strings without quotation marks. Raises ValueError if a setting is unknown (the message names the
+    nearest), given twice, one of `PARAMETERS`, or invalid.
     """
     changed: dict[str, Any] = {}
     try:
@@ -74,20 +74,20 @@ def change(experiment: Experiment, settings: str) -> Experiment:
 
 
 def _value(text: str) -> Any:
-    """The value that a text is, the text itself if it is none; 1e3 is whole."""
+    """Return a text as a JSON or Python value, or as it is; 1e3 is an integer."""
     for read in (json.loads, literal_eval):
         with suppress(ValueError, SyntaxError, TypeError):
             value = read(text)
-            json.dumps(value)  # Python has more
+            json.dumps(value)  # raises for what only Python has
             return int(value) if isinstance(value, float) and value.is_integer() else value
     return text
 
 
 def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float, float], str]:
-    """Return the spacing of the prepared volumes that an experiment is trained on, and SET of the notebook that
-    prepares them: ångström per voxel along z, y, x, and "" for those that all networks of a profile share.
+    """Return the spacing of the prepared volumes of an experiment, and SET of the notebook that prepares them.
 
-    2D networks take every so many slices of volumes as fine along z as along y.
+    The spacing is ångström per voxel along z, y, x; SET is "" for the volumes that all networks of a profile share. 2D
+    networks skip slices of volumes that are as fine along z as along y.
     """
     wanted = (experiment.spacing[1], *experiment.spacing[1:]) if experiment.is_2d else experiment.spacing
     shared = wanted == of("resnext50", profile).spacing
@@ -95,7 +95,7 @@ def volumes_of(experiment: Experiment, profile: str) -> tuple[tuple[float, float
 
 
 def training_notebook(experiment: Experiment) -> str:
-    """Return the notebook that trains an experiment; raises ValueError if its encoder is of no kind that is known."""
+    """Return the notebook that trains an experiment; raises ValueError if its encoder is of an unknown kind."""
     for pattern, notebook in NOTEBOOKS.items():
         if re.match(pattern, experiment.encoder):
             return notebook
@@ -103,11 +103,11 @@ def training_notebook(experiment: Experiment) -> str:
 
 
 def chosen(notebook: str, profile: str, name: str, settings: str = "", **own: Any) -> Experiment:
-    """Return the experiment of a name that a training notebook trains: as `of` has it, then as `change` does.
+    """Return the experiment `name` in the size of `profile` with changed `settings`, for a training notebook.
 
     `own` are settings that are parameters of the notebook: seed, fold, checkpointing.
 
-    Raises ValueError if there is no such experiment, another notebook trains it, or settings are refused.
+    Raises ValueError if there is no such experiment, another notebook trains it, or settings are invalid.
     """
     experiment = change(of(name, profile), settings)
     if (trains := training_notebook(experiment)) != notebook:

@@ -1,4 +1,4 @@
-"""Everything that decides one trained network, in one frozen record."""
+"""All settings that determine one trained network, in a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-GONE = ("table",)  # settings of version 0.1 that chose nothing: read and dropped
-RENAMED = {"lightly": "unaugmented", "recompute": "checkpointing"}  # settings by their former names: read
+GONE = ("table",)  # settings of version 0.1 without effect: ignored when read
+RENAMED = {"lightly": "unaugmented", "recompute": "checkpointing"}  # former names of settings, still read
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Experiment:
-    """Everything that decides one trained network; saved as JSON beside its weights.
+    """All settings that determine one trained network; saved as JSON beside its weights.
 
-    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. Which labels a network learns from is
-    decided by `10_prepare_labels`, not here. Raises ValueError, which names it, if a setting is unknown, of another
-    kind than annotated, or makes no sense.
+    Lengths are ångström, sizes are voxels after resampling, axes are z, y, x. The labels it is trained on are chosen in
+    `10_prepare_labels`, not here. Raises ValueError, which names the setting, if one is unknown, of another type than
+    annotated, or invalid.
     """
 
     name: str
@@ -40,44 +40,44 @@ class Experiment:
     # the network
     encoder: str  # "smp/<name>", "x3d/<size>", "slices/<timm's name>" or, for a 2D network, "timm/<name>"
     encoder_options: dict[str, Any] = field(default_factory=dict)  # passed to the encoder's constructor
-    neck: Literal["fpn", "pan"] = "fpn"  # or "pan", whose levels keep their own numbers of channels
+    neck: Literal["fpn", "pan"] = "fpn"  # in "pan" every level keeps its own number of channels
     neck_channels: Whole = 32  # per level; 0 keeps each level's own number (3D only)
     neck_hidden: Count = 2  # hidden width of the neck as a multiple of its channels
     decoder_channels: Count = 192
     normalisation: Literal["imagenet", "half", "kinetics"] = "imagenet"  # how intensities are scaled inside the network
-    prior: Annotated[float, Field(gt=0, lt=1)] | None = None  # what it gives every cell untrained; null: about 0.00005
-    checkpointing: bool = False  # of activations (of gradients, some say): less memory, one more forward pass
-    starts_from: str = ""  # the experiment whose trained weights it begins with; empty begins with others or none
+    prior: Annotated[float, Field(gt=0, lt=1)] | None = None  # initial probability of every cell; null: about 0.00005
+    checkpointing: bool = False  # activation (gradient) checkpointing: less memory, one more forward pass
+    starts_from: str = ""  # experiment whose trained weights it starts from; empty: pretrained or random ones
 
-    # what it sees and what it predicts
+    # input and prediction
     patch: tuple[int, int, int] = (224, 448, 448)
     spacing: tuple[Positive, Positive, Positive] = (16.0, 16.0, 16.0)
     resampling: Literal["linear", "mean"] = "linear"  # see `volumes.resample`; mean is for much coarser voxels
     stride: Count = 16  # voxels per cell of the predicted grid, in z too for 3D networks
-    sigma: Positive = 200.0  # standard deviation of a blob
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a tile its neighbour sees too: small patches need it
+    sigma: Positive = 200.0  # standard deviation of a target blob
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a tile shared by its neighbour: for small patches
 
-    # which patches, in what proportion
+    # sampling and augmentation of patches
     most_motors: Count | None = None  # tomograms with more are not trained on; null trains on all
     background: NotNegative = 0.05  # background samples per foreground sample
     background_from_positive: NotNegative = 0.25  # of those from tomograms with motors, per one from tomograms without
-    repeats: Count = 16  # 3D: the symmetries of each window; 2D: times each slice is visited in an epoch
+    repeats: Count = 16  # per epoch: symmetries of each window (3D), repetitions of each slice (2D)
     augment: bool = True
-    unaugmented: Share = 0.0  # share of the patches that are only turned, where there is no time to learn the rest
+    unaugmented: Share = 0.0  # share of the patches that are only rotated (2D: and flipped), for short trainings
     mixup: Share = 0.0  # share of the patches that are mixed with another one (Zhang et al. 2018)
-    mixup_alpha: Positive = 1.0  # of the beta distribution that the weights of the mixture are drawn from
-    mixup_motors: Count | None = None  # a mixture never shows more motors than that; null mixes any two
+    mixup_alpha: Positive = 1.0  # parameter of the beta distribution of the mixing weights
+    mixup_motors: Count | None = None  # most motors in a mixed patch; null mixes any two
 
     # optimisation
-    positive_weight: Positive = 1.0  # of cells with a motor in the cross-entropy
+    positive_weight: Positive = 1.0  # of motor cells in the cross-entropy
     tversky: Share = 0.0  # share of the Tversky loss (Salehi et al. 2017) beside the cross-entropy
     batch: Count = 2  # patches per micro-batch
     accumulate: Count = 2  # micro-batches per optimiser step
-    optimiser: Literal["adamw", "muon"] = "adamw"  # muon learns more in little time; no part of the original solution
+    optimiser: Literal["adamw", "muon"] = "adamw"  # muon is better in short trainings; not in the original solution
     learning_rate: Positive = 5e-4
     warmup: Whole = 3000  # optimiser steps
     steps: Count = 32_000  # optimiser steps, the period of the cosine
-    stop_at: Count | None = None  # the step whose weights are used, when before the end of the schedule
+    stop_at: Count | None = None  # step whose weights are used, if before the end of the schedule
     save_every: Count = 2000  # optimiser steps between checkpoints
     average: Annotated[float, Field(ge=0, lt=1)] = 0.99  # decay of the EMA of weights, per micro-batch
     precision: Literal["16-mixed", "bf16-mixed", "32-true"] = "16-mixed"  # on a GPU; a CPU has float32
@@ -106,7 +106,7 @@ class Experiment:
 
     @property
     def encoder_pools(self) -> bool:
-        """True for encoders that pool over their whole tile (squeeze-and-excitation), whose output depends on it."""
+        """True for encoders that pool over the whole tile (squeeze-and-excitation), on which their output depends."""
         return re.search("x3d|se_?res|senet|efficientnet_b", self.encoder) is not None
 
     @property
@@ -130,7 +130,7 @@ class Experiment:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Experiment:
-        """Return what `to_json` wrote; raises ValueError if it is no JSON object, or has other settings."""
+        """Return the experiment that `to_json` wrote; raises ValueError if it is no JSON object, or invalid."""
         settings = json.loads(text)
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} came, no settings by name")
@@ -150,7 +150,7 @@ class Experiment:
 
 
 def sentence(error: ValidationError) -> str:
-    """Return in one sentence what pydantic has against the first setting that it refuses; it names the nearest."""
+    """Return pydantic's first error in one sentence; for an unknown setting it names the nearest."""
     first = error.errors(include_url=False)[0]
     name, kind = (str(first["loc"][0]) if first["loc"] else ""), first["type"]
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -166,7 +166,7 @@ def sentence(error: ValidationError) -> str:
 
 
 def _in_a_sentence(init: Callable[..., None]) -> Callable[..., None]:
-    """The same constructor, which names the experiment and says in a sentence what it refuses."""
+    """Return the constructor with errors in one sentence that names the experiment."""
 
     @wraps(init)
     def checked(self: Experiment, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The networks shrunk: six that two cores train in minutes, and a rule that shrinks every other in the same way."""
+"""Small networks: six that two cores train in minutes, and a rule that shrinks any other in the same way."""
 
 import re
 from dataclasses import replace
@@ -10,12 +10,12 @@ from motors.experiments.others import EFFICIENTNET_LITE0
 
 
 def _demo(original: Experiment, **changes: Any) -> Experiment:
-    """A network of the original solution that learns the simulated competition in minutes."""
+    """Return a small version of `original` that learns the simulated competition in minutes."""
     small = {
         "name": f"{original.family}_demo",
         "resampling": "mean",
         "stride": 8,
-        "prior": 0.02,  # about the mean of the targets in its patches: few steps are too few to climb from 0.00005
+        "prior": 0.02,  # about the mean target in its patches: a short training cannot rise from 0.00005
         "background": 0.4,
         "accumulate": 1,
         "warmup": 50,
@@ -31,8 +31,8 @@ def _demo(original: Experiment, **changes: Any) -> Experiment:
 
 STAGES = {"layers": [2, 2, 2, 2], "channels": [16, 32, 64, 96], "stem_type": "deep", "stem_width": 4}  # of ResNets
 
-# Family and code path of the original, shrunk to what two cores train in minutes on the simulated competition. Small
-# patches, because a motor teaches as much in a small one; coarse voxels, 8 to a cell to keep cells narrow.
+# Family and code path of the original, small enough to train on two cores in minutes on the simulated competition.
+# Patches are small, as a motor teaches as much in them; voxels are coarse, with 8 to a cell to keep cells narrow.
 RESNEXT50_DEMO = _demo(
     RESNEXT50,
     encoder="smp/tu-resnext50_32x4d",
@@ -48,7 +48,7 @@ RESNEXT50_DEMO = _demo(
     steps=850,
 )
 
-# A quarter of the growth and a third of the layers of DenseNet-121, behind three small kernels instead of one of 7³.
+# A quarter of the growth and a third of the layers of DenseNet-121; the stem has three small kernels, not one of 7³.
 DENSENET121_DEMO = replace(
     RESNEXT50_DEMO,
     name="densenet121_demo",
@@ -70,7 +70,7 @@ X3D_M_DEMO = replace(
     steps=1100,
 )
 
-# In 2D a patch takes in most of a slice of the demo. The same blocks, fewer and narrower.
+# In 2D a patch covers most of a slice of the demo. The same blocks, fewer and narrower.
 MAXVIT_TINY_DEMO = _demo(
     MAXVIT_TINY,
     encoder_options={"depths": [1, 1, 2, 1], "embed_dim": [8, 16, 32, 64], "stem_width": 8, "transformer_dim_head": 8},
@@ -91,9 +91,9 @@ COAT_MEDIUM_DEMO = replace(
     steps=1000,
 )
 
-# A whole network, not a shrunk one: it begins with ImageNet weights and needs few steps. So few that an average over
-# the last hundred of them would still hold some of the weights it began with: this one goes over the last twenty. Its
-# shares of background and of patches that are only turned were not varied: it was tried with these.
+# A full-size network: it starts from ImageNet weights and needs few steps, so few that an average over the last
+# hundred would still contain some of the initial weights: this one is over the last twenty. Its `background` and
+# `unaugmented` were not tuned: only these values were tried.
 EFFICIENTNET_LITE0_DEMO = replace(
     MAXVIT_TINY_DEMO,
     name="efficientnet_lite0_demo",
@@ -112,11 +112,11 @@ WHOLE = {each.family: each for each in (RESNEXT50, DENSENET121, X3D_M, MAXVIT_TI
 SMALL = (RESNEXT50_DEMO, DENSENET121_DEMO, X3D_M_DEMO, MAXVIT_TINY_DEMO, COAT_MEDIUM_DEMO, EFFICIENTNET_LITE0_DEMO)
 DEMO = {each.family: each for each in SMALL}
 
-# What a small version takes over from its experiment: what that is about, and nothing that costs time.
+# Settings of an experiment that its small version keeps: what it is about, nothing that costs time.
 ABOUT = "neck normalisation checkpointing starts_from sigma most_motors augment average precision".split()
 ABOUT += "mixup mixup_alpha mixup_motors positive_weight tversky".split()
 
-# Options of a narrow encoder, by what its name has in it; the first that fits.
+# Options of a narrow encoder, by a pattern in its name; the first match is used.
 NARROW = {
     "resnet101": STAGES | {"layers": [2, 2, 6, 2]},
     "resnext101": STAGES | {"layers": [2, 2, 6, 2], "cardinality": 4, "base_width": 64},
@@ -138,9 +138,9 @@ NARROW = {
 def shrunk(experiment: Experiment, profile: str) -> Experiment:
     """Return the small version of any experiment, by rule: `profile` is demo or smoke.
 
-    It is the demo's version of the network it is trained like, its family, in all but what `experiment` is about
-    (`ABOUT`); the rate and the number of steps stand in the same proportion to the family's. Its encoder has the same
-    blocks, fewer and narrower ones (`NARROW`), so that two cores take a step in a second or so.
+    It is the demo version of the experiment's family, except for the settings in `ABOUT`, which are those of
+    `experiment`, and for learning rate and steps, which are in the same proportion to the family's. Its encoder has the
+    same blocks, fewer and narrower (`NARROW`), so that a step takes about a second on two cores.
 
     Raises ValueError if there is no such profile.
     """
@@ -163,9 +163,9 @@ def shrunk(experiment: Experiment, profile: str) -> Experiment:
 
 
 def narrow(experiment: Experiment) -> tuple[str, dict[str, Any]]:
-    """Return encoder and options of an experiment with fewer and narrower blocks; one that is small stays whole."""
+    """Return encoder and options of an experiment with fewer and narrower blocks; those not in `NARROW` stay whole."""
     kind, _, name = experiment.encoder.partition("/")
     found = next((options for pattern, options in NARROW.items() if re.search(pattern, experiment.encoder)), {})
-    if kind == "smp" and not name.startswith("tu-"):  # timm's take options
+    if kind == "smp" and not name.startswith("tu-"):  # only timm's take options
         name = f"tu-{name.replace('se_resnet', 'seresnet')}"
     return f"{kind}/{name}", found | experiment.encoder_options

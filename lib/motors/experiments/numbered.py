@@ -1,11 +1,11 @@
-"""The experiments of the original solution by their numbers, EXP01 to EXP31: what each tried and what it scored.
+"""The experiments of the original solution by number, EXP01 to EXP31: what each tried and what it scored.
 
-Scores are its author's, of the public part of the leaderboard (P: of the private part); "alone" is on the
-competition's own tomograms, without external ones. EXP17 is in no list of his. Which labels a training has is decided
-by `10_prepare_labels`, so that experiments that differed in them only (16, 21 and 23; 19 and 25) have one record here.
+Scores are its author's, on the public leaderboard (P: the private one); "alone" means trained on the
+competition's own tomograms, without external ones. EXP17 is in none of his lists. The labels of a training are chosen
+in `10_prepare_labels`, so experiments that differed in labels only (21 and 23; 19 and 25) have the same settings here.
 
-What he tried and we left out: I3D, MViT, Hiera, MedNeXt and TSM come in none of the libraries that the other encoders
-come from, none reached his final ensemble, and each would be a vendored network of its own to keep alive.
+Tried by him and left out here: I3D, MViT, Hiera, MedNeXt and TSM are in none of the libraries of the other
+encoders, none was in his final ensemble, and each would be a vendored network of its own to maintain.
 """
 
 from dataclasses import replace

@@ -5,7 +5,7 @@ from dataclasses import replace
 from motors.experiments.config import Experiment
 from motors.experiments.original import DENSENET121, MAXVIT_TINY, X3D_M
 
-# 2D networks inflated by type, as the DenseNet-121 is.
+# 2D networks, inflated as the DenseNet-121 is.
 INFLATED = {
     "resnet18": "smp/resnet18",
     "resnet34": "smp/resnet34",
@@ -36,7 +36,7 @@ SLICES = {
     "swinv2_tiny": "timm/swinv2_tiny_window8_256.ms_in1k",
 }
 
-# A small 2D network whose ImageNet weights come as a package of pip: the demo can begin with them, offline.
+# A small 2D network whose ImageNet weights come in a pip package: the demo can start from them, offline.
 EFFICIENTNET_LITE0 = replace(
     MAXVIT_TINY, name="efficientnet_lite0", family="efficientnet_lite0", encoder="timm/tf_efficientnet_lite0.in1k"
 )

@@ -1,4 +1,4 @@
-"""The competition's data from Kaggle, and datasets, notebook and submission to Kaggle, all by its own client."""
+"""Download of the competition's data; upload of datasets, notebook and submission to Kaggle."""
 
 from motors.former import names_of
 

@@ -1,4 +1,4 @@
-"""Kaggle's own package asked in this process: what it prints is passed on, what it raises becomes one sentence."""
+"""Calls of Kaggle's own package, whose output is passed on and whose errors become one sentence."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ GONE = "cannot be reached or hung up: run this again once the connection works, 
 
 
 class KaggleError(RuntimeError):
-    """Kaggle, or the way to it, did not do what was asked; the message says what and what to do about it."""
+    """A failed request to Kaggle; the message says what failed and what to do about it."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
-        self.status = status  # of HTTP, where there was one
+        self.status = status  # of HTTP, if there was one
 
 
 class _Heard(io.StringIO):
@@ -44,19 +44,19 @@ class _Heard(io.StringIO):
 
 
 def ask(what: str, question: Callable[[KaggleApi], T], *, show: Callable[[str], None] | None = None) -> T:
-    """Return what `question` gets from Kaggle's own, logged in `KaggleApi`.
+    """Call `question` with Kaggle's logged-in `KaggleApi` and return the result.
 
-    Messages call it `what`; `show` is given what the client prints meanwhile, such as the progress of an upload. Raises
-    KaggleError if Kaggle refuses, cannot be reached, or says in its response that it did not do it; ModuleNotFoundError
-    if the package `kaggle` is not installed.
+    Messages call the request `what`; `show` is called with what the client prints, such as upload progress. Raises
+    KaggleError if Kaggle refuses, cannot be reached, or reports an error in its response; ModuleNotFoundError if the
+    package `kaggle` is not installed.
     """
     heard = _Heard()
     with redirect_stdout(heard), redirect_stderr(heard):
         try:
             api = logged_in()
-            heard.show = show  # not the client's page about logging in: the sentence below says it
+            heard.show = show  # after the login, whose help text is replaced by the sentence below
             response = question(api)
-        except SystemExit:  # of a client without credentials
+        except SystemExit:  # of the client without credentials
             raise KaggleError(LOGIN, 401) from None
         except (OSError, ValueError) as error:  # those of requests are OSErrors, those of the client itself ValueErrors
             raise _error(what, error) from None

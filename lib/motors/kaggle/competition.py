@@ -1,4 +1,4 @@
-"""The competition's data: downloaded by Kaggle's own client, unpacked, and looked through for missing slices."""
+"""Download of the competition's data by Kaggle's own client, unpacking, and a search for missing slices."""
 
 import shutil
 import zipfile
@@ -23,12 +23,12 @@ FEW = 1000  # files that are fetched one by one rather than all 70 GB again
 
 
 def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], None] | None = None) -> Path:
-    """Return the folder of a competition's data, complete; downloaded if they are not there.
+    """Return the folder of a competition's complete data, after downloading what is missing.
 
-    Interrupted, it goes on where it stopped, both in downloading and in unpacking. It takes twice the size of the
-    data until it is done. Where only a few slices are missing or cut short, only they are fetched.
+    An interrupted call is resumed, both in downloading and in unpacking. Until it is done, it needs twice the size
+    of the data. If only a few slices are missing or truncated, only these are fetched.
 
-    Raises FileNotFoundError or ValueError if the archive is damaged, or slices are missing in the end, as `check` says;
+    Raises FileNotFoundError or ValueError if the archive is damaged, or slices are missing in the end, see `check`;
     KaggleError if Kaggle wants credentials or its rules accepted, or cannot be reached; OSError if the disk is full.
     """
     folder = home.new_dataset(slug)
@@ -48,9 +48,9 @@ def download(home: Workspace, slug: str = COMPETITION, *, show: Callable[[str], 
 
 
 def lacking(folder: Path) -> list[str] | None:
-    """Return the slices that a competition lacks or has in part, by path in its folder; None if most of it is missing.
+    """Return the paths of missing or truncated slices in `folder`; None if a table or a hidden tomogram is missing.
 
-    That the last slices of a hidden tomogram are missing cannot be seen: no table has its shape.
+    Missing last slices of a hidden tomogram cannot be detected: no table has its shape.
     """
     try:
         shapes = _shapes(folder)
@@ -81,10 +81,10 @@ def _fetch(slug: str, question: Callable[[Any], None], show: Callable[[str], Non
 
 
 def check(folder: Path) -> int:
-    """Return how many tomograms a competition has, if all of them are whole, as `incomplete` sees it.
+    """Return the number of tomograms of a competition if all of them are complete, see `incomplete`.
 
-    Half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded. Raises
-    FileNotFoundError if a table is missing; ValueError if a table is none, a slice is missing or cut short, or a
+    This takes half a minute for 648 tomograms of 500 slices on a local disk: one slice of each is decoded. Raises
+    FileNotFoundError if a table is missing; ValueError if a table is invalid, a slice is missing or truncated, or a
     training tomogram has another shape than its label.
     """
     shapes = _shapes(folder)
@@ -96,10 +96,10 @@ def check(folder: Path) -> int:
 
 
 def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.DataFrame:
-    """Return the tomograms in a folder of stacks that are not whole: tomo_id and problem, one sentence each.
+    """Return the incomplete tomograms in a folder of slice stacks: tomo_id and problem, a sentence.
 
-    Every slice must be there and have the end of a JPEG file, and the first be of the right size; none else is decoded.
-    A folder is such as `train` of the competition; `shapes` are `(z, y, x)` of each tomogram to be there, or None.
+    Every slice must exist and have the end of a JPEG file; only the first is decoded, to check its size. The folder is
+    one such as the competition's `train`; `shapes` are `(z, y, x)` of each expected tomogram, None if unknown.
     """
     folder, names = Path(folder), sorted(shapes)
 
@@ -119,7 +119,7 @@ def incomplete(folder: str | Path, shapes: Mapping[str, Shape | None]) -> pd.Dat
 
 
 def _shapes(folder: Path) -> dict[str, dict[str, Shape | None]]:
-    """The tomograms of both halves, with their shapes where a table has them."""
+    """Return the tomograms of train and test, with shapes if a table has them."""
     for table in ("train_labels.csv", "sample_submission.csv"):
         if not (folder / table).is_file():
             raise FileNotFoundError(f"{folder / table} is missing: download the competition")
@@ -128,7 +128,7 @@ def _shapes(folder: Path) -> dict[str, dict[str, Shape | None]]:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Take everything out of the archive that is not there in its full size; each file whole or not at all."""
+    """Extract the files of the archive that are missing or of another size, each by an atomic write."""
     try:
         packed = zipfile.ZipFile(archive)
     except zipfile.BadZipFile:
@@ -141,13 +141,13 @@ def _unpack(archive: Path, folder: Path) -> None:
                 raise ValueError(f"{archive} holds {item.filename}, which would lie outside of {folder}")
             try:
                 with renamed(target) as partial, packed.open(item) as source, partial.open("wb") as file:
-                    shutil.copyfileobj(source, file, 2**20)  # the sum over the bytes is checked at the end
+                    shutil.copyfileobj(source, file, 2**20)  # the checksum is checked at the end
             except (zipfile.BadZipFile, zlib.error, EOFError):
                 raise ValueError(f"{archive} is damaged at {item.filename}: remove it and download again") from None
 
 
 def _is_whole(path: Path) -> bool:
-    """True if a picture is there and not cut short; all of it is read only if its last bytes do not say so."""
+    """Return whether an image exists and is complete; all of it is read only if its last bytes lack the end."""
     end = b"IEND" if path.suffix.lower() == ".png" else slices.END_OF_JPEG
     if not path.is_file():
         return False

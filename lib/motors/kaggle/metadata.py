@@ -1,4 +1,4 @@
-"""What Kaggle's client and servers ask of the metadata of datasets and notebooks, checked before anything is sent."""
+"""Rules of Kaggle's client and servers for metadata of datasets and notebooks, checked before anything is sent."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 from motors.workspace.files import once
 
-OWNER = "OWNER"  # in the metadata files that are kept, for the user name
+OWNER = "OWNER"  # for the user name, in metadata files of the repository
 DATASET = "dataset-metadata.json"
 KERNEL = "kernel-metadata.json"
 
@@ -16,7 +16,7 @@ KERNEL = "kernel-metadata.json"
 LEFT_OUT = re.compile(r"dataset-metadata|datapackage|kernel-metadata|model(-instance)?-metadata|dataset-cover-image\.")
 HIDDEN = (".git", ".cache", ".huggingface")
 ARCHIVES = tuple(".zip .tar .gz .tgz .bz2 .xz .7z .rar".split())  # Kaggle unpacks them: other names, other sizes
-ODD = "&@"  # Kaggle ends the creation of a dataset at file names that have one (Kaggle/kaggle-cli#430, #524)
+ODD = "&@"  # in file names, they make the creation of a dataset fail (Kaggle/kaggle-cli#430, #524)
 LARGEST = 100 * 2**30  # bytes of a dataset: the private quota that an account has had for years
 
 # As in docs/datasets_metadata.md of Kaggle/kaggle-cli.
@@ -35,7 +35,7 @@ OF_NOTEBOOKS = {"id": TEXT, "title": TEXT, "code_file": TEXT, **dict.fromkeys(SO
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the metadata in a file; raises FileNotFoundError or ValueError without any, or with a field twice."""
+    """Return a file's metadata; raises FileNotFoundError if missing, ValueError if invalid or with a field twice."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
     try:
@@ -48,15 +48,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def owned(content: Any, owner: str) -> Any:
-    """Return metadata with the user name in the place of OWNER."""
+    """Return metadata with the user name in place of OWNER."""
     return json.loads(json.dumps(content).replace(f'"{OWNER}/', f'"{owner}/'))
 
 
 def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> None:
-    """Refuse a dataset that the client or the servers would refuse, or would take in part only.
+    """Refuse a dataset that the client or the servers would refuse, or accept only in part.
 
-    `about` is the content of its dataset-metadata.json, `slug` the name of its folder; `files` are bytes by path in the
-    folder, of all that is to be sent. Raises ValueError if a rule is broken; the sentence says which, and what to do.
+    `about` is the content of its dataset-metadata.json, `slug` the name of its folder, `files` the sizes in bytes of
+    all files to be sent, by path. Raises ValueError if a rule is broken; the message says which, and what to do.
     """
     _check_kinds(f"dataset {slug}", about, OF_DATASETS)
     licences = [str(each.get("name")) for each in about.get("licenses", [])]
@@ -86,7 +86,7 @@ def check_dataset(about: dict[str, Any], slug: str, files: dict[str, int]) -> No
 
 
 def check_kernel(about: dict[str, Any], folder: Path) -> None:
-    """Raise ValueError, which says what to do, about a notebook's metadata that the client would refuse or misread."""
+    """Raise ValueError, with advice, if a notebook's metadata would be refused or misread by the client."""
     from slugify import slugify  # the client's own
 
     _check_kinds(f"notebook {about.get('code_file')}", about, OF_NOTEBOOKS)
@@ -108,14 +108,14 @@ def check_kernel(about: dict[str, Any], folder: Path) -> None:
 
 
 def _is_id(ref: str | None, slug: str) -> bool:
-    """True for <owner>/<slug> with a real owner."""
+    """Return whether `ref` is <owner>/<slug> with a real owner."""
     owner, _, name = (ref or "").partition("/")
     good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", owner) and re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
     return bool(good) and name == slug and owner != OWNER
 
 
 def _check_kinds(what: str, about: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-    """Refuse fields that hold something else than they should; one that is not there is left to the rules."""
+    """Refuse fields of a wrong type; missing fields are left to the rules."""
     for name in [name for name in kinds if name in about]:
         value, kind = about[name], kinds[name]
         items = value if isinstance(value, list) else [None]

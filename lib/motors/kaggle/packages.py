@@ -1,4 +1,4 @@
-"""What goes into which dataset: recipes that name files, and the packing of them without copies."""
+"""Packing of datasets: recipes for their files, which are linked rather than copied."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from motors.tables import members
 from motors.workspace.files import is_visible, read_json, renamed, sha256, write_json, write_text
 from motors.workspace.paths import PACKAGED, Run
 
-LARGEST_WHEEL = 210 * 2**10  # bytes: the library is code, and nothing else
+LARGEST_WHEEL = 210 * 2**10  # bytes: the library is nothing but code
 KEPT = ("README.md", metadata.DATASET)  # in a package's folder, but not put there by a recipe
 ENSEMBLE = "40_ensemble"
 MANIFEST = "package-*.json"  # with a hash of what it lists
-UNFINISHED = ".packing.json"  # in a package's folder while it is being filled: all that a packing put or may put there
+UNFINISHED = ".packing.json"  # in a package's folder while it is filled: all files of this and earlier packings
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Package:
 
     slug: str
     folder: Path
-    files: dict[str, dict[str, Any]]  # bytes and SHA-256 by path, of all that is to be sent
+    files: dict[str, dict[str, Any]]  # bytes and SHA-256 by path, of all files to be sent
 
     @property
     def size(self) -> int:
-        """Bytes to be sent, before the client packs folders."""
+        """Bytes to be sent, before the client zips folders."""
         return sum(about["bytes"] for about in self.files.values())
 
     @property
@@ -42,18 +42,18 @@ class Package:
 
     @property
     def manifest(self) -> str:
-        """Name of the file that lists the others, with a hash in it: a listing of names tells versions apart."""
+        """Name of the file that lists the others; the hash in it distinguishes versions in a listing of names."""
         return next(path for path in self.files if fnmatch(path, MANIFEST))
 
 
 def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
-    """Fill the folder of a dataset from the outputs of a run and return what is in it.
+    """Fill the folder of a dataset from the outputs of a run and return the package.
 
-    Files are hard links to what the notebooks wrote. What an earlier packing put there and this one does not is
-    removed; files that are neither are refused. Interrupted, it can be done again, with other contents too.
+    Files are hard links to the notebooks' outputs. Files of an earlier packing that do not belong to this one are
+    removed; all others are refused. An interrupted packing can be repeated, also with other contents.
 
-    The slug is a key of `RECIPES`, or the run's simulated competition, which lies in its folder already. What has to be
-    built on the way is written to the run's own output. Networks are training notebooks, or <notebook>/<run>, for
+    The slug is a key of `RECIPES`, or the run's simulated competition, which is in its folder already. Files that have
+    to be built are written to the run's own output. `networks` are training notebooks, or <notebook>/<run>, for
     motors-weights; by default all of the ensemble.
 
     Raises FileNotFoundError or ValueError if an input is missing, there is no recipe, or the folder holds other files.
@@ -73,7 +73,7 @@ def package(slug: str, run: Run, networks: Iterable[str] = ()) -> Package:
 
 
 def packed(slug: str, run: Run) -> Package:
-    """Return the package in the folder of a dataset; raises FileNotFoundError if it was not packed to its end."""
+    """Return the package in the folder of a dataset; raises FileNotFoundError if it was not packed completely."""
     folder = run.workspace.dataset(slug, hint="package it first")
     found = next(folder.glob(MANIFEST), None)
     if found is None or (folder / UNFINISHED).exists():
@@ -82,9 +82,9 @@ def packed(slug: str, run: Run) -> Package:
 
 
 def check(packages: Iterable[Package], owner: str) -> None:
-    """Refuse packages that Kaggle would refuse or cut short, see `metadata.check_dataset`, or that have changed since.
+    """Refuse packages that have changed since packing, or break a rule of Kaggle, see `metadata.check_dataset`.
 
-    Raises FileNotFoundError or ValueError if a file is missing or not as it was packed, or a rule broken.
+    Raises FileNotFoundError or ValueError if a file is missing or not as packed, or a rule is broken.
     """
     for each in packages:
         for path, about in each.files.items():
@@ -107,7 +107,7 @@ def _wheels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _weights(run: Run, networks: tuple[str, ...]) -> dict[str, Path]:
-    """What the networks of a run learnt and how they are put together, in the folders that notebooks look in."""
+    """Return the weights of a run's networks and its ensemble, in the folders in which notebooks look."""
     ensemble = _there(run.input(ENSEMBLE) / "ensemble.json", ENSEMBLE)
     found = {f"{ENSEMBLE}/{run.name}/ensemble.json": ensemble}
     for network in networks or members(read_json(ensemble))["run"].unique():
@@ -131,7 +131,7 @@ def _there(path: Path, notebook: str) -> Path:
 
 
 def _labels(run: Run, _: tuple[str, ...]) -> dict[str, Path]:
-    """Tables that may be passed on: all of a simulation, and of the real data the folds, which are ours."""
+    """Return the tables that may be published: all of a simulation; of the real data, our folds only."""
     folder, tables = run.input("10_prepare_labels"), ["folds.csv"]
     if run.profile != "full":
         tables += ["tomograms.csv", "motors.csv", *(path.name for path in folder.glob("unsure.csv"))]
@@ -177,7 +177,7 @@ def _card(run: Run, folder: Path) -> str:
 
 
 def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
-    """Make sure that all inputs are there, note what is a packing's, and remove what an earlier one put there."""
+    """Check that all inputs exist, note which files are from packings, and remove those of earlier ones."""
     for path, source in contents.items():
         if not source.is_file():
             raise FileNotFoundError(f"{folder.name} needs {source} for {path}, which is missing: run its notebook")
@@ -196,27 +196,27 @@ def _claim(folder: Path, contents: Mapping[str, Path]) -> None:
 
 
 def _inside(folder: Path) -> dict[str, Path]:
-    """The files in a folder and below it by name, without what systems leave there, as `.DS_Store`."""
+    """Return all files below a folder by relative path, without system files such as `.DS_Store`."""
     found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name.as_posix(): path for name, path in found.items() if is_visible(name)}
 
 
 def _kept(folder: Path) -> list[str]:
-    """What belongs to the repository, not to a packing."""
+    """Return the files that belong to the repository, not to a packing."""
     return [*KEPT, wheels.IMAGE, wheels.LOCK] if folder.name == "motors-wheels" else list(KEPT)
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`; where that cannot be, a copy."""
-    with renamed(target) as partial:  # renaming one link to another of the same file leaves both: it is removed
+    """Make `target` a hard link to `source`, or a copy if that is impossible."""
+    with renamed(target) as partial:  # renaming a link to another of its file keeps both; `renamed` removes it
         try:
             os.link(source, partial)
-        except OSError:  # on two disks, on one without links, or of somebody else
+        except OSError:  # two disks, no hard links, or another user's file
             shutil.copyfile(source, partial)
 
 
 def _seal(slug: str, folder: Path) -> Package:
-    """Write the list of all that is in the folder, under a name that says what it lists; then remove older lists."""
+    """Write the list of all files in the folder, named by a hash of its content, and remove older lists."""
     lists = {*folder.glob(MANIFEST), folder / UNFINISHED}
     files = {
         name: {"bytes": path.stat().st_size, "sha256": sha256(path)}

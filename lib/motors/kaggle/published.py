@@ -1,4 +1,4 @@
-"""The author's own five checkpoints from his Kaggle dataset, as runs and as the ensemble of his final submission."""
+"""The original author's five checkpoints from Kaggle, as runs and as the ensemble of his final submission."""
 
 import re
 import shutil
@@ -16,14 +16,14 @@ from motors.workspace.files import read_json, sha256, write_json
 from motors.workspace.paths import Run, Workspace
 
 DATASET = "dangnh0611/byu-final-dataset"
-TAG = "published"  # of the runs that hold what was converted: nothing that was trained here is in their way
-SPARE = 1.25  # of the disk, beside the checkpoints, for what they become
+TAG = "published"  # of the runs with converted weights, which keeps them apart from runs trained here
+SPARE = 1.25  # disk space relative to the checkpoints, with converted weights
 Show = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network of the final submission: the number of its experiment, our name of it, and its symmetries."""
+    """A network of the final submission: number of its experiment, our name of it, and its symmetries."""
 
     number: int
     name: str
@@ -35,12 +35,12 @@ class Member:
         return catalogue.get(self.name)
 
     def run(self, home: Workspace) -> Run:
-        """The run that its weights are put into."""
+        """Return the run that holds its weights."""
         return home.run(catalogue.training_notebook(self.experiment), "full", tag=TAG)
 
 
-# Nine lists, each with one vote. Which symmetries the final submission had is not published for the 3D networks: these
-# are those of the author's scripts, and of a version of his notebook in a public index.
+# Nine lists of detections, each with one vote. The symmetries of the 3D networks in the final submission are not
+# published: these are from the author's scripts and from a version of his notebook in a public index.
 MEMBERS = (
     Member(31, "resnext50", ("zyx_z", "zxy_z")),
     Member(28, "densenet121", ("zyx", "zxy")),
@@ -52,14 +52,14 @@ FUSION = {"method": "distance", "skip": 0.2, "quantile": 0.55}
 
 
 def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None) -> Path:
-    """Return the settings of the author's ensemble, after fetching and converting what of it is not there yet.
+    """Return the file of the author's ensemble, after fetching and converting networks that are missing.
 
     The checkpoints go to the folder of their dataset `ref`, <owner>/<slug>, the networks to runs of the training
-    notebooks, the settings to where `90_submit` and `motors.detect` look for them; `show` gets a line on each network.
+    notebooks, the file to where `90_submit` and `motors.detect` expect it; `show` gets a line on each network.
 
     Raises KaggleError if Kaggle wants credentials or its rules accepted, or has no such dataset; ValueError if it has
     no file for one of the experiments, or one that is no checkpoint of it; FileExistsError if another ensemble, or
-    other weights, are where these go; OSError if the disk is too small.
+    other weights, are in their place; OSError if the disk is too small.
     """
     settings = home.run(ENSEMBLE, "full").folder / "ensemble.json"
     if settings.is_file() and read_json(settings).get("published") != ref:
@@ -81,7 +81,7 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
 
 
 def choose(member: Member, files: dict[str, int]) -> str:
-    """Return a member's checkpoint, the nearest to its step; raises ValueError, which lists all files, without one."""
+    """Return a member's checkpoint nearest to its last step; raises ValueError, listing files, if there is none."""
     named = re.compile(rf"EXP0*{member.number}(?!\d)", re.IGNORECASE)
     mine = [name for name in files if named.search(name) and name.lower().endswith((".ckpt", ".pt", ".pth"))]
     if not mine:
@@ -96,7 +96,7 @@ def choose(member: Member, files: dict[str, int]) -> str:
 
 
 def _need_room(folder: Path, size: int) -> None:
-    """Refuse a disk that cannot hold the checkpoints that are not there yet, and what they become."""
+    """Refuse a disk without room for the missing checkpoints and the converted weights."""
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     wanted, free = int(max(size - there, 0) + size * (SPARE - 1)), shutil.disk_usage(folder).free
     if wanted > free:
@@ -104,7 +104,7 @@ def _need_room(folder: Path, size: int) -> None:
 
 
 def _download(ref: str, name: str, size: int, folder: Path) -> Path:
-    """The file of a dataset, in full size; not asked for again if it is there."""
+    """Return a complete file of a dataset, downloaded if it is missing."""
     path = folder / name
     if not path.is_file() or path.stat().st_size != size:
         where = {"path": str(folder), "force": path.is_file(), "unzip": True}

@@ -1,4 +1,4 @@
-"""Packages sent to Kaggle by its own client, and looked at there: what is listed counts, not what the client says."""
+"""Publishing on Kaggle by its own client; success is judged by Kaggle's listings, not by the client's messages."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from motors.workspace.files import write_json
 from motors.workspace.paths import PACKAGED, Run, Workspace
 from motors.workspace.provenance import commit
 
-PAGE = 200  # files of a listing
+PAGE = 200  # entries per page of a listing
 PATIENCE = 600.0  # seconds that Kaggle may take to unpack what has arrived
 LOOK_AGAIN = 5.0  # seconds
 SUBMIT = "90_submit"
-NOWHERE = (403, 404)  # what Kaggle answers for a dataset that is not there; 403 lest anybody find out what is private
+NOWHERE = (403, 404)  # Kaggle's HTTP status for a missing dataset; 403 does not reveal which are private
 BASE = ("motors-lib", "motors-wheels", PACKAGED)  # the datasets that the kernel mounts
 Show = Callable[[str], None]
 
@@ -41,11 +41,11 @@ def publish(
 ) -> str:
     """Send a package as a dataset, or as a new version of it, and return "created", "versioned" or "unchanged".
 
-    Nothing is sent if the same files lie there already, so an interrupted run can simply be done again. A version's
-    note is the commit of the workspace, `home`, where the client's folder is. The owner is the user name of whoever is
-    logged in; a new `public` dataset may be seen by everybody; `patience` are seconds that Kaggle may take to show what
-    has arrived; `show` is given what the client says. Raises FileNotFoundError or ValueError as `packages.check`, and
-    nothing is sent then; KaggleError if Kaggle refuses it or cannot be reached, or if not all of it has arrived.
+    Nothing is sent if Kaggle has the same files already, so an interrupted call can be repeated. A version's note is
+    the commit of the workspace `home`, which also holds the folder given to the client. `owner` is the logged-in user;
+    a new `public` dataset is visible to everybody; `patience` is how many seconds Kaggle may take to list the files;
+    `show` is called with the client's output. Raises FileNotFoundError or ValueError as `packages.check`, before
+    anything is sent; KaggleError if Kaggle refuses or cannot be reached, or if files are missing in the end.
     """
     check([package], owner)
     ref = f"{owner}/{package.slug}"
@@ -66,7 +66,7 @@ def publish(
             ask("datasets version", lambda api: api.dataset_create_version(version_notes=note, **what), show=show)
     except KaggleError as error:
         if error.status is None and not absent(package, listing(ref) or {}):
-            return done  # it arrived, only the answer did not
+            return done  # only the answer was lost
         raise KaggleError(f"{package.slug} was not published. {error}", error.status) from None
     _wait(package, ref, patience)
     return done
@@ -88,7 +88,7 @@ def listing(ref: str) -> dict[str, int] | None:
 
 
 def absent(package: Package, there: Mapping[str, int]) -> list[str]:
-    """Return the files of a package that are not among `there`, bytes by path, or in another size."""
+    """Return a package's files that are missing in `there`, bytes by path, or of another size."""
     return [path for path, about in package.files.items() if there.get(path) != about["bytes"]]
 
 
@@ -138,7 +138,7 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 
 
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
-    """Hand in a pushed notebook's output, once, and return what Kaggle says; raises KaggleError if it is not done."""
+    """Submit a pushed notebook's output, once, and return Kaggle's message; raises KaggleError if it fails."""
     if not re.fullmatch(r"[\w-]+/[\w-]+", ref) or version < 1:
         raise ValueError(f"{ref} version {version} is no pushed notebook: give <user name>/<slug>, a version from 1 up")
     note = f"{message} ({ref} version {version})"
@@ -157,13 +157,13 @@ def submit(competition: str, ref: str, version: int, message: str, *, dry_run: b
 
 
 def _submissions(competition: str) -> list[str]:
-    """The notes of the newest that have been handed in; Kaggle takes a handful a day."""
+    """Return the notes of the newest submissions; Kaggle accepts a handful a day."""
     listed = ask("competitions submissions", lambda api: api.competition_submissions(competition, page_size=PAGE))
     return [each.description for each in listed or ()]
 
 
 def _exists(ref: str) -> bool:
-    """True if Kaggle has a dataset; one call, where listing its files may take many."""
+    """Return whether Kaggle has a dataset, in one call; listing files may take many."""
     try:
         ask("datasets status", lambda api: api.dataset_status(ref))
     except KaggleError as error:
@@ -174,7 +174,7 @@ def _exists(ref: str) -> bool:
 
 
 def _stage(package: Package, owner: str, home: Workspace) -> Path:
-    """A folder of links to what is to be sent, always the same one, so that the client can take up an upload again."""
+    """Return a folder of links to the files to be sent, always the same, so that the client can resume an upload."""
     folder = home.outputs / "kaggle" / package.slug
     if folder.exists():
         shutil.rmtree(folder)
@@ -193,7 +193,7 @@ def _stage(package: Package, owner: str, home: Workspace) -> Path:
 
 
 def _wait(package: Package, ref: str, patience: float) -> None:
-    """Look until everything is listed, or raise what is missing."""
+    """Wait until all files are listed; raise KaggleError if some are missing in the end."""
     end = time.monotonic() + patience
     while True:
         there = listing(ref) or {}

@@ -1,4 +1,4 @@
-"""The file that is handed in: every tomogram exactly once, with a position inside it or none."""
+"""The submission file: every tomogram exactly once, with a position inside it or none."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -17,10 +17,10 @@ COLUMNS = ["tomo_id", *MOTOR_AXES]
 
 
 def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
-    """Return the submission that these detections make: one row per id, in the order of `ids`.
+    """Return the submission of these detections: one row per id, in the order of `ids`.
 
-    Detections are tomo_id, z, y, x in voxels of the original tomogram, at most one row each; further columns are left
-    out. The submission has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; ids without a detection get -1 -1 -1.
+    Detections have tomo_id, z, y, x in voxels of the original tomogram, at most one row each; other columns are
+    dropped. The submission has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2; ids without a detection get -1 -1 -1.
     Raises ValueError as `validate`; also if a detection belongs to none of `ids`.
     """
     ids = list(ids)
@@ -34,13 +34,13 @@ def frame(detections: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
 def validate(
     table: pd.DataFrame, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None, *, name: str = "the submission"
 ) -> pd.DataFrame:
-    """Return `table` if the competition would accept it and its positions can be right.
+    """Return `table` if the competition would accept it and its positions are possible.
 
     It has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2: z, y, x in voxels, or -1 -1 -1; each of `ids` once.
-    `shapes` are `(z, y, x)` of tomograms in voxels, by id, as far as known; `name` is what messages call the table.
+    `shapes` are `(z, y, x)` of tomograms in voxels, by id, if known; `name` is the table's name in messages.
 
-    Raises ValueError if the columns are others, an id is unknown, missing or there twice, or a position is no number,
-    partly -1, negative or outside its tomogram; the sentence names the first such tomogram.
+    Raises ValueError if the columns differ, an id is unknown, missing or duplicated, or a position is no number,
+    partly -1, negative or outside its tomogram; the message names the first such tomogram.
     """
     ids = pd.DataFrame({"tomo_id": list(ids)})
     if list(table.columns) != COLUMNS:
@@ -60,13 +60,13 @@ def validate(
 
 
 def _belong(table: pd.DataFrame, ids: Iterable[str], name: str) -> None:
-    """Refuse a table that has a tomogram which is not among `ids`, or has one twice."""
+    """Refuse a table with a tomogram that is not among `ids` or is duplicated."""
     refuse(table, ~table["tomo_id"].isin(ids), name, "is not asked for", "remove the row, or add the id")
     refuse(table, table["tomo_id"].duplicated(), name, "is there twice", "keep one row")
 
 
 def write(path: str | Path, table: pd.DataFrame, ids: Iterable[str], shapes: Mapping[str, Shape] | None = None) -> Path:
-    """Write a submission that passes `validate`, whole or not at all; return its path. Numbers have no exponents."""
+    """Validate a submission, write it atomically, with numbers without exponents, and return its path."""
     path = Path(path)
     validate(table, ids, shapes, name=path.name)
     text = table[[*MOTOR_AXES]].astype(float).map(np.format_float_positional, trim="-")
@@ -80,16 +80,16 @@ def read_and_validate(path: str | Path, ids: Iterable[str], shapes: Mapping[str,
 
 
 def shapes(folders: Mapping[str, str | Path]) -> dict[str, Shape]:
-    """Return the `(z, y, x)` shapes of stacks of slices, as far as those are whole."""
+    """Return the `(z, y, x)` shapes of slice stacks; incomplete ones are left out."""
     found = {}
     for name, folder in folders.items():
-        with suppress(OSError, ValueError):  # of what is not whole nobody knows the shape
+        with suppress(OSError, ValueError):  # the shape of an incomplete stack is unknown
             found[name] = stack_shape(folder)
     return found
 
 
 def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float = 0.2) -> None:
-    """Raise RuntimeError if more than a share `most` of all tomograms is in `faults`; call it when all is written."""
+    """Raise RuntimeError if more than a fraction `most` of all tomograms is in `faults`; call it after writing."""
     if len(faults) > most * len(ids):
         usual = faults["reason"].mode()[0] if len(faults) else ""
         failed = f"{len(faults)} of {len(ids)} tomograms failed, more than {most:.0%}"
@@ -97,7 +97,7 @@ def refuse_failures(faults: pd.DataFrame, ids: Collection[str], *, most: float =
 
 
 def hand_in(run: Run, path: Path) -> Path:
-    """Copy a submission to where Kaggle looks for it and return its path there; at home it stays where it is."""
+    """Copy a submission to where Kaggle expects it and return that path; elsewhere, return `path`."""
     if run.workspace.outputs.name != "working":  # of Kaggle's machine
         return path
     return write_text(run.workspace.outputs / path.name, path.read_text(encoding="utf-8"))

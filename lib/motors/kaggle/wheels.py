@@ -1,4 +1,4 @@
-"""Wheels for a machine without internet: the library's own, and those of what Kaggle's image lacks."""
+"""Wheels for a machine without internet: the library's own, and those that Kaggle's image lacks."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from motors.workspace import files
 from motors.workspace.files import write_text
 
 IMAGE = "image.txt"  # versions in Kaggle's image, as name==version
-LOCK = "requirements.txt"  # what it lacks, with hashes
+LOCK = "requirements.txt"  # packages that it lacks, with hashes
 PYTHON = "3.12"  # of Kaggle's image
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "any")
-NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fits its GPUs
+NEVER = ("torch", "torchvision", "triton")  # gigabytes, and only the image's fit its GPUs
 
-# The parts of the library that stay at home, as patterns of paths in it: they make data, fetch them, ask somebody, run
-# notebooks, look at what came out, and send. Training, predicting and handing in, which Kaggle's machine is for,
-# import none of them.
+# Parts of the library that the wheel for Kaggle leaves out, as path patterns: simulation, download, review, notebook
+# runner, evaluation, plots and publishing. Training, inference and submission, which run on Kaggle, import none of
+# them.
 HOME = tuple(f"{room}/*" for room in "commands picks pipeline portal review simulate".split())
 HOME += ("cli.py", "__main__.py", "api.py", "results.py", "workspace/__main__.py")
 HOME += tuple(
@@ -50,12 +50,12 @@ def build(source: Path, output: Path) -> Path:
     """
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as folder:
-        clean = Path(folder) / "lib"  # setuptools leaves things behind, and takes in what it left
+        clean = Path(folder) / "lib"  # setuptools leaves files behind and packs them the next time
         shutil.copytree(source, clean, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build", ".*"))
         for path in [path for path in clean.glob("motors/**/*.py") if any(map(path.match, HOME))]:
             path.unlink()
         about = (clean / "pyproject.toml").read_text(encoding="utf-8")
-        away = r"^\[project\.(?:scripts|optional-dependencies)\]\n(?:[^\[\n].*\n|\n)*"  # they stay, too
+        away = r"^\[project\.(?:scripts|optional-dependencies)\]\n(?:[^\[\n].*\n|\n)*"  # left out, too
         (clean / "pyproject.toml").write_text(re.sub(away, "", about, flags=re.MULTILINE), encoding="utf-8")
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         line = [sys.executable, "-c", code, str(folder)]
@@ -74,9 +74,9 @@ def build(source: Path, output: Path) -> Path:
 def download(lock: Path, output: Path) -> list[Path]:
     """Download the wheels that `lock` names, for Kaggle's Python and platform, and return them.
 
-    Those that are in `output` already, with the right hash, are not downloaded again.
+    Wheels that are in `output` already, with the right hash, are not downloaded again.
 
-    Raises FileNotFoundError if there is no such file, RuntimeError if pip cannot download one or a hash differs.
+    Raises FileNotFoundError if `lock` is missing, RuntimeError if pip cannot download one or a hash differs.
     """
     if not lock.is_file():
         raise FileNotFoundError(f"{lock} is missing: make it with `motors kaggle lock`")
@@ -91,11 +91,11 @@ def download(lock: Path, output: Path) -> list[Path]:
 
 
 def lock(wheel: Path, image: Path, target: Path) -> Path:
-    """Write the versions of what `wheel` needs and `image` lacks, with hashes, to `target` and return it.
+    """Write the versions and hashes of packages that `wheel` needs and `image` lacks to `target` and return it.
 
-    pip resolves them, for Kaggle's Python and platform, beside the versions that the image has.
+    pip resolves them for Kaggle's Python and platform, given the versions in the image.
 
-    Raises RuntimeError if pip finds none that fit, ValueError if the image lacks PyTorch, which never travels.
+    Raises RuntimeError if pip finds none that fit, ValueError if the image lacks PyTorch, which is never packed.
     """
     with tempfile.TemporaryDirectory() as folder:
         have = {name: f"{version.partition('+')[0]}+image" for name, version in versions(image).items()}
@@ -119,14 +119,14 @@ def lock(wheel: Path, image: Path, target: Path) -> Path:
 
 
 def versions(image: Path) -> dict[str, str]:
-    """Return the versions listed in a file, by package; what follows # is a remark."""
+    """Return the versions listed in a file, by package; # begins a comment."""
     lines = [line.split("#")[0].split() for line in image.read_text(encoding="utf-8").splitlines()]
     pairs = (line[0].partition("==") for line in lines if line)
     return {canonicalize_name(name): version for name, _, version in pairs}
 
 
 def _stand_in(folder: Path, name: str, version: str) -> None:
-    """Write a wheel of a package that the image has: it needs nothing more, whatever an index says of that version."""
+    """Write a stand-in wheel of a package in the image, without dependencies, whatever an index says of it."""
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
         about = f"{stem}.dist-info"
@@ -142,13 +142,13 @@ def _pip_download(output: Path, *wanted: str) -> Path:
 
 
 def _pip(command: str, what: str, *options: str) -> None:
-    """Let pip work for Kaggle's machine rather than for this one."""
+    """Run pip for Kaggle's platform rather than for this machine."""
     there = [word for name in PLATFORMS for word in ("--platform", name)]
     there += ["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON]
     line = [sys.executable, "-m", "pip", command, "--disable-pip-version-check", *there, *options]
     finished = subprocess.run(line, capture_output=True, text=True, check=False)
     if finished.returncode:
-        # what a conflict is between
+        # the sides of a conflict
         telling = re.findall(r"(?:.* depends on |The user requested \(constraint\) ).*", finished.stdout)
         reason = telling or re.findall(r"ERROR: (.*)", finished.stderr) or [finished.stderr]
         raise RuntimeError(f"pip finds no {what}: {', '.join(map(str.strip, reason))[:300]}")

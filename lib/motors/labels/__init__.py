@@ -1,4 +1,4 @@
-"""Where the motors are: one table of tomograms, one of motors, and the files they come from and go to."""
+"""Labels: a table of tomograms and one of motors, and the files they are read from and written to."""
 
 from motors.former import names_of
 

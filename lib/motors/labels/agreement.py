@@ -1,4 +1,4 @@
-"""Label tables of different people side by side: what each holds, and how far they agree."""
+"""Comparison of label tables by different annotators: summaries and pairwise agreement."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -14,9 +14,9 @@ from motors.tables import POINT, SIZE
 
 
 def describe(labels: Labels) -> pd.Series:
-    """Return what a table holds: tomograms and motors; tomograms with and without; most, of motors in one tomogram.
+    """Return the numbers of tomograms, motors, tomograms with and without motors, and most motors in a tomogram.
 
-    Then min, mean and max of size_z, size_y, size_x, in voxels.
+    Min, mean and max of size_z, size_y, size_x, in voxels, follow.
     """
     counts = labels.counts()
     found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
@@ -26,13 +26,13 @@ def describe(labels: Labels) -> pd.Series:
 
 
 def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
-    """Return the motors of two sources in the tomograms that both have, nearest pairs of them in one row.
+    """Return the motors of two sources in their common tomograms, one row per matched pair or unmatched motor.
 
-    Farther from each other than `radius`, in ångström, two motors are not the same. The columns are tomo_id; where:
-    "both", "one" or "other"; z, y, x, as `one` has it if it does; distance in ångström, NaN for a motor of one. Raises
-    ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
+    The nearest motors within `radius`, in ångström, are matched. The columns are tomo_id; where: "both", "one" or
+    "other"; z, y, x, those of `one` if it has the motor; distance in ångström, NaN if unmatched. Raises ValueError if
+    a tomogram has different shapes or spacings: its points would be in different frames.
     """
-    join(one, other)  # refuses other frames
+    join(one, other)  # raises for other frames
     both, rows = one.tomograms[["tomo_id", "spacing"]].merge(other.tomograms["tomo_id"]), []
     for tomo_id, spacing in both.itertuples(index=False):
         ours, theirs = one.of(tomo_id), other.of(tomo_id)
@@ -45,10 +45,10 @@ def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.D
 
 
 def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
-    """Return how far every two sources agree about the tomograms that both have; pairs without any are left out.
+    """Return how far every two sources agree on their common tomograms; pairs of sources without any are left out.
 
-    The columns are one, other, the names; tomograms, that both have; both, only_one, only_other, numbers of motors;
-    median and farthest distance in ångström between the two positions of a motor that both have, NaN if there is none.
+    The columns are one and other, names; tomograms, their number in common; both, only_one, only_other, numbers of
+    motors; median and farthest distance in ångström between matched motors, NaN if there are none.
     """
     rows = []
     for one, other in combinations(sources, 2):

@@ -1,4 +1,4 @@
-"""One label table out of those of several annotators: what enough of them saw, and what the others leave unsure."""
+"""Consensus of several annotators: motors that enough of them marked; other points are unsure."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from motors.tables import MOTORS
 
 
 def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
-    """Return the labels that enough annotators agree on; what fewer of them saw is unsure.
+    """Return the labels that at least `least` annotators agree on; points of fewer annotators are unsure.
 
-    Points of different annotators within `radius`, in ångström, are one motor, nearest pairs first, at the mean of
-    where they saw it, if there are `least` of them. Annotators of a tomogram are those whose tables list it, with or
-    without a motor. Motors and unsure points have the columns votes and annotators, numbers of people.
+    Points of different annotators within `radius`, in ångström, are merged, nearest pairs first, at their mean
+    position. Annotators of a tomogram are those whose tables list it, with or without a motor. Motors and unsure
+    points have the columns votes (number that marked the point) and annotators (number for the tomogram).
 
     Raises ValueError if `least` is not from 1 to the number of annotators, or tomograms are in different frames.
     """
@@ -35,7 +35,7 @@ def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float
 
 
 def _groups(seen: list[np.ndarray], spacing: float, radius: float) -> list[list[np.ndarray]]:
-    """Return the points of one tomogram by motor, at most one of each annotator."""
+    """Return the points of one tomogram grouped by motor, at most one per annotator."""
     groups: list[list[np.ndarray]] = []
     for points in seen:
         centres = np.array([np.mean(group, axis=0) for group in groups]).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Labels that others made in a frame of their own, brought to the tomograms as they are stored here."""
+"""External labels, made in other frames, converted to voxels of the stored tomograms."""
 
 import json
 import re
@@ -17,27 +17,27 @@ from motors.picks import formats
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS, TableWarning, has_motor, need, numbers, read_table, refuse
 from motors.workspace.files import normalized, on_disk, visible
 
-FRAME = (128, 512, 512)  # slices picked at equal distances, each resized to 512 by 512
-NATIVE = ["native_z", "native_y", "native_x"]  # the shape of a tomogram as it came, before it was stored
-STORED = 16.0  # ångström per voxel of what came finer and was made coarser when it was stored
+FRAME = (128, 512, 512)  # slices sampled at equal distances, each resized to 512 by 512
+NATIVE = ["native_z", "native_y", "native_x"]  # the original shape of a tomogram, before it was stored
+STORED = 16.0  # ångström per voxel to which finer tomograms were resampled for storage
 
 
 def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAME) -> Labels:
-    """Return labels made in a frame of fixed shape, in the voxels of the stored tomograms.
+    """Return labels made in a frame of fixed shape, in voxels of the stored tomograms.
 
-    The frame's slices are the tomogram's at `trunc(linspace(0, native_z - 1, frame[0]))`, as the original solution has
-    it, so z is known to half the distance of two of them: `native_z / frame[0] / 2` slices.
+    The frame's slices are the tomogram's at `trunc(linspace(0, native_z - 1, frame[0]))`, as in the original solution,
+    so z is accurate to half the distance between them: `native_z / frame[0] / 2` slices.
 
     The file is CSV with one row per motor: tomo_id, and z, y, x in voxels of the `(z, y, x)` frame, z a slice number;
-    of a tomogram without one, a row of -1. Of each stored tomogram the table has tomo_id, size_z, size_y, size_x,
-    spacing, and native_z, the number of slices before it was resampled; others are left out, with a TableWarning.
+    a tomogram without motors has a row of -1. `tomograms`, the stored ones, has tomo_id, size_z, size_y, size_x,
+    spacing, and native_z, the number of slices before resampling; other tomograms are left out, with a TableWarning.
 
-    Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or holds a motor twice, without a
-    position or outside the frame, or one in a tomogram that has a row without.
+    Raises FileNotFoundError if the file is missing, ValueError if it lacks columns, or has a motor twice, without a
+    position, between slices, outside the frame, or beside a row of -1.
     """
     path, columns = Path(path), [*TOMOGRAMS, "native_z"]
     need(tomograms, columns, "the table of stored tomograms")
-    every = read_table(path, MOTORS).drop(columns=columns[1:], errors="ignore")  # which are not its own to say
+    every = read_table(path, MOTORS).drop(columns=columns[1:], errors="ignore")  # `tomograms` has these
     table = every[has_motor(every, path.name)]
     points = numbers(table, POINT)
     lost, broken = ~np.isfinite(points).all(axis=1), points[:, 0] != points[:, 0].round()
@@ -54,14 +54,14 @@ def read_external(path: str | Path, tomograms: pd.DataFrame, frame: Shape = FRAM
 
 
 def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
-    """Return labels made in the voxels of tomograms as they came, such as those of the competition's second place.
+    """Return labels made in voxels of the original tomograms, such as those of the competition's second place.
 
-    The file is JSON with a list of `[z, y, x]` for each tomogram, empty for one without a motor; a name may follow the
-    number of its dataset and two underscores, as in `10139__run`; a motor that is there twice is kept once. Of each
-    stored tomogram the table has tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; what the file
-    says about others is left out, which a TableWarning says.
+    The file is JSON with a list of `[z, y, x]` for each tomogram, empty for one without motors; names may have the
+    number of a dataset and two underscores as a prefix, as in `10139__run`; duplicate motors are kept once.
+    `tomograms`, the stored ones, has tomo_id, size_z, size_y, size_x, spacing, native_z, native_y, native_x; other
+    tomograms are left out, with a TableWarning.
 
-    Raises FileNotFoundError or ValueError if the file is missing or none, has a tomogram twice, or a motor outside.
+    Raises FileNotFoundError if the file is missing, ValueError if invalid, with a tomogram twice, or a motor outside.
     """
     path, name, found = on_disk(Path(path)), "", []
     need(tomograms, [*TOMOGRAMS, *NATIVE], "the table of stored tomograms")
@@ -81,11 +81,11 @@ def read_native(path: str | Path, tomograms: pd.DataFrame) -> Labels:
 def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     """Return labels from point annotations of the CryoET Data Portal, such as of flagellar motors (GO:0120100).
 
-    The folder has `<run>.ndjson` for each tomogram that was annotated, empty for one without a motor: on each line a
-    JSON record of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the tomogram as
-    it came. Tomograms are as for `read_native`; others are left out, with a TableWarning.
+    The folder has `<run>.ndjson` for each annotated tomogram, empty for one without motors: on each line a JSON record
+    of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the original tomogram.
+    `tomograms` is as for `read_native`; others are left out, with a TableWarning.
 
-    Raises FileNotFoundError or ValueError if there are no files, a line is no record, or a motor is outside.
+    Raises FileNotFoundError if there are no files, ValueError if a line is no record, or a motor is outside.
     """
     folder = on_disk(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
@@ -97,11 +97,11 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
 
 
 def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFrame) -> Labels:
-    """Return the picks in a file, or in several, of the formats of `motors.picks.formats` as labels: each is a motor.
+    """Return the picks in one or more files, in formats of `motors.picks.formats`, as labels: each is a motor.
 
-    `tomograms` are tomo_id, size_z, size_y, size_x, spacing of every tomogram that was looked at; one that has no pick
-    is labelled as one without a motor. Raises FileNotFoundError or ValueError if a file is missing or damaged, or a
-    pick is twice, outside or elsewhere.
+    `tomograms` has tomo_id, size_z, size_y, size_x, spacing of every tomogram that was searched; one without picks is
+    labelled as having no motor. Raises FileNotFoundError if a file is missing, ValueError if it is damaged, or a pick
+    is duplicated, outside, or of an unlisted tomogram.
     """
     need(tomograms, TOMOGRAMS, "the table of tomograms")
     paths = [paths] if isinstance(paths, str | Path) else paths
@@ -111,13 +111,13 @@ def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFram
 
 
 def gather(folder: str | Path) -> dict[str, Labels]:
-    """Return the label tables in a folder by name of file; other files are left alone.
+    """Return the label tables in a folder by name of file, without extension; other files are ignored.
 
-    Those are tables of one row per tomogram, the competition's own, labels in the frame of `read_external`, and those
-    of `read_native`. The last two say nothing about shapes: they are read for the tomograms of the other tables that
-    were stored as they came, which those at exactly 16 ångström were not.
+    They are files of `read_wide`, `read_competition`, `read_external` and `read_native`. The last two have no shapes:
+    they are read for the tomograms of the other tables that were stored at their original spacing, which excludes
+    those at exactly 16 ångström.
 
-    Raises FileNotFoundError or ValueError if there is no such folder, two tables have one name, or as the readers.
+    Raises FileNotFoundError without such a folder, ValueError if two tables have one name, or as the readers.
     """
     folder = on_disk(Path(folder))
     if not folder.is_dir():
@@ -139,7 +139,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
 
 
 def _from_native(pairs: list[tuple[str, np.ndarray]], tomograms: pd.DataFrame, name: str) -> Labels:
-    """Return points in voxels of tomograms as they came, with their names, as labels of the stored ones."""
+    """Return pairs of name and points, in voxels of the original tomograms, as labels of the stored ones."""
     if len(found := dict(pairs)) < len(pairs):
         raise ValueError(f"{name} has {len(pairs) - len(found)} tomograms twice, perhaps spelt otherwise: keep one")
     _say_left_out(name, pd.Series(list(found)), tomograms["tomo_id"])
@@ -153,7 +153,7 @@ def _from_native(pairs: list[tuple[str, np.ndarray]], tomograms: pd.DataFrame, n
 
 
 def _say_left_out(name: str, ids: pd.Series, known: pd.Series) -> None:
-    """Warn of ids that are not among the `known` ones, which `name` has labels of."""
+    """Warn about `ids` in file `name` that are not among the `known` ones."""
     others = ids[~ids.isin(known)]
     if len(others):
         what = f"{len(others)} of {len(ids)} entries are of tomograms that are not stored, such as {others.iloc[0]}"
@@ -161,7 +161,7 @@ def _say_left_out(name: str, ids: pd.Series, known: pd.Series) -> None:
 
 
 def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:
-    """Return points of the frame in voxels of the stored tomograms: centre to centre along each axis."""
+    """Return points of the frame in voxels of the stored tomograms; integers are centres in both."""
     points, sizes, native = numbers(placed, POINT), numbers(placed, SIZE), placed["native_z"].to_numpy(int)
     picked = [int(np.linspace(0, n - 1, frame[0])[int(z)]) for z, n in zip(points[:, 0], native, strict=True)]
     before = np.column_stack([native, np.broadcast_to(frame[1:], (len(points), 2))])
@@ -169,5 +169,5 @@ def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:
 
 
 def _ending_in(folder: Path, ending: str) -> list[Path]:
-    """Return the visible files in a folder whose names end so, in capitals or not, in their order."""
+    """Return the visible files in a folder whose names end in `ending`, ignoring case, sorted."""
     return sorted(path for path in visible(folder.iterdir()) if path.name.lower().endswith(ending))

@@ -11,13 +11,13 @@ from motors.tables import need, refuse
 
 
 def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels | None = None) -> pd.DataFrame:
-    """Return in which fold each tomogram is held out; those with several motors always train.
+    """Return the fold in which each tomogram is held out; those with several motors never are.
 
     The folds of the original solution: scikit-learn's StratifiedKFold by number of motors, tomograms sorted by id.
-    Where `reviewed`, later labels of the same tomograms, have several motors, the tomogram always trains too. The
-    columns are tomo_id, sorted, and fold: 0 to `splits` - 1, or -1 for tomograms that are never held out.
+    Tomograms with several motors in `reviewed`, later labels of the same tomograms, are not held out either. The
+    columns are tomo_id, sorted, and fold: 0 to `splits` - 1, or -1 for tomograms that are always in training.
 
-    Raises ValueError if there are fewer tomograms of every number of motors than `splits`.
+    Raises ValueError if no number of motors occurs in at least `splits` tomograms.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -28,7 +28,7 @@ def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels |
         raise ValueError(f"{what}: split less")
     fold = pd.Series(-1, counts.index, name="fold")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # few tomograms have ten motors, and those always train
+        warnings.simplefilter("ignore", UserWarning)  # few tomograms have ten motors; they are never held out
         parts = StratifiedKFold(splits, shuffle=True, random_state=seed).split(counts, counts)
         for number, (_, held_out) in enumerate(parts):
             fold.iloc[held_out] = number
@@ -37,12 +37,12 @@ def folds(labels: Labels, *, splits: int = 4, seed: int = 42, reviewed: Labels |
 
 
 def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
-    """Return what sort of round candidates make: "cross-fitted" or "leaky".
+    """Return the kind of review round for candidates: "cross-fitted" or "leaky".
 
-    In a cross-fitted round every tomogram was predicted by networks that had not seen its labels. In a leaky one, such
-    as the second of the original solution, networks that were trained on wrong labels may repeat them.
+    In a cross-fitted round all candidates are out-of-fold: from networks not trained on the tomogram's labels. In a
+    leaky one, such as the second of the original solution, networks may repeat wrong labels that they were trained on.
 
-    A candidate's fold is the part its network held out, -1 for none; a tomogram's that it is in, -1 if always trained.
+    A candidate's fold is the one its network held out, -1 for none; a tomogram's is its own, -1 if always in training.
     """
     need(candidates, ["tomo_id", "fold"], NAME)
     part = candidates["tomo_id"].map(folds.set_index("tomo_id")["fold"])
@@ -51,10 +51,10 @@ def kind(candidates: pd.DataFrame, folds: pd.DataFrame) -> str:
 
 
 def parts(labels: Labels, *, splits: int, seed: int = 0) -> pd.DataFrame:
-    """Return in which of `splits` parts each tomogram is held out, for a cross-fitted round.
+    """Return which of `splits` parts each tomogram is held out in, for a cross-fitted round.
 
-    Unlike `labels.folds`, which are for scoring, those with several motors are held out too. Parts have about as many
-    tomograms of every number of motors; the columns are tomo_id and fold.
+    Unlike in `folds`, which are for scoring, tomograms with several motors are held out too. Parts are stratified by
+    number of motors; the columns are tomo_id and fold.
     """
     counts = labels.counts()
     order = np.random.default_rng(seed).permutation(len(counts))

@@ -1,4 +1,4 @@
-"""Several labels made one, and what one has more than another."""
+"""Joining, updating and comparing of labels."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from motors.tables import MOTORS, POINT, TOMOGRAMS, refuse
 
 
 def join(*labels: Labels) -> Labels:
-    """Return all tomograms and motors of several labels; what occurs in more than one of them is kept once.
+    """Return all tomograms, motors and unsure points of several labels; duplicates are kept once.
 
     Raises ValueError if a tomogram has different shapes or spacings: its points would be in different frames.
     """
@@ -22,15 +22,15 @@ def join(*labels: Labels) -> Labels:
 
 
 def updated(labels: Labels, others: Labels) -> Labels:
-    """Return labels in which tomograms of `others` are as there; raises ValueError if one has another frame there."""
-    join(labels, others)  # refuses other frames
+    """Return `labels` with the tomograms of `others` replaced by theirs; raises ValueError if frames differ."""
+    join(labels, others)  # raises for other frames
     ids = labels.tomograms["tomo_id"]
     mine = ids.isin(others.tomograms["tomo_id"])
     return join(labels.select(ids[~mine]), others.select(ids[mine]))
 
 
 def additions(before: Labels, after: Labels) -> pd.DataFrame:
-    """Return the rows of `after.motors` that `before` lacks; raises ValueError if anything else differs."""
+    """Return rows of `after.motors` that `before` lacks; raises ValueError if tomograms differ or a motor is gone."""
     tomograms = before.tomograms[TOMOGRAMS].merge(after.tomograms[TOMOGRAMS], how="outer", indicator="where")
     earlier, later = (each.motors.astype(dict.fromkeys(POINT, float)) for each in (before, after))
     motors = earlier[MOTORS].merge(later, on=MOTORS, how="outer", indicator="where")

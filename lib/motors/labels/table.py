@@ -1,4 +1,4 @@
-"""Labels: one table of tomograms, one of motors, and what such tables are checked for."""
+"""Labels: a table of tomograms and one of motors, with their validation."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from motors.tables import MOTORS, NO_MOTOR, POINT, SIZE, SOLUTION, TOMOGRAMS, ne
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Tomograms and the motors in them, as made by the readers of this module.
+    """Tomograms and the motors in them, as made by the readers of this package.
 
-    Points are in the frame that the sizes describe: the same tomogram resampled has other sizes, and other points.
-    Further columns, such as where a motor comes from, stay with their row.
+    Points are in voxels of the volume that the sizes describe: a resampled tomogram has other sizes and points.
+    Further columns, such as the source of a motor, stay with their row.
     """
 
     tomograms: pd.DataFrame  # one row each: tomo_id, size_z, size_y, size_x (voxels), spacing (ångström per voxel)
     motors: pd.DataFrame  # one row each: tomo_id, z, y, x (voxels; integers are centres); a tomogram may have none
-    # with the same columns, points that may be motors or not: a loss leaves out what is within 1000 Å of them
+    # with the same columns, points that may be motors or not: losses ignore voxels within 1000 Å of them
     unsure: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=MOTORS))
 
     def validate(self, name: str | Path = "labels") -> Labels:
-        """Return these labels if they make sense; `name` is what messages call them, such as the file's name.
+        """Return these labels if they are valid; `name` denotes them in messages, such as the file's name.
 
-        Raises ValueError: one sentence about the first thing that does not make sense, naming the tomogram.
+        Raises ValueError with one sentence about the first problem, naming the tomogram.
         """
         table = self.tomograms
         need(table, TOMOGRAMS, f"{name} (tomograms)")
@@ -63,7 +63,7 @@ class Labels:
         return found.reindex(self.tomograms["tomo_id"], fill_value=0).rename("motors")
 
     def rows(self) -> pd.DataFrame:
-        """Return one row per motor, one of -1 for a tomogram without: tomo_id, sizes, spacing, z, y, x, has_motor."""
+        """Return one row per motor, or one of -1 without motors: tomo_id, sizes, spacing, z, y, x, has_motor."""
         table = self.validate().tomograms[TOMOGRAMS].merge(self.motors[MOTORS], on="tomo_id", how="left")
         table["has_motor"] = table["z"].notna()
         table[POINT] = np.nan_to_num(numbers(table, POINT), nan=NO_MOTOR)
@@ -80,7 +80,7 @@ class Labels:
         return {name: f"{'x'.join(map(str, shape))}@{spacing:g}" for (name, shape), spacing in framed}
 
     def select(self, ids: Iterable[str]) -> Labels:
-        """Return the labels of these tomograms alone, in the order they have here; unknown ones raise a ValueError."""
+        """Return the labels of the tomograms `ids` only, in their present order; raises ValueError for unknown ids."""
         ids = self._known(ids)
         tables = (self.tomograms, self.motors, self.unsure)
         return Labels(*(table[table["tomo_id"].isin(ids)].reset_index(drop=True) for table in tables))
@@ -110,5 +110,5 @@ def prepared(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, p
 
 
 def solution(labels: Labels) -> pd.DataFrame:
-    """Return one row per motor, one of -1 for a tomogram without: tomo_id, z, y, x (voxels), spacing (Å), has_motor."""
+    """Return one row per motor, or one of -1 without motors: tomo_id, z, y, x (voxels), spacing (Å), has_motor."""
     return labels.rows()[SOLUTION]

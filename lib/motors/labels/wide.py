@@ -1,4 +1,4 @@
-"""Labels as the original solution keeps them: one row per tomogram, its motors a list in one cell."""
+"""Labels in the original solution's format: one row per tomogram, its motors a list in one cell."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from motors.labels.table import Labels
 from motors.tables import NO_MOTOR, POINT, TOMOGRAMS, numbers, read_table, refuse
 
 WIDE = {"Z": "size_z", "Y": "size_y", "X": "size_x", "voxel_spacing": "spacing"}
-NO_POINTS = (LookupError, TypeError, ValueError, OverflowError, RecursionError)  # what JSON of something else raises
+NO_POINTS = (LookupError, TypeError, ValueError, OverflowError, RecursionError)  # errors on JSON of other content
 FIRST = ["motor_z", "motor_y", "motor_x"]
 
 
@@ -30,7 +30,7 @@ def to_wide(labels: Labels) -> pd.DataFrame:
 
 
 def read_wide(path: str | Path) -> Labels:
-    """Return the labels of a file with one row per tomogram (see `to_wide`); its further columns are not read.
+    """Return the labels of a file with one row per tomogram (see `to_wide`); further columns are ignored.
 
     Raises FileNotFoundError or ValueError if the file is missing, lacks columns, or a list is unreadable or miscounted.
     """
@@ -41,7 +41,7 @@ def read_wide(path: str | Path) -> Labels:
     refuse(table, unknown, path.name, f"has motor_zyx {shown}", "write a list such as [[10.0, 20.0, 30.0]]")
     wrong = numbers(table, ["num_motors"])[:, 0] != [len(found) for found in points]
     refuse(table, wrong, path.name, "has another num_motors than motor_zyx has entries", "correct one of them")
-    rows = table[["tomo_id"]].loc[table.index.repeat([len(found) for found in points])]  # which know their lines
+    rows = table[["tomo_id"]].loc[table.index.repeat([len(found) for found in points])]  # keeps line numbers
     rows[POINT] = np.concatenate([np.empty((0, 3)), *points])
     labels = Labels(table.rename(columns=WIDE)[TOMOGRAMS], rows).validate(path.name)
     return Labels(labels.tomograms, rows.reset_index(drop=True))
@@ -56,7 +56,7 @@ def _points(text: str) -> np.ndarray | None:
 
 
 def points_of(found: list[list[float]]) -> np.ndarray:
-    """Return lists of z, y, x in JSON as `(n, 3)` float64; raises one of `NO_POINTS` if they are something else."""
+    """Return lists of z, y, x from JSON as `(n, 3)` float64; raises one of `NO_POINTS` for other content."""
     points = np.array(found, dtype=object)
     if points.size != 3 * len(found):
         raise ValueError("not three numbers of each motor")

@@ -11,10 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpointed(network: nn.Module) -> nn.Module:
-    """Make the blocks of `network` forget what they computed on the way up and compute it again for the gradients.
+    """Apply activation checkpointing to the blocks of `network`, in place, and return it.
 
-    It is changed in place, and returned; keys, outputs, gradients and the statistics of batch normalisation stay what
-    they are without. A block is a member of a sequence that holds two convolutions or more, and no smaller block.
+    Activations inside a block are recomputed in the backward pass; keys, outputs, gradients and batch-norm statistics
+    stay the same. A block is a member of a sequence that has two or more convolutions but no smaller block.
     """
     for block in _blocks(network):
         block.forward = partial(_forward, block, block.forward)
@@ -22,7 +22,7 @@ def checkpointed(network: nn.Module) -> nn.Module:
 
 
 def _forward(block: nn.Module, forward: Callable, *inputs: Any, **settings: Any) -> Any:
-    """The block's own `forward`, run again when gradients are asked for."""
+    """Run the block's own `forward`, with checkpointing in training."""
     if not block.training:
         return forward(*inputs, **settings)
     inputs = [list(i) if isinstance(i, list) else i for i in inputs]  # a DenseNet appends to its list afterwards
@@ -33,7 +33,7 @@ def _forward(block: nn.Module, forward: Callable, *inputs: Any, **settings: Any)
 
 @contextmanager
 def _once(block: nn.Module) -> Iterator[None]:
-    """Keep batch normalisations from counting the same patches twice."""
+    """Leave the statistics of batch norms unchanged during the second pass."""
     layers = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     before = [(layer.momentum, layer.num_batches_tracked.clone()) for layer in layers]
     for layer in layers:
@@ -47,7 +47,7 @@ def _once(block: nn.Module) -> Iterator[None]:
 
 
 def _blocks(module: nn.Module, inside_sequence: bool = False) -> list[nn.Module]:
-    """The smallest members of sequences that hold at least two convolutions."""
+    """Return the smallest members of sequences that hold at least two convolutions."""
     is_sequence = isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
     smaller = [block for child in module.children() for block in _blocks(child, is_sequence)]
     convolutions = sum(isinstance(m, (nn.Conv2d, nn.Conv3d)) for m in module.modules())

@@ -1,4 +1,4 @@
-"""Networks of ours on disk: weights beside the experiment that they belong to."""
+"""Networks on disk: their weights beside the experiment they belong to."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ from motors.workspace.files import renamed, write_text
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "experiment.json"
-TRAINED_ON = "trained_on.json"  # names of the tomograms that samples came from
+TRAINED_ON = "trained_on.json"  # names of the tomograms the network was trained on
 
 
 def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
-    """Write weights.safetensors and experiment.json of a network that `build(experiment)` made, and return `folder`.
+    """Write weights.safetensors and experiment.json of a network made by `build(experiment)`, and return `folder`.
 
-    The network may be on any device; the folder is made if it is not there. Both files are written under other names
-    first, so that a reader finds either the old or the new one.
+    The network may be on any device; the folder is created if needed. Each file is written atomically, so that a reader
+    finds either the old or the new one.
     """
     folder = Path(folder)
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in distinct(network).items()}
@@ -36,7 +36,7 @@ def save(network: nn.Module, experiment: Experiment, folder: Path) -> Path:
 def load(folder: str | Path) -> tuple[nn.Module, Experiment]:
     """Return the network saved in `folder`, in evaluation mode and on the CPU, and its experiment.
 
-    Raises FileNotFoundError if one of the two files is not there, ValueError if the weights are cut short, are no
+    Raises FileNotFoundError if one of the two files is missing, ValueError if the weights are truncated, are not
     safetensors, or belong to another network than the experiment's.
     """
     folder = Path(folder)
@@ -53,11 +53,11 @@ def load(folder: str | Path) -> tuple[nn.Module, Experiment]:
 
 
 def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
-    """Write a checkpoint of the original solution as `save` writes a network of ours, and return `folder`.
+    """Convert a checkpoint of the original solution into the format of `save`, and return `folder`.
 
-    Of the .ckpt file as published the averaged weights are taken; `experiment` is that of the network it holds: one of
-    `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`. Raises FileNotFoundError if there is none,
-    ValueError if it is of another network or anything in it is unknown, FileExistsError if `folder` has other weights.
+    Of the published .ckpt file the averaged weights are taken; `experiment` is that of the network in it: one of
+    `RESNEXT50`, `DENSENET121`, `X3D_M`, `MAXVIT_TINY`, `COAT_MEDIUM`. Raises FileNotFoundError if there is no file,
+    ValueError if it is of another network or holds unknown keys, FileExistsError if `folder` has other weights.
     """
     weights, network = key_mapping.original(checkpoint), build(experiment)
     try:
@@ -77,13 +77,13 @@ def is_whole(folder: Path) -> bool:
 
 
 def trained_on(folder: Path) -> set[str] | None:
-    """Return the names of the tomograms that the network in a folder has seen; None if nobody noted them."""
+    """Return the names of the tomograms that the network in a folder was trained on; None if not recorded."""
     file = Path(folder) / TRAINED_ON
     return set(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
 def digest(network: nn.Module) -> str:
-    """Return a hash of a network's weights and statistics."""
+    """Return a hash of a network's weights and buffers."""
     found = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         found.update(name.encode())

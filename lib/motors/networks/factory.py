@@ -1,4 +1,4 @@
-"""From an experiment to its network."""
+"""Build the network of an experiment."""
 
 import copy
 from pathlib import Path
@@ -20,14 +20,14 @@ from motors.networks.weights import UNFIT, complaint, fill, pretrained
 
 
 def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
-    """Return the network of an experiment, in training mode; it takes intensities 0..255 and gives logits.
+    """Return the network of an experiment, in training mode; it maps intensities 0..255 to logits.
 
-    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to `(b,
-    1, y / s, x / s)`. Its encoder starts from a local file of `weights`: ImageNet's from torchvision or timm, which a
-    3D network inflates, for X3D Kinetics' from SlowFast; None draws all, by the experiment's seed alone.
+    A 3D network maps `(b, 1, z, y, x)` to `(b, 1, z / s, y / s, x / s)` for stride s, a 2D one `(b, 3, y, x)` to
+    `(b, 1, y / s, x / s)`. Its encoder starts from a local file of `weights`: ImageNet's of torchvision or timm, which
+    a 3D network inflates, for X3D Kinetics' of SlowFast; None draws all at random, by the experiment's seed alone.
 
-    Raises FileNotFoundError if there is no such file; ValueError if there is no such encoder, the weights or the
-    options are not its, it cannot look at such patches, or the experiment asks for cells of another size.
+    Raises FileNotFoundError if there is no such file; ValueError if there is no such encoder, the weights or options do
+    not fit it, it cannot process such patches, or the stride is neither 8 nor 16.
     """
     if experiment.stride not in (8, TARGET):
         wanted = f"stride {experiment.stride}: its network can have 8 or {TARGET}"
@@ -51,7 +51,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Return the network, kernels channels last, in place: equal up to rounding, in 0.7 to 1.0 of a CPU's time."""
+    """Make the kernels channels-last in place, return the network: equal up to rounding, 0.7 to 1.0 of the CPU time."""
     for weights in network.parameters():
         if layout := {4: torch.channels_last, 5: torch.channels_last_3d}.get(weights.ndim):
             weights.data = weights.data.contiguous(memory_format=layout)
@@ -79,7 +79,7 @@ def _encoder(experiment: Experiment, weights: dict[str, Tensor] | None) -> nn.Mo
 
 @torch.no_grad()
 def _try_out(network: nn.Module, experiment: Experiment) -> None:
-    """Refuse an encoder that cannot look at the experiment's patches: their shapes pass through it, no numbers."""
+    """Raise ValueError if the network cannot process the experiment's patches, tried by shapes alone."""
     shape = (1, *experiment.patch) if experiment.is_2d else (1, 1, *experiment.patch)
     try:
         copy.deepcopy(network).eval().to("meta")(torch.empty(shape, device="meta"))

@@ -1,4 +1,4 @@
-"""Weights that others published, under our names: the original solution's checkpoints, ImageNet's and Kinetics'."""
+"""Published weights under our keys: the original solution's checkpoints, and SlowFast's X3D (Kinetics)."""
 
 import re
 from pathlib import Path
@@ -10,14 +10,14 @@ from motors.experiments.config import Experiment
 from motors.networks.scaling import Scaling
 from motors.networks.weights import read, tensors
 
-DECAY = 0.99  # of the averaged weights, under which they are stored
+DECAY = 0.99  # of the averaged weights, and their key
 ENCODER = "encoder.encoder."
 SCALING = ("mean", "std", "encoder.mean", "encoder.std")  # kept as tensors there, constants here
 PREFIX = "model."  # of the network inside the original's training module
 UNTRAINED = "reg_head."  # of the 2D networks: built but never trained
 CLASSIFIER = "head."  # of X3D, for actions in videos
 
-# Names of the original solution and ours, as patterns and replacements; the first that fits is used.
+# Keys of the original solution and ours, as patterns and replacements; the first match is used.
 NAMES_3D = (
     (r"^encoder\.encoder\.", "encoder.network."),
     (r"^neck\.convs\.", "neck.branches."),
@@ -37,7 +37,7 @@ NAMES_2D = (
     (r"^seg_head\.", "head."),
 )
 
-# SlowFast's names and ours.
+# SlowFast's keys and ours.
 NAMES_X3D = (
     (r"^s1\.pathway0_stem\.conv_xy\.", "stem.0."),
     (r"^s1\.pathway0_stem\.conv\.", "stem.1."),
@@ -62,14 +62,14 @@ NAMES_X3D = (
 
 
 def slowfast(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return SlowFast's weights of X3D by our names, without the classifier's; raises ValueError for a foreign name."""
+    """Return SlowFast's X3D weights under our keys, without the classifier's; raises ValueError for an unknown key."""
     return {_rename(key, NAMES_X3D): tensor for key, tensor in weights.items() if not key.startswith(CLASSIFIER)}
 
 
 def original(path: Path) -> dict[str, Tensor]:
-    """Return the averaged weights, which lie beside the raw ones in a Lightning checkpoint of the original solution.
+    """Return the averaged weights of a Lightning checkpoint of the original solution, which also holds raw ones.
 
-    Raises FileNotFoundError or ValueError as `read`; ValueError if there are none, or others outside the network.
+    Raises FileNotFoundError or ValueError as `read`; ValueError if there are none, or some are outside the network.
     """
     averages = read(path).get("ema_state_dict")
     if not isinstance(averages, dict) or DECAY not in averages:
@@ -81,10 +81,10 @@ def original(path: Path) -> dict[str, Tensor]:
 
 
 def from_original(weights: dict[str, Tensor], experiment: Experiment) -> dict[str, Tensor]:
-    """Return weights of a network of the original solution under our names and in our layout.
+    """Return weights of a network of the original solution under our keys and in our layout.
 
-    There, all 3D kernels but those of the X3D encoder are stored in the order y, x, z; ours are z, y, x. Raises
-    ValueError if a name is not one of that network's, or it scales intensities otherwise than the experiment says.
+    The original stores all 3D kernels but those of the X3D encoder in the order y, x, z; ours are z, y, x. Raises
+    ValueError if a key is not one of that network, or its scaling of intensities differs from the experiment's.
     """
     x3d = experiment.encoder.startswith("x3d/")
     converted = {}
@@ -110,7 +110,7 @@ def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
 
 
 def _check_scaling(key: str, theirs: Tensor, experiment: Experiment) -> None:
-    """Refuse weights that were trained on intensities scaled otherwise."""
+    """Raise ValueError if weights were trained with another scaling."""
     ours = getattr(Scaling(experiment.normalisation, axes=2 if experiment.is_2d else 3), key.rpartition(".")[2])
     if theirs.shape != ours.shape or not torch.allclose(theirs.float(), ours, rtol=1e-5):
         raise ValueError(

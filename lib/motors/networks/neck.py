@@ -1,4 +1,4 @@
-"""The neck: what every level of an encoder sees, brought together on the grid that is predicted."""
+"""The neck: fuses the levels of an encoder on the grid of the prediction."""
 
 from collections.abc import Sequence
 
@@ -6,27 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TARGET = 16  # stride of the level on which the original solution brings the others together
+TARGET = 16  # stride of the level on which the original solution fuses the others
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels at each place of `(b, c, ...)`."""
+    """Layer normalisation over the channels at each position of `(b, c, ...)`."""
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(features.movedim(1, -1)).movedim(-1, 1)
 
 
 class Neck(nn.Module):
-    """Narrows every level but one with two convolutions, resizes it to that one's grid and stacks them all there.
+    """Narrows every level but one with two convolutions, resizes it to that one's grid and concatenates them all.
 
     Parameters
     ----------
     channels, strides : of the levels, finest first
-    width : channels that a narrowed level keeps; 0 keeps as many as it came with
+    width : channels of a narrowed level; 0 keeps its own number
     hidden : channels between the two convolutions, as a multiple of those kept. The original solution's 3D neck has 2
         (a gated activation was planned for it), the 2D one 1.
     axes : 2 for images, 3 for volumes
-    stride : of the level on whose grid the others are brought together, one of `strides`
+    stride : of the level on whose grid the others are fused, one of `strides`
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Neck(nn.Module):
         self.out_channels = channels[self.target] + sum(width or n for n in others)  # of what `forward` returns
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level as it came, and `(b, out_channels, ...)` on the grid of `stride`.
+        """Return the deepest level unchanged, and `(b, out_channels, ...)` on the grid of `stride`.
 
-        The latter is that level as it came, then the others in order.
+        The latter is the level of that stride unchanged, then the others in order.
         """
         target = features[self.target]
         others = [level for i, level in enumerate(features) if i != self.target]
@@ -70,18 +70,18 @@ class Branch(nn.Sequential):
         self.axes, self.mode = tuple(range(2, 2 + axes)), {2: "bilinear", 3: "trilinear"}[axes]
 
     def forward(self, level: Tensor, grid: Sequence[int]) -> Tensor:
-        """Return `(b, width, ...)` on a `grid` of so many cells along each axis."""
+        """Return `(b, width, ...)` on a `grid`, its number of cells along each axis."""
         factors = {side / cells for side, cells in zip(level.shape[2:], grid, strict=True)}
         if factors in ({2}, {4}, {8}):
             return self._coarser(level, int(factors.pop()))
         return functional.interpolate(super().forward(level), size=tuple(grid), mode=self.mode)
 
     def _coarser(self, level: Tensor, factor: int) -> Tensor:
-        """Return the same on a grid `factor` times coarser than the level, with a fraction of the work.
+        """Return the result of `forward` on a grid `factor` times coarser than the level, with a fraction of the work.
 
-        Interpolation then takes the mean of the middle two values along each axis. The last convolution is linear: the
-        mean of its values at two neighbours is that of a kernel of four with a stride. Eight times coarser, its windows
-        of four do not touch, and nothing before it is computed beyond the six voxels that they depend on.
+        Interpolation is then the mean of the two middle values along each axis. As the last convolution is linear, that
+        mean is a strided convolution with a kernel of four. At factor eight its windows of four do not overlap, and the
+        layers before it are computed only on the six voxels along each axis that a window depends on.
         """
         first, *between, last = self
         convolve = {2: functional.conv2d, 3: functional.conv3d}[len(self.axes)]
@@ -108,11 +108,11 @@ class Branch(nn.Sequential):
 
 
 class PathNeck(nn.Module):
-    """Adds to every level first what the deeper ones saw, then what the finer ones saw (PANet, Liu et al. 2018).
+    """Adds to every level the features of the deeper ones, then those of the finer ones (PANet, Liu et al. 2018).
 
-    Levels, finest first, each half as fine as the one before, keep their numbers of channels: with an X3D-M the whole
-    network has 6.9 million parameters, as in the original solution. That of `stride` is handed on beside the deepest,
-    in `out_channels`; `axes` are 2 for images, 3 for volumes.
+    Levels, finest first, each at half the resolution of the one before, keep their numbers of channels: with an X3D-M
+    the whole network has 6.9 million parameters, as in the original solution. The deepest and that of `stride`, which
+    has `out_channels`, are returned; `axes` are 2 for images, 3 for volumes.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:
@@ -134,7 +134,7 @@ class PathNeck(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Adds another level to one, on the grid of the latter; `stride` 2 brings a finer one there, 1 a coarser one."""
+    """Adds the level `other` to `level`, on the grid of the latter; `stride` is 2 if `other` is finer, 1 if coarser."""
 
     def __init__(self, channels: int, other: int, stride: int, axes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A trained network rewritten to predict with less work: the same numbers up to rounding."""
+"""Rewrites a network for faster inference: the same output up to rounding."""
 
 from copy import deepcopy
 from math import ceil
@@ -11,17 +11,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from motors.networks.scaling import Scaling
 
-SIDE = 32  # voxels of the volume that is looked at to see what follows what
+SIDE = 32  # voxels per side of the example that layers are traced with
 
 
-@torch.inference_mode(False)  # whose tensors have no `_version`, by which it is seen what follows what
+@torch.inference_mode(False)  # whose tensors have no `_version`, which `_followers` needs
 @torch.no_grad()
 def rewritten(network: nn.Module) -> nn.Module:
     """Return a copy of a network in evaluation mode that computes the same with less work.
 
-    Batch norms that follow a convolution become part of it. Means that follow one of single voxels go before it: an
-    eighth of its work. The first convolution of a 3D network, which sees three scaled copies of one grey channel,
-    becomes one of that channel: a third of its work. The network, of `factory.build`, is left as it is.
+    Batch norms after a convolution are folded into it. Average poolings after a pointwise convolution are moved before
+    it: an eighth of its work. The first convolution of a 3D network, whose input is three scaled copies of one grey
+    channel, becomes one of that channel: a third of its work. The network, made by `factory.build`, is not changed.
     """
     copy = deepcopy(network).eval()
     example = torch.zeros(1, 3, *copy.shape) if hasattr(copy, "shape") else torch.zeros(1, 1, SIDE, SIDE, SIDE)
@@ -48,13 +48,13 @@ def _put(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
 
 
 def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module]]:
-    """Pairs of a convolution, or the scaling, and what takes its output as it came."""
-    made: dict[int, tuple[nn.Module, Tensor, int]] = {}  # held, or another tensor could get the id of one
+    """Return pairs of a convolution, or the scaling, and the layer that takes its output unmodified."""
+    made: dict[int, tuple[nn.Module, Tensor, int]] = {}  # kept alive, so that no id is reused
     pairs: list[tuple[nn.Module, nn.Module]] = []
 
     def look(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         before = made.get(id(given[0]))
-        if before is not None and given[0]._version == before[2]:  # nothing was done to it in place
+        if before is not None and given[0]._version == before[2]:  # not modified in place
             pairs.append((before[0], module))
         if not isinstance(module, _BatchNorm | nn.AvgPool3d):
             made[id(output)] = (module, output, output._version)
@@ -74,8 +74,8 @@ def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.
 class GreyStem(nn.Module):
     """Scaling and a convolution of three equal channels as one convolution of intensities 0..255.
 
-    Where channels are scaled differently, the zeros around the scaled volume are no intensity: near the border, where
-    the kernel hangs over, the difference is added.
+    If the channels are scaled differently, no intensity corresponds to the zero padding of the scaled volume: near the
+    border, where kernels overlap it, a correction is added.
     """
 
     def __init__(self, convolution: nn.Conv3d, scaling: Scaling) -> None:
@@ -85,7 +85,7 @@ class GreyStem(nn.Module):
         sizes = (convolution.kernel_size, convolution.stride, convolution.padding)
         self.convolution = nn.Conv3d(1, convolution.out_channels, *sizes).to(convolution.weight.device)
         self.convolution.weight.copy_((convolution.weight / std).sum(1, keepdim=True))
-        kernel = ((self.grey - mean) / std * convolution.weight).sum(1, keepdim=True)  # what a volume of `grey` adds
+        kernel = ((self.grey - mean) / std * convolution.weight).sum(1, keepdim=True)  # response to all `grey`
         inside = kernel.sum(dim=(1, 2, 3, 4))
         self.convolution.bias.copy_(inside if convolution.bias is None else inside + convolution.bias)
         kernels, strides, padding = sizes
@@ -107,11 +107,11 @@ class GreyStem(nn.Module):
             for part in (slice(0, low), slice(end, end + high)):
                 where = [*everywhere[:axis], part, *everywhere[axis + 1 :]]
                 features[(..., *where)] += self._rim(features.shape[2:], where)
-            everywhere[axis] = slice(low, end)  # corners once
+            everywhere[axis] = slice(low, end)  # corners only once
         return features
 
     def _rim(self, shape: torch.Size, where: list[slice]) -> Tensor:
-        """The part `where` of the rim of features of this `shape`, read off the small one that is kept."""
+        """Return the part `where` of the correction for features of this `shape`, from the small one stored."""
         rim = self.rim
         for axis, (size, part) in enumerate(zip(shape, where, strict=True), start=2):
             low, high, small = self.low[axis - 2], self.high[axis - 2], self.rim.shape[axis]

@@ -1,4 +1,4 @@
-"""Grey levels as the encoders were trained on."""
+"""Scaling of intensities for the encoders."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ SCALES = {"imagenet": IMAGENET, "half": HALF, "kinetics": KINETICS}
 
 
 class Scaling(nn.Module):
-    """Grey levels 0..255, of one channel or three, made the three channels an encoder expects.
+    """Scales intensities 0..255, of one channel or three, to the three channels an encoder expects.
 
-    It has 2 axes for images, 3 for volumes. Raises ValueError if its name is none of `SCALES`.
+    `axes` are 2 for images, 3 for volumes. Raises KeyError if `name` is not in `SCALES`.
     """
 
     def __init__(self, name: str, axes: int) -> None:

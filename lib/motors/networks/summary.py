@@ -1,4 +1,4 @@
-"""What a network looks like from outside: shapes at every level, and its settings beside those of the full size."""
+"""Tables about a network: shapes at every level, and settings beside those of the full-size experiment."""
 
 import copy
 
@@ -12,7 +12,7 @@ from motors.networks.factory import build
 
 @torch.no_grad()
 def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
-    """Return what passes through a network for one patch, by shapes alone: part, channels, sides as in "8 × 8"."""
+    """Return the shapes of all levels of a network for one patch: part, channels, sides as in "8 × 8"."""
     twin, rows = copy.deepcopy(network).eval().to("meta"), []
 
     def note(part: str, given: object) -> None:
@@ -31,7 +31,7 @@ def shapes(network: nn.Module, experiment: Experiment) -> pd.DataFrame:
 
 
 def beside(network: nn.Module, experiment: Experiment, whole: Experiment, hours: float) -> pd.DataFrame:
-    """Return settings and cost of a run beside those of the `whole` experiment, whose training takes so many hours."""
+    """Return settings and cost of a run beside those of the `whole` experiment, whose training takes `hours`."""
 
     def column(each: Experiment, of: nn.Module, time: str) -> dict[str, object]:
         return {

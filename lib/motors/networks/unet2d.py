@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from motors.networks.neck import ChannelNorm
 from motors.networks.scaling import Scaling
 
-PRIOR = 5e-5  # the probability an untrained network gives every cell, of the original solution
+PRIOR = 5e-5  # initial probability of every cell, as in the original solution
 
 
 class Unet2d(nn.Module):
-    """From three slices to a logit for every cell of 16 x 16 voxels of the middle one, or of 8 x 8.
+    """Maps three slices to a logit for every cell of 16 x 16 voxels of the middle one, or of 8 x 8.
 
     With MaxViT-tiny it has 34.7 million parameters, with CoaT-lite-medium 48.2. The 86.1 and 99.6 million of the
-    original solution count a second head that was never trained. Parameters are as for `Unet3d`, but of images `(b, 3,
-    y, x)`, with slices of `(y, x)` `shape`, in voxels; the head has `decoder_channels`, too.
+    original solution include a second head that was never trained. Parameters are as for `Unet3d`; `shape` is `(y, x)`
+    of the slices, in voxels; the head has `decoder_channels`, too.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Unet2d(nn.Module):
     def forward(self, slices: Tensor) -> Tensor:
         """Return logits `(b, 1, y / stride, x / stride)` for the middle one of three slices.
 
-        They are `(b, 3, y, x)` intensities 0..255 in ascending z; raises ValueError if that is not the network's shape.
+        `slices` are `(b, 3, y, x)` intensities 0..255 in ascending z; raises ValueError if y, x are not its `shape`.
         """
         if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
             wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came"
@@ -56,9 +56,9 @@ class Unet2d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level brought to the grid of the fused one and read together with it: two convolutions.
+    """Upsamples the deepest level to the grid of the fused one, concatenates them and applies two convolutions.
 
-    The two levels have `deepest` and `fused` channels; a side of a deepest cell has `finer` cells of the fused level.
+    The two levels have `deepest` and `fused` channels; the upsampling factor is `finer`.
     """
 
     def __init__(self, deepest: int, fused: int, out_channels: int, *, finer: int = 2) -> None:
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
             nn.GELU(),
         )
         nn.init.kaiming_normal_(self.grow[0].weight)
-        with torch.no_grad():  # what is shuffled side by side begins equal: no chequerboard (Aitken et al. 2017)
+        with torch.no_grad():  # equal within a shuffled block: no chequerboard (Aitken et al. 2017)
             self.grow[0].weight.copy_(self.grow[0].weight[:: finer**2].repeat_interleave(finer**2, dim=0))
 
     def forward(self, deepest: Tensor, fused: Tensor) -> Tensor:

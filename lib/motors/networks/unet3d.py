@@ -1,4 +1,4 @@
-"""The 3D network: an encoder, the neck, one decoder block and a head that points."""
+"""The 3D network: an encoder, the neck, one decoder block and a head."""
 
 import math
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from motors.networks.encoders.x3d import SqueezeExcitation
 from motors.networks.scaling import Scaling
 
-PRIOR = 5e-5 / 0.95  # the probability an untrained network gives every cell, of the original solution
-REDUCTION = 16  # channels of a squeezed vector: one in so many
+PRIOR = 5e-5 / 0.95  # initial probability of every cell, as in the original solution
+REDUCTION = 16  # factor by which `ScSE` squeezes channels
 
 
 class Unet3d(nn.Module):
-    """From a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
+    """Maps a volume to a logit for every cell of 16 x 16 x 16 voxels, or of 8 x 8 x 8.
 
-    The encoder maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32; the neck makes
-    of those the deepest and the fused one, see `Neck`; the decoder has two convolutions; see `Scaling`.
-    Untrained it gives every cell the probability `prior`, by default `PRIOR`.
+    The encoder maps `(b, 3, z, y, x)` to one tensor for each of its `strides`, which end in 16 and 32; the neck turns
+    these into the deepest and the fused level, see `Neck`; the decoder has two convolutions; for `normalisation` see
+    `Scaling`. Before training every cell has about the probability `prior`, by default `PRIOR`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Unet3d(nn.Module):
     def forward(self, volume: Tensor) -> Tensor:
         """Return logits `(b, 1, z / stride, y / stride, x / stride)` of `(b, 1, z, y, x)` intensities 0..255.
 
-        Raises ValueError if the sides do not divide by 32, or the shape is another.
+        Raises ValueError for another shape, or sides that are not multiples of 32.
         """
         if volume.ndim != 5 or volume.shape[1] != 1 or any(side % 32 for side in volume.shape[2:]):
             wanted = "(batch, 1, z, y, x) with sides that divide by 32"
@@ -50,7 +50,7 @@ class Unet3d(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The deepest level, brought to the fused one's grid and read with it, `channels` in all: two convolutions."""
+    """Upsamples the deepest level to the fused one's grid and convolves both, `channels` in all, twice."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def _convolution(channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _initialise(decoder: nn.Module, head: nn.Conv3d, prior: float) -> None:
-    """First weights as the original solution's; an untrained network then predicts `prior` everywhere, about."""
+    """Initialise the weights as the original solution; the network then predicts about `prior` everywhere."""
     for module in decoder.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_uniform_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Files of weights: read whatever wraps them, compare, and fill a network with all of them or none."""
+"""Files of weights: read with any wrapper, compared with a network, loaded completely or not at all."""
 
 import os
 import pickle
@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-WRAPPERS = ("state_dict", "model_state", "model")  # under which the weights lie in some files
-# What a network's loader raises on weights that are not its, and torch on a damaged file.
+WRAPPERS = ("state_dict", "model_state", "model")  # keys of the weights in some files
+# Raised by a network's loader for weights that do not fit, and by torch for a damaged file.
 UNFIT = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFError, OverflowError)
 
@@ -20,8 +20,8 @@ DAMAGED = (*UNFIT, pickle.UnpicklingError, SafetensorError, struct.error, EOFErr
 def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy `weights` into a network: all of its tensors, and nothing else.
 
-    A tensor that several names share may come under any of them. Raises ValueError if a tensor is missing, unknown or
-    of another shape; nothing is copied then.
+    A tensor shared by several names may come under any of them. Raises ValueError if a tensor is missing, unknown or of
+    another shape; nothing is copied then.
     """
     ours = network.state_dict()
     places = {tensor.data_ptr() for key, tensor in ours.items() if key in weights}
@@ -35,7 +35,7 @@ def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def distinct(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a network, each under the first of its names."""
+    """Return the tensors of a network, each under the first of its names."""
     distinct = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(network.state_dict().items())}
     return dict(reversed(distinct.values()))
 
@@ -44,18 +44,18 @@ _scalar, (_dtype, _) = np.float64(0).__reduce__()
 
 
 def _number(*state) -> np.generic:
-    """A number of numpy: a checkpoint may hold some, besides tensors and plain values."""
+    """Return a NumPy scalar: checkpoints may hold some, besides tensors and plain values."""
     return _scalar(*state)
 
 
-_number.__module__, _number.__name__, _number.__qualname__ = "numpy.core.multiarray", "scalar", "scalar"  # of numpy 1
+_number.__module__, _number.__name__, _number.__qualname__ = "numpy.core.multiarray", "scalar", "scalar"  # in NumPy 1
 NUMBERS = [_number, _scalar, np.dtype, type(_dtype)]
 
 
 def read(path: Path) -> dict:
-    """Return what a file of torch (.pth, .pt, .pyth, .ckpt) or of safetensors holds, without running anything in it.
+    """Return the content of a file of torch (.pth, .pt, .pyth, .ckpt) or safetensors, without running code in it.
 
-    Raises FileNotFoundError without a file, ValueError if it is neither, cut short, or holds more than plain values.
+    Raises FileNotFoundError without a file, ValueError if it is neither, truncated, or holds more than plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,7 +80,7 @@ def read(path: Path) -> dict:
 
 
 def pretrained(path: Path) -> dict[str, Tensor]:
-    """Return weights of torchvision, timm or SlowFast by their names there; raises as `read`, or if none are in it."""
+    """Return weights of torchvision, timm or SlowFast by their keys there; raises as `read`, or if there are none."""
     held = read(path)
     for wrapper in WRAPPERS:
         held = held.get(wrapper, held) if isinstance(held, dict) else held
@@ -88,14 +88,14 @@ def pretrained(path: Path) -> dict[str, Tensor]:
 
 
 def differences(missing: list[str], unknown: list[str], reshaped: list[str]) -> str:
-    """Return in one line how many tensors are not there, have no place or another shape, with two names; "" if none."""
+    """Return in one line how many tensors are missing, unknown or of another shape, with two names; "" if none."""
     faults = (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
     found = [f"{len(keys)} are {what} ({', '.join(keys[:2])}, ...)" for what, keys in faults if keys]
     return f"of its tensors {'; '.join(found)}" if found else ""
 
 
 def complaint(error: Exception) -> str:
-    """Return in one line what torch or timm complains about: as `differences` says it where tensors are named."""
+    """Return an error of torch or timm in one line: as `differences` does where it names tensors."""
     text = str(error)
     lists = [re.findall(rf"{word} key\(s\) in state_dict: (.*)", text) for word in ("Missing", "Unexpected")]
     missing, unknown = (re.findall(r'"([^"]+)"', " ".join(lines)) for lines in lists)
@@ -104,7 +104,7 @@ def complaint(error: Exception) -> str:
 
 
 def _ends_within(path: Path, name: str) -> bool:
-    """Whether a file ends inside the line that holds the last part of `name`; torch drops the line's last byte."""
+    """Return whether a file is cut off in the line that ends in `name`, whose last byte torch drops."""
     last = name.rpartition(".")[2].encode()
     with path.open("rb") as file:
         file.seek(-min(len(last) + 1, path.stat().st_size), os.SEEK_END)
@@ -113,7 +113,7 @@ def _ends_within(path: Path, name: str) -> bool:
 
 
 def tensors(held: object, path: Path) -> dict[str, Tensor]:
-    """What was read from a file, if it is weights: tensors by name, at least one, and nothing else."""
+    """Return what was read from a file, if it is weights: tensors by name, at least one, and nothing else."""
     if not isinstance(held, dict):
         found = f"a {type(held).__name__}"
     elif strange := [key for key, tensor in held.items() if not (isinstance(key, str) and isinstance(tensor, Tensor))]:

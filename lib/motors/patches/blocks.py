@@ -18,26 +18,26 @@ from motors.volumes.prepared import open_prepared
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One training sample of a 3D network, with all that one may want to look at."""
+    """One training sample of a 3D network, with all that is needed to inspect it."""
 
     tomo_id: str
     start: geometry.Shape  # first voxel of the window in the prepared volume, z, y, x; may be negative
-    symmetry: Symmetry  # done to it after the augmentation
+    symmetry: Symmetry  # applied after the augmentation
     augmentation: Augmentation
     voxels: np.ndarray  # `(z, y, x)` uint8 intensities
     points_zyx: np.ndarray  # `(n, 3)` motors in view, in voxels of the patch
-    heatmap: np.ndarray  # `(z, y, x) / stride` float32, what the network should predict; NaN where nobody is sure
+    heatmap: np.ndarray  # `(z, y, x) / stride` float32, the target of the network; NaN around unsure points
 
 
 class Blocks(Samples):
-    """The training samples of a 3D network, without end: sample `k` depends on the experiment and `k` alone.
+    """The endless training samples of a 3D network: sample `k` depends on the experiment and `k` alone.
 
-    The experiment says proportions, patch and seed; with `augment=False` windows come as they are, never turned. Labels
-    are of the tomograms to train on, in original voxels; the folder has their volumes at the experiment's spacing (see
-    `volumes.write_prepared`); several `threads` on one sample are of use where no workers make samples.
+    The experiment sets proportions, patch and seed; with `augment=False` windows are neither augmented nor rotated.
+    Labels are of the tomograms to train on, in original voxels; the folder has their volumes at the experiment's
+    spacing (see `volumes.write_prepared`); several `threads` per sample only help without worker processes.
 
-    Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
-    the labels or the proportions do not make sense (see `Epoch`), or patches cannot be turned because y and x differ.
+    Raises FileNotFoundError if a volume has not been prepared; ValueError if its shape differs from that in the labels,
+    labels or proportions are invalid (see `Epoch`), or patches cannot be rotated because y and x differ.
     """
 
     def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, *, threads: int = 1) -> None:
@@ -60,7 +60,7 @@ class Blocks(Samples):
         return block.tomo_id, block.voxels[None], block.points_zyx, block.heatmap
 
     def block(self, k: int, augmentation: Augmentation | None = None) -> Block:
-        """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
+        """Return sample `k`; a given `augmentation` replaces the random one."""
         window, symmetry, rng = self.epoch.pick(k)
         if not self.experiment.augment:
             symmetry, augmentation = Symmetry(), augmentation or Augmentation()
@@ -68,7 +68,7 @@ class Blocks(Samples):
         return self._make(window["tomo_id"], tuple(window[START]), symmetry, augmentation)
 
     def _make(self, tomo_id: str, start: geometry.Shape, symmetry: Symmetry, augmentation: Augmentation) -> Block:
-        """Return the sample that one window becomes; the grid is drawn before both are turned."""
+        """Return the sample of one window; the heatmap is drawn before both are rotated."""
         patch, spacing = self.experiment.patch, self.experiment.spacing
         points = self.motors.get(tomo_id, np.empty((0, 3)))
         blobs = np.tile(np.diag(np.square(np.divide(self.experiment.sigma, spacing))), (len(points), 1, 1))

@@ -1,4 +1,4 @@
-"""Which patches a network sees, in what proportion and order: functions of the tables alone."""
+"""Which patches a network sees, in what proportion and order: functions of the label tables alone."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ START = ["start_z", "start_y", "start_x"]  # first voxel of a window in the prep
 
 
 def points(motors: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the points_zyx, `(n, 3)`, of each tomogram that has any."""
+    """Return the points, `(n, 3)` zyx, of each tomogram that has any."""
     places = motors[POINT].to_numpy(float)
     return {tomo_id: places[rows] for tomo_id, rows in motors.groupby("tomo_id").indices.items()}
 
 
 def tables(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return labels as training at a spacing sees them: tomograms, motors and unsure points, see `prepared`."""
+    """Return the tables of labels at a spacing: tomograms, motors and unsure points, see `prepared`."""
     return *prepared(labels, spacing), prepared(replace(labels, motors=labels.unsure), spacing)[1]
 
 
@@ -39,12 +39,12 @@ def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
 
 
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:
-    """Return the windows that cover the tomograms, and how many motors lie in each.
+    """Return the windows that cover the tomograms, and the number of motors in each.
 
     A row per window of `(z, y, x)` voxels has tomo_id, start_z, start_y, start_x (see `geometry.tiles`), motors, and
-    positive: whether the tomogram has a motor anywhere. A motor counts where it lies between the first and the last
-    voxel centre, so the last two windows along an axis, which overlap, may share one. Tomograms are tomo_id, size_z,
-    size_y, size_x, motors tomo_id, z, y, x, in the same voxels.
+    positive: whether the tomogram has any motor. A motor counts if it lies between the first and the last voxel centre;
+    as the last two windows along an axis overlap, both may contain it. Tomograms are tomo_id, size_z, size_y, size_x,
+    motors tomo_id, z, y, x, in the same voxels.
     """
     shapes = map(tuple, tomograms[SIZE].to_numpy().tolist())
     starts = [geometry.tiles(shape, patch) for shape in shapes]
@@ -59,17 +59,17 @@ def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """Which windows a 3D network sees, in which order: window number k is a function of k and the tables.
+    """The windows a 3D network sees, in order: sample k is a function of k, the tables and the settings.
 
-    In an epoch every window with a motor comes once under each of the symmetries. Background comes on top: each time a
-    random window without motor, under a random symmetry, of a tomogram without motors or of one with. Raises ValueError
-    if no window has a motor, or there is no background, or there are fewer symmetries than wanted.
+    In an epoch every window with a motor occurs once under each of the symmetries. Background samples are added: each
+    is a random window without motor, under a random symmetry, of a tomogram without motors or with. Raises ValueError
+    if no window has a motor, background is wanted but there is none, or there are fewer symmetries than `repeats`.
     """
 
     windows: pd.DataFrame  # see `windows`
     background: float  # samples per foreground sample
-    background_from_positive: float  # of those, from tomograms with motors per one from tomograms without
-    repeats: int  # symmetries of each window, the first so many of `SYMMETRIES`
+    background_from_positive: float  # of those, from tomograms with motors, per one from others
+    repeats: int  # number of symmetries of each window, the first of `SYMMETRIES`
     seed: int  # of the order and of everything else that is random
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Epoch:
 
     @cached_property
     def _weights(self) -> np.ndarray:
-        """How often background comes from either kind of tomogram, up to a factor."""
+        """Relative frequency of background from tomograms without and with motors."""
         return np.array([1.0, self.background_from_positive]) * [len(rows) > 0 for rows in self.backgrounds]
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class Epoch:
         return foreground + round(self.background * foreground)
 
     def pick(self, k: int) -> tuple[pd.Series, Symmetry, np.random.Generator]:
-        """Return window, symmetry and source of randomness of sample `k`, counted over all epochs from 0."""
+        """Return window, symmetry and random generator of sample `k`, counted over all epochs from 0."""
         window, symmetry = divmod(shuffled(k, len(self), self.seed), self.repeats)
         rng = np.random.default_rng([self.seed, k])
         if window < len(self.foreground):
@@ -114,9 +114,9 @@ class Epoch:
 
 
 def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
-    """Return the slices that hold motors: one row for each whole z, in original voxels, at which there are any.
+    """Return the slices that contain motors: one row per tomogram and rounded z, in original voxels.
 
-    They are tomo_id and z, not rounded, in voxels of volumes prepared at this `spacing`, in ångström along z, y, x.
+    Columns: tomo_id and z, not rounded, in voxels of volumes prepared at this `spacing`, in ångström along z, y, x.
     """
     motors = labels.motors
     again = motors.assign(z=motors["z"].round()).duplicated(["tomo_id", "z"])
@@ -125,16 +125,16 @@ def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class SliceEpoch:
-    """Which slices a 2D network sees, in which order: slice number k is a function of k and the tables.
+    """The slices a 2D network sees, in order: sample k is a function of k, the tables and the settings.
 
-    In an epoch every slice with motors comes `repeats` times. Background comes on top, as often: each time a slice of a
-    random tomogram, with or without motors. Raises ValueError if no slice has a motor, or `repeats` is 0.
+    In an epoch every slice with motors occurs `repeats` times, and with each `background` samples more: slices of
+    random tomograms, with or without motors. Raises ValueError if no slice has a motor, or `repeats` is 0.
     """
 
     slices: pd.DataFrame  # tomo_id and z, see `motor_slices`
-    tomograms: tuple[str, ...]  # that background comes from
+    tomograms: tuple[str, ...]  # that background is drawn from
     background: float  # samples per sample with motors
-    repeats: int  # times that each slice comes in an epoch
+    repeats: int  # occurrences of each slice in an epoch
     seed: int  # of the order and of everything else that is random
 
     def __post_init__(self) -> None:
@@ -147,7 +147,7 @@ class SliceEpoch:
         return (len(self.slices) + round(self.background * len(self.slices))) * self.repeats
 
     def pick(self, k: int) -> tuple[str, float | None, np.random.Generator]:
-        """Return tomogram, height (of its motors, in voxels, or None) and randomness of sample `k` of all epochs."""
+        """Return tomogram, z of its motors (in voxels, or None) and random generator of sample `k` of all epochs."""
         item = shuffled(k, len(self), self.seed) // self.repeats
         rng = np.random.default_rng([self.seed, k])
         if item < len(self.slices):
@@ -157,7 +157,7 @@ class SliceEpoch:
 
 
 def shuffled(k: int, length: int, seed: int) -> int:
-    """Return which of `length` items sample `k` is: each once per epoch, in its own order. ValueError for k < 0."""
+    """Return which of `length` items sample `k` is: each once per epoch, reshuffled. Raises ValueError for k < 0."""
     if k < 0:
         raise ValueError(f"sample {k} does not exist: samples are counted from 0")
     return int(_order(length, seed, k // length)[k % length])
@@ -165,5 +165,5 @@ def shuffled(k: int, length: int, seed: int) -> int:
 
 @lru_cache(maxsize=4)
 def _order(length: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of one epoch; the last number keeps its randomness apart from that of any sample."""
+    """Return the order of one epoch; the last number keeps its seed apart from that of any sample."""
     return np.random.default_rng([seed, epoch, 1]).permutation(length)

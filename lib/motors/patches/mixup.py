@@ -1,4 +1,4 @@
-"""Mixup: two patches become one, and so do their targets (Zhang et al. 2018)."""
+"""Mixup of two patches and of their targets (Zhang et al. 2018)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ import numpy as np
 
 from motors.experiments.config import Experiment
 
-APART = 3  # keeps this randomness apart from that of patches (none) and of their order (1), see `epochs`
+APART = 3  # last number of the seed, other than those of patches (none) and their order (1), see `epochs`
 
 
 def mixed(sample: Callable[[int], dict[str, Any]], k: int, length: int, experiment: Experiment) -> dict[str, Any]:
-    """Return sample `k`, mixed as often as the experiment wants with any other one of the `length` in an epoch.
+    """Return sample `k`, mixed at the rate of the experiment with a random one of the `length` in an epoch.
 
-    Both intensities and targets are averaged, with a weight from a beta distribution, as a function of `k` alone.
-    `sample` returns one by its number: image (uint8), target and the number of motors.
+    Intensities and targets are averaged, with a weight from a beta distribution, as a function of `k` alone. `sample`
+    returns a sample by its number: image (uint8), target and the number of motors.
     """
     one = sample(k)
     rng = np.random.default_rng([experiment.seed, k, APART])

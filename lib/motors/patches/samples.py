@@ -1,4 +1,4 @@
-"""What the training samples of 2D and 3D networks have in common: tables, volumes, and tensors by number."""
+"""Base of the training samples of 2D and 3D networks: tables, volumes, and tensors by number."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -18,7 +18,7 @@ from motors.volumes.prepared import check_volumes
 
 
 class Samples(Dataset, ABC):
-    """Training samples without end: sample `k` depends on the experiment and `k` alone; see `Blocks` and `Slices`."""
+    """Endless training samples: sample `k` depends on the experiment and `k` alone; see `Blocks` and `Slices`."""
 
     def __init__(self, experiment: Experiment, labels: Labels, folder: Path | str, spacing: Spacing) -> None:
         self.experiment, self.folder, self.spacing = experiment, Path(folder), spacing
@@ -29,24 +29,24 @@ class Samples(Dataset, ABC):
         self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
 
     def __len__(self) -> int:
-        """Return the number of samples in an epoch; larger numbers belong to the epochs that follow."""
+        """Return the number of samples in an epoch; larger numbers belong to later epochs."""
         return len(self.epoch)
 
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Return sample `k` as tensors: image `(c, *patch)` uint8 and target `(1, *grid)` float32.
 
-        With them come tomo_id and the number of motors in view; some are mixed, see `patches.mixup`.
+        It also has tomo_id and motors, their number in view; some samples are mixed, see `patches.mixup`.
         """
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
         return mixed(self._tensors, int(k), len(self), self.experiment)
 
     def _tensors(self, k: int) -> dict[str, Any]:
-        """Sample `k` before any mixup."""
+        """Return sample `k` before mixup."""
         tomo_id, image, points, heatmap = self._parts(k)
         tensors = {"image": torch.from_numpy(image), "target": torch.from_numpy(heatmap)[None]}
         return tensors | {"tomo_id": tomo_id, "motors": len(points)}
 
     @abstractmethod
     def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
-        """Tomogram, image, points and heatmap of sample `k`."""
+        """Return tomogram, image, points and heatmap of sample `k`."""

@@ -19,32 +19,32 @@ from motors.volumes.prepared import open_prepared
 
 @dataclass(frozen=True, eq=False)
 class Triplet:
-    """One training sample of a 2D network, with all that one may want to look at.
+    """One training sample of a 2D network, with all that is needed to inspect it.
 
-    Its `heights` are those of the slices in the prepared volume, in voxels, ascending, the first of each where several
-    make one; the network predicts for the middle one.
+    `heights` are the z of the slices in the prepared volume, in voxels, ascending; if several stored slices are
+    averaged, that of the first. The network predicts for the middle one.
     """
 
     tomo_id: str
     heights: tuple[int, ...]
-    augmentation: Augmentation  # what was done to them
+    augmentation: Augmentation  # applied to them
     voxels: np.ndarray  # `(3, y, x)` uint8 intensities
     points_yx: np.ndarray  # `(n, 2)` motors in view, in voxels of the patch
-    heatmap: np.ndarray  # `(y, x) / stride` float32, what the network should predict; NaN where nobody is sure
+    heatmap: np.ndarray  # `(y, x) / stride` float32, the target of the network; NaN around unsure points
 
 
 class Slices(Samples):
-    """The training samples of a 2D network, without end: sample `k` depends on the experiment and `k` alone.
+    """The endless training samples of a 2D network: sample `k` depends on the experiment and `k` alone.
 
-    A sample with motors shows a slice at most `sigma` above or below one; it is drawn from a normal distribution cut
-    off there. A sample of background shows a slice at least 1000 ångström from every motor, or the middle one where no
-    slice is. Where the experiment resamples by the mean, several stored slices make one, as they do when it predicts.
+    The slice of a sample with motors lies at most `sigma` above or below one, drawn from a normal distribution
+    truncated there. A background slice is at least 1000 ångström from every motor, or the middle one if there is no
+    such slice. If the experiment resamples by the mean, several stored slices are averaged into one, as in prediction.
 
-    Parameters are as for `Blocks`; with `augment=False` patches are cut from the middle. The `spacing` is that of the
-    prepared volumes, in ångström per voxel: finer than the experiment's along z, 2D and 3D networks can share them.
+    Parameters are as for `Blocks`; with `augment=False` patches are cut from the middle. `spacing` is that of the
+    prepared volumes, in ångström per voxel: if finer than the experiment's along z, 2D and 3D networks can share them.
 
-    Raises FileNotFoundError if a volume has not been prepared; ValueError if one has another shape than the labels say,
-    the labels or the proportions do not make sense (see `SliceEpoch`), or slices of that spacing do not serve.
+    Raises FileNotFoundError if a volume has not been prepared; ValueError if its shape differs from that in the labels,
+    labels or proportions are invalid (see `SliceEpoch`), or the spacing does not suit the experiment.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Slices(Samples):
         return triplet.tomo_id, triplet.voxels, triplet.points_yx, triplet.heatmap
 
     def triplet(self, k: int, augmentation: Augmentation | None = None) -> Triplet:
-        """Return sample `k`; with `augmentation`, that is done to it instead of what chance wants."""
+        """Return sample `k`; a given `augmentation` replaces the random one."""
         tomo_id, z, rng = self.epoch.pick(k)
         whole = open_prepared(self.folder, tomo_id)
         height = self._height(tomo_id, len(whole), z, rng)
@@ -81,9 +81,9 @@ class Slices(Samples):
         return self._make(tomo_id, whole, height, augmentation)
 
     def _height(self, tomo_id: str, count: int, z: float | None, rng: np.random.Generator) -> int:
-        """Return which of `count` slices a sample shows: near the motors at `z`, or far from all if that is None."""
+        """Return which of `count` slices a sample shows: near the motors at `z`, or for None far from all."""
         if z is not None:
-            away = ndtri(rng.uniform(*ndtr([-1, 1])))  # standard deviations, within one of them
+            away = ndtri(rng.uniform(*ndtr([-1, 1])))  # standard deviations, within -1 to 1
             first = z - (self.thick - 1) / 2 + away * self.experiment.sigma / self.spacing[0]
             return int(np.clip(round(first), 0, count - 1))
         free, reach = np.ones(count, bool), MATCH_RADIUS / self.spacing[0]
@@ -92,19 +92,19 @@ class Slices(Samples):
         return int(rng.choice(np.flatnonzero(free))) if free.any() else count // 2
 
     def _make(self, tomo_id: str, whole: np.ndarray, height: int, augmentation: Augmentation) -> Triplet:
-        """Return the sample that the slice at some height becomes, with the slices below and above it."""
+        """Return the sample of the slice at this height, with the slices below and above it."""
         experiment, (deep, _, wide) = self.experiment, self.spacing
         steps = np.arange(experiment.patch[0]) - experiment.patch[0] // 2
         heights = np.clip(np.rint(height + steps * experiment.spacing[0] / deep), 0, len(whole) - 1).astype(int)
         motors, centre = self.motors.get(tomo_id, np.empty((0, 3))), height + (self.thick - 1) / 2
         motors = motors[np.abs(motors[:, 0] - centre) <= round(experiment.sigma / deep) + 1]
         unsure = self.unsure.get(tomo_id, np.empty((0, 3)))
-        reach = MATCH_RADIUS**2 - np.square((unsure[:, 0] - centre) * deep)  # of their balls, squared, in the slice
+        reach = MATCH_RADIUS**2 - np.square((unsure[:, 0] - centre) * deep)  # squared radii of their balls in the slice
         unsure, reach = unsure[reach > 0], reach[reach > 0]
         squares = np.concatenate([np.full(len(motors), experiment.sigma**2), reach]) / wide**2
         patch, count = experiment.patch[1:], len(motors)
         seen = whole[heights]
-        if self.thick > 1:  # slices as thick as the experiment's, of which these are the first
+        if self.thick > 1:  # averages as thick as the experiment's slices
             seen = whole[np.minimum(heights[:, None] + np.arange(self.thick), len(whole) - 1)]
             seen = seen.mean(axis=1).astype(np.uint8)
         both = np.concatenate([motors, unsure])[:, 1:]

@@ -1,1 +1,1 @@
-"""Points as other programs keep them, written and read."""
+"""Picks, read and written in other programs' formats."""

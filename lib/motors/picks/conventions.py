@@ -1,7 +1,7 @@
-"""What all formats of points share: names of tomograms, checks, and the voxel that they speak of.
+"""Conventions shared by all formats of picks: names of tomograms, checks and the coordinate system.
 
-The centre of voxel `[z, y, x]` of an array is the point z, y, x here; the first one is 0 0 0. Where that point is in
-the numbers of each program stands in one table, with its source: `README.md` of this folder.
+The centre of voxel `[z, y, x]` of an array is the point z, y, x here; the first one is 0 0 0. A table in `README.md`
+of this folder gives the coordinates of that point in each program, with the source.
 """
 
 import re
@@ -14,21 +14,21 @@ from motors.tables import POINT, SIZE, numbers, refuse
 from motors.workspace.files import normalized
 
 PICKS = ["tomo_id", *POINT, "score"]
-# Of tomograms, as programs call their files.
+# Extensions of tomogram files in programs.
 ENDING = re.compile(
     r"(?i)(\.ome|\.mrc(?=\.mdoc))?\.(tomostar|mdoc|mrcs?|rec|map|st|ali|tiff?|tf[28]|btf|npy|zarr)(\.gz|\.bz2)?$"
 )
 
 
 def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
-    """Return the names of tomograms that a program knows by their files; those in the table are names already.
+    """Return the names of tomograms for the file names that a program uses; names in the table are kept.
 
-    Raises a ValueError if files of one name lie in several folders: they are several tomograms.
+    Raises ValueError if files of one name lie in several folders, as they are different tomograms.
     """
     known, found, folders = () if tomograms is None else set(tomograms["tomo_id"]), {}, {}
     for name in names.unique():
         folder, _, file = normalized(str(name)).replace("\\", "/").rstrip("/").rpartition("/")
-        bare = ENDING.sub("", file)  # it may have two, as a.st.tomostar
+        bare = ENDING.sub("", file)  # there may be two, as in a.st.tomostar
         found[name] = next((each for each in (name, file, bare, ENDING.sub("", bare)) if each in known), bare)
         if name not in known and folders.setdefault(found[name], folder) != folder:
             raise ValueError(f"{name} and one in another folder would have the same name: rename one")
@@ -38,7 +38,7 @@ def named(names: pd.Series, tomograms: pd.DataFrame | None = None) -> pd.Series:
 def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str], name: str = "picks") -> np.ndarray:
     """Return columns of the table of tomograms for every pick, `(n, len(columns))`; `name` is the file of the picks.
 
-    Raises ValueError if a pick belongs to none of the tomograms, or to one without these numbers.
+    Raises ValueError if the tomogram of a pick is not in the table, or lacks these numbers.
     """
     unknown = ~picks["tomo_id"].isin(tomograms["tomo_id"])
     refuse(picks, unknown, name, "is not among the tomograms here", "give a table that has it, or leave its picks out")
@@ -50,7 +50,7 @@ def of_each(picks: pd.DataFrame, tomograms: pd.DataFrame, columns: list[str], na
 
 
 def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """Return picks in the columns `PICKS`, best first in each tomogram; a score is 1 where a format keeps none.
+    """Return picks with the columns `PICKS`, best first in each tomogram; scores are 1 if a format has none.
 
     Raises ValueError if a pick has no tomogram or position, lies outside, or was made at another spacing.
     """

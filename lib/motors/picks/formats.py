@@ -1,4 +1,4 @@
-"""Files of points: which there are, and how they are written and read. `README.md` beside this says what they mean."""
+"""File formats of picks, their writers and readers. `README.md` in this folder describes their conventions."""
 
 import json
 import os
@@ -22,26 +22,26 @@ from motors.workspace.files import on_disk, once, text_of, write_json, write_tab
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
-LONGEST = 230  # bytes of a name: most disks take 255, with its ending
-POINTS = ("point", "orientedPoint", "instancePoint")  # kinds of records of the portal's annotations
-# What the readers raise where a file is none.
+LONGEST = 230  # bytes of a name: most disks allow 255 with the extension
+POINTS = ("point", "orientedPoint", "instancePoint")  # record types in the portal's annotations
+# Errors of the readers on invalid files.
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)
 DAMAGE += (json.JSONDecodeError, pd.errors.ParserError, RecursionError, OverflowError)
 
 
 class Format(NamedTuple):
-    """One kind of file: how it ends, whether there is one for each tomogram, and what writes and reads it."""
+    """A file format: its extension, whether there is one file per tomogram, its writer and reader."""
 
     ending: str
     each: bool
     write: Callable[[Path, pd.DataFrame, pd.DataFrame], object]
-    read: Callable[[Path, pd.DataFrame | None, str], pd.DataFrame]  # the last is the tomogram, if the file is for one
+    read: Callable[[Path, pd.DataFrame | None, str], pd.DataFrame]  # the str is the tomogram, if the file is for one
 
 
 def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
-    """Return formats as a list, if all are known, can be written, and hold the `names` of these tomograms.
+    """Return formats as a list, if all are known and can be written with these `names` of tomograms.
 
-    Raises ValueError or ModuleNotFoundError if one is not, or would not give a name back, or one is too long.
+    Raises ValueError if a format is unknown or cannot store a name, ModuleNotFoundError if its library is missing.
     """
     formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
     folded = [each.casefold() for each in set(names)]
@@ -67,12 +67,12 @@ def write(
 ) -> list[Path]:
     """Write picks in files of several formats and return their paths.
 
-    `folder` gets `detections.<ending>`, or `<tomo_id>.<ending>` where a format has a file for each tomogram, also for
-    one without picks; copick's go to `copick/ExperimentRuns`, as a project's overlay. Picks are tomo_id; z, y, x in
-    voxels; score. Tomograms are tomo_id, size_z, size_y, size_x, spacing of every one that was looked at; path, if
-    ChimeraX is to see markers where it puts an MRC file whose origin is not 0. Formats are keys of `FORMATS`.
+    `folder` gets `detections.<extension>`, or `<tomo_id>.<extension>` if a format has one file per tomogram, even
+    without picks; copick's go to `copick/ExperimentRuns`, a project's overlay. `picks` has tomo_id; z, y, x in voxels;
+    score. `tomograms`, all that were searched, has tomo_id, size_z, size_y, size_x, spacing; and path if ChimeraX's
+    markers are to respect the non-zero origin of an MRC file. `formats` are keys of `FORMATS`.
 
-    Raises ValueError or ModuleNotFoundError as `check`, or if a column is missing or a pick not in its tomogram.
+    Raises ValueError or ModuleNotFoundError as `check`, ValueError if a column is missing or a pick lies outside.
     """
     need(picks, PICKS, "the table of picks")
     need(tomograms, TOMOGRAMS, "the table of tomograms")
@@ -89,21 +89,21 @@ def write(
 
 
 def place(name: str, tomo_id: str) -> str:
-    """Return where `write` puts the picks of a tomogram in this format, from its folder on."""
+    """Return the path, within its folder, of the picks that `write` writes in this format."""
     if name == "copick":
         return f"copick/ExperimentRuns/{tomo_id}/Picks/motors_0_{OBJECT}.json"
     return f"{tomo_id if FORMATS[name].each else 'detections'}{FORMATS[name].ending}"
 
 
 def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str | None = None) -> pd.DataFrame:
-    """Return the picks in a file: tomo_id; z, y, x in voxels; score, 1 where the file keeps none.
+    """Return the picks in a file: tomo_id; z, y, x in voxels; score, 1 if the file has none.
 
-    The file is in one of `FORMATS`, known by its ending; CSV of ours and napari's, JSON of ours and copick's are told
-    apart by what is in them. Tomograms are tomo_id, size_z, size_y, size_x, spacing; needed where a format counts
-    ångström, and to check places. `name` is that of the tomogram, for formats with a file for each; by default the
-    file's, or the run's in a copick project.
+    The format, one of `FORMATS`, is known by the extension; our CSV and napari's, our JSON and copick's are
+    distinguished by their content. `tomograms` has tomo_id, size_z, size_y, size_x, spacing; it is needed for formats
+    in ångström, and to check positions. `name` is the tomogram's, for formats with one file per tomogram; by default
+    the file's, or the run's in a copick project.
 
-    Raises FileNotFoundError or ValueError if there is none, of no known kind, damaged, or with picks elsewhere.
+    Raises FileNotFoundError if the file is missing, ValueError if of an unknown format, damaged, or with picks outside.
     """
     path = on_disk(Path(path))
     if not path.is_file():
@@ -116,9 +116,9 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     try:
         picks = endings[ending].read(path, tomograms, name or run)
     except DAMAGE as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # of a file in UTF-16, repr has all of it
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # repr may hold the whole file
         raise ValueError(f"{path.name} is no file of picks, or damaged ({reason}): export it again") from error
-    if picks.empty and tomograms is not None:  # a review may go by the tomograms that have some
+    if picks.empty and tomograms is not None:  # notebook 31 reviews only tomograms with picks
         warnings.warn(f"{path.name} holds no picks", TableWarning, stacklevel=2)
     return checked(picks, tomograms, path.name)
 
@@ -129,14 +129,14 @@ def _write_csv(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 def _read_csv(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
     table = read_table(path)
-    if "score" in table:  # a point that somebody adds in napari has none
+    if "score" in table:  # points added in napari have none
         table["score"] = table["score"].astype(object).fillna(1.0)
     if {*AXES} <= {*table}:
         if strange := [each for each in ("axis-3", "shape-type") if each in table]:
             raise ValueError(f"{path.name} has the column {strange[0]}: save points of one volume, with three axes")
         return table.rename(columns=AXES).assign(tomo_id=table.get("tomo_id", name))
-    table = table.rename(columns=MOTOR_AXES)  # of a submission
-    need(table, PICKS[:-1], path.name)  # a score need not be there
+    table = table.rename(columns=MOTOR_AXES)  # in a submission
+    need(table, PICKS[:-1], path.name)  # a score is optional
     return table[has_motor(table, path.name)]
 
 
@@ -157,7 +157,7 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
         content = content["tomograms"]
     if isinstance(content, dict):
         run = content.get("run_name") or name
-        if run != name and path.name.startswith(f"{name}."):  # neither the caller nor a project names the tomogram
+        if run != name and path.name.startswith(f"{name}."):  # the name is just that of the file
             name = run
         elif run != name:
             warnings.warn(f"{path.name} says that it is of {run}, taken as of {name}", TableWarning, stacklevel=4)
@@ -169,14 +169,14 @@ def _read_json(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.Data
 
 
 def angstrom(content: dict, path: Path, name: str) -> pd.DataFrame:
-    """Return the picks that copick keeps of one tomogram, at their shifted places, in ångström."""
+    """Return the picks of one tomogram in a copick file, in ångström, with shifts applied."""
     if str(content.get("unit") or "å").lower() not in ("angstrom", "angstroms", "ångström", "å"):
         raise ValueError(f"{path.name} counts {content['unit']}: wanted ångström")
     points = content["points"] or []
     try:
         shifts = [np.array(point.get("transformation_") or np.eye(4), float)[2::-1, 3] for point in points]
     except ValueError as error:
-        raise TypeError(f"transformation_: {error}") from error  # which says what is no file of picks
+        raise TypeError(f"transformation_: {error}") from error  # `read` reports it as damage
     picks = _frame(points, name)
     picks[POINT] = numbers(picks, POINT) + np.reshape(shifts, (-1, 3))
     return picks
@@ -198,7 +198,7 @@ def _write_ndjson(path: Path, picks: pd.DataFrame, _: pd.DataFrame) -> None:
 
 
 def read_ndjson(path: Path, _: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """Return the points of one annotation of the portal."""
+    """Return the points of one annotation of the portal, in voxels."""
     rows, lines = [], []
     for number, line in enumerate(text_of(path).split("\n"), start=1):
         try:
@@ -238,12 +238,12 @@ def _read_cmm(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
 
 
 def _origin(tomograms: pd.DataFrame) -> np.ndarray:
-    """Return where ChimeraX has the first voxel, zyx in ångström: the MRC header's origin, else its start; else 0."""
+    """Return the first voxel's position in ChimeraX, zyx in ångström: the MRC header's origin, else its start; or 0."""
     path = next((Path(str(each)) for each in tomograms.get("path", ())), Path())
     if not (path.is_file() and re.search(r"(?i)\.(mrcs?|rec|map|st|ali)(\.gz|\.bz2)?$", path.name)):
         return np.zeros(3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of headers that are not as they should be
+        warnings.simplefilter("ignore", RuntimeWarning)  # about invalid headers
         with mrcfile.open(path, permissive=True, header_only=True) as file:
             origin, start, size = file.header.origin.copy(), file.nstart, file.voxel_size
     found = np.array([origin[axis] for axis in POINT], float)
@@ -251,19 +251,19 @@ def _origin(tomograms: pd.DataFrame) -> np.ndarray:
 
 
 def _by_name(picks: pd.DataFrame, scale: float = 1.0, origin: np.ndarray | float = 0.0) -> list[dict[str, float]]:
-    """Return the places as x, y, z by name, times `scale`, behind `origin`."""
+    """Return the positions as x, y, z by name, times `scale`, plus `origin`."""
     points = picks[POINT].to_numpy(float) * scale + origin
     return [dict(zip("xyz", map(float, point[::-1]), strict=True)) for point in points]
 
 
 def _frame(points: list[dict], name: str) -> pd.DataFrame:
-    """Return points of one tomogram that have a location with x, y, z, and perhaps a score."""
+    """Return a table of one tomogram's points with a location x, y, z and perhaps a score."""
     rows = [[name, *(point["location"][axis] for axis in POINT), point.get("score")] for point in points]
     return pd.DataFrame(rows, columns=PICKS).fillna({"score": 1.0})
 
 
 def _voxels(picks: pd.DataFrame, tomograms: pd.DataFrame | None, path: Path, stated: object = None) -> pd.DataFrame:
-    """Return picks in ångström as voxels; the spacing that a file states counts where the tomograms are not known."""
+    """Return picks in ångström as voxels; the spacing `stated` in a file is used only if `tomograms` is None."""
     if tomograms is None and not (type(stated) in (int, float) and stated > 0):
         raise ValueError(f"{path.name} counts ångström: give the table of tomograms, for their spacings")
     spacing = stated if tomograms is None else of_each(picks, tomograms, ["spacing"], path.name)

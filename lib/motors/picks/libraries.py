@@ -1,4 +1,4 @@
-"""STAR, IMOD models and Dynamo tables, by the libraries made for them: see `conventions`."""
+"""STAR files, IMOD models and Dynamo tables, by their own libraries; see `conventions`."""
 
 import re
 import tempfile
@@ -18,24 +18,23 @@ from motors.workspace.files import renamed, text_of
 COORDINATES = ["rlnCoordinateZ", "rlnCoordinateY", "rlnCoordinateX"]
 CENTRED = ["rlnCenteredCoordinateZAngst", "rlnCenteredCoordinateYAngst", "rlnCenteredCoordinateXAngst"]
 SHIFTS = ["rlnOriginZAngst", "rlnOriginYAngst", "rlnOriginXAngst"]  # to be subtracted
-VOXELS = ["rlnOriginZ", "rlnOriginY", "rlnOriginX"]  # the same, before RELION 3.1
-TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # of the axes of the shifts
-TILT = "rlnTomoTiltSeriesPixelSize"  # ångström: what RELION counts in, whatever the binning of the tomogram
-CAMERA = ["rlnDetectorPixelSize", "rlnMagnification"]  # before RELION 3.1: micrometres, and how many times
-# Of extracted images, which need not be those of the coordinates; alone, the last is PyTom's voxel, in ångström.
-PIXELS = ("rlnPixelSize", "rlnImagePixelSize", CAMERA[0])
+VOXELS = ["rlnOriginZ", "rlnOriginY", "rlnOriginX"]  # the same in voxels, before RELION 3.1
+TURNED = ["rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi"]  # rotation of the axes of shifts
+TILT = "rlnTomoTiltSeriesPixelSize"  # ångström: RELION's unit, regardless of the tomogram's binning
+CAMERA = ["rlnDetectorPixelSize", "rlnMagnification"]  # before RELION 3.1: micrometres, and a factor
+PIXELS = ("rlnPixelSize", "rlnImagePixelSize", CAMERA[0])  # of extracted images; the last alone: PyTom's voxel, in Å
 GROUP = "rlnOpticsGroup"
 MERIT = "rlnAutopickFigureOfMerit"
 NAMES = ("rlnTomoName", "rlnMicrographName")
 NEEDED = {"star": "starfile", "mod": "imodmodel", "tbl": "dynamotable"}  # by format
-# In names: what does not come back from a format.
+# Patterns in names that a format does not preserve.
 LOST = {"star": r"['\"#]|[^\S ]|^(NaN|<NA>)$", "tbl": r'"|[^\S ]', "cmm": r"[\0-\x08\x0b\x0c\x0e-\x1f]"}
 EDGE = np.array([0.0, 0.5, 0.5])  # z, y, x of the centre of IMOD's first voxel
-SAME = 1.0  # voxels: both kinds of coordinates of a STAR file have to agree to this
+SAME = 1.0  # voxels: tolerance between both kinds of coordinates of a STAR file
 
 
 def library(name: str) -> Any:
-    """Return a library of the extra `picks`."""
+    """Import and return a library of the extra `picks`."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -44,7 +43,7 @@ def library(name: str) -> Any:
 
 
 def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
-    """Write picks as the particles of a STAR file, with coordinates of both kinds."""
+    """Write picks as particles of a STAR file, in voxels and in ångström from the centre."""
     starfile = library("starfile")
     about = of_each(picks, tomograms, [*SIZE, "spacing"])
     table = picks[[*POINT[::-1], "tomo_id"]].set_axis([*COORDINATES[::-1], NAMES[0]], axis=1)  # a name may begin with _
@@ -55,11 +54,11 @@ def write_star(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None
 
 
 def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """Return the particles of a STAR file, at their shifted places; where none is named, its tomogram is the file's."""
+    """Return the particles of a STAR file, with shifts applied; if it names no tomogram, it belongs to `name`."""
     starfile = library("starfile")
     text = re.sub(r"(?im)^[ \t]*(data_|loop_)(?=\S*[ \t]*$)", lambda word: word[0].lower(), text_of(path))
     lines, kept = _lines(text, path.name)
-    with tempfile.TemporaryDirectory() as folder:  # a copy as starfile takes it, which knows one encoding and case
+    with tempfile.TemporaryDirectory() as folder:  # a copy in the encoding and case that starfile needs
         (copy := Path(folder) / "a.star").write_text(kept, encoding="utf-8")
         try:
             blocks = starfile.read(copy, always_dict=True, parse_as_string=list(NAMES))
@@ -79,8 +78,9 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
 
 
 def _lines(text: str, name: str) -> tuple[dict[str, list[int]], str]:
-    """Return where the rows of each block of a STAR file lie, and the text as starfile reads it: without remarks and
-    blocks of nothing, names quoted that begin like words of STAR. A row has to be as long as its header.
+    """Return the line numbers of the rows of each block of a STAR file, and its text in a form that starfile reads.
+
+    Comment lines and empty blocks are dropped, names like STAR keywords quoted. Rows must be as long as their header.
     """
     found, kept, block, columns = {}, "", "", -1  # no loop
     for number, line in enumerate(text.split("\n"), start=1):
@@ -104,19 +104,19 @@ def _lines(text: str, name: str) -> tuple[dict[str, list[int]], str]:
 
 
 def _particles(blocks: dict[str, pd.DataFrame | dict], name: str) -> tuple[str, pd.DataFrame]:
-    """Return the one block of a STAR file that has coordinates, after its name."""
+    """Return name and table of the only block of a STAR file with coordinates."""
     found = [each for each in blocks.items() if {*COORDINATES} <= {*each[1]} or {*CENTRED} <= {*each[1]}]
     if len(found) != 1:
         what = f"{len(found) or 'no'} block{'s' * (len(found) > 1)} with {COORDINATES[0]} or {CENTRED[0]}"
         raise ValueError(f"{name} has {what}, wanted one: export particles")
     block, table = found[0]
-    return block, pd.DataFrame([table] if isinstance(table, dict) else table)  # of one particle, without a loop
+    return block, pd.DataFrame([table] if isinstance(table, dict) else table)  # one particle, without a loop
 
 
 def _coordinates(table: pd.DataFrame, optics: Any, about: np.ndarray | None, name: str) -> np.ndarray:
-    """Return coordinates before shifts, `(n, 3)` zyx in voxels; those from the centre count where both kinds are there.
+    """Return coordinates before shifts, `(n, 3)` zyx in voxels; if both kinds are present, those from the centre.
 
-    `about` has size_z, size_y, size_x and spacing of the tomogram of each, if they are known.
+    `about` has size_z, size_y, size_x and spacing of each particle's tomogram, if known.
     """
     places = numbers(table, COORDINATES) if {*COORDINATES} <= {*table} else None
     if places is None and about is None:
@@ -134,9 +134,9 @@ def _coordinates(table: pd.DataFrame, optics: Any, about: np.ndarray | None, nam
 
 
 def _shifts(table: pd.DataFrame, about: np.ndarray | None, name: str) -> np.ndarray | float:
-    """Return what is to be subtracted from coordinates, in voxels: `(n, 3)` zyx, or 0."""
+    """Return the shifts to subtract from coordinates, in voxels: `(n, 3)` zyx, or 0."""
     names = next((names for names in (SHIFTS, VOXELS) if {*names} & {*table}), [])
-    shifts = numbers(table.reindex(columns=names, fill_value=0), names)  # of pictures, without a z
+    shifts = numbers(table.reindex(columns=names, fill_value=0), names)  # of 2D images, without z
     if not np.any(shifts):
         return 0.0
     unit, advice = names == SHIFTS, f"apply {names[-1]} before, or leave it out"
@@ -148,9 +148,9 @@ def _shifts(table: pd.DataFrame, about: np.ndarray | None, name: str) -> np.ndar
 
 
 def _binning(table: pd.DataFrame, optics: pd.DataFrame | dict | None, sizes: np.ndarray, name: str) -> np.ndarray:
-    """Return by what to multiply coordinates of particles, for voxels of these sizes, in Å, from what the file states.
+    """Return the factors from coordinates of particles to voxels of these sizes, in Å, by the pixel sizes in the file.
 
-    RELION counts pixels of the tilt series. Any other pixel size may be that of the images: it is said, no more.
+    RELION counts pixels of the tilt series. Any other pixel size may be that of the images: it only causes a warning.
     """
     if optics is not None:
         optics = pd.DataFrame([optics] if isinstance(optics, dict) else optics)
@@ -186,12 +186,12 @@ def write_mod(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     model.header.zmax, model.header.ymax, model.header.xmax = (int(about[size]) for size in SIZE)
     model.header.pixelsize, model.header.units = float(about["spacing"]) / 10, -9  # nanometres
     with renamed(path) as partial, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of what imodmodel calls
+        warnings.simplefilter("ignore", DeprecationWarning)  # inside imodmodel
         model.to_file(partial)
 
 
 class _Whole(BytesIO):
-    """A file that says when it ends too early: imodmodel waits for the end of a model for ever."""
+    """A file that raises if it ends too early, where imodmodel would read on for ever."""
 
     def read(self, size: int | None = -1) -> bytes:
         if len(content := super().read(size)) < (size or 0):
@@ -200,7 +200,7 @@ class _Whole(BytesIO):
 
 
 def read_mod(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFrame:
-    """Return the points of all contours of an IMOD model, y and z in their places; its spacing, if it has a unit."""
+    """Return all contours' points of an IMOD model, flipped y and z restored, and its spacing if it has a unit."""
     library("imodmodel")
     model = import_module("imodmodel.parsers").parse_model(_Whole(path.read_bytes()))
     found = [contour.points for each in model.objects for contour in each.contours]
@@ -210,7 +210,7 @@ def read_mod(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataFr
         warnings.warn(f"{path.name} has the objects {', '.join(names)}: all are taken as motors", TableWarning, 4)
     mine = [] if tomograms is None else tomograms.loc[tomograms["tomo_id"] == name, SIZE].to_numpy(int).tolist()
     sides = [header.zmax, header.ymax, header.xmax]
-    if mine and all(sides) and sorted(sides) != sorted(mine[0]):  # they may be flipped
+    if mine and all(sides) and sorted(sides) != sorted(mine[0]):  # sides may be flipped
         what = f"{path.name} is of a volume of {sides} voxels, the tomogram has {mine[0]}"
         warnings.warn(f"{what}: taken as its voxels, check the binning", TableWarning, stacklevel=4)
     spacing = header.pixelsize * 10.0 ** (10 + header.units) if -13 < header.units < 0 else np.nan
@@ -223,20 +223,20 @@ def write_tbl(path: Path, picks: pd.DataFrame, tomograms: pd.DataFrame) -> None:
     number = {name: place for place, name in enumerate(tomograms["tomo_id"], start=1)}
     table = picks[POINT].assign(tomo=picks["tomo_id"].map(number), cc=picks["score"])
     table["apix"] = of_each(picks, tomograms, ["spacing"])[:, 0]
-    with renamed(path.with_suffix(".doc")) as names, renamed(path) as partial:  # neither without the other
+    with renamed(path.with_suffix(".doc")) as names, renamed(path) as partial:  # both or neither
         pd.Series(number.keys(), number.values()).to_csv(names, sep=" ", header=False)
         dynamotable.write(table, str(partial))
 
 
 def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame:
-    """Return the particles of a Dynamo table, at their shifted places; a `.doc` beside it names its tomograms."""
+    """Return the particles of a Dynamo table, with shifts applied; a `.doc` beside it names its tomograms."""
     dynamotable, own = library("dynamotable"), path.with_suffix(".doc")
-    doc = own if own.is_file() else path.with_name("indices_column20.doc")  # as Dynamo calls it
+    doc = own if own.is_file() else path.with_name("indices_column20.doc")  # Dynamo's own name
     rows = enumerate(path.read_bytes().splitlines(), start=1)
     if not (widths := {number: len(line.split()) for number, line in rows if line.strip()}):
-        return pd.DataFrame(columns=MOTORS)  # no particles, which pandas calls no table
+        return pd.DataFrame(columns=MOTORS)  # pandas raises for empty files
     lines, first = [*widths], next(iter(widths.values()))
-    if odd := next((number for number in lines if widths[number] != first), None):  # pandas fills short rows up
+    if odd := next((number for number in lines if widths[number] != first), None):  # pandas pads short rows
         raise ValueError(f"{path.name}, line {odd}: {widths[odd]} values, line {lines[0]} has {first}: correct it")
     table = dynamotable.read(str(path))
     if doc.is_file():
@@ -253,6 +253,6 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
         raise ValueError(f"{doc.name} does not name tomogram {strange[0]} of {path.name}: add a line")
     points = numbers(table, POINT) + numbers(table, ["dz", "dy", "dx"])
     sizes = table.get("apix", pd.Series(np.nan, table.index))
-    about = {"score": table["cc"], "spacing": sizes.where(~sizes.isin([0, 1]))}  # as where nobody said it
+    about = {"score": table["cc"], "spacing": sizes.where(~sizes.isin([0, 1]))}  # 0 and 1 mean unknown
     picks = pd.DataFrame(points, columns=POINT).assign(tomo_id=table["tomo"].map(names), **about)
     return located(picks, path.name, list(zip(lines, picks["tomo_id"], strict=False)))

@@ -1,1 +1,1 @@
-"""The one strict way to run a notebook, and the graph of all of them."""
+"""The strict notebook runner, and the graph of all notebooks."""

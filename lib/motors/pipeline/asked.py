@@ -1,4 +1,4 @@
-"""What is asked for beside a whole profile: one experiment, the folds of several, or a grid of settings."""
+"""Requests other than a whole profile: one experiment, a cross-validation, or a sweep over settings."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class TrainingJob:
     experiment: str
     fold: int = 0
     settings: str = ""
-    first: TrainingJob | None = None  # that of the weights it begins with
-    volumes: str = ""  # SET of the notebook that prepares them, where they are not those that all networks share
+    first: TrainingJob | None = None  # job that trains its initial weights
+    volumes: str = ""  # SET of the notebook that prepares its volumes, if they are not the shared ones
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Of the notebook: those that are not usual, so that a usual training is the profile's own."""
+        """SEED and the parameters that are not default; a default training is the profile's own step."""
         own = self.notebook.partition("_train_")[2] == self.experiment
         named = {"EXPERIMENT": "" if own else self.experiment, "FOLD": self.fold, "SET": self.settings}
-        return {"SEED": self.seed, **{name: value for name, value in named.items() if value}}  # others are usual
+        return {"SEED": self.seed, **{name: value for name, value in named.items() if value}}  # the rest: default
 
 
 @dataclass(frozen=True)
 class Request:
-    """One experiment and fold, or folds of networks, or a sweep; see `motors reproduce --help`."""
+    """One experiment and fold, a cross-validation, or a sweep; see `motors reproduce --help`."""
 
     experiment: str = ""
     fold: int = 0
@@ -59,23 +59,23 @@ class Request:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Request:
-        """Return what Snakemake's configuration says, where everything is a text."""
+        """Return the request in Snakemake's configuration, whose values are texts."""
         return cls(**{name: int(value) if name.startswith("fold") else value for name, value in given.items()})
 
     @property
     def label(self) -> str:
-        """What tells the judgement of these trainings from others, as the settings of a run's name."""
+        """The SET of the notebooks that evaluate these trainings; it distinguishes their runs from others."""
         words = {"sweep": self.sweep, "folds": self.folds, "networks": ",".join(self.networks.split())}
         words |= {"experiment": self.experiment and catalogue.get(self.experiment).name, "fold": self.fold}
         return " ".join([*(f"{name}={value}" for name, value in words.items() if value), self.settings]).strip()
 
     def judges(self, plan: dict[str, Any]) -> list[str]:
-        """The notebooks that judge what was trained, in their order."""
+        """Return the notebooks that evaluate the trainings, in order."""
         kind = "sweep" if self.sweep else "cv" if self.folds else "experiment"
         return plan.get("judges", {}).get(kind, [])
 
     def trainings(self, plan: dict[str, Any], profile: str, seed: int) -> list[TrainingJob]:
-        """The trainings; raises ValueError, a sentence, if there is no such experiment, setting, network or sweep."""
+        """Return the trainings; raises ValueError if there is no such experiment, setting, network or sweep."""
         if self.sweep:
             return list(self._sweep(plan, profile))
         if self.folds:
@@ -110,7 +110,7 @@ class Request:
 
 
 def _written(value: Any) -> str:
-    """A value of a grid as SET takes it: texts as they are, all else as JSON has it, or as text what JSON has not."""
+    """Return a grid value as written in SET: text with blanks and quotes escaped, all else as JSON if possible."""
     if isinstance(value, str):
         return re.sub(r"([\s'\\])", r"\\\1", value)
     return json.dumps(value, separators=(",", ":"), default=str)

@@ -1,4 +1,4 @@
-"""All notebooks of a profile: what waits for what, which are current, and the Snakemake run of the others."""
+"""The graph of a profile's notebooks: their parameters, dependencies and expected resources."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Step:
 
     run: Run
     parameters: dict[str, Any] = field(hash=False)
-    after: tuple[Step, ...]  # whose outputs it reads
-    alone: bool  # takes every core
+    after: tuple[Step, ...]  # steps whose outputs it reads
+    alone: bool  # uses all cores
     expected: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)  # hours, disk, GPU memory
 
     @property
     def flag(self) -> str:
-        """The file that says this step has succeeded, relative to the workspace."""
+        """The file that marks this step as succeeded, relative to the workspace."""
         return (self.run.folder / MARK).relative_to(self.run.workspace.root).as_posix()
 
     @property
@@ -49,34 +49,34 @@ class Step:
 
     @property
     def rule(self) -> str:
-        """What Snakemake calls this step."""
+        """Name of this step's Snakemake rule."""
         name = self.run.notebook if self.run.name in PROFILES else f"{self.run.notebook}_{self.run.name}"
         return "run_" + re.sub(r"\W", lambda found: f"_{ord(found[0]):x}_", name)
 
     @property
     def resources(self) -> dict[str, int]:
-        """What a cluster is asked for: minutes, half as many again; memory in MiB; a GPU."""
+        """Cluster resources: minutes, 1.5 times the expected; memory in MiB; a GPU."""
         gpu = {"mem_mb": 64_000, "gpu": 1} if "gpu" in self.expected else {"mem_mb": 32_000}
         return {"runtime": max(30, round(90 * number(self.expected.get("hours", 1)))), **gpu}
 
     def shards(self, count: int) -> Step:
-        """The steps that share this one's tomograms in `count` jobs; Snakemake's wildcard `{shard}` is their number."""
+        """Return a step for `count` jobs that share the tomograms; Snakemake's wildcard `{shard}` is the job number."""
         tag = f"{{shard}}of{count}"
         return replace(self, run=replace(self.run, tag=f"tag={tag}"), parameters={**self.parameters, "SET": tag})
 
     @property
     def code(self) -> str:
-        """A hash of what decides what this step does."""
+        """Hash of this step's code and parameters."""
         return notebook_hash(self.source, self.parameters)
 
 
 def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | None = None) -> dict[str, Step]:
-    """Return the steps of a profile by notebook, each after those it waits for, as `experiments.yaml` has them.
+    """Return the steps of a profile by notebook, each after those it waits for, as defined in `experiments.yaml`.
 
-    A notebook that the profile leaves out is skipped over: who waits for it waits for those it would have waited for.
-    If trainings are `asked` for, it is they, what they read, and the notebooks that judge them; one that is not the
-    profile's own is called notebook/run. Raises ValueError if `experiments.yaml` is broken, the profile is not in it, a
-    notebook is named there that does not exist, what is asked for makes no sense, or outputs is no folder.
+    Notebooks that wait for one that the profile leaves out wait for its dependencies instead. With `asked`, the steps
+    are the requested trainings, their dependencies, and the notebooks that evaluate them; a step that is not the
+    profile's own has the key notebook/run. Raises ValueError if `experiments.yaml` is invalid, lacks the profile or
+    names a notebook that does not exist, the request is invalid, or outputs is no folder.
     """
     names = re.findall(r"\{([^{}]*)\}", str(workspace.root))
     if not all(map(str.isidentifier, names)) or len({*names}) < len(names):
@@ -88,7 +88,7 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | No
         raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
     maker = _Maker(workspace, plan, profile)
     if asked is None:
-        for notebook in plan["graph"]:  # written in an order in which it can be run
+        for notebook in plan["graph"]:  # listed in an order in which it can run
             if notebook in plan["profiles"][profile]:
                 maker.usual(notebook, int(seed))
         return maker.found
@@ -105,7 +105,7 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | No
 
 
 class _Maker:
-    """Makes steps, each once, by their names, with those they wait for before them."""
+    """Builder of steps by name, each made once, after those it waits for."""
 
     def __init__(self, workspace: Workspace, plan: dict[str, Any], profile: str) -> None:
         self.workspace, self.plan, self.profile = workspace, plan, profile
@@ -114,18 +114,18 @@ class _Maker:
         self.trained: list[Step] = []
 
     def before(self, notebook: str) -> list[str]:
-        """Notebooks of this profile that `notebook` waits for."""
+        """Return the profile's notebooks that `notebook` waits for."""
         if (names := self.plan["graph"].get(notebook)) is None:
             raise ValueError(f"{PLAN} has no {notebook} in its graph: say there what it waits for")
         return [n for name in names for n in ([name] if name in self.settings else self.before(name))]
 
     def usual(self, notebook: str, seed: int, settings: str = "") -> Step:
-        """The step that a profile has for a notebook; with `settings`, its SET, one beside it."""
+        """Return the profile's own step of a notebook; with `settings`, its SET, a separate one."""
         after = [self.usual(name, seed) for name in self.before(notebook)]
         return self.step(notebook, {"SEED": seed} | ({"SET": settings} if settings else {}), after, own=not settings)
 
     def training(self, asked: TrainingJob) -> Step:
-        """A step that trains, and those before it; the weights that it starts from are trained first."""
+        """Return a training step, after making those it waits for, such as that of its initial weights."""
         after = [self.usual(name, asked.seed, asked.volumes) for name in self.before(asked.notebook)]
         if asked.first:
             after.append(self.training(asked.first))
@@ -133,7 +133,7 @@ class _Maker:
         return self.trained[-1]
 
     def judge(self, notebook: str, seed: int, asked: Request) -> Step:
-        """A step that judges the trainings that were asked for; across seeds, or those of one seed."""
+        """Return a step that evaluates the requested trainings, of all seeds or of one seed."""
         across = notebook in self.plan.get("across", ())
         judged = [step for step in self.trained if across or step.run.seed == seed]
         names = " ".join(f"{step.run.notebook}/{step.run.name}" for step in dict.fromkeys(judged))
@@ -144,9 +144,9 @@ class _Maker:
         return self.step(notebook, {name: value for name, value in wanted.items() if name in known}, after)
 
     def step(self, notebook: str, parameters: dict[str, Any], after: list[Step], *, own: bool = False) -> Step:
-        """The step of a notebook with these parameters and those of the profile, whose own it may be."""
+        """Return the step with the profile's and these parameters; `own` marks the profile's own step."""
         parameters = {"PROFILE": self.profile, **(self.settings.get(notebook) or {}), **parameters}
-        known = declared(self.workspace, notebook)  # its own values name the run too, as in the runner
+        known = declared(self.workspace, notebook)  # its defaults name the run too, as in the runner
         for name, value in parameters.items():
             if not isinstance(name, str) or (isinstance(known.get(name), str) and not isinstance(value, str)):
                 raise ValueError(f"{PLAN}: {notebook} has {name!r}: {value!r}, which is no text: put it in quotes")
@@ -167,20 +167,20 @@ class _Maker:
 
 
 def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:
-    """Return the parameters of a notebook, with their defaults where those are plain; none if it is not there."""
+    """Return a notebook's parameters and defaults, if these are literals; none if the notebook is missing."""
     cells = read_json(workspace.root / "notebooks" / f"{notebook}.ipynb").get("cells", ())
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
     found: dict[str, Any] = {}
     for node in ast.parse("\n".join(tagged)).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            with suppress(ValueError):  # what is not plain the strict runner refuses
+            with suppress(ValueError):  # the strict runner refuses other defaults
                 found[ast.unparse(target)] = ast.literal_eval(node.value)
     return found
 
 
 def expectations(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> Iterator[str]:
-    """Lines on what each step waits for, and what it and what is done by hand are expected to take."""
+    """Yield lines on what each step waits for, and on the expected resources, also of manual steps."""
     yield "what waits for what" + (", and what it is expected to take:" if expected else ":")
     names = {step.flag: name for name, step in plan.items()}
     for name in dict.fromkeys([*expected, *plan]):
@@ -194,7 +194,7 @@ def expectations(expected: dict[str, dict[str, Any]], plan: dict[str, Step]) -> 
 
 
 def _amount(unit: str, value: Any) -> str:
-    """Say an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    """Return an amount in words; in `experiments.yaml`, ~ marks an estimate and < a limit."""
     if value is None:
         return ""
     words = unit.format(str(value).lstrip("~").replace("<", "less than "))

@@ -1,4 +1,4 @@
-"""The kernel that a notebook runs in, and a way of listening to it that cannot miss a message."""
+"""The kernel that a notebook runs in, and a client that cannot miss its messages."""
 
 import sys
 from contextlib import suppress
@@ -15,7 +15,7 @@ LOOK_AGAIN = 1.0  # seconds
 
 
 class PatientChannel(AsyncZMQSocketChannel):
-    """A channel that looks again every second while it waits.
+    """A channel that polls every second while it waits.
 
     When a widget collects output, nbclient sends messages over the socket on which it waits for the cell's reply, and
     ZeroMQ's signal for that reply may be lost: papermill then waits for ever (seen in half of our runs of such a cell).
@@ -37,7 +37,7 @@ class PatientClient(AsyncKernelClient):
 
 
 def without_settings(folder: Path) -> dict[str, str]:
-    """Return variables by which a kernel finds none of the user's scripts and styles, and keeps what it asserts."""
+    """Return environment variables that hide a user's scripts and styles from a kernel and keep assertions on."""
     (folder / "matplotlibrc").touch()
     none = dict.fromkeys(("PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONWARNINGS"), "")
     backend = "module://matplotlib_inline.backend_inline"
@@ -47,7 +47,7 @@ def without_settings(folder: Path) -> dict[str, str]:
 def kernel_of_this_environment(environment: dict[str, str]) -> type[AsyncKernelManager]:
     """Return a kernel manager that starts this very interpreter, whatever kernels the user has installed.
 
-    The kernel finds the variables of `environment` in its own.
+    The variables `environment` are added to those of the kernel.
     """
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
     spec = KernelSpec(argv=command, env=environment, display_name="Python 3", language="python", name="python3")

@@ -1,4 +1,4 @@
-"""What `experiments.yaml` says, read strictly, and the parameters that notebooks take."""
+"""Strict reading of `experiments.yaml`, and checks of notebook parameters."""
 
 import ast
 import json
@@ -14,11 +14,11 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from motors.workspace.paths import Workspace
 
 PLAN = "experiments.yaml"
-UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # of what a step is expected to take
+UNITS = {"hours": "{} h", "disk": "{} GB on disk", "gpu": "{} GB of GPU memory"}  # expected resources of a step
 
 
 def number(value: Any) -> float:
-    """Return the number of an amount of `experiments.yaml`, where ~ marks an estimate and < a limit."""
+    """Return the number in an amount; in `experiments.yaml`, ~ marks an estimate and < a limit."""
     return float(str(value).lstrip("~<"))
 
 
@@ -26,11 +26,11 @@ Amount = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=Fal
 
 
 class ExperimentsFile(BaseModel, extra="forbid", strict=True):
-    """The tables of `experiments.yaml`; what each is for stands there."""
+    """The tables of `experiments.yaml`, which are explained there."""
 
     graph: dict[str, list[str]]
     alone: dict[str, list[str]]
-    profiles: dict[str, dict[str, dict[Any, Any] | None]]  # parameters are judged by the notebooks that take them
+    profiles: dict[str, dict[str, dict[Any, Any] | None]]  # parameters are checked by their notebooks
     products: dict[str, list[str]] = {}
     judges: dict[str, list[str]] = {}
     expect: dict[str, dict[str, dict[Literal[tuple(UNITS)], Amount]]] = {}
@@ -40,14 +40,14 @@ class ExperimentsFile(BaseModel, extra="forbid", strict=True):
 
 
 def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any:
-    """Return a parameter in the type of its default in `known`; raises ValueError if it is none, or of another type."""
+    """Return a parameter in the type of its default in `known`; raises ValueError if unknown or of another type."""
     if name not in known:
         near = get_close_matches(name.upper(), known, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"{notebook} has no parameter {name}: {guess}it knows {', '.join(known)}")
     wanted = type(known[name])
     if isinstance(value, str) and wanted is not str:
-        with suppress(ValueError, SyntaxError):  # what is no value is refused below, as the text that it is
+        with suppress(ValueError, SyntaxError):  # text that is no literal is refused below
             word = value.strip().capitalize()
             value = ast.literal_eval(word if word in ("True", "False", "None") else value)
     if wanted is float and type(value) is int:
@@ -67,12 +67,12 @@ def is_text(text: str) -> bool:
 
 
 def read_plan(workspace: Workspace) -> dict[str, Any]:
-    """Return what `experiments.yaml` says, once it is seen to hang together."""
+    """Return the content of `experiments.yaml`; raises ValueError if it is invalid."""
     import yaml
 
     try:
         loader = yaml.SafeLoader((workspace.root / "notebooks" / PLAN).read_text(encoding="utf-8"))
-        _refuse_traps(node := loader.get_single_node())  # before what is merged into tables is among their own
+        _refuse_traps(node := loader.get_single_node())  # before YAML's merge keys are resolved
         plan = loader.construct_document(node) if node else None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{PLAN} is no YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
@@ -81,8 +81,7 @@ def read_plan(workspace: Workspace) -> dict[str, Any]:
 
 
 def _refuse_traps(node: Any) -> None:
-    """Refuse a name that a table of YAML has twice, of which the last would count, and 010 and 1:30, which are 8 and 90
-    there."""
+    """Refuse duplicate keys, whose last value would count, and numbers like 010 and 1:30, read as 8 and 90."""
     parts = getattr(node, "value", "")
     if re.search("int$|float$", getattr(node, "tag", "")) and re.fullmatch(r"[+-]?0[0-7_]+|.*:.*", parts):
         what = f"YAML reads {parts} as another number: write that as you mean it, or a text in quotes"
@@ -97,7 +96,7 @@ def _refuse_traps(node: Any) -> None:
 
 
 def _check(plan: Any) -> None:
-    """Refuse what is of another kind than `ExperimentsFile` has it, and names that stand nowhere."""
+    """Refuse values that do not fit `ExperimentsFile`, and unknown notebooks and profiles."""
     try:
         ExperimentsFile.model_validate(plan or {})
     except ValidationError as error:
@@ -121,7 +120,7 @@ def _check(plan: Any) -> None:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Return what pydantic refuses about a plan in one sentence, from the inside out."""
+    """Return a pydantic error as one sentence, with its location from the inside out."""
     if error["type"] == "missing":
         return f"{PLAN} has no table {error['loc'][0]}: write one"
     if error["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""What the execution of a notebook leaves behind: its record, the truth about its cells, its products."""
+"""Files that the execution of a notebook leaves: its record, corrected metadata, and products."""
 
 import json
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from motors.workspace.files import locked, read_json, sha256, visible, write_jso
 from motors.workspace.paths import IDENTITY, MARK, Run
 
 RECORD = "record.json"
-ATTEMPT = "attempt"  # folder in that of a run: what failed where an earlier execution has succeeded
-LARGE = 2**28  # bytes: of larger outputs the record gives the size only
+ATTEMPT = "attempt"  # folder in a run's folder: a failed execution after an earlier success
+LARGE = 2**28  # bytes: the record has only the size of larger outputs
 OWN_FILES = (RECORD, IDENTITY, MARK, ".lock")  # in a run's folder, beside the executed notebook
 
 
 @contextmanager
 def attempt(named: Run) -> Iterator[Path]:
-    """Lend the folder for a record and an executed notebook.
+    """Yield the folder for a record and an executed notebook.
 
-    Where an earlier execution has succeeded, its own stay until this one succeeds, too; if this one fails and has
-    changed products, they are marked as stale. A record that cannot be finished, as on a full disk, goes.
+    Those of an earlier success are kept until this execution succeeds, too; if it fails and has changed products, the
+    earlier record is marked as stale. A record that cannot be finished, as on a full disk, is removed.
     """
     (named.folder / MARK).unlink(missing_ok=True)  # the graph's mark of an earlier success
     good = read_json(named.folder / RECORD)
@@ -37,22 +37,22 @@ def attempt(named: Run) -> Iterator[Path]:
         for name in (RECORD, f"{named.notebook}.ipynb"):
             (place / name).replace(named.folder / name)
             (named.folder / ATTEMPT / name).unlink(missing_ok=True)
-        with suppress(OSError):  # there is none, or somebody keeps files in it
+        with suppress(OSError):  # missing, or with other files in it
             (named.folder / ATTEMPT).rmdir()
     elif place != named.folder:
         _outdate(named.folder, good, status)
 
 
 def _outdate(folder: Path, good: dict[str, Any], status: str) -> None:
-    """Mark the record of an earlier success if a later attempt has changed its products."""
-    there = good.get("outputs")  # which a record of somebody else's may lack
+    """Mark the record of an earlier success as stale if an attempt has changed its products."""
+    there = good.get("outputs")  # may be missing in a foreign record
     if not isinstance(there, dict) or any(_about(folder / path) != was for path, was in there.items()):
         error = f"overwritten by an attempt that {status}"
         write_json(folder / RECORD, good | {"status": "stale", "error": error})
 
 
 def settle(folder: Path) -> None:
-    """Note that an execution was killed, as it could not: its record says running, but nobody holds the folder."""
+    """Mark a killed execution as interrupted: its record says running, but no process holds its lock."""
     file, good = newest(folder), read_json(folder / RECORD)
     record = read_json(file)
     if record.get("status") == "running":
@@ -63,13 +63,13 @@ def settle(folder: Path) -> None:
 
 
 def newest(folder: Path) -> Path:
-    """Return the record of the last execution in the folder of a run, which need not be there."""
+    """Return the path of the last execution's record in a run's folder; it may be missing."""
     failed = folder / ATTEMPT / RECORD
     return failed if failed.is_file() else folder / RECORD
 
 
 def declared_products(named: Run) -> list[str] | None:
-    """Return the patterns of files that a notebook has to write, those in brackets if it likes; None if not declared.
+    """Return the patterns of files that a notebook writes, in parentheses if optional; None if not declared.
 
     Raises ValueError if `experiments.yaml` is broken.
     """
@@ -79,7 +79,7 @@ def declared_products(named: Run) -> list[str] | None:
 
 
 def products(named: Run, executed: Path, record: dict[str, Any], declared: list[str] | None) -> dict[str, Any]:
-    """Return the part of the record that says what was written; a product that is missing fails the run."""
+    """Return the part of the record on written files; a missing product makes the run a failure."""
     found: dict[Path, None] = {}
     missing = []
     for pattern in ["(**/*)"] if declared is None else declared:
@@ -104,12 +104,12 @@ def never_executed(executed: Path) -> str | None:
 
 
 def tell_the_truth(executed: Path, status: str) -> None:
-    """Correct papermill's metadata: no machine's paths; cells that a dead kernel never reached are not completed."""
+    """Correct papermill's metadata: drop local paths, and mark cells that a dead kernel never reached as pending."""
     if not executed.is_file():
         return
     try:
         content = json.loads(executed.read_text(encoding="utf-8"))
-    except ValueError:  # cut short, as a full disk does: what went wrong is known, this is not it
+    except ValueError:  # truncated, as on a full disk: the error itself is known already
         executed.unlink()
         return
     about = content["metadata"].setdefault("papermill", {})

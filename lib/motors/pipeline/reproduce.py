@@ -1,4 +1,4 @@
-"""Run all notebooks of a profile that are not current, and keep what they showed."""
+"""Run the notebooks of a profile that are not current, and keep their outputs."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def reproduce(
 ) -> int:
     """Run the notebooks of a profile that are not current and return Snakemake's exit code, 0 for success.
 
-    A step is current when it has succeeded with this code and these parameters, and after those it waits for. An
-    interrupted reproduction is gone on with by starting it again.
+    A step is current if it has succeeded with its present code and parameters, after those it waits for. Start an
+    interrupted reproduction again to continue it.
 
     Parameters
     ----------
     profile : which notebooks run with which parameters: a profile of `experiments.yaml`
     seed : seed of every notebook; it names the runs
     cores : how many processor cores to use, by default all
-    dry_run : only say which steps are current and which would run, what each waits for, and what it is expected to take
-    asked : trainings, with what they read and what judges them, instead of the whole profile
-    executor : of Snakemake, such as slurm, with the user's own `SNAKEMAKE_PROFILE` for account and partition; empty
-        runs on this machine. What fails there is tried once more, and does not keep others from running
-    shards : jobs that share the tomograms of the notebooks that are `sharded` in `experiments.yaml`; 0 shares none
+    dry_run : only report which steps are current and which would run, what each waits for, and its expected resources
+    asked : trainings, with their dependencies and evaluation, instead of the whole profile
+    executor : Snakemake's executor, such as slurm; the user's `SNAKEMAKE_PROFILE` gives account and partition. Empty
+        means this machine; with an executor, failed jobs are retried once, and other jobs go on
+    shards : number of jobs that share the tomograms of `sharded` notebooks in `experiments.yaml`; 0 for none
     start : a folder in the workspace, by default the current one
-    say : is given each line of the report
+    say : called with each line of the report
 
-    Raises ValueError if the profile does not fit the notebooks, outputs is no folder, or another one is running.
+    Raises ValueError if the profile does not fit the notebooks, outputs is no folder, or another reproduction runs.
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)
@@ -74,8 +74,8 @@ def reproduce(
     snakemake += ["--scheduler", "greedy", "--quiet", "host"]
     began, own = time.time(), _folder(workspace)
     running = ValueError(f"another reproduction is running in {workspace.root}: wait for it or end it")
-    with locked(own / "reproduce.lock", held=running) as lock:  # until we and the Snakemake we start are dead
-        if any(own.glob("locks/*")):  # nobody else is alive: what is locked is stale
+    with locked(own / "reproduce.lock", held=running) as lock:  # until this process and Snakemake end
+        if any(own.glob("locks/*")):  # of dead processes, as we hold the lock
             subprocess.run([*snakemake, "--unlock"], cwd=workspace.root, check=True, capture_output=True)
         _put_right(plan)
         pending = _pending(workspace, snakemake)
@@ -92,7 +92,7 @@ def reproduce(
 
 
 def _put_right(plan: dict[str, Step]) -> None:
-    """Note who was killed; take back flags from the future, of a wrong clock: Snakemake fails what waits for them."""
+    """Mark killed executions, and reset flags from the future (wrong clock), which make Snakemake fail later steps."""
     for step in plan.values():
         settle(step.run.folder)
         flag = step.run.folder / MARK
@@ -101,7 +101,7 @@ def _put_right(plan: dict[str, Step]) -> None:
 
 
 def _folder(workspace: Workspace) -> Path:
-    """Return Snakemake's folder in the workspace; its cache goes there too, if the user's own cannot be written."""
+    """Return Snakemake's folder in the workspace; its cache goes there too if the user's is not writable."""
     own = workspace.root / ".snakemake"
     own.mkdir(exist_ok=True)
     usual = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
@@ -114,8 +114,8 @@ def _folder(workspace: Workspace) -> Path:
 
 
 def _executor(name: str, cores: int | None) -> list[str]:
-    """Snakemake's options for where jobs run: here, or on a cluster, whose scheduler knows its own limits."""
-    if not name:  # and no profile of the user's own, which may ask for anything
+    """Return Snakemake's options for jobs on this machine, or on a cluster, whose scheduler knows its own limits."""
+    if not name:  # without the user's own profile, which may set anything
         return ["--cores", str(cores or files.cores()), "--profile", "none"]
     if importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}") is None:
         raise ValueError(f"the executor {name} needs its plugin: pip install snakemake-executor-plugin-{name}")
@@ -123,10 +123,10 @@ def _executor(name: str, cores: int | None) -> list[str]:
 
 
 def keep(profile: str = "demo", seed: int = 0, *, start: Path | str | None = None) -> list[Path]:
-    """Put the executed notebooks of a profile in the place of the notebooks themselves and return their paths.
+    """Replace the notebooks of a profile by their executed versions and return the paths.
 
-    Only outputs and execution counts are taken over, and no metadata that changes from run to run. Raises ValueError if
-    a notebook has not succeeded as it is now, or ran with injected parameters.
+    Only outputs and execution counts are copied, without metadata that changes from run to run. Raises ValueError if
+    a notebook has not succeeded in its present form, or ran with injected parameters.
     """
     kept = []
     for notebook, step in steps(find(start), profile, seed).items():
@@ -155,9 +155,9 @@ def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
 
 
 def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
-    """Run Snakemake to its end; a signal to us interrupts it and its jobs, and we wait until they have tidied up."""
+    """Run Snakemake to its end; on a signal, interrupt it and its jobs, and wait until they have cleaned up."""
     how = {"cwd": workspace.root, "start_new_session": True, "pass_fds": [lock.fileno()]}
-    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background may not
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs ignore it
     process = subprocess.Popen(snakemake, preexec_fn=hears, **how)
     with heeding(lambda *_: os.killpg(process.pid, signal.SIGINT)):
         return process.wait()

@@ -1,4 +1,4 @@
-"""The one strict way to run a notebook: papermill, but a misspelt parameter or a dead kernel is never forgiven."""
+"""Strict execution of notebooks by papermill: a misspelt parameter or a dead kernel is an error."""
 
 import ast
 import resource
@@ -37,18 +37,18 @@ def run(
     """Run a notebook in a fresh kernel and return the record of what happened.
 
     The executed notebook and `record.json` are written to `outputs/<notebook>/<run>/`, also when it fails; the run is
-    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. Parameters come by name; text is turned
-    into the type of the default. Values equal to the notebook's own are not injected, so that a run of the defaults
-    gives the notebook itself with its outputs. An attempt that fails where an earlier one has succeeded leaves its
-    record and its notebook in a folder `attempt`. `show` gets its newest progress line every second.
+    named by the notebook's parameters PROFILE, SEED, EXPERIMENT, FOLD and SET. `parameters` are values by name; text
+    is converted to the type of the default. Values equal to the defaults are not injected, so that a run with defaults
+    gives the notebook itself with its outputs. If it fails after an earlier success, its record and notebook go to a
+    subfolder `attempt`. `show` is called with new progress lines, at most one a second.
 
     The record, the content of `record.json`, has notebook, profile, seed, experiment, fold, tag, run (its name), status
     ("succeeded", "failed" or "interrupted"), error (one sentence or None), parameters, commit, changed, versions,
     started, seconds, peak_memory_mib (of the kernel; None where an earlier child of this process used more), executed
     (name and SHA-256 of the executed notebook) and outputs (bytes and SHA-256 of declared products).
 
-    Raises Refused if there is no such notebook in the folder `notebooks` of a workspace, it shows no parameters, one of
-    `parameters` is unknown or of the wrong type, or the same run is being written by somebody else.
+    Raises Refused if there is no such notebook in the folder `notebooks` of a workspace, papermill finds no parameters
+    in it, one of `parameters` is unknown or of the wrong type, or another process executes the same run.
     """
     notebook = Path(notebook).resolve()
     known = visible_parameters(notebook)
@@ -62,7 +62,7 @@ def run(
             own = {"seed": named.seed, "fold": named.fold}
             catalogue.chosen(notebook.stem, named.profile, named.experiment, values.get("SET", ""), **own)
         declared = declared_products(named)
-        named.output  # noqa: B018  is made
+        named.output  # noqa: B018  makes the folder
     except OSError as error:
         raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
     except ValueError as error:
@@ -82,12 +82,12 @@ def run(
 
 
 def _literal(path: Path) -> str:
-    """Return a path as papermill takes it, which fills braces in."""
+    """Return a path with escaped braces, which papermill fills in."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def visible_parameters(notebook: Path) -> dict[str, Any]:
-    """Return the parameters that papermill sees, with defaults; raises Refused without a notebook, or PROFILE in it."""
+    """Return the parameters that papermill finds, with defaults; raises Refused if notebook or PROFILE is missing."""
     with lean():
         from nbformat import ValidationError
         from papermill import inspect_notebook
@@ -118,7 +118,7 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
 def _execute(
     notebook: Path, named: Run, executed: Path, parameters: dict, show: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Run the notebook in a kernel of its own and return the part of the record that says how it went."""
+    """Run the notebook in its own kernel and return the record's status, error, time and peak memory."""
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -172,7 +172,7 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
 
 @contextmanager
 def heeding(handler: Callable[..., None]) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP call `handler`, but those that whoever started us, as `nohup`, has had ignored."""
+    """Let SIGINT, SIGTERM and SIGHUP call `handler`, except those that are ignored already, as with `nohup`."""
     earlier = {number: was for number in ENDS if (was := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in earlier:
         signal.signal(number, handler)
@@ -185,7 +185,7 @@ def heeding(handler: Callable[..., None]) -> Iterator[None]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Turn the first signal that ends a run into KeyboardInterrupt; ignore the next while the kernel is ended."""
+    """Raise KeyboardInterrupt on the first signal in `ENDS`; ignore later ones while the kernel shuts down."""
 
     def stop(*_: object) -> None:
         for number in ENDS:
@@ -198,7 +198,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _forwarded(file: Path, show: Callable[[str], None]) -> Iterator[None]:
-    """Give `show` each new line of the kernel's progress `file` while the notebook runs."""
+    """Pass new lines of the kernel's progress `file` to `show` while the notebook runs."""
     ended = threading.Event()
 
     def forward() -> None:
@@ -219,5 +219,5 @@ def _forwarded(file: Path, show: Callable[[str], None]) -> Iterator[None]:
 
 
 def _peak_of_children() -> int:
-    """Peak memory of the largest process that this one has started and seen end, in MiB."""
+    """Return the peak memory of the largest child process that has ended, in MiB."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,7 +1,7 @@
-"""Notebooks as they are committed: outputs and tags, and nothing that changes from run to run.
+"""Cleaning of notebooks for commits: outputs and tags stay, what changes from run to run does not.
 
-`python -m motors.pipeline.tidy NOTEBOOK` is a clean filter for git: *Run All* and a save leave no difference where the
-results are the same. It reads a notebook and writes it as it is to be committed; `install` sets it up in a clone.
+`python -m motors.pipeline.tidy NOTEBOOK` is a clean filter for git: after *Run All* and a save, there is no difference
+if the results are the same. It filters standard input to standard output; `install` sets it up in a clone.
 """
 
 import json
@@ -16,16 +16,16 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# Durations, rates and bars of progress: "4.3 minutes", "1600/1600 [04:23<00:00, 6.08it/s, loss=0.07853]"
+# Durations, rates and progress bars: "4.3 minutes", "1600/1600 [04:23<00:00, 6.08it/s, loss=0.07853]"
 TIME = re.compile(r"\|[^|\n]*\| *\d+/\d+ \[[^]\n]*\]|\d+(?:\.\d+)? ?(?:ms|s|min|minutes?|seconds?|hours?|it/s|s/it)\b")
 
 
 def tidied(notebook: dict[str, Any], committed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return a `notebook`, as nbformat 4 has it, as it is committed.
+    """Return a `notebook` in nbformat 4, cleaned for a commit.
 
-    Kept are sources, outputs, and the tags of cells. Widgets that have a picture beside them, which is shown where no
-    kernel runs, go; cells that were run from top to bottom are numbered from one. Outputs of an unchanged cell that
-    differ from those of the `committed` notebook in nothing but durations are its.
+    Sources, outputs and tags of cells are kept. Widgets with a picture, which is shown where no kernel runs, are
+    removed; cells that were run from top to bottom are numbered from one. If the outputs of an unchanged cell differ
+    from those of the `committed` notebook only in durations, the latter are kept.
     """
     before = {cell.get("id"): cell for cell in (committed or {}).get("cells", [])}
     cells = [_cell(cell, before.get(cell.get("id"))) for cell in notebook["cells"]]
@@ -79,7 +79,7 @@ def written(notebook: dict[str, Any]) -> str:
 
 
 def install(root: Path) -> str:
-    """Let git tidy notebooks as they are added or compared; return the command. Raises ValueError without a clone."""
+    """Make git clean notebooks when added or compared, and return the command; raises ValueError without a clone."""
     command = f'"{sys.executable}" -m motors.pipeline.tidy %f'
     setting = ["git", "-C", str(root), "config", "filter.notebooks.clean", command]
     finished = subprocess.run(setting, capture_output=True, text=True, check=False)
@@ -89,7 +89,7 @@ def install(root: Path) -> str:
 
 
 def main() -> int:
-    """Tidy the notebook on standard input; what is no notebook comes out as it went in."""
+    """Clean the notebook on standard input; anything else is passed through unchanged."""
     text = sys.stdin.buffer.read()
     try:
         notebook = json.loads(text)

@@ -1,4 +1,4 @@
-"""External tomograms: looked up on the CryoET Data Portal, downloaded, and stored as the competition stores its own."""
+"""External tomograms: found on the CryoET Data Portal, downloaded, and stored in the competition's format."""
 
 try:
     import cryoet_data_portal as _client  # noqa: F401

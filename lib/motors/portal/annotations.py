@@ -1,4 +1,4 @@
-"""The portal's own labels: point annotations of an object, one folder for each deposition, which is one annotator."""
+"""Download of the portal's point annotations of an object, one folder per deposition (annotator)."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -27,16 +27,16 @@ def download(
     workers: int = 8,
     patience: Patience | None = None,
 ) -> pd.DataFrame:
-    """Fetch all point annotations of an object that are ground truth, and return what became of each.
+    """Download all ground-truth point annotations of an object, and return a report with one row per file.
 
-    They go to `<deposition>/<run>.ndjson` in `folder`, as `labels.external.read_points` reads a deposition's folder;
-    what is there already is not fetched again. Points count voxels of the tomogram that they were made in. Those of
-    another spacing than the tomogram that is taken of a run (see `catalogue.look_up`) are left out. Columns are
-    tomo_id; annotator, the name of a folder; status ("stored" or "left out"); remarks, why.
+    They are written to `<deposition>/<run>.ndjson` in `folder`; `labels.external.read_points` reads a deposition's
+    folder. Files already there are not fetched again. Points are in voxels of the annotated tomogram. Those of another
+    spacing than the tomogram chosen for the run (see `catalogue.look_up`) are left out. Columns are tomo_id;
+    annotator, the name of a folder; status ("stored" or "left out"); remarks, the reason.
 
-    The `object_id` is one of the Gene Ontology, or another one that the portal uses; `names` are of runs, by default
-    all; url, workers and patience are those of `collection.collect`. Raises FileNotFoundError if the portal has no such
-    annotation, and as `look_up` if it does not answer or understand.
+    `object_id` is from the Gene Ontology, or another one that the portal uses; `names` are runs, by default all; url,
+    workers and patience are those of `collection.collect`. Raises FileNotFoundError if the portal has no such
+    annotation, and as `look_up` if it does not answer or rejects a query.
     """
     client = PatientClient(url, patience)
     files = _files(client, object_id, None if names is None else set(names))
@@ -64,7 +64,7 @@ def download(
 def _files(
     client: PatientClient, object_id: str, names: set[str] | None
 ) -> dict[tuple[str, str], list[AnnotationFile]]:
-    """Return the files of points by run and deposition: four questions, however many there are."""
+    """Return the files of points by run and deposition, with four queries whatever their number."""
 
     def ask(kind: type, *questions: object) -> dict[int, object]:
         return {each.id: each for each in client.patience(find, client, kind, *questions)}
@@ -84,7 +84,7 @@ def _files(
 
 
 def _text(client: PatientClient, file: AnnotationFile, folder: Path) -> str:
-    """Return the lines of one file, the last one ended."""
+    """Return the text of one file, ending in a newline."""
     size = None if file.file_size is None else int(file.file_size)
     how = {"timeout": client.patience.timeout, "size": size}
     path = client.patience(lambda: fetch(file.https_path, folder / f".{file.id}", **how))

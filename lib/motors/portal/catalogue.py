@@ -1,4 +1,4 @@
-"""What the portal's catalogue says of a run: which of its tomograms is taken, how big it is, where its files lie."""
+"""Queries of the portal's catalogue: the tomogram chosen for each run, its size and the URLs of its files."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +23,21 @@ JPEG_BYTES = 0.71  # per voxel: the original solution's 1,287 tomograms of 255 b
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The tomogram of a run that is taken, as the portal describes it."""
+    """The tomogram chosen for a run, as described by the portal."""
 
     name: str  # of the run
     shape: Shape  # in voxels
     spacing: float  # ångström per voxel
     form: str  # "zarr" or "mrc"
     url: str  # of the image or the file
-    size: int | None  # bytes of all its levels or of the file, if the portal says so
-    dataset: int  # number of the dataset that the run belongs to
-    attributes: dict[str, Any] = field(repr=False)  # all that the portal says of the tomogram
-    remarks: tuple[str, ...] = ()  # what to know about it
+    size: int | None  # bytes of all its levels or of the file, if known
+    dataset: int  # id of the dataset that the run belongs to
+    attributes: dict[str, Any] = field(repr=False)  # all metadata of the tomogram
+    remarks: tuple[str, ...] = ()  # caveats
 
 
 class PatientClient(Client):
-    """The portal's client, which by itself waits for ever and reads its schema anew; by default of the real portal."""
+    """The portal's client, by default for the real portal, with a timeout added and the schema read only once."""
 
     def __init__(self, url: str | None = None, patience: Patience | None = None) -> None:
         known = read_schema()
@@ -45,7 +45,7 @@ class PatientClient(Client):
         self.patience = patience or Patience()
 
     def get_client(self) -> Any:
-        """Return the client of one question, with a timeout; `patience` repeats the question."""
+        """Return the client for one query, with a timeout; retries are left to `patience`."""
         client = super().get_client()
         client.transport.default_timeout, client.transport.retries = self.patience.timeout, 0
         return client
@@ -53,15 +53,15 @@ class PatientClient(Client):
 
 @cache
 def read_schema() -> Client:
-    """Return a client that holds the portal's schema; to read it takes a second, so it is read once."""
+    """Return a client with the portal's schema, cached because reading it takes a second."""
     return Client()
 
 
 def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
-    """Return the tomogram that is taken of the run called `name`: the first one of the first run, by their numbers.
+    """Return the tomogram chosen for the run called `name`: the one of lowest id in the run of lowest id.
 
-    Raises FileNotFoundError if there is no such run, or it has no tomogram; ConnectionError or ValueError if the portal
-    does not answer, or does not understand.
+    Raises FileNotFoundError if there is no such run, or it has no tomogram or file; ConnectionError if the portal does
+    not answer; ValueError if it rejects the query or lacks shape or spacing.
     """
     runs = client.patience(find, client, Run, Run.name == name)
     if not runs:
@@ -94,7 +94,7 @@ def look_up(client: PatientClient, name: str, form: str = "zarr") -> Source:
 
 
 def survey(names: Iterable[str], *, url: str | None = None, patience: Patience | None = None) -> pd.DataFrame:
-    """Return what the portal has by run: tomo_id, dataset_id, sizes, spacing, form, bytes, or why not, in remarks."""
+    """Return one row per run: tomo_id, dataset_id, sizes, spacing, form, bytes; remarks, or why it is missing."""
     client = PatientClient(url, patience)
     columns = ["tomo_id", "dataset_id", *SIZE, "spacing", "form", "bytes", "remarks"]
 
@@ -113,11 +113,11 @@ def survey(names: Iterable[str], *, url: str | None = None, patience: Patience |
 
 
 def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
-    """Return what storing tomograms takes, before any of them is downloaded.
+    """Return estimates of the disk space for storing tomograms, before downloading them.
 
-    Of these (tomo_id, size_z, size_y, size_x, spacing) rows without sizes are left out. Columns are tomo_id;
-    target_spacing; stored_z, stored_y, stored_x; raw_bytes, needed for a while as float32; stored_bytes, the JPEG
-    slices as the original solution's came out on average.
+    `tomograms` has tomo_id, size_z, size_y, size_x, spacing; rows without sizes are left out. Columns are tomo_id;
+    target_spacing; stored_z, stored_y, stored_x; raw_bytes, needed temporarily as float32; stored_bytes, of JPEG
+    slices at the original solution's average per voxel.
     """
     rows = []
     for row in tomograms.dropna(subset=[*SIZE, "spacing"]).itertuples():
@@ -129,9 +129,9 @@ def estimate(tomograms: pd.DataFrame) -> pd.DataFrame:
 
 
 def find(client: PatientClient, kind: type, *questions: Any) -> list[Any]:
-    """Return what of a kind all `questions` are true of in the catalogue, in the order of its numbers.
+    """Return the catalogue's objects of type `kind` that match all `questions`, sorted by id.
 
-    Raises ConnectionError or ValueError if the portal does not answer, or does not understand.
+    Raises ConnectionError if the portal does not answer, ValueError if it rejects the query.
     """
     try:
         return sorted(kind.find(client, questions), key=lambda found: found.id)

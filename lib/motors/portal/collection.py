@@ -1,4 +1,4 @@
-"""Many tomograms of the portal brought into one folder, whatever happens on the way."""
+"""Resumable download of many tomograms from the portal into one folder."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ from motors.volumes.units import ROUNDING
 from motors.workspace.files import read_json, write_text
 from motors.workspace.progress import progress
 
-RAW = ".raw"  # folder of what is downloaded and not converted yet, among the tomograms
+RAW = ".raw"  # subfolder for downloads that are not converted yet
 
 
 def collect(
@@ -37,23 +37,23 @@ def collect(
     patience: Patience | None = None,
     stamp: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Store the tomograms of runs on the portal as stacks of JPEG slices, and return what became of each.
+    """Store the tomograms of runs on the portal as stacks of JPEG slices, and return a report, one row per run.
 
-    Those that are in the folder already are left alone. Killed at any point, it goes on where it was when called again:
-    a tomogram appears under its name when its slices and its record are complete, and files half downloaded are
-    continued. One that fails does not stop the others. Columns are tomo_id, status ("stored", "already there" or
-    "failed"), remarks (why it failed, or what to know), seconds. Raises ValueError if a name could not be that of a
-    folder, OSError if the disk is full.
+    Tomograms already in the folder are skipped. If killed at any point, it continues when called again: a tomogram
+    appears under its name only when its slices and its record are complete, and partial downloads are resumed. A
+    failure does not stop the others. Columns are tomo_id, status ("stored", "already there" or "failed"), remarks
+    (the reason of a failure, or caveats), seconds. Raises ValueError if a name cannot be that of a folder, OSError if
+    the disk is full.
 
     Parameters
     ----------
-    names : of runs
+    names : of the runs
     folder : gets `<name>/slice_0000.jpg` and so on, with `metadata.json` beside them
     url : of the portal's catalogue, by default the real one
-    form : "zarr" or "mrc", whichever is taken where a tomogram has both
-    workers : tomograms downloaded side by side; they are converted one at a time
-    patience : with the servers
-    stamp : who makes this, recorded with each tomogram, such as `Run.stamp()`
+    form : "zarr" or "mrc", the preferred one if a tomogram has both
+    workers : tomograms downloaded in parallel; they are converted one at a time
+    patience : retries and timeout
+    stamp : provenance recorded with each tomogram, such as `Run.stamp()`
     """
     names, folder, client = sorted(set(names)), Path(folder), PatientClient(url, patience)
     if odd := [name for name in names if not re.fullmatch(r"\w[\w.+-]*", name)]:
@@ -65,7 +65,7 @@ def collect(
 
 
 def stored(folder: str | Path, name: str) -> dict[str, Any] | None:
-    """Return the record of a tomogram that is in the folder with all its slices, otherwise None; nothing is decoded."""
+    """Return the record of a tomogram that is in the folder with all its slices, else None; slices are not decoded."""
     place = Path(folder) / name
     record = read_json(place / METADATA)
     return record if record and fingerprint(place, deep=False).items() <= record["slices"].items() else None
@@ -75,7 +75,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     """Return the tomograms stored in a folder, one row each, by name.
 
     Columns are tomo_id, size_z, size_y, size_x, spacing of what is stored; native_z, native_y, native_x, native_spacing
-    of what came; dataset_id; wrapped, whether its intensities were mended; remarks; sha256 of the slices.
+    of the original; dataset_id; wrapped, whether intensities were repaired; remarks; sha256 of the slices.
     """
     rows = []
     for name in _names(folder):
@@ -88,7 +88,7 @@ def table(folder: str | Path) -> pd.DataFrame:
 
 
 def verify(folder: str | Path) -> pd.DataFrame:
-    """Return the stored tomograms whose slices are no longer those of their record: tomo_id and problem."""
+    """Return the stored tomograms whose slices differ from their record: tomo_id and problem."""
     rows = []
     for name in progress(_names(folder), title="checking"):
         place = Path(folder) / name
@@ -120,7 +120,7 @@ def _one(
             with converting:
                 convert(raw, folder, name=name, spacing=source.spacing, about=about)
             remarks = "; ".join(about["remarks"])
-        shutil.rmtree(folder / RAW / name, ignore_errors=True)  # not there if nothing was interrupted before
+        shutil.rmtree(folder / RAW / name, ignore_errors=True)  # may be missing if already stored
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:  # the others would fail too
             raise
@@ -129,8 +129,8 @@ def _one(
 
 
 def _download(source: Source, folder: Path, patience: Patience) -> tuple[Path, Spacing | None]:
-    """Return a file of a tomogram's voxels, as many as its catalogue says, in a folder of its own, and its spacing."""
-    if not (note := folder / "url").is_file() or note.read_text("utf-8") != source.url:  # what came is of another one
+    """Download a tomogram to its own folder, check its shape, and return the file and the spacing it states."""
+    if not (note := folder / "url").is_file() or note.read_text("utf-8") != source.url:  # leftovers of another file
         shutil.rmtree(folder, ignore_errors=True)
     write_text(note, source.url)
     if source.form == "zarr":
@@ -154,7 +154,7 @@ def _check_shape(source: Source, shape: Shape) -> None:
 
 
 def _about(source: Source, spacing: Spacing | None, stamp: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what is recorded of where a tomogram comes from; `spacing` is what the file itself states."""
+    """Return the provenance recorded for a tomogram; `spacing` is what the file itself states."""
     remarks = list(source.remarks)
     if spacing and not np.allclose(spacing, source.spacing, rtol=ROUNDING):
         stated = " x ".join(f"{length:g}" for length in spacing)

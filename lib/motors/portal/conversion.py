@@ -1,4 +1,4 @@
-"""One downloaded volume made a stack of JPEG slices, plane by plane: intensities, repair, spacing, and its record."""
+"""Conversion of a downloaded volume to JPEG slices, plane by plane: repair, scaling, resampling and a record."""
 
 import glob
 import hashlib
@@ -18,10 +18,10 @@ from motors.volumes.tomogram import for_each
 from motors.workspace import files
 from motors.workspace.files import renamed, write_json
 
-SPACING = 16.0  # ångström per voxel of what is stored, as in the original solution; what is coarser stays so
+SPACING = 16.0  # ångström per stored voxel, as in the original solution; coarser tomograms keep theirs
 METADATA = "metadata.json"  # beside the slices of a tomogram
-RIM = 12  # intensities that stand for one side of a seam
-WRAPPED = 0.15  # seam above which bytes were taken for signed ones: at most 0.11 in training's 633 healthy tomograms
+RIM = 12  # levels averaged on each side of a seam
+WRAPPED = 0.15  # `seam` above which unsigned bytes were taken as signed: at most 0.11 in 633 healthy training tomograms
 
 # The tomograms mba2011-02-16-<number> that the original solution mended, found by their histograms and by eye.
 MENDED = """
@@ -31,9 +31,9 @@ MENDED = """
 
 
 class PlaneReader:
-    """A volume in a plain `.npy` or `.mrc` file, read plane by plane; a memory map would keep in memory what was read.
+    """A volume in a plain `.npy` or `.mrc` file, read plane by plane, as a memory map would keep planes in memory.
 
-    Raises ValueError if the file is not the length that its header says, or no such file.
+    Raises ValueError if its size contradicts its header, or it is compressed or not a volume.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class PlaneReader:
         if not isinstance(voxels, np.memmap) or not voxels.flags.c_contiguous:
             raise ValueError(f"{path} is compressed, or its planes do not lie one after the other: write it again")
         self.path, self.offset, self.dtype, self.shape = path, voxels.offset, voxels.dtype, voxels.shape[-3:]
-        self.wrapped = False  # whether bytes were taken for signed ones: then they are read as unsigned
+        self.wrapped = False  # whether unsigned bytes were taken as signed, to be undone
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -63,7 +63,7 @@ class PlaneReader:
 
 
 def target_spacing(spacing: float) -> float:
-    """Return the spacing at which a tomogram is stored: never finer than it came."""
+    """Return the spacing at which a tomogram is stored, never finer than its own."""
     return max(float(spacing), SPACING)
 
 
@@ -72,9 +72,9 @@ def convert(
 ) -> dict[str, Any]:
     """Store a volume as `<folder>/<name>/slice_0000.jpg` and so on, with a record beside them, and return that record.
 
-    The `source` is a `.npy` or `.mrc` file of `(z, y, x)` numbers, `spacing` its ångström per voxel, `about` what else
-    to record. The folder appears when it is complete. Memory holds a few planes, never the volume. Raises ValueError if
-    the volume has no contrast, or no numbers; FileExistsError if the tomogram is there.
+    `source` is a `.npy` or `.mrc` file of `(z, y, x)` numbers, `spacing` its ångström per voxel, `about` further
+    entries of the record. The folder appears only when complete. Memory holds a few planes, never the volume. Raises
+    ValueError if the volume has no contrast or non-finite voxels; FileExistsError if the tomogram exists.
     """
     if (folder / name).exists():
         raise FileExistsError(f"{folder / name} is there already: remove it, or give another folder")
@@ -90,7 +90,7 @@ def convert(
     )
     levels = {"dark": float(dark), "bright": float(bright), "percentiles": [DARKEST, BRIGHTEST]}
     record |= {"target_spacing": target, "target_shape": list(shape), "grey_levels": levels, **(about or {})}
-    for leftover in folder.glob(f".*-{glob.escape(name)}"):  # of a process that was killed at this point
+    for leftover in folder.glob(f".*-{glob.escape(name)}"):  # of a killed process
         shutil.rmtree(leftover)
     with renamed(folder / name) as partial:
         partial.mkdir()
@@ -101,7 +101,7 @@ def convert(
 
 
 def fingerprint(folder: Path, *, deep: bool = True) -> dict[str, Any]:
-    """Return how many slices a folder has, their bytes, and, if `deep`, one SHA-256 over those of the slices."""
+    """Return the number of slices in a folder, their bytes and, if `deep`, a SHA-256 over those of the slices."""
     paths = slice_paths(folder)
     found = {"count": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
     if deep:
@@ -110,11 +110,11 @@ def fingerprint(folder: Path, *, deep: bool = True) -> dict[str, Any]:
 
 
 def seam(counts: np.ndarray) -> float:
-    """Return how full the ends of a histogram are where they would join, against its peak and its middle.
+    """Return the height of a histogram's ends relative to its peak, which reveals unsigned bytes taken as signed.
 
-    Of the voxels at each of 256 signed levels, -128 to 127, it is the lower end or the upper, whichever is emptier,
-    over the fullest place: near 0 for a healthy volume. Bytes taken for signed ones have their bulk at both ends and a
-    valley in the middle; without that valley it is 0.
+    `counts` are the voxels at each of 256 signed levels, -128 to 127. The result is the lower of both ends, divided by
+    the peak, after smoothing: near 0 for a healthy volume. Unsigned bytes taken as signed have most voxels at both
+    ends and a valley in the middle; without that valley it is 0.
     """
     smooth = np.convolve(counts, np.full(RIM, 1 / RIM), "valid")
     ends, valley = min(smooth[1], smooth[-2]), min(smooth[128 - RIM], smooth[128])  # the very ends may be clipped
@@ -122,7 +122,7 @@ def seam(counts: np.ndarray) -> float:
 
 
 def _statistics(planes: PlaneReader) -> dict[str, Any]:
-    """Return shape, type, extremes, mean, spread and histogram of a volume, in the original solution's words."""
+    """Return shape, dtype, extremes, mean, spread and histogram of a volume, with the original solution's keys."""
 
     def measure(k: int) -> tuple[float, float, float, float, bool]:
         plane = planes.floats(k)
@@ -152,7 +152,7 @@ def _statistics(planes: PlaneReader) -> dict[str, Any]:
 
 
 def _mend(planes: PlaneReader, name: str) -> dict[str, Any]:
-    """Have bytes that were taken for signed ones read as unsigned, and return why or why not."""
+    """Set `planes.wrapped` if unsigned bytes were taken as signed, and return the reasons."""
 
     def count(k: int) -> np.ndarray:
         return np.bincount(planes[k].astype(np.int16).clip(-128, 127).ravel() + 128, minlength=256)

@@ -1,8 +1,8 @@
-"""Files of the portal brought here whole: MRC, and OME-Zarr chunk by chunk into one plain array.
+"""Resumable downloads from the portal: MRC files, and OME-Zarr chunk by chunk into one plain array.
 
-All of them come over HTTPS, which the portal offers for every file. The portal's own client takes folders from S3,
-because it has to list them; but the metadata of a Zarr says which chunks there are, and HTTPS says how long each is. So
-one way of failing, resuming and checking does for both forms, without credentials or regions.
+All are fetched over HTTPS, which the portal offers for every file. The portal's own client fetches folders from S3,
+because it has to list them; but the metadata of a Zarr define its chunks, and HTTPS gives the length of each. So one
+implementation of errors, resuming and checks serves both forms, without credentials or regions.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from zarr.storage import LocalStore, WrapperStore
 from motors.geometry import Spacing
 from motors.volumes.ome_zarr import open_zarr
 
-CHUNKS = 4  # of one image that are fetched and unpacked side by side
+CHUNKS = 4  # of one image that are fetched and decompressed in parallel
 BLOCK = 1 << 16  # bytes written at a time
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # all but one or two are not there
-BUSY = 429  # the status of a server that asks for a pause
+METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # an image has one or two of them
+BUSY = 429  # HTTP status: too many requests
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server; calling it with work does that work, again after each ConnectionError."""
+    """A retry policy; calling it with a function runs that function, again after each ConnectionError."""
 
-    attempts: int = 6  # how often the work is tried
-    wait: float = 1.0  # seconds before the second one, doubled before each later one, and up to as much again by chance
-    longest: float = 60.0  # seconds, where doubling ends
+    attempts: int = 6  # maximum number of attempts
+    wait: float = 1.0  # seconds before the second one, doubled before each later one, plus up to `wait` at random
+    longest: float = 60.0  # seconds, upper limit of doubling
     timeout: float = 60.0  # seconds without a byte after which an attempt has failed
 
     def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -54,13 +54,13 @@ class Patience:
 
 
 def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int | None = None) -> Path:
-    """Download a file once, to a name that it gets only when all of it has come, and return that name.
+    """Download a file to `path`, which appears only when complete, and return `path`.
 
-    A `path` that is there is kept. What came of an interrupted download is kept beside it, the next one goes on from
-    there. `timeout` is seconds without a byte to wait, `size` the bytes that the file is known to have.
+    An existing `path` is kept. A partial download is kept beside it, and the next call resumes it. `timeout` is the
+    seconds to wait without receiving a byte, `size` the known size of the file in bytes.
 
-    Raises ConnectionError if the server fails, is silent, or sends less than it says: worth another attempt;
-    FileNotFoundError or ValueError if it has no such file, or one of another size: not worth one.
+    Raises ConnectionError if the server fails, times out, or sends less than announced: retrying may help;
+    FileNotFoundError if there is no such file, ValueError if it has another size: retrying does not help.
     """
     if path.exists():
         return path
@@ -95,7 +95,7 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
 
 
 def _announced(response: requests.Response, part: Path, begin: int) -> tuple[int, int]:
-    """Return at which byte this response begins and how long the whole file is."""
+    """Return the first byte of this response and the length of the whole file."""
     status, url = response.status_code, response.url
     if status >= 500 or status == BUSY:
         raise ConnectionError(f"{url} answers {status} {response.reason}: run this again, later")
@@ -116,7 +116,7 @@ def _announced(response: requests.Response, part: Path, begin: int) -> tuple[int
 
 
 class Remote(WrapperStore):
-    """A folder that downloads the files of a Zarr when they are read for the first time."""
+    """A Zarr store that downloads each file to a folder when it is first read."""
 
     def __init__(self, store: LocalStore, url: str, timeout: float) -> None:
         super().__init__(store)
@@ -126,7 +126,7 @@ class Remote(WrapperStore):
         return Remote(store, self.url, self.timeout)
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-        """Return the content of a file; None for metadata of a kind that is not there."""
+        """Return the content of a file; None for a metadata file that is missing."""
         path = self._store.root / key
         try:
             await asyncio.to_thread(partial(fetch, f"{self.url}/{key}", path, timeout=self.timeout))
@@ -141,17 +141,17 @@ class Remote(WrapperStore):
         (self._store.root / key).unlink(missing_ok=True)
 
     def forget_metadata(self) -> None:
-        """Remove the copies of all metadata, of which one turned out to be damaged."""
+        """Remove the copies of all metadata, as one turned out to be damaged."""
         for path in [path for name in METADATA for path in self._store.root.rglob(name)]:
             path.unlink()
 
 
 def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -> tuple[zarr.Array, Spacing | None]:
-    """Return the finest level of an OME-Zarr image, read when it is asked for its voxels, and the spacing it states.
+    """Return the finest level of an OME-Zarr image, whose voxels are read lazily, and the spacing it states.
 
-    The `source` is the image's address, the chunks of which are downloaded into `folder`, or its folder on this disk;
-    `timeout` is seconds without a byte to wait. Raises ConnectionError or ValueError if the server does not answer, or
-    this is no OME-Zarr image of a volume.
+    `source` is the image's URL, whose chunks are downloaded into `folder`, or a folder on disk; `timeout` is the
+    seconds to wait without receiving a byte. Raises ConnectionError if the server does not answer or sends no OME-Zarr
+    image; ValueError if the folder holds none, or it is not a volume.
     """
     if isinstance(source, Path):
         store = LocalStore(source, read_only=True)
@@ -171,20 +171,20 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
 
 
 def flatten(array: zarr.Array, path: Path, patience: Patience | None = None) -> Path:
-    """Write a Zarr array as one `.npy` file, a few chunks at a time, and return its path; kept if it is there.
+    """Write a Zarr array as one `.npy` file, a few chunks at a time, and return its path; an existing file is kept.
 
-    Raises ConnectionError, FileNotFoundError or ValueError if chunks do not come, are not there, or are damaged.
+    Raises ConnectionError if a chunk is not sent or damaged (on disk: ValueError), FileNotFoundError if it is missing.
     """
     if path.exists():
         return path
     part, writing, sides = path.with_name(f".{path.name}.part"), Lock(), array.shards or array.chunks
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.lib.format.open_memmap(part, "w+", array.dtype.newbyteorder("="), array.shape)  # makes the file
+    np.lib.format.open_memmap(part, "w+", array.dtype.newbyteorder("="), array.shape)  # creates the file
 
     def move(index: tuple[int, ...]) -> None:
         where = tuple(slice(i * side, (i + 1) * side) for i, side in zip(index, sides, strict=True))
         chunk = _chunk(array, index, where)
-        with writing:  # in a map of its own, so that what was written does not stay in memory
+        with writing:  # in a new map, so that written pages do not stay in memory
             np.lib.format.open_memmap(part, "r+")[where] = chunk
 
     with ThreadPoolExecutor(CHUNKS) as pool:
@@ -197,7 +197,7 @@ def flatten(array: zarr.Array, path: Path, patience: Patience | None = None) -> 
 def _chunk(array: zarr.Array, index: tuple[int, ...], where: tuple[slice, ...]) -> np.ndarray:
     try:
         return array[where]
-    except (RuntimeError, TypeError, ValueError, zlib.error) as error:  # what the decompressors raise
+    except (RuntimeError, TypeError, ValueError, zlib.error) as error:  # errors of decompressors
         key, store = f"{array.path}/{array.metadata.encode_chunk_key(index)}", array.store
         if not isinstance(store, Remote):
             raise ValueError(f"{key} of {store} is damaged ({error}): copy it again") from error

@@ -1,4 +1,4 @@
-"""Labels and networks disagree: a human looks and decides."""
+"""Human review where labels and networks disagree."""
 
 from motors.former import names_of
 

@@ -1,4 +1,4 @@
-"""Corrections: what a review changes in the labels, kept as a table that can be replayed."""
+"""Corrections of labels by a review, kept as a table that can be applied again."""
 
 import hashlib
 from dataclasses import replace
@@ -17,22 +17,22 @@ from motors.tables import POINT, SIZE, need, numbers, read_table, refuse
 GOAL = ["to_z", "to_y", "to_x"]
 CORRECTIONS = ["tomo_id", "action", *POINT, *GOAL, "why", "run", "round", "frame"]
 CHANGES = ("add", "remove", "move")
-ACTIONS = (*CHANGES, "keep", "ignore")  # a label that was doubted and stays, a candidate that is none
+ACTIONS = (*CHANGES, "keep", "ignore")  # a doubted label that stays, a candidate that is no motor
 OFFICIAL = "official"
 NAME = "the table of corrections"
-WHICH = ["tomo_id", "action", *POINT]  # what two corrections have in common that are the same
+WHICH = ["tomo_id", "action", *POINT]  # columns that identify a correction
 SAME = MATCH_RADIUS / 3  # ångström: the original solution took candidates nearer than this for one motor
 
 
 def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = False) -> pd.DataFrame:
-    """Return what decisions mean for the labels: one row per decision, those that change nothing included.
+    """Return the corrections that follow from decisions: one row each, including those that change nothing.
 
     A rejected label is removed, an accepted candidate or new motor added. An accepted candidate whose partner is a
     label that was not rejected confirms that label, which then stays where it is.
 
     `decided` is what `read_decisions` returns; `run` says where the candidates come from, such as "30_validate demo";
-    `round` is a `labels.folds.kind`. With `move` confirmed labels go to their candidates, as the original solution had
-    it with external labels. The columns are tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate);
+    `round` is a `labels.folds.kind`. With `move` confirmed labels move to their candidates, as in the original solution
+    for external labels. The columns are tomo_id; action: add, remove, move, keep (a label) or ignore (a candidate);
     z, y, x in voxels; to_z, to_y, to_x, where a motor moves; why; run; round; frame, see `sheet`.
     """
     labels = decided[decided["entry"] == "label"].set_index(["tomo_id", "number"])
@@ -57,13 +57,13 @@ def corrections(decided: pd.DataFrame, *, run: str, round: str, move: bool = Fal
 
 
 def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move: bool = False) -> pd.DataFrame:
-    """Return `corrections` that make labels as picked: one row per motor, those that change nothing included.
+    """Return `corrections` that turn labels into picks: one row per motor, including those that change nothing.
 
-    In the tomograms that were picked in, a label without a pick within 1000 Å is removed, a pick without a label added.
+    In the picked tomograms, a label without a pick within 1000 Å is removed, and a pick without a label is added.
 
-    `picked` is of the tomograms that somebody went through, see `labels.external.read_picked`; others stay as they are.
-    Run and round say where the picks come from, as in `corrections`. With `move` a label goes to its pick. Raises
-    ValueError if a tomogram that was picked in is not labelled.
+    `picked` has the tomograms that were picked by hand, see `labels.external.read_picked`; others stay unchanged.
+    `run` and `round` say where the picks come from, as in `corrections`. With `move` a label moves to its pick. Raises
+    ValueError if a picked tomogram is not labelled.
     """
     frames, rows, nowhere = picked.frames(), [], [np.nan] * 3
     spacings = picked.tomograms.set_index("tomo_id")["spacing"]
@@ -81,35 +81,35 @@ def corrections_of(labels: Labels, picked: Labels, *, run: str, round: str, move
 
 
 def read_corrections(path: str | Path) -> pd.DataFrame:
-    """Return a table of corrections from a CSV file; those of several rounds may be in one, in any order.
+    """Return a table of corrections from a CSV file, which may have several rounds in any order.
 
-    Each keeps its place, the name and the line of the file, and whether it repeats one above it, also where tables are
-    joined. Raises FileNotFoundError or ValueError if the file is missing or lacks columns. Whether corrections suit the
-    labels is seen when they are applied.
+    Two columns are added, which survive joining tables: place, file name and line of each correction, and repeated,
+    whether it repeats an earlier one. Raises FileNotFoundError or ValueError if the file is missing or lacks columns.
+    Whether corrections fit the labels is checked by `apply`.
     """
     table = read_table(path, CORRECTIONS)[CORRECTIONS]
     lines = [table.attrs["origin"].line(table, row) for row in table.index]
     points = dict(zip([*POINT, *GOAL], numbers(table, [*POINT, *GOAL]).T, strict=True))
-    name = "/".join(Path(path).absolute().parts[-2:])  # all of notebook 31 are called alike
+    name = "/".join(Path(path).absolute().parts[-2:])  # files of notebook 31 share a name
     places = [f"{name}, line {line}" if line else name for line in lines]
     table = table.assign(**points, action=table["action"].str.lower(), place=places)
     return table.assign(repeated=table.duplicated(WHICH))
 
 
 def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> Labels:
-    """Return corrected labels; `labels` stay as they are.
+    """Return corrected labels; `labels` stay unchanged.
 
-    The order of the corrections does not matter: removals come after all additions, so that one round may take back
-    what another one added. Applying them again changes nothing, and rounds may be applied one by one or together,
-    because every tomogram remembers its corrections.
+    The order of the corrections does not matter: removals follow all additions, so that one round may remove what
+    another one added. Applying corrections again changes nothing, and rounds may be applied one by one or together,
+    because every tomogram keeps a list of its corrections.
 
-    Labels are in the frame of the corrections; without `move` corrections that move a label are refused. What comes
-    back has two more columns: source of a motor, "official" or what put it there; corrections of a tomogram, a short
-    hash of each one that was applied.
+    Labels are in the frame of the corrections; without `move`, corrections that move a label are refused. The result
+    has two more columns: source of a motor, "official" or the correction that added or moved it; corrections of a
+    tomogram, a short hash of each one applied.
 
     Raises ValueError if columns or coordinates are missing, a tomogram is unknown or was reviewed in another frame, a
-    position is outside, a correction is twice in one file or contradicts another, what is to be removed or moved is not
-    there, what is to be added is there already, or labels would move although `move` is False.
+    position is outside, a correction is twice in one file or contradicts another, a motor to be removed or moved is
+    missing, one to be added exists already, or labels would move although `move` is False.
     """
     changes = _checked(labels, corrections, move)
     applied = pd.Series(labels.tomograms.get("corrections"), labels.tomograms.index, dtype=object).fillna("")
@@ -127,7 +127,7 @@ def apply(labels: Labels, corrections: pd.DataFrame, *, move: bool = False) -> L
 
 
 def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFrame:
-    """Return the corrections that change something, in an order of their own, each with its hash."""
+    """Return the valid corrections that change something, in a fixed order, each with its hash."""
     need(corrections, CORRECTIONS, NAME)
     sizes = corrections[["tomo_id"]].merge(labels.tomograms, on="tomo_id", how="left")[SIZE].to_numpy(float)
     action = corrections["action"]
@@ -145,7 +145,7 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
     changes = corrections[action.isin(CHANGES)].sort_values(WHICH)
     twice = changes["repeated"] if "repeated" in changes else changes.duplicated(WHICH)
     _refuse(changes, twice, "has the same correction twice", "keep one row")
-    changes = changes.drop_duplicates([*WHICH, *GOAL])  # two people may have decided alike
+    changes = changes.drop_duplicates([*WHICH, *GOAL])  # two reviewers may agree
     advice = "apply them with move=True, or leave them out"
     _refuse(changes, changes["action"].eq("move") & (not move), "has a label that would move", advice)
     points = numbers(changes, [*POINT, *GOAL]).tolist()
@@ -155,7 +155,7 @@ def _checked(labels: Labels, corrections: pd.DataFrame, move: bool) -> pd.DataFr
 
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, what: str, advice: str) -> None:
-    """As `tables.refuse`; the file and line are those that the first row has kept."""
+    """Call `tables.refuse` with the file and line that the first wrong row has."""
     if np.any(wrong):
         places = table.get("place", pd.Series(NAME, table.index)).fillna(NAME)[np.asarray(wrong, bool)]
         refuse(table, wrong, next(iter(places)), what, advice)
@@ -189,7 +189,7 @@ def _changed(motors: pd.DataFrame, changes: pd.DataFrame, spacings: pd.Series) -
 
 
 def _place(motors: pd.DataFrame, row: dict) -> int | None:
-    """Return the index of the motor that a correction means; None if there is none."""
+    """Return the index of the motor that a correction is about; None if missing."""
     own = motors[motors["tomo_id"] == row["tomo_id"]]
     point = [row[axis] for axis in POINT]
     there = own.index[np.abs(own[POINT].to_numpy(float) - point).max(axis=1, initial=0) <= NEAR]
@@ -197,6 +197,6 @@ def _place(motors: pd.DataFrame, row: dict) -> int | None:
 
 
 def _is_crowded(own: pd.DataFrame, row, spacings: pd.Series) -> bool:
-    """Return whether another motor of the same tomogram is so near that it is the same."""
+    """Return whether another motor of the same tomogram is near enough to be the same."""
     away = np.linalg.norm(own[POINT].to_numpy(float) - [row.z, row.y, row.x], axis=1) * spacings[row.tomo_id]
     return bool((np.delete(away, own.index.get_loc(row.Index)) < SAME).any())

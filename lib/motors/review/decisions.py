@@ -1,4 +1,4 @@
-"""What somebody decided about a disagreement sheet, read from a CSV file or from CVAT's tags."""
+"""Decisions on a disagreement sheet, read from a CSV file or from tags in CVAT."""
 
 import zlib
 from io import BytesIO
@@ -23,13 +23,13 @@ OF_ANOTHER = "give the sheet that was decided on, or move the file away to begin
 
 
 def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
-    """Return the sheet with what was decided, from a CSV file: the sheet itself, its column `decision` filled in.
+    """Return the sheet with decisions from a CSV file: the sheet itself, with its column `decision` filled in.
 
-    The file has tomo_id, entry, number, z, y, x, decision: accept, reject, or nothing where nobody decided; why is
-    optional. A motor that neither labels nor networks have is a row whose entry is `new` and that is accepted. An
-    export of CVAT is read by `read_tags`. What comes back are the columns of `sheet`, then decision and why, empty
-    where there is none; new motors are at the end. Raises FileNotFoundError or ValueError if the file is missing, lacks
-    columns, has an entry twice, knows another decision, or is of another sheet.
+    The file has tomo_id, entry, number, z, y, x, decision: accept, reject, or empty if undecided; why is optional. A
+    motor that both labels and networks lack is a row whose entry is `new` and whose decision is accept. An export of
+    CVAT is read by `read_tags`. Returned are the columns of `sheet`, then decision and why, empty if undecided; new
+    motors are at the end. Raises FileNotFoundError or ValueError if the file is missing, lacks columns, has a
+    duplicate entry or an unknown decision, or belongs to another sheet.
     """
     path = Path(path)
     if path.suffix.lower() in (".xml", ".zip"):
@@ -55,12 +55,12 @@ def read_decisions(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
-    """Return the sheet with what was decided, from what CVAT exports: `annotations.xml` of "CVAT for images", or a zip.
+    """Return the sheet with decisions from an export of CVAT: `annotations.xml` of "CVAT for images", or a zip of it.
 
-    The pictures of the sheet are tagged as in the original solution: `0` keeps the labels as they are, a number k adds
-    candidate k, and, which the original did not need, -k removes label k. Tags may be combined. Everything else in a
-    tagged picture stays as it is; in a picture without tags nothing is decided. Raises FileNotFoundError or ValueError
-    if the file is missing, no such export, has a picture that the sheet has not, or a tag that means nothing there.
+    The pictures of the sheet are tagged as in the original solution: `0` changes nothing, a number k adds candidate k,
+    and -k, an addition to the original, removes label k. Tags may be combined. In a tagged picture, other labels are
+    accepted and other candidates rejected; a picture without tags is undecided. Raises FileNotFoundError or ValueError
+    if the file is missing, no such export, or has a picture that is not on the sheet or a tag without a meaning there.
     """
     path = on_disk(Path(path))
     if not path.is_file():
@@ -76,7 +76,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{path.name} holds no pictures, or tracks of a video: export it as CVAT for images 1.1")
     known, found = dict(sheet[["image", "tomo_id"]].to_numpy()), {}
     for image in root.iter("image"):
-        name = normalized(image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads others
+        name = normalized(image.get("name", "")).replace("\\", "/").rpartition("/")[2]  # macOS uploads NFD
         tags = {tag.get("label", "").strip() for tag in image.iter("tag")}
         shapes = [each.tag for each in image if each.tag != "tag"]
         if shapes:
@@ -92,7 +92,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _packed(archive: ZipFile) -> bytes:
-    """Return the annotations in an archive, also in one that was unpacked, and packed again with its folder."""
+    """Return the annotations in an archive, also if in a folder, as after unpacking and packing it again."""
     names = [name for name in archive.namelist() if Path(name).name == "annotations.xml"] or ["annotations.xml"]
     if len(names) > 1:
         raise ValueError(f"it has {' and '.join(names[:2])}, of which one is read")
@@ -117,10 +117,10 @@ def _joined(sheet: pd.DataFrame, decided: pd.DataFrame, new: pd.DataFrame, name:
     refuse(decided, decided.duplicated(KEY), name, "has the same entry twice", "keep one row")
     both = decided.merge(sheet[KEY + POINT], on=KEY, how="left", suffixes=("", "_sheet"))
     there = numbers(both, [f"{axis}_sheet" for axis in POINT])
-    elsewhere = ~(np.abs(numbers(both, POINT) - there) <= NEAR).all(axis=1)  # or not at all
+    elsewhere = ~(np.abs(numbers(both, POINT) - there) <= NEAR).all(axis=1)  # or missing
     refuse(decided, elsewhere, name, "has an entry that is not on the sheet", OF_ANOTHER)
     whole = sheet.merge(decided[[*KEY, "decision", "why"]], on=KEY, how="left")
     if len(new):
         whole = pd.concat([whole, new.reindex(columns=whole.columns).assign(partner=0, asked=False)])
-    whole["frame"] = whole.groupby("tomo_id")["frame"].transform("first")  # of new motors, too
+    whole["frame"] = whole.groupby("tomo_id")["frame"].transform("first")  # new motors too
     return whole.fillna({"decision": "", "why": ""}).reset_index(drop=True)

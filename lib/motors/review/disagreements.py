@@ -1,4 +1,4 @@
-"""Labels and candidates side by side: which of them mean the same motor, and which stand alone."""
+"""Matching of labels and candidates: those that are the same motor, and those without a partner."""
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,16 @@ ENTRIES = ["tomo_id", "entry", "number", *POINT, "score", "partner", "distance",
 def match(
     labels: Labels, candidates: pd.DataFrame, *, radius: float = MATCH_RADIUS, threshold: float = 0.03, most: int = 8
 ) -> pd.DataFrame:
-    """Return every label and every candidate, each with its partner, if it has one: the nearest pairs come first.
+    """Return all labels and candidates, each with its partner, if it has one; nearest pairs are matched first.
 
-    `labels` are of all tomograms that were predicted; candidates are tomo_id, z, y, x in voxels of these, score, of one
-    network or fused from many. Partners are at most `radius` ångström from each other. Candidates with a score below
-    `threshold` are left out, and all but the `most` best of a tomogram; defaults are of the original's second round.
+    `labels` cover all predicted tomograms; candidates have tomo_id, z, y, x in voxels of these, and score, of one
+    network or an ensemble. Partners are at most `radius` ångström apart. Candidates with a score below `threshold` are
+    left out, and all but the `most` best of a tomogram; defaults are those of the original solution's second round.
 
     One row per point, in the order of the tomograms: tomo_id; entry, label or candidate; number, from 1, candidates
-    best first; z, y, x; score, of a label that of its partner; partner, its number, 0 if it has none; distance, to
-    the partner in ångström; verdict: TP with a partner, FN a label without, FP a candidate without. A tomogram with
-    neither has one row, whose entry is nothing and whose verdict is TN.
+    best first; z, y, x; score, for a label that of its partner; partner, its number, or 0; distance, to the partner
+    in ångström; verdict: TP with a partner, FN for a label without, FP for a candidate without. A tomogram with
+    neither has one row, with the entry "nothing" and the verdict TN.
 
     Raises ValueError if columns or coordinates are missing, a tomogram is unknown, or a candidate outside it.
     """
@@ -38,16 +38,16 @@ def match(
 
 
 def verdicts(matches: pd.DataFrame) -> pd.Series:
-    """Return one verdict per tomogram, by tomo_id: FN if a label stands alone, else FP if a candidate does, TP, or TN.
+    """Return one verdict per tomogram, by tomo_id: FN if any label is FN, else FP if any candidate is FP, TP, or TN.
 
-    The original solution asked about the most confident candidate alone, and missed tomograms with a second motor.
+    The original solution used only the most confident candidate, and missed tomograms with a second motor.
     """
     rank = pd.Categorical(matches["verdict"], ["FN", "FP", "TP", "TN"], ordered=True)
     return matches.assign(verdict=rank).groupby("tomo_id", sort=False)["verdict"].min().astype(str)
 
 
 def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of candidates that are needed, as numbers, without rows that stand for no motor."""
+    """Return the required columns of candidates, as numbers, without rows that stand for no motor."""
     need(candidates, ["tomo_id", *POINT, "score"], NAME)
     table = candidates[["tomo_id"]].copy()
     table[[*POINT, "score"]] = numbers(candidates, [*POINT, "score"])
@@ -61,7 +61,7 @@ def _checked(labels: Labels, candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(row: dict) -> str:
-    """Return in a few words what stands beside a row of `match`."""
+    """Return a short caption for the picture of a row of `match`."""
     name = f"{row['entry']} {row['number']:g}"
     if row["partner"]:
         other = "candidate" if row["entry"] == "label" else "label"
@@ -70,7 +70,7 @@ def caption(row: dict) -> str:
 
 
 def _tomogram(tomo_id, labelled, found, scores, spacing: float, radius: float) -> pd.DataFrame:
-    """Return the rows of one tomogram; `labelled` and `found` are points_zyx."""
+    """Return the rows of one tomogram; `labelled` and `found` are `(n, 3)` zyx."""
     points = np.concatenate([labelled, found])
     if not len(points):
         nothing = [tomo_id, "nothing", 0, *[np.nan] * 4, 0, np.nan, "TN"]

@@ -1,4 +1,4 @@
-"""The disagreement sheet: a table of what is to be decided, and one picture for every tomogram in it."""
+"""The disagreement sheet: a table of points to be decided on, and a picture of every tomogram in it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +19,16 @@ BESIDE = 8  # voxels from the slice in the middle to its neighbours, as the orig
 
 
 def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.DataFrame:
-    """Return the rows of `match` of all tomograms in which a label or a candidate stands alone.
+    """Return the rows of `match` of all tomograms in which a label or a candidate has no partner.
 
     Labels without a candidate come first, then candidates without a label, the most confident first. Four columns are
-    added: asked, whether this label or candidate is what the question is about; case, the number of the tomogram in
-    this sheet; frame, the shape and spacing that its voxels are counted in; and image, the name of its picture, which
-    says what the original solution's did: verdict, case, tomogram, shape and spacing; then a hash of what the numbers
-    1, 2 and -1 mean in it, so that tags of another sheet are never taken for tags of this one.
+    added: asked, whether a decision on this label or candidate is wanted; case, the number of the tomogram in this
+    sheet; frame, the shape and spacing that its coordinates refer to; and image, the name of its picture: verdict,
+    case, tomogram, shape and spacing, as in the original solution; then a hash of its numbered points, so that tags of
+    another sheet are never mistaken for tags of this one.
 
-    Labels and matches are as in `match`. Labels whose candidates score below `doubt` are asked about too: a network
-    that has learnt a wrong label by heart finds it again, but seldom with the confidence that it has in a motor.
+    `matches` come from `match` with these `labels`. Labels whose candidates score below `doubt` are asked about too: a
+    network that has memorised a wrong label finds it again, but seldom with the confidence that it has in a motor.
     """
     asked = matches["verdict"].isin(["FN", "FP"]) | ((matches["entry"] == "label") & (matches["score"] < doubt))
     strength = matches[asked].groupby("tomo_id")["score"].max()
@@ -48,7 +48,7 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
 
 
 def write_sheet(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write a sheet as CSV; return the path. Raises ValueError if decisions, or what is no table, would be lost."""
+    """Write a sheet as CSV and return the path; raises ValueError if decisions or other files would be lost."""
     path = Path(path)
     if path.is_file() and "decision" in map(str.lower, read_table(path)):
         raise ValueError(f"{path.name} holds decisions and would be written over: rename it to decisions.csv")
@@ -62,10 +62,10 @@ def write_images(
     *,
     heatmap: Callable[[Tomogram], np.ndarray] | None = None,
 ) -> list[Path]:
-    """Draw every case of a sheet into `folder`, under the names that the sheet gives, and return the paths.
+    """Draw every case of a sheet into `folder`, under the names in the sheet, and return the paths.
 
-    `read` returns the tomogram with an id, with its spacing; `heatmap` what the networks predicted for a tomogram,
-    `(z, y, x)` in [0, 1], a grid that covers it. For CVAT, upload what is in the folder, which is made if necessary.
+    `read` returns the tomogram of an id, with its spacing; `heatmap` the prediction of the networks for a tomogram,
+    `(z, y, x)` in [0, 1], a grid that covers it. The folder is made if necessary; upload its content to CVAT.
     """
     import matplotlib.pyplot as plt
 
@@ -86,9 +86,9 @@ def write_images(
 def picture(rows: pd.DataFrame, tomogram: Tomogram, heatmap: np.ndarray | None = None):
     """Return a figure of one case: for each label and candidate its slice, the slices around it, and the heatmap.
 
-    Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Those that found
-    each other are shown, too, because they say what else is in the tomogram. Rows are those of one tomogram in a
-    `sheet`, a heatmap is `(z, y, x)` in [0, 1], a grid that covers the tomogram.
+    Labels have amber corners around them, candidates blue cross-hairs; all slices are means of five. Matched pairs are
+    shown, too, as they tell what else is in the tomogram. `rows` are those of one tomogram in a `sheet`, `heatmap` is
+    `(z, y, x)` in [0, 1], a grid that covers the tomogram.
     """
     columns = 3 if heatmap is None else 4
     figure, grid = plots.panels(columns * len(rows), columns=columns, size=2.8)

@@ -1,4 +1,4 @@
-"""Review without a reviewer: labels spoiled on purpose, and somebody who knows the truth about what is on the sheet."""
+"""Simulated review: labels with noise added on purpose, and a reviewer who knows the ground truth."""
 
 from dataclasses import replace
 
@@ -19,10 +19,10 @@ TRIES = 1000  # places that are tried for a false label
 def spoil(
     labels: Labels, *, remove: float = 0.2, add: float = 0.05, seed: int = 0
 ) -> tuple[Labels, pd.DataFrame, pd.DataFrame]:
-    """Return labels of which some are gone and to which false ones came, and both as tables of motors.
+    """Return labels with noise: some removed, some false ones added, and both as tables of motors.
 
-    `labels` are the truth, `remove` and `add` shares of its motors, rounded. Returned are the spoiled labels; the
-    motors removed; the false ones, each at least 1000 ångström from all true ones and from each other, in any tomogram.
+    `labels` are the ground truth, `remove` and `add` fractions of its motors, rounded. Returned are the noisy labels;
+    the removed motors; the false ones, at least 1000 ångström from all true ones and from each other, in any tomogram.
     Raises ValueError if there is no room for false motors.
     """
     rng = np.random.default_rng([seed, 0x53504F494C])
@@ -40,7 +40,7 @@ def spoil(
 
 
 def _free_place(tomograms: pd.DataFrame, taken: dict[str, np.ndarray], rng: np.random.Generator) -> tuple:
-    """Return a tomogram and a point in it that is 1000 ångström from all that are taken."""
+    """Return a tomogram and a point in it more than 1000 ångström from all taken ones."""
     for _ in range(TRIES):
         tomogram = tomograms.iloc[rng.integers(len(tomograms))]
         point = rng.uniform(0, tomogram[SIZE].to_numpy(float) - 1)
@@ -51,11 +51,11 @@ def _free_place(tomograms: pd.DataFrame, taken: dict[str, np.ndarray], rng: np.r
 
 
 def decide(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS / 2) -> pd.DataFrame:
-    """Return the sheet with the decisions of a reviewer who knows the truth, but sees nothing beyond the sheet.
+    """Return the sheet with the decisions of a reviewer who knows the truth, but sees only the sheet.
 
-    A label is accepted if it is the one for a true motor within 1000 ångström. A candidate is accepted if a true motor
-    that has no label lies within `within` ångström, nearer than to other candidates. What else is in a picture is added
-    where it is, to the voxel: motors in the circle around a label or candidate that a slice drawn of it passes through.
+    A label is accepted if it is matched to a true motor within 1000 ångström, a candidate if it is matched to one of
+    the remaining motors within `within` ångström, nearest pairs first. Other motors that a picture shows are added,
+    rounded to voxels: those in the circle around a label or candidate that one of its slices passes through.
     """
     spacings = truth.tomograms.set_index("tomo_id")["spacing"]
     decided, new = sheet.assign(decision="reject", why=""), []
@@ -77,7 +77,7 @@ def decide(sheet: pd.DataFrame, truth: Labels, *, within: float = MATCH_RADIUS /
 
 
 def _in_picture(motor: np.ndarray, places: np.ndarray, taken: np.ndarray, spacing: float) -> bool:
-    """Return whether a motor is drawn around one of `places` and is not one of those `taken`; all in ångström."""
+    """Return whether a motor is visible around one of `places` and is none of those `taken`; all in ångström."""
     deep, *aside = np.abs(places - motor).T
     shown = (np.hypot(*aside) <= MATCH_RADIUS) & (deep <= BESIDE * spacing + MOTOR_WIDTH / 2)
     return bool(shown.any() and (np.linalg.norm(taken - motor, axis=1) >= SAME).all())

@@ -1,4 +1,4 @@
-"""Deciding in a notebook: one case after the other, scrolled through in three planes, kept after every answer."""
+"""A notebook widget for decisions: one case after the other, in three planes, saved after every answer."""
 
 import html
 from collections.abc import Callable
@@ -22,14 +22,14 @@ KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip", "u": "undo", "m"
 
 
 class Reviewer:
-    """A widget that asks about every label and candidate that a sheet is about; a notebook shows it as it is.
+    """A widget that asks for a decision on each doubtful label and candidate of a sheet, for display in a notebook.
 
-    What is asked about stands in white corners in a viewer of its tomogram. Keys do what the buttons do, wherever the
-    focus is inside the widget; **m**, or three numbers and Enter, add a motor that neither labels nor networks have.
-    Every answer is written to a file at once, and whoever opens the widget again goes on where nothing is decided.
+    The point in question is marked by white corners in a viewer of its tomogram. Keys do the same as the buttons,
+    wherever the focus is inside the widget; **m**, or three numbers and Enter, add a motor that labels and networks
+    lack. Every answer is written to the CSV file `path` at once; opened again, it starts at the first undecided one.
 
-    That file is the CSV at `path`. `read` returns the tomogram with an id, with its spacing; `heatmap` what networks
-    predict for a tomogram, `(z, y, x)` in [0, 1], a grid that covers it.
+    `read` returns the tomogram of an id, with its spacing; `heatmap` the networks' prediction for a tomogram,
+    `(z, y, x)` in [0, 1], a grid that covers it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reviewer:
         self._go_to_open(0)
 
     def handle(self, kind: str, *event: Any) -> None:
-        """Do what a key, a click or the wheel asks for; see `motors.visualization.events.listen`."""
+        """Handle a key, a click or a turn of the wheel; see `motors.visualization.events.listen`."""
         if kind == "key" and event[0] in KEYS:
             self._try(getattr(self, KEYS[event[0]]))
         elif self.question is not None:
@@ -69,7 +69,7 @@ class Reviewer:
 
     @property
     def question(self) -> dict[str, Any] | None:
-        """The row of the sheet that is asked about; None after the last one."""
+        """The row of the sheet to decide on; None after the last one."""
         if self.position >= len(self.questions):
             return None
         return self.decided.loc[self.questions[self.position]].to_dict()
@@ -85,7 +85,7 @@ class Reviewer:
         self._show()
 
     def undo(self) -> None:
-        """Take the last decision or the last added motor back, and return to where that was."""
+        """Undo the last decision or added motor, and return to its question."""
         if self._history:
             self.decided, self.position = self._history.pop()
             self._keep()
@@ -95,7 +95,7 @@ class Reviewer:
         self.add(*self.viewer.point)
 
     def add(self, z: float, y: float, x: float) -> None:
-        """Add a motor, in voxels of the tomogram shown; ValueError if none is, or it is outside or twice."""
+        """Add a motor, in voxels of the tomogram shown; ValueError if none is shown, or it is outside or twice."""
         if self.question is None:
             raise ValueError("no tomogram is shown: go back to the one that has the motor")
         point = np.array([z, y, x], float)
@@ -106,7 +106,7 @@ class Reviewer:
         self._keep()
 
     def _check(self, point: np.ndarray) -> None:
-        """Refuse a point that cannot be a motor of the tomogram that is shown, or is one that was added to it."""
+        """Refuse a point that is outside the tomogram shown, or too near to a motor that was added to it."""
         tomo_id, frame = self.question["tomo_id"], self.question["frame"]
         shape, spacing = frame.split("@")
         text = ", ".join(f"{value:g}" for value in point)
@@ -133,7 +133,7 @@ class Reviewer:
         self._show()
 
     def _go_to_open(self, start: int) -> None:
-        """Show the first question from `start` on that is not answered."""
+        """Show the first unanswered question from `start` on."""
         places = range(start, len(self.questions))
         is_open = (place for place in places if not self.decided.loc[self.questions[place], "decision"])
         self.position = next(is_open, len(self.questions))
@@ -156,7 +156,7 @@ class Reviewer:
         self._open(row)
 
     def _open(self, row: dict[str, Any]) -> None:
-        """Let the viewer show the tomogram of a question, what is known in it, and the question."""
+        """Show in the viewer a question's tomogram, its labels and candidates, and the question."""
         name = row["tomo_id"]
         if self._shown[0] != name:
             tomogram = self.read(name)
@@ -167,7 +167,7 @@ class Reviewer:
         self.viewer.open(self._shown[1], labels[POINT], here[here["entry"] == "candidate"], self._shown[2], asked)
 
     def _try(self, action: Callable[[], None]) -> bool:
-        """Do something and return whether it went well; what was wrong is said."""
+        """Do an action and return whether it succeeded; display an error."""
         try:
             action()
         except ValueError as error:

@@ -7,27 +7,27 @@ import numpy as np
 from motors.simulate.cell import Envelope
 from motors.simulate.fields import box
 
-AREA = 1.0e7  # square ångström of a field of view: numbers of distractors are per so much
-RIBOSOMES = 1 / 240.0**3  # per cubic ångström of cytoplasm, before those too near to something are left out
-FREE = 360.0  # ångström around a machine that ribosomes keep clear of
+AREA = 1.0e7  # square ångström of field of view that numbers of distractors refer to
+RIBOSOMES = 1 / 240.0**3  # per cubic ångström of cytoplasm, before those too close to other objects are left out
+FREE = 360.0  # ångström around a machine without ribosomes
 
 
 @dataclass(frozen=True)
 class Vesicle:
-    """A bubble of membrane, or a piece of a larger one: as much as lies within `reach` of `centre`."""
+    """A spherical membrane, or a piece of a larger one: its part within `reach` of `centre`."""
 
     centre: np.ndarray  # zyx in ångström
-    middle: np.ndarray  # of the bubble
+    middle: np.ndarray  # of the sphere
     radius: float
     reach: float
 
 
 class Crowd:
-    """The things of one tomogram, drawn by one generator; three of them as quantities on the grid.
+    """The distractors of one tomogram, drawn from one generator; some of them as fields on the coarse grid.
 
-    They lie in and around the cells of `envelope`, clear of `machines`, `(n, 3)` zyx in ångström: `solid` is the
-    density of granules, ice and carbon, `grain` the strength of fine texture, one in the cytoplasm, and `receptors` are
-    one where receptors stand side by side, zero elsewhere.
+    They lie in and around the cells of `envelope`, clear of `machines`, `(n, 3)` zyx in ångström. `solid` is the
+    density of granules, ice and carbon, `grain` the strength of fine texture, one in the cytoplasm, and `receptors` is
+    one in receptor arrays, zero elsewhere.
     """
 
     def __init__(self, rng: np.random.Generator, envelope: Envelope, machines: np.ndarray) -> None:
@@ -43,7 +43,7 @@ class Crowd:
         self.grain = np.clip((-20 - inner) / 60, 0, 1) * (1 - 0.55 * self.nucleoid)
 
     def fill(self) -> None:
-        """Put granules and receptor arrays into the cells, ice and carbon around them."""
+        """Add granules and receptor arrays to the cells, ice and carbon around them."""
         rng = self.rng
         for centre in self.inside(rng.poisson(1.2 * self.area), 350):  # polyphosphate, storage granules
             depth = -self.envelope.inner.at(centre[None])[0]
@@ -55,13 +55,13 @@ class Crowd:
                 self._ball(centre + offset, rng.uniform(90, 220), rng.uniform(0.7, 1.4), 1.3, outside=True)
         if rng.random() < 0.2:
             self._carbon()
-        for place in self.machines:  # the cytoplasm keeps clear of machines, and of all their kinds alike
+        for place in self.machines:  # less texture around machines, the same for all kinds
             cut, _, away = box(self.grid.axes, place, FREE)
             self.grain[cut] *= 0.35 + 0.65 * np.clip((away - 0.75 * FREE) / 100, 0, 1)
         for _ in range(rng.poisson(0.6)):
             seat = self.envelope.seat(rng, 0.0)
             if seat is not None and all(np.linalg.norm(self.machines - seat.centre, axis=1) > 700):
-                radius = rng.uniform(350, 900)  # of an array of receptors below the inner membrane
+                radius = rng.uniform(350, 900)  # of a receptor array below the inner membrane
                 cut, _, away = box(self.grid.axes, seat.centre, radius + 400)
                 near = np.clip((np.float32(radius + 250) - away) / 120, 0, 1)
                 self.receptors[cut] = np.maximum(self.receptors[cut], near)
@@ -77,7 +77,7 @@ class Crowd:
         return points[self.envelope.outer.at(points) > distance][:count]
 
     def ribosomes(self) -> np.ndarray:
-        """Return where ribosomes are, `(n, 3)`: everywhere in the cytoplasm but in a nucleoid, and some in clusters."""
+        """Return the centres of ribosomes, `(n, 3)`: in the cytoplasm but not in a nucleoid, some in clusters."""
         rng = self.rng
         points = rng.uniform(0, self.grid.size, (int(RIBOSOMES * rng.uniform(0.5, 1.2) * self.grid.size.prod()), 3))
         for centre in self.inside(rng.poisson(2.0 * self.area), 200):
@@ -103,7 +103,7 @@ class Crowd:
         return found
 
     def _ball(self, centre, radius: float, density: float, grain: float, outside: bool = False) -> None:
-        """Make a ball of even density, with texture relative to that of cytoplasm."""
+        """Add a ball of uniform density, with texture relative to that of cytoplasm."""
         if radius < 60:
             return
         cut, _, away = box(self.grid.axes, centre, radius + 60)
@@ -114,7 +114,7 @@ class Crowd:
         self.grain[cut] += (grain - self.grain[cut]) * ball
 
     def _carbon(self) -> None:
-        """Let the film with the round hole reach into one side of the view."""
+        """Add the carbon film, with its round hole, on one side of the view."""
         rng, (z, y, x) = self.rng, self.grid.axes
         angle, hole = rng.uniform(0, 2 * np.pi), rng.uniform(5000, 9000)
         way, size = np.array([np.sin(angle), np.cos(angle)]), self.grid.size[1:]

@@ -6,9 +6,9 @@ import numpy as np
 
 from motors.simulate.fields import CoarseGrid, Field
 
-GAP = 230.0  # ångström between the middles of the two membranes of a Gram-negative bacterium, about
+GAP = 230.0  # ångström between the centres of the two membranes of a Gram-negative bacterium, about
 FILLED = 0.15, 0.7  # share of the view that the first cell fills
-APART = 150.0  # ångström that two cells keep between them, at least
+APART = 150.0  # smallest ångström between two cells
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Capsule:
     radius: float
 
     def distance(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return how far points are outside of the surface; negative inside."""
+        """Return the distance of points from the surface; negative inside."""
         away = [axis - middle for axis, middle in zip((z, y, x), self.middle, strict=True)]
         along, aside, across = (sum(map(np.multiply, away, way)) for way in self.frame.astype(np.float32))
         reach = self.half / self.bend
@@ -38,7 +38,7 @@ class Capsule:
         return self.middle + there @ self.frame, np.array([np.cos(angle), np.sin(angle), 0.0]) @ self.frame
 
     def ray(self, rng: np.random.Generator, polar: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
-        """Return a random ray, start and direction, from the axis out of the cell: a share `polar` leaves by a pole."""
+        """Return a random ray, start and direction, from the axis out of the cell: a share `polar` through a pole."""
         direction = _unit(rng)
         if rng.random() < polar:
             end = rng.choice([-1.0, 1.0])
@@ -52,7 +52,7 @@ class Capsule:
 
 @dataclass(frozen=True)
 class Seat:
-    """A place in the envelope: where the inner membrane is, the way out, and how far the outer membrane is from it."""
+    """A place for a machine: a point on the inner membrane, its outward normal, and the gap to the outer membrane."""
 
     centre: np.ndarray  # zyx in ångström
     normal: np.ndarray  # zyx, of length one
@@ -61,14 +61,14 @@ class Seat:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Two membranes as distances, negative inside: `outer` from the outer one, `inner` from the inner one."""
+    """The signed distances to the two membranes, negative inside: `outer` to the outer, `inner` to the inner."""
 
     cells: tuple[Capsule, ...]
     outer: Field
     inner: Field
 
     def seat(self, rng: np.random.Generator, margin: np.ndarray | float, tries: int = 40) -> Seat | None:
-        """Return a place for a machine, at least `margin` (one number, or zyx) from the volume's sides, or None."""
+        """Return a place for a machine, at least `margin` (ångström, one or zyx) from the volume's sides, or None."""
         size, steps = self.outer.grid.size, np.arange(-700.0, 300.0, 10.0)
         for _ in range(tries):
             cell = self.cells[rng.integers(len(self.cells))]
@@ -119,7 +119,7 @@ def _capsule(rng: np.random.Generator, grid: CoarseGrid, radius: tuple, length: 
 
 
 def _last_crossing(steps: np.ndarray, values: np.ndarray) -> float | None:
-    """Return where `values` last turn from negative to positive, between two steps, or None."""
+    """Return where `values` last change from negative to positive, between two steps, or None."""
     inside = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
     if not len(inside):
         return None

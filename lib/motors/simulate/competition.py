@@ -19,10 +19,10 @@ from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import on_disk, read_json, write_json, write_table
 from motors.workspace.progress import progress
 
-FEW = 16  # tomograms that one process has written before others have started
+FEW = 16  # up to so many tomograms one process is faster than starting more
 VERSION = 3  # of the simulation: raised whenever the same recipe and seed make other tomograms
 MANIFEST = "manifest.json"
-BESIDE = ("README.md", "dataset-metadata.json")  # what may lie in the folder before
+BESIDE = ("README.md", "dataset-metadata.json")  # may be in the folder before
 TABLES = ("train_labels.csv", "sample_submission.csv", "solution.csv")
 
 
@@ -40,7 +40,7 @@ def tomogram(recipe: Recipe, seed: int = 0, k: int = 0) -> tuple[Tomogram, np.nd
 
 
 def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 intensities of a scene; holds one complex spectrum of that size and little more."""
+    """Return the `(z, y, x)` uint8 intensities of a scene; memory is little more than one complex spectrum."""
     rng, grid = np.random.default_rng([seed, k, 0]), scene.grid
     spectrum, volume = imaging.blank(grid.shape)
     density.density(scene, seed, k, volume)
@@ -49,11 +49,11 @@ def render(recipe: Recipe, scene: Scene, seed: int, k: int) -> np.ndarray:
 
 
 def simulate(folder: str | Path, recipe: Recipe, seed: int = 0) -> Path:
-    """Write a simulated competition and return its folder; one that is there is reused, one begun is completed.
+    """Write a simulated competition and return its folder; an existing one is reused, an incomplete one completed.
 
     The folder gets `train/<tomo_id>/slice_0000.jpg` and so on, `test/...`, `train_labels.csv` and
     `sample_submission.csv` as in the real competition; `solution.csv`, the motors of the hidden tomograms, for scoring
-    only; and `manifest.json`, which tells which recipe and seed made it.
+    only; and `manifest.json`, with the recipe and seed that made it.
 
     Raises FileExistsError if the folder holds something else, such as another simulation or the real data.
     """
@@ -77,7 +77,7 @@ def _write(folder: Path, recipe: Recipe, seed: int, plan: TomogramPlan) -> None:
 
 
 def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
-    """Write the manifest into a new folder, or make sure that the one there is of the same simulation."""
+    """Write the manifest into a new folder, or raise FileExistsError if it holds another simulation."""
     manifest = {"simulation": VERSION, "seed": seed, "digest": recipe.digest, "recipe": asdict(recipe)}
     path = folder / MANIFEST
     if path.is_file():
@@ -102,7 +102,7 @@ def _write_tables(folder: Path, recipe: Recipe, seed: int) -> None:
 
 
 def _truth(recipe: Recipe, seed: int, split: str) -> Labels:
-    """Return the labels of one half, made from the scenes alone."""
+    """Return the labels of one split, computed from the scenes alone."""
     tomograms, motors = [], []
     for plan in plans(recipe, seed):
         if plan.split == split:

@@ -1,4 +1,4 @@
-"""The density of a scene, voxel by voxel: more is denser, vitreous ice is zero, the outer membrane is about one."""
+"""The density of a scene, voxel by voxel: vitreous ice is zero, the outer membrane about one."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from motors.volumes.tomogram import for_each
 CYTOPLASM, PERIPLASM = 0.65, 0.32
 MEMBRANE = 20.0  # standard deviation of a membrane's profile, in ångström: two leaflets that are not resolved
 STEP = 3.0  # ångström between the entries of a profile across the envelope
-DISTANCE = (np.arange(256, dtype=np.float32) - 128) * STEP  # entries; positive outside
+DISTANCE = (np.arange(256, dtype=np.float32) - 128) * STEP  # of entries; positive outside
 
 
 def _ridge(distance: np.ndarray, place: float, width: float) -> np.ndarray:
@@ -18,7 +18,7 @@ def _ridge(distance: np.ndarray, place: float, width: float) -> np.ndarray:
 
 
 def _below(distance: np.ndarray, place: float = 0.0) -> np.ndarray:
-    """Return one below `place`, zero above, over two nanometres."""
+    """Return a step: one below `place`, zero above, over two nanometres."""
     return 1 / (1 + np.exp(np.clip((distance - place) / 8, -60, 60)))
 
 
@@ -65,7 +65,7 @@ RADIUS, HEIGHT, TABLE = 520.0, 520.0, 5.0  # reach of a machine, and ångström 
 def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
     """Write the density of a scene into the float32 volume `out`, `(z, y, x)`.
 
-    The `seed` and `k` decide about fine texture, which no label depends on.
+    The `seed` and `k` determine the fine texture, on which no label depends.
     """
     for_each(lambda z: _plane(scene, np.random.default_rng([seed, k, 1, z]), z, out[z]), len(out))
     _ribosomes(scene, np.random.default_rng([seed, k, 2]), out)
@@ -78,7 +78,7 @@ def density(scene: Scene, seed: int, k: int, out: np.ndarray) -> None:
 
 
 def _plane(scene: Scene, rng: np.random.Generator, z: int, out: np.ndarray) -> None:
-    """Write one plane: membranes, cytoplasm, and all that is thick."""
+    """Write one plane: membranes, cytoplasm, thick objects and texture."""
     inner = _entries(scene.envelope.inner, z)
     out[:] = cv2.LUT(_entries(scene.envelope.outer, z), OUTER) + cv2.LUT(inner, INNER)
     np.maximum(out, scene.solid.plane(z), out=out)
@@ -88,7 +88,7 @@ def _plane(scene: Scene, rng: np.random.Generator, z: int, out: np.ndarray) -> N
 
 
 def _entries(distance: Field, z: int) -> np.ndarray:
-    """Return which entry of a profile each voxel of a plane has."""
+    """Return the index of each voxel of a plane in a profile."""
     return np.clip(distance.plane(z) * np.float32(1 / STEP) + np.float32(128.5), 0, 255).astype(np.uint8)
 
 
@@ -109,7 +109,7 @@ def _ribosomes(scene: Scene, rng: np.random.Generator, out: np.ndarray) -> None:
 
 
 def _machine(scene: Scene, machine: Machine, out: np.ndarray) -> None:
-    """Add a machine: a table of density over radius and height, turned about its axis."""
+    """Add a machine: a table of density over radius and height, rotated about its axis."""
     heights, radii = np.arange(-HEIGHT, HEIGHT, TABLE, np.float32)[:, None], np.arange(0, RADIUS, TABLE, np.float32)
     table = np.zeros((len(heights), len(radii)), np.float32)
     parts = list(PARTS[machine.kind])

@@ -1,4 +1,4 @@
-"""Smooth quantities of a whole volume, kept on a coarse grid and drawn out plane by plane."""
+"""Smooth fields over a whole volume, kept on a coarse grid and interpolated plane by plane."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from scipy import ndimage
 from motors import geometry
 from motors.geometry import Shape
 
-COARSE = 52.0  # ångström between the points of a grid: distances to membranes and thick things change slowly
+COARSE = 52.0  # ångström between the points of a grid: distances to membranes and thick objects vary slowly
 
 
 @dataclass(frozen=True)
 class CoarseGrid:
-    """Points of a volume of `(z, y, x)` `shape`, in voxels of `spacing` ångström, a few voxels apart."""
+    """Points a few voxels apart in a volume of `(z, y, x)` `shape`, in voxels of `spacing` ångström."""
 
     shape: Shape
     spacing: float
@@ -28,14 +28,14 @@ class CoarseGrid:
 
     @cached_property
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the points lie, in ångström from the centre of the first voxel: z, y and x, ready to broadcast."""
+        """Coordinates z, y and x of the points in ångström from the centre of the first voxel, to be broadcast."""
         sides = [math.ceil(side / self.stride) for side in self.shape]
         places = (geometry.cell_to_voxel(np.arange(side)[:, None], self.stride)[:, 0] * self.spacing for side in sides)
         return np.ix_(*(place.astype(np.float32) for place in places))
 
     @cached_property
     def voxels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the voxels lie, like `axes`."""
+        """Coordinates of the voxels, like `axes`."""
         return np.ix_(*(np.arange(side, dtype=np.float32) * np.float32(self.spacing) for side in self.shape))
 
     @cached_property
@@ -44,7 +44,7 @@ class CoarseGrid:
         return np.array(self.shape) * self.spacing
 
     def smooth(self, rng: np.random.Generator, scale: float) -> np.ndarray:
-        """Return random values, one per point, of standard deviation one that change over `scale` ångström."""
+        """Return random values, one per point, of standard deviation one, smooth over `scale` ångström."""
         sides = tuple(axis.size for axis in self.axes)
         width = scale / (self.stride * self.spacing)
         step = max(1, int(width / 2))  # wide hills are drawn on an even coarser grid
@@ -55,7 +55,7 @@ class CoarseGrid:
 
 
 class Field:
-    """One smooth quantity: float32 values on the points of a grid."""
+    """One smooth field: float32 values at the points of a grid."""
 
     def __init__(self, grid: CoarseGrid, values: np.ndarray) -> None:
         whole = np.broadcast_to(values, [axis.size for axis in grid.axes])
@@ -67,7 +67,7 @@ class Field:
         return ndimage.map_coordinates(self.values, cells.T, order=1, mode="nearest")
 
     def gradient(self, point: np.ndarray) -> np.ndarray:
-        """Return where the value rises at one point zyx, `(3,)` of length one; zeros where it is flat."""
+        """Return the direction of steepest ascent at one point zyx, `(3,)` of length one, or zeros."""
         reach = np.eye(3) * COARSE
         slope = self.at(point + reach) - self.at(point - reach)
         return slope / (np.linalg.norm(slope) or 1.0)
@@ -79,7 +79,7 @@ class Field:
 
 
 def _stretched(values: np.ndarray, z: float, shape: tuple[int, int], stride: int) -> np.ndarray:
-    """Return the plane at `z` between the planes of `values`, each value `stride` times as wide and high."""
+    """Return the plane at `z` between the planes of `values`, upsampled by `stride` and cropped to `shape`."""
     z = min(max(float(z), 0.0), len(values) - 1.0)
     low = min(int(z), max(len(values) - 2, 0))
     high = min(low + 1, len(values) - 1)
@@ -89,7 +89,7 @@ def _stretched(values: np.ndarray, z: float, shape: tuple[int, int], stride: int
 
 
 def box(axes: tuple, centre: np.ndarray, reach: float) -> tuple[tuple[slice, ...], tuple[np.ndarray, ...], np.ndarray]:
-    """Return the part of `axes` within `reach` of `centre`, and how far its points are: along each axis, and in all."""
+    """Return the part of `axes` within `reach` of `centre`, and the offsets and distances of its points."""
     cut, offsets = [], []
     for axis, place in zip(axes, centre, strict=True):
         low, high = np.searchsorted(axis.ravel(), [place - reach, place + reach])

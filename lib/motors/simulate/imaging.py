@@ -1,4 +1,4 @@
-"""What microscope and reconstruction make of a density: contrast transfer, missing wedge, noise, intensities."""
+"""Simulated imaging and reconstruction of a density: contrast transfer, missing wedge, noise, intensities."""
 
 from dataclasses import dataclass
 
@@ -10,29 +10,29 @@ from motors.simulate.fields import CoarseGrid, Field
 from motors.volumes.tomogram import by_plane, for_each
 
 WAVELENGTH = 0.0197  # ångström, electrons of 300 kV
-NOISE = 0.22  # standard deviation of the noise of a usual tomogram; a membrane's line is about twice as deep
-CLIPPED = 13.1  # ångström per voxel of the tomograms whose intensities are cut off
-ROWS = 8  # of the spectrum that are worked on at a time
+NOISE = 0.22  # standard deviation in a typical tomogram; the contrast of a membrane is about twice that
+CLIPPED = 13.1  # ångström per voxel of the tomograms with clipped intensities
+ROWS = 8  # of the spectrum processed at a time
 
 
 @dataclass(frozen=True)
 class Optics:
-    """How one tomogram was taken."""
+    """Imaging conditions of a tomogram."""
 
     defocus: float  # underfocus, in ångström
-    tilt: float  # largest about the y axis to either side, in degrees
+    tilt: float  # largest, to either side about the y axis, in degrees
     amplitude: float  # phase of the amplitude contrast, in radians
     damping: float  # B factor of the envelope, in square ångström
     noise: float  # standard deviation per voxel
 
     def transfer(self, squared: np.ndarray) -> np.ndarray:
-        """Return by how much the contrast at squared frequencies (per square ångström) is passed on: dense is dark."""
+        """Return the contrast transfer at squared frequencies (per square ångström): dense is dark."""
         phase = np.pi * WAVELENGTH * self.defocus * squared + self.amplitude
         return -np.sin(phase) * np.exp(-self.damping / 4 * squared)
 
 
 def random_optics(rng: np.random.Generator, noise: float) -> Optics:
-    """Return random settings of the microscope, as for tomograms of whole cells."""
+    """Return random settings of the microscope, typical of tomograms of whole cells."""
     return Optics(
         defocus=rng.uniform(50_000, 110_000),
         tilt=rng.uniform(54, 62),
@@ -49,9 +49,9 @@ def blank(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
 
 
 def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, seed: tuple[int, ...]) -> None:
-    """Turn the density in the memory of `spectrum` (see `blank`) into what is reconstructed from its projections.
+    """Replace the density in the memory of `spectrum` (see `blank`) by its reconstruction from projections.
 
-    Nothing but a few planes is held besides. The `seed` is of the noise, which lacks the same wedge as the signal.
+    Only a few planes are held besides. The `seed` is of the noise, which lacks the same wedge as the signal.
     """
     volume = spectrum.view(np.float32)[..., : shape[2]]
     frequencies = fft.fftfreq(shape[0]), fft.fftfreq(shape[1]), fft.rfftfreq(shape[2])
@@ -86,7 +86,7 @@ def image(spectrum: np.ndarray, shape: Shape, spacing: float, optics: Optics, se
 
 
 def develop(volume: np.ndarray, grid: CoarseGrid, rng: np.random.Generator) -> np.ndarray:
-    """Return the intensities, `(z, y, x)` uint8, of a reconstruction: shaded, with its edges, percentiles at 0 and 255.
+    """Return `(z, y, x)` uint8 intensities of a reconstruction: shaded, with edges, percentiles mapped to 0 and 255.
 
     In the competition the tomograms of 13.1 Å have about 0.9 % of their voxels at either end, all others hardly any.
     """
@@ -94,7 +94,7 @@ def develop(volume: np.ndarray, grid: CoarseGrid, rng: np.random.Generator) -> n
     level, deviation = float(few.mean()), float(few.std())
     shade = Field(grid, rng.uniform(0.1, 1.5) * deviation * np.exp(rng.uniform(0.4, 1.3) * grid.smooth(rng, 2500.0)))
     kept, halo = _frame(grid, rng)
-    lost = level + rng.uniform(-0.6, 0.3) * deviation  # grey of what no projection shows
+    lost = level + rng.uniform(-0.6, 0.3) * deviation  # grey where no projection contributes
     clipped = abs(grid.spacing - CLIPPED) < 0.05
     saturated = rng.uniform(1.1, 1.5) if clipped else rng.uniform(0.1, 1.0)  # percent at either end
 
@@ -109,7 +109,7 @@ def develop(volume: np.ndarray, grid: CoarseGrid, rng: np.random.Generator) -> n
 
     def digitised(z: int) -> np.ndarray:
         level = (volume[z] - (low + high) / 2) * np.float32(2 / (high - low))
-        if not clipped:  # levels bend towards the ends instead of ending there
+        if not clipped:  # levels approach 0 and 255 smoothly
             level += shift
             level /= np.cbrt(np.sqrt(1 + np.square(level * level * level)))  # a power takes twenty times as long
         return np.clip(127.5 * level + 128, 0, 255)
@@ -124,7 +124,7 @@ def _frame(grid: CoarseGrid, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     size, slope = grid.size, np.tan(np.radians(rng.uniform(-7, 7)))
     rise, run = slope * (x - size[2] / 2), slope * (y - size[1] / 2)
     frayed = np.abs(rng.normal(0, 30, (1, x.size)))  # by shifts between the tilts
-    far = rng.uniform(-0.05, 0.25, 4) * size[[1, 1, 2, 2]]  # how far beyond the picture the specimen goes on
+    far = rng.uniform(-0.05, 0.25, 4) * size[[1, 1, 2, 2]]  # extent of the specimen beyond the image
     ends = np.minimum(y + far[0] - rise, size[1] + far[1] + rise - y) - frayed
     flanks = np.minimum(x + far[2] + run, size[2] + far[3] - run - x)
     kept = np.clip(ends / 40, 0, 1) * np.clip(flanks / 60, 0, 1)

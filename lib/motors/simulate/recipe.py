@@ -1,4 +1,4 @@
-"""What a simulated competition is made of, in one frozen record, and which tomogram gets what."""
+"""The recipe of a simulated competition, in one frozen dataclass, and the plan of each tomogram."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from motors.workspace.files import json_sha256
 
-Range = tuple[float, float]  # lowest and highest, drawn evenly in between
+Range = tuple[float, float]  # lowest and highest of a uniform distribution
 Shares = tuple[tuple[float, float], ...]  # values and how often each occurs, in any unit
 
 # The commonest spacings of the competition's 648 training tomograms, with their counts.
@@ -15,9 +15,9 @@ REAL_SPACINGS: Shares = ((13.1, 263), (15.6, 171), (16.8, 85), (19.7, 49), (16.1
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a simulated competition, except the seed.
+    """All settings that determine a simulated competition, except the seed.
 
-    Lengths are ångström; axes are z, y, x. `noise` and `contrast` are the knobs of the difficulty: 1 looks real.
+    Lengths are ångström; axes are z, y, x. `noise` and `contrast` set the difficulty: 1 is realistic.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Recipe:
     length: Range  # straight part of a cell, in radii
     cells: int = 1  # at most so many in a tomogram
     spacings: Shares = REAL_SPACINGS  # ångström per voxel of training tomograms
-    test_spacings: Shares = ((13.1, 1),)  # of hidden ones, which do not tell; more than one makes them unknown
+    test_spacings: Shares = ((13.1, 1),)  # of hidden tomograms, not published; unknown if there are several
     motors: Shares = ((0, 0.5), (1, 0.43), (2, 0.04), (3, 0.01), (4, 0.02))  # a hidden tomogram has at most one
     noise: float = 1.0  # standard deviation of the noise, relative to that of the real tomograms
-    contrast: float = 1.0  # density of motors, relative to that of the real ones; their neighbours keep theirs
+    contrast: float = 1.0  # density of motors, relative to that of the real ones; other machines keep theirs
 
     def __post_init__(self) -> None:
         lowest = (*(side[0] for side in self.field), self.radius[0], self.noise, self.contrast)
@@ -42,13 +42,13 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """A hash of all settings: two recipes with the same make the same tomograms."""
+        """A hash of all settings: recipes with the same hash make the same tomograms."""
         return json_sha256(asdict(self))
 
 
 DEMO = Recipe(
     name="demo",
-    train=260,  # so that each of four folds holds out 60, and F2 is more than luck
+    train=260,  # so that each of four folds holds out 60, enough for a stable F2
     test=80,
     field=((1250, 1580), (3000, 3670), (2750, 3410)),
     radius=(1000, 1700),
@@ -82,7 +82,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMOKE, DEMO, RE
 
 @dataclass(frozen=True)
 class TomogramPlan:
-    """What one tomogram of a competition is to be: its number, name, half, spacing and how many motors it holds."""
+    """The plan of one tomogram: its number, name, split, spacing and number of motors."""
 
     k: int
     name: str
@@ -92,9 +92,9 @@ class TomogramPlan:
 
 
 def plans(recipe: Recipe, seed: int) -> list[TomogramPlan]:
-    """Return what each tomogram of the competition is to be, training ones first, each half in the order of the names.
+    """Return the plan of each tomogram of the competition, training ones first, each split in the order of the names.
 
-    Spacings and numbers of motors occur as often as the recipe says, rounded, in both halves.
+    Spacings and numbers of motors occur in the proportions of the recipe, rounded, in both splits.
     """
     rng = np.random.default_rng([seed, 0x706C616E])
     count = recipe.train + recipe.test

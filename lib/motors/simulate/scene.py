@@ -1,4 +1,4 @@
-"""What lies where in one tomogram: cells, motors, and all that is dark without being a motor."""
+"""The content of one tomogram: cells, motors, and everything dark that is not a motor."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from motors.simulate.cell import Envelope, Seat
 from motors.simulate.fields import CoarseGrid, Field
 from motors.simulate.recipe import Recipe, TomogramPlan
 
-MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if that is large enough
+MARGIN = 250.0, 350.0, 350.0  # ångström from a motor to the ends of the volume, if it is large enough
 BEADS = 5.0  # of gold, per AREA
 IMPOSTORS = 0.5  # machines and lumps of the envelope that are no motors, per tomogram
 KINDS = {"needle": 0.2, "plug": 0.3, "lump": 0.5}  # of those, and how often each occurs
-FILAMENT = 0.7  # share of the motors whose filament is seen: a guess, not measured on real tomograms
+FILAMENT = 0.7  # share of motors with a visible filament: a guess, not measured on real tomograms
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Filament:
-    """A hook, filament, pilus: `(n, 3)` points zyx in ångström, less than a radius apart."""
+    """A hook, filament or pilus: `(n, 3)` points zyx in ångström, less than its width apart."""
 
     points: np.ndarray
     radius: float
@@ -40,12 +40,12 @@ class Filament:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is in one tomogram. Points are zyx in ångström from the centre of the first voxel."""
+    """The content of one tomogram. Points are zyx in ångström from the centre of the first voxel."""
 
     grid: CoarseGrid
     envelope: Envelope
-    solid: Field  # density of all that is thick: granules, ice, carbon
-    grain: Field  # how strong its fine texture is: cytoplasm, ice, carbon
+    solid: Field  # density of thick objects: granules, ice, carbon
+    grain: Field  # strength of fine texture: cytoplasm, ice, carbon
     receptors: Field  # where a chemoreceptor array lies below the inner membrane
     machines: list[Machine]
     filaments: list[Filament]
@@ -66,7 +66,7 @@ class Scene:
 
 
 def arrange(recipe: Recipe, plan: TomogramPlan, seed: int) -> Scene:
-    """Return what lies where in the tomogram of `plan`: a function of the recipe, the seed and the plan only.
+    """Return the scene of the tomogram of `plan`: a function of the recipe, the seed and the plan only.
 
     Raises ValueError if the recipe's field of view has no room for a motor.
     """
@@ -74,7 +74,7 @@ def arrange(recipe: Recipe, plan: TomogramPlan, seed: int) -> Scene:
     grid = CoarseGrid(_shape(rng, recipe, plan.spacing), plan.spacing)
     for _ in range(100):
         envelope = cell.grow(rng, grid, recipe.radius, recipe.length, recipe.cells)
-        # Room for one motor even if it stays empty, or the place of the cell would give the label away.
+        # Room for one motor even if there is none, or the position of the cell would reveal the label.
         if seats := _seats(rng, envelope, max(plan.motors, 1)):
             break
     else:
@@ -97,7 +97,7 @@ def arrange(recipe: Recipe, plan: TomogramPlan, seed: int) -> Scene:
 
 
 def _shape(rng: np.random.Generator, recipe: Recipe, spacing: float) -> tuple[int, int, int]:
-    """Return three different sides, in voxels, that are quickly Fourier transformed."""
+    """Return three different sides, in voxels, that are fast to Fourier transform."""
     sides: list[int] = []
     for low, high in recipe.field:
         side = next_fast_len(max(16, round(rng.uniform(low, high) / spacing)))
@@ -108,9 +108,9 @@ def _shape(rng: np.random.Generator, recipe: Recipe, spacing: float) -> tuple[in
 
 
 def _seats(rng: np.random.Generator, envelope: Envelope, count: int) -> list[Seat]:
-    """Return up to `count` seats for motors, apart from each other and clear of the edges of what is reconstructed.
+    """Return up to `count` seats for motors, apart from each other and from the edges of the volume.
 
-    Of two places the one farther from the middle is taken: in so small a view the middle would be near every motor.
+    Of two places the one farther from the centre is taken: in so small a view the centre would be near every motor.
     """
     size = envelope.outer.grid.size
     margin = np.minimum(MARGIN, 0.2 * size)
@@ -142,7 +142,7 @@ def _impostors(rng: np.random.Generator, envelope: Envelope, taken: list[Seat]) 
 
 
 def _filaments(rng: np.random.Generator, envelope: Envelope, machines: list[Machine]) -> list[Filament]:
-    """Return hooks and filaments of motors, pili of needles, and filaments that have come off."""
+    """Return hooks and filaments of motors, pili of needles, and detached filaments."""
     filaments = []
     for machine in machines:
         seat = machine.seat
@@ -165,7 +165,7 @@ def _filaments(rng: np.random.Generator, envelope: Envelope, machines: list[Mach
 
 
 def _path(rng, envelope: Envelope, start, way, length: float, step: float, curvature: float) -> np.ndarray:
-    """Return the points of a curve that winds outside of the cells; it ends where it cannot leave one."""
+    """Return the points of a curve that winds outside of the cells; it is cut off where it enters one."""
     way = way / np.linalg.norm(way)
     turn = np.cross(way, rng.standard_normal(3))
     points = [np.asarray(start, float)]

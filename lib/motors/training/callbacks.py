@@ -1,4 +1,4 @@
-"""What a training is watched and kept by: the averaged weights, the journal, the checkpoints, norms across GPUs."""
+"""Callbacks and plugins of a training: the EMA of weights, the journal, the checkpoints, batch norms across GPUs."""
 
 import logging
 import math
@@ -28,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class WeightAverage(Callback):
-    """The EMA of weights: the exponential average of the weights and buffers, beginning with the initial ones.
+    """The EMA of weights: the exponential average of weights and buffers, starting from the initial ones.
 
-    It moves after every micro-batch, as in the original solution, so that an optimiser step lets it decay by
-    `decay ** accumulate`: 0.98 for the 3D networks, 0.96 for MaxViT, 0.92 for CoaT. Buffers of whole numbers (how many
-    batches a batch norm has seen) do not average and are copied. Lightning's `EMAWeightAveraging` moves once a step:
+    It is updated after every micro-batch, as in the original solution, so that per optimiser step it decays by
+    `decay ** accumulate`: 0.98 for the 3D networks, 0.96 for MaxViT, 0.92 for CoaT. Integer buffers (how many batches a
+    batch norm has seen) are copied, not averaged. Lightning's `EMAWeightAveraging` updates once a step:
     `test_training_is_the_plain_loop_with_an_average_after_every_micro_batch` fails with it.
 
-    Made from the network as it is before training; `decay` is the share of the old average that stays at each move.
+    `network` is as before training; `decay` is the weight of the old average in each update.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -50,11 +50,11 @@ class WeightAverage(Callback):
         self.average.update_parameters(network)  # the first call copies
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Follow the network to its device."""
+        """Move the average to the network's device."""
         self.average.to(module.device)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        """Move the average a little towards the network."""
+        """Update the average with the current weights."""
         self.average.update_parameters(module.network)
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,26 +66,26 @@ class WeightAverage(Callback):
 
 @dataclass(eq=False)
 class Journal(Callback):
-    """A row per optimiser step in metrics.csv, and the progress line.
+    """Writes a row per optimiser step to metrics.csv, and shows the progress line.
 
-    Lightning's `CSVLogger` deletes the rows of before a stop, which
+    Lightning's `CSVLogger` deletes the rows written before an interruption, which
     `test_a_run_killed_again_and_again_ends_with_the_same_bytes` compares.
 
-    A row has step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (taken by the step;
-    Muon takes five times that for matrices), seconds (of training so far, stops and lost work left out), and, every so
-    many steps, what `watch` says.
+    A row has step (from 1), loss (mean over the step's micro-batches and devices), learning_rate (of the step; Muon
+    takes five times that for matrices), seconds (of training so far, without interruptions and lost work) and, every so
+    many steps, the metrics of `watch`.
     """
 
     experiment: Experiment
     path: Path  # of the CSV file
     progress: Callable[..., Progress]  # makes the progress line, see `workspace.progress`
-    watch: Watch | None  # judges the EMA of weights
-    average: WeightAverage  # of which it is
+    watch: Watch | None  # evaluates the EMA of weights
+    average: WeightAverage  # holds that EMA
     losses: list[Tensor] = field(default_factory=list)  # since the last step; Lightning has divided by `accumulate`
     line: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Keep the rows up to the checkpoint; those after it will be written again."""
+        """Keep the rows up to the checkpoint; later ones will be written again."""
         self.began, done = time.monotonic(), trainer.global_step
         if not trainer.is_global_zero:
             return
@@ -100,7 +100,7 @@ class Journal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], batch: Any, index: int
     ) -> None:
-        """Note the mean loss of a whole step; stop if it is not a number."""
+        """Record the mean loss of a whole step; raise ValueError if not finite."""
         self.losses.append(outputs["loss"])
         if len(self.losses) < self.experiment.accumulate:
             return
@@ -123,7 +123,7 @@ class Journal(Callback):
                 self.watch.shown(self.path)
 
     def on_train_end(self, *_: Any) -> None:
-        """Leave the last line."""
+        """Show the last line."""
         if self.line is not None:
             self.line.close()
 
@@ -131,9 +131,9 @@ class Journal(Callback):
 
 
 class Checkpoints(Checkpoint):
-    """A checkpoint every `save_every` optimiser steps and at the end, of which the last two stay.
+    """Writes a checkpoint every `save_every` optimiser steps and at the end; the last two are kept.
 
-    Lightning's `ModelCheckpoint` leaves the end out where it is no multiple:
+    Lightning's `ModelCheckpoint` omits the end unless it is a multiple:
     `test_the_last_two_checkpoints_and_a_row_per_step_are_kept` fails with it.
     """
 
@@ -143,7 +143,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: dict[str, Tensor], batch: Any, index: int
     ) -> None:
-        """Save between two optimiser steps, when no gradient is waiting; Lightning calls checkpoints last."""
+        """Save after an optimiser step, when no gradients are pending; Lightning calls checkpoints last."""
         step, waiting = trainer.global_step, (index + 1) % self.experiment.accumulate
         if waiting or (step % self.experiment.save_every and step != self.experiment.optimiser_steps):
             return
@@ -161,16 +161,16 @@ class SharedNorms(LayerSync):
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Return the model with its batch norms shared; in evaluation it computes what it did."""
+        """Return the model with shared batch norms; its output in evaluation does not change."""
         return convert_sync_batchnorm(model)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Return the model as it is: a shared norm evaluates on one device like any other."""
+        """Return the model unchanged: a shared norm evaluates on one device like any other."""
         return model
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint under another name in the same folder, then renames it: Lightning's own way may copy."""
+    """Writes a checkpoint atomically, renaming it within its folder: Lightning's own way may copy."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
         path = Path(path)
@@ -181,7 +181,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the newest undamaged checkpoint in `folder`, or None; raises ValueError if all of several are damaged."""
+    """Return the newest undamaged checkpoint in `folder`, None without any; raises ValueError if all are damaged."""
     paths = _listed(folder)
     for path in reversed(paths):
         if _is_whole(path):
@@ -197,7 +197,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _is_whole(path: Path) -> bool:
-    """True for an archive that has its end and whose every part has its checksum."""
+    """Return whether an archive is complete and all of its checksums are right."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

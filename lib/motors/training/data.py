@@ -1,4 +1,4 @@
-"""From an experiment, its fold and the prepared files to what a network is trained on and what it is watched by."""
+"""From an experiment, its fold and the prepared files to training and validation samples and trained weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from motors.training.watch import COLUMNS, Watch
 from motors.workspace.files import sha256, write_json
 from motors.workspace.paths import Run
 
-PLAIN = {"augment": False, "mixup": 0.0, "background": 1.0, "repeats": 1}  # half of what is watched is background
+PLAIN = {"augment": False, "mixup": 0.0, "background": 1.0, "repeats": 1}  # half of the validation is background
 OF_THE_NETWORK = "encoder encoder_options neck neck_channels neck_hidden decoder_channels normalisation stride".split()
 
 
@@ -31,25 +31,25 @@ OF_THE_NETWORK = "encoder encoder_options neck neck_channels neck_hidden decoder
 class Data:
     """What one network is trained on, and what is held out."""
 
-    samples: Blocks | Slices  # of the tomograms it is trained on, whose names are `samples.tomo_ids`
-    watched: Blocks | Slices | None  # of the held-out ones, not augmented; None if none is, or none of them has a motor
-    held_out: Labels  # of the held-out tomograms; of fold 0, which the network has seen, if none is
+    samples: Blocks | Slices  # of the training tomograms, whose names are `samples.tomo_ids`
+    watched: Blocks | Slices | None  # of the held-out ones, not augmented; None if there are none, or none has a motor
+    held_out: Labels  # of the held-out tomograms; if there are none, of fold 0, which is trained on
     volumes: Path  # folder of the prepared volumes
-    spacing: tuple[float, float, float]  # of those, ångström per voxel along z, y, x
+    spacing: tuple[float, float, float]  # of these, in ångström per voxel along z, y, x
 
 
 def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[float]) -> Data:
-    """Return what an experiment is trained on: all folds but its own, tomograms with at most its `most_motors`.
+    """Return the data of an experiment: it trains on all folds but its own, without tomograms above `most_motors`.
 
-    Fold -1 holds out nothing. Labels are the outputs of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv;
-    volumes those of `11_prepare_volumes`, of this spacing; 2D networks take every so many slices of them. Raises
-    ValueError if there is no such fold, or as `Blocks` and `Slices`.
+    Fold -1 holds out nothing. `labels` is the output of `10_prepare_labels`: tomograms.csv, motors.csv, folds.csv;
+    `volumes` that of `11_prepare_volumes`, of this spacing; 2D networks skip slices of them. Raises ValueError if there
+    is no such fold, or as `Blocks` and `Slices`.
     """
     known, spacing = formats.read(labels), tuple(spacing)
     folds = read_table(labels / "folds.csv").set_index("tomo_id").fold
     if experiment.fold >= 0 and not (folds == experiment.fold).any():
         raise ValueError(f"there is no fold {experiment.fold}: folds.csv of {labels} has {sorted({*folds.tolist()})}")
-    trained = folds.index[(folds != experiment.fold) | (experiment.fold < 0)]  # of -1, too: they always train
+    trained = folds.index[(folds != experiment.fold) | (experiment.fold < 0)]  # and -1: always trained on
     held_out = folds.index[folds == max(experiment.fold, 0)]
     if experiment.most_motors is not None:
         counts = known.motors.groupby("tomo_id").size().reindex(trained, fill_value=0)
@@ -65,18 +65,18 @@ def data(experiment: Experiment, labels: Path, volumes: Path, spacing: Sequence[
 
 
 def of_run(run: Run, experiment: Experiment) -> Data:
-    """Return what a training notebook trains on: `data` of the labels and volumes of the same profile and seed."""
+    """Return the `data` of a training notebook, of the labels and volumes of the same profile and seed."""
     spacing, settings = catalogue.volumes_of(experiment, run.profile)
     prepared = run.workspace.run("11_prepare_volumes", run.profile, run.seed, tag=settings)
     return data(experiment, run.input("10_prepare_labels"), run.input("11_prepare_volumes", prepared.name), spacing)
 
 
 def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module:
-    """Return the network of an experiment as it is before training.
+    """Return the network of an experiment before training.
 
-    It begins with random weights; with a file of published weights of its encoder; or with a folder of trained weights
-    of ours, of which everything is taken: fine-tuning. Then the attribute `seen` holds the names of the tomograms that
-    they saw, or None if nobody noted them. Raises ValueError if the weights are those of another network,
+    It starts from random weights, from a file of published weights of its encoder, or, for fine-tuning, from all
+    weights in a folder of a trained network. Then the attribute `seen` holds the names of the tomograms that these were
+    trained on, or None if not recorded. Raises ValueError if the weights are those of another network,
     FileNotFoundError if there are none.
     """
     folder = Path(weights)
@@ -96,7 +96,7 @@ def first_network(experiment: Experiment, weights: Path | str = "") -> nn.Module
 
 
 def first_weights(run: Run, experiment: Experiment) -> Path | str:
-    """Return weights of the same profile, fold and seed to start from, or ""; raises FileNotFoundError if missing."""
+    """Return the trained weights to start from, of this profile, fold and seed, or ""; or raise FileNotFoundError."""
     if not experiment.starts_from:
         return ""
     notebook = catalogue.training_notebook(catalogue.of(experiment.starts_from, run.profile))
@@ -117,13 +117,13 @@ def trained(
     checkpoint: Path | str = "",
     shown: Callable[[Path], Any] | None = None,
 ) -> Path:
-    """Train a network, watched on what is held out, and return the folder of its weights: how every notebook ends.
+    """Train a network, validate it on held-out data and return the folder of its weights, as training notebooks end.
 
-    The run gets weights/, metrics.csv and provenance.json; `network` is as it is before training, `workers` and
-    `devices` as in `train`; a `checkpoint` of the original solution's author is taken instead of training; `shown` is
-    called with metrics.csv when it has new validation figures.
+    The run gets weights/, metrics.csv and provenance.json; `network` is that of `first_network`, `workers` and
+    `devices` as in `train`; a `checkpoint` of the original solution's author is converted instead of training; `shown`
+    is called with the path of metrics.csv when it has new validation metrics.
 
-    Raises ValueError as `train`, or if the first weights have seen a tomogram which is held out, or might have.
+    Raises ValueError as `train`, or if the first weights were, or may have been, trained on a held-out tomogram.
     """
     if checkpoint:
         own = catalogue.get(experiment.name)  # with the fold that its author held out, whatever is held out here
@@ -142,7 +142,7 @@ def trained(
 
 
 def _refuse_leakage(seen: set[str] | tuple[str, ...] | None, held_out: Labels) -> None:
-    """Raise ValueError if first weights have seen a tomogram which is held out, or nobody knows what they saw."""
+    """Raise ValueError if first weights were trained on a held-out tomogram, or that is not recorded."""
     if seen is None:
         what = f"the first weights have no {checkpoints.TRAINED_ON}, so what they have seen is not known"
         raise ValueError(f"{what}: hold out nothing (FOLD -1), or take others")
@@ -151,7 +151,7 @@ def _refuse_leakage(seen: set[str] | tuple[str, ...] | None, held_out: Labels) -
 
 
 def outcome(run: Run) -> pd.Series:
-    """Return the last row of a run's metrics, with its validation figures; NaN for what there is none of."""
+    """Return the last row of a run's metrics, with its validation metrics; NaN for missing ones."""
     file = run.output / "metrics.csv"
     metrics = pd.read_csv(file).tail(1) if file.is_file() else pd.DataFrame(columns=["step", "loss", *COLUMNS])
     return (metrics if len(metrics) else metrics.reindex([0])).iloc[0].astype(float)

@@ -1,4 +1,4 @@
-"""What is learned, from which samples in which order, and at what rate."""
+"""Loss, order of the samples, optimiser and learning rate."""
 
 import logging
 import math
@@ -20,18 +20,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from motors.experiments.config import Experiment
 
 log = logging.getLogger(__name__)
-SHARED = Path("/dev/shm")  # through which workers of torch hand on what they made
-ALARMS = 0.3  # what a false alarm weighs in the Tversky index; a miss weighs the rest
-MATRICES = 5.0  # how much faster than all the rest Muon moves the kernels, taken as matrices
+SHARED = Path("/dev/shm")  # through which torch's workers pass on samples
+ALARMS = 0.3  # weight of false positives in the Tversky index; the rest is of false negatives
+MATRICES = 5.0  # learning rate of Muon for kernels, as matrices, relative to other weights
 
 
 def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversky: float = 0.0) -> Tensor:
     """Return the mean binary cross-entropy over all cells, in float32: the loss of the original solution.
 
-    Logits and target, in [0, 1], have the same shape; a cell whose target is NaN, where nobody is sure, adds nothing.
-    `positive_weight` is of the part of a cell that is a motor; the original's sweep went from 1 to 32. `tversky` is the
-    share of one minus the Tversky index (Salehi et al. 2017: false alarms weigh 0.3, misses 0.7), which the original
-    mixed in and left out again.
+    Logits and target, in [0, 1], have the same shape; a cell whose target is NaN (unsure) contributes 0.
+    `positive_weight` multiplies the positive term; the original solution tried 1 to 32. `tversky` is the share of one
+    minus the Tversky index (Salehi et al. 2017; false positives weigh 0.3, false negatives 0.7), which the original
+    solution tried and dropped.
     """
     known, logits, target = target.isfinite().float(), logits.float(), target.float().nan_to_num()
     weight = None if positive_weight == 1 else torch.tensor(positive_weight, device=logits.device)
@@ -41,15 +41,15 @@ def loss(logits: Tensor, target: Tensor, *, positive_weight: float = 1.0, tversk
     probability = logits.sigmoid() * known
     hits, alarms = (probability * target).sum(), (probability * (1 - target)).sum()
     misses = ((known - probability) * target).sum()
-    index = (hits + 1) / (hits + ALARMS * alarms + (1 - ALARMS) * misses + 1)  # of nothing in nothing it is 1
+    index = (hits + 1) / (hits + ALARMS * alarms + (1 - ALARMS) * misses + 1)  # 1 if both are all 0
     return (1 - tversky) * entropy + tversky * (1 - index)
 
 
 def learning_rate(experiment: Experiment, step: int) -> float:
     """Return the learning rate of an optimiser step, counted from 0.
 
-    It rises in a straight line from a hundredth to the whole over `warmup` steps, then follows half a cosine, counted
-    from step 0, down to 0.005 of the whole at `steps`: the schedule of the original solution (timm's cosine).
+    It rises linearly from 0.01 to 1 times the experiment's rate over `warmup` steps, then follows half a cosine,
+    counted from step 0, down to 0.005 times it at `steps`: the schedule of the original solution (timm's cosine).
     """
     highest, lowest = experiment.learning_rate, 0.005 * experiment.learning_rate
     if step < experiment.warmup:
@@ -58,12 +58,12 @@ def learning_rate(experiment: Experiment, step: int) -> float:
 
 
 class Stream(Sampler[list[int]]):
-    """The numbers of the samples that one device takes, a list per micro-batch.
+    """The sample numbers of one device, a list per micro-batch.
 
-    Micro-batch j is made of the samples `j * batch` to `(j + 1) * batch - 1`, dealt out to the devices in turn. A run
-    is one pass over one stream, so that a number says where it was stopped, and neither a kill nor the number of
-    workers or devices changes which samples it takes. `start` is the first micro-batch to be taken, after those of the
-    run that is resumed; `rank` is this device, of so many as there are in the `world`.
+    Micro-batch j consists of the samples `j * batch` to `(j + 1) * batch - 1`, dealt out to the devices in turn. A run
+    is one pass over one stream, so that one number is enough to resume it, and neither interruptions nor the number of
+    workers or devices change which samples it takes. `start` is the first micro-batch, after those already taken by the
+    run that is resumed; `rank` is the number of this device, of `world` devices.
 
     Raises ValueError if the devices cannot share a micro-batch evenly.
     """
@@ -75,7 +75,7 @@ class Stream(Sampler[list[int]]):
         self.experiment, self.start, self.rank, self.world = experiment, start, rank, world
 
     def __len__(self) -> int:
-        return self.experiment.optimiser_steps * self.experiment.accumulate  # of the whole run: Lightning counts on
+        return self.experiment.optimiser_steps * self.experiment.accumulate  # of the whole run, also when resumed
 
     def __iter__(self) -> Iterator[list[int]]:
         batch = self.experiment.batch
@@ -91,9 +91,9 @@ def _orthogonal(
     safety_factor: float = 1.0,
     **_: Any,
 ) -> Tensor:
-    """Muon's Newton-Schulz iteration of an update `(..., rows, columns)`, through its Gram matrix and in float32.
+    """Return Muon's Newton-Schulz iteration of an update `(..., rows, columns)`, by its Gram matrix, in float32.
 
-    Every step multiplies the update by a polynomial of the Gram matrix, so all of them can be multiplied first, on the
+    Every step multiplies the update by a polynomial of the Gram matrix, so these factors are multiplied first, on the
     shorter side: two large products instead of ten, and a third of the time of timm's own in bfloat16.
     """
     tall = update.size(-2) > update.size(-1)
@@ -110,34 +110,34 @@ def _orthogonal(
 
 
 def _optimiser(experiment: Experiment, network: nn.Module) -> Optimizer:
-    """AdamW as the original solution set it, or Muon (Jordan et al. 2024) with AdamW where there are no matrices.
+    """Return AdamW as in the original solution, or Muon (Jordan et al. 2024) with AdamW for all but matrices.
 
-    The rate is AdamW's; matrices move `MATRICES` times as fast. Fused into one kernel AdamW is faster on a CPU.
+    The learning rate is AdamW's; matrices get `MATRICES` times that. AdamW is faster on a CPU if fused into one kernel.
     """
     weights, rate = network.parameters(), experiment.learning_rate
     if experiment.optimiser == "muon":
         faster = {"lr": MATRICES * rate, "fallback_lr_scale": 1 / MATRICES}
-        muon.zeropower_via_newtonschulz = _orthogonal  # timm takes no other
+        muon.zeropower_via_newtonschulz = _orthogonal  # timm has no argument for it
         return muon.Muon(weights, **faster, adjust_lr_fn="original", nesterov=True)
     return AdamW(weights, lr=rate, betas=(0.9, 0.999), eps=1e-7, weight_decay=0.0, fused=True)
 
 
 class Training(LightningModule):
-    """One network, as `networks.build` makes it, training; `workers` per device make samples, 0 between the steps."""
+    """Trains a network of `networks.build`; `workers` per device make samples, or for 0 the training process."""
 
     def __init__(self, network: nn.Module, experiment: Experiment, dataset: Dataset, workers: int) -> None:
         super().__init__()
         self.network, self.experiment, self.dataset, self.workers = network, experiment, dataset, workers
 
     def setup(self, stage: str) -> None:
-        """Leave a forked process one thread: it has lost its parent's others, and would wait for them for ever."""
+        """Limit a forked process to one thread: it lacks its parent's others, and would wait for them for ever."""
         launcher = self.trainer.strategy.launcher
         if launcher is not None and launcher.is_interactive_compatible:
             torch.set_num_threads(1)
             cv2.setNumThreads(0)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        """Return the loss of a micro-batch; what is random in the network depends on its number only."""
+        """Return the loss of a micro-batch; randomness in the network depends on its number, seed and rank."""
         noise = np.random.SeedSequence([self.experiment.seed, index, self.global_rank]).generate_state(1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(noise[0]))
@@ -150,7 +150,7 @@ class Training(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": share, "interval": "step"}}
 
     def _workers_that_fit(self) -> int:
-        """Return for how many workers shared memory has room, each two micro-batches ahead of what is learnt."""
+        """Return how many workers fit into shared memory, each with two micro-batches made in advance."""
         how = self.experiment
         batch = how.batch * (math.prod(how.patch) + 4 * math.prod(how.grid))  # bytes, on all devices
         few = max(0, int(shutil.disk_usage(SHARED).free / batch - 1) // 2) if SHARED.is_dir() else self.workers
@@ -159,7 +159,7 @@ class Training(LightningModule):
         return min(few, self.workers)
 
     def train_dataloader(self) -> DataLoader:
-        """Return the micro-batches from where the training stands."""
+        """Return the micro-batches from the current step on."""
         start = self.trainer.global_step * self.experiment.accumulate
         rank, world = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(

@@ -49,40 +49,40 @@ def train(
 ) -> Path:
     """Train a network and return the folder of its averaged weights, `output/weights`.
 
-    Called again with the same inputs it goes on from the newest checkpoint, or returns at once if the training is
-    finished; with others it refuses, see below. However often it is killed, and with any number of workers, it takes
-    the same samples in the same order; on a CPU with the same number of threads it ends with the same bytes.
+    Called again with the same inputs it resumes from the newest checkpoint, or returns at once if the training is
+    finished; with others it raises, see below. However often it is interrupted, and with any number of workers, it
+    takes the same samples in the same order; on a CPU with the same number of threads it ends with the same bytes.
 
     Into `output` go `weights/` (see `networks.save`; with `trained_on.json`, the names of the tomograms),
     `metrics.csv` (see `Journal`), `inputs.json` (settings, code, first weights, labels and volumes, see `provenance`)
     and `checkpoints/`, of which the last two are kept.
 
     Several devices share a micro-batch and average gradients: their number changes the speed but, up to rounding and
-    dropout, not the result. For that, batch norms on GPUs see the patches of all (`SyncBatchNorm`); on CPUs each
-    process normalises by its own patches, and the running statistics are those of the first: only networks without
-    batch norm, such as CoaT, or with frozen ones learn the same there. A script is started once more per device; a
+    dropout, not the result. For that, batch norms on GPUs use the patches of all (`SyncBatchNorm`); on CPUs each
+    process normalises by its own patches, and the running statistics are those of the first: there only networks
+    without batch norm, such as CoaT, or with frozen ones learn the same. A script is started again for each device; a
     notebook's kernel is forked, and must not have used a GPU before.
 
     Parameters
     ----------
     experiment : the settings; `batch` is what all devices take together
     dataset : `dataset[k]` is sample number k, however large k is: a mapping with `image`, a patch in intensities, and
-        `target`, the grid to be predicted; it must depend on nothing but k (see `patches`). Labels and volumes are
-        known by its `label_digest`, `tomo_ids` and `folder`, if it has them
+        `target`, the grid to be predicted; it must depend on k alone (see `patches`). Labels and volumes are
+        identified by its `label_digest`, `tomo_ids` and `folder`, if any
     output : the folder of the run
     network : trained in place; by default `networks.build(experiment)`
     workers : processes per device that make samples
     devices : GPUs, or CPU processes
     accelerator : "gpu" (in mixed precision, as the experiment says), "cpu" (in float32), or "auto", a GPU if any
-    watch : judges the EMA of weights every so many steps, for metrics.csv; it changes nothing else
-    progress : what makes the progress line
+    watch : evaluates the EMA of weights every so many steps, for metrics.csv; it affects nothing else
+    progress : makes the progress line
 
-    Raises ValueError if what is in `output` was made from something else: other settings, code, first weights, labels
-    or volumes (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is
-    of another experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is NaN.
+    Raises ValueError if the content of `output` was made from other settings, code, first weights, labels or volumes
+    (`motors --accept-code` accepts other code, once it is known that it computes the same); if `dataset` is of another
+    experiment, the devices cannot share a micro-batch, all checkpoints are damaged, or the loss is not finite.
     """
     output, weights = Path(output), Path(output) / "weights"
-    Stream(experiment, world=devices)  # refuses early
+    Stream(experiment, world=devices)  # raises early
     _refuse_another(experiment, getattr(dataset, "experiment", experiment), "the dataset", "make it anew")
     network = build(experiment) if network is None else network
     _admit(output, _inputs(experiment, dataset, network))
@@ -92,7 +92,7 @@ def train(
         with progress(total=experiment.optimiser_steps, title=f"{experiment.name}, trained before") as line:
             line.advance(experiment.optimiser_steps)
         return weights
-    if accelerator == "auto":  # counting leaves the GPUs untouched, for the fork
+    if accelerator == "auto":  # counting does not initialise CUDA before the fork
         accelerator = "gpu" if torch.cuda.device_count() else "cpu"
     if accelerator == "cpu":
         channels_last(network)
@@ -112,7 +112,7 @@ def train(
 
 
 def _trainer(module: Training, output: Path, callbacks: list[Callback], devices: int, accelerator: str) -> Trainer:
-    """Lightning's trainer, without all that we have ourselves; the log says which patches batch norms see."""
+    """Return Lightning's trainer, without what our callbacks do; the log says which patches batch norms use."""
     experiment, several = module.experiment, "ddp_notebook" if hasattr(sys, "ps1") else "ddp"
     shared = [SharedNorms()] if devices > 1 and accelerator != "cpu" else []
     if devices > 1 and any(isinstance(layer, _BatchNorm) for layer in module.modules()):
@@ -123,11 +123,11 @@ def _trainer(module: Training, output: Path, callbacks: list[Callback], devices:
         devices=devices,
         strategy=several if devices > 1 else "auto",
         precision="32-true" if accelerator == "cpu" else experiment.precision,
-        benchmark=accelerator != "cpu",  # all micro-batches have one shape: cuDNN may look for the fastest way
+        benchmark=accelerator != "cpu",  # micro-batches have one shape: cuDNN may search for the fastest way
         max_steps=experiment.optimiser_steps,
         accumulate_grad_batches=experiment.accumulate,
         callbacks=callbacks,
-        plugins=[WholeFiles(), LightningEnvironment(), *shared],  # whatever a cluster's variables say
+        plugins=[WholeFiles(), LightningEnvironment(), *shared],  # ignores a cluster's variables
         use_distributed_sampler=False,
         default_root_dir=output,
         logger=False,
@@ -137,7 +137,7 @@ def _trainer(module: Training, output: Path, callbacks: list[Callback], devices:
 
 
 def _steps(checkpoint: Path | None, experiment: Experiment) -> int:
-    """Optimiser steps done at a checkpoint, which must be of this experiment."""
+    """Return the optimiser steps done at a checkpoint, which must be of this experiment."""
     if checkpoint is None:
         return 0
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
@@ -165,7 +165,7 @@ def _inputs(experiment: Experiment, dataset: Dataset, network: nn.Module) -> Inp
 
 
 def _admit(output: Path, inputs: Inputs) -> None:
-    """Note what a training begins with, or raise if one in `output` began with something else."""
+    """Record the inputs of a new training, or raise ValueError if that in `output` had others."""
     if not checkpoints.is_whole(output / "weights") and newest(output / "checkpoints") is None:
         write_inputs(output, inputs)
     elif found := differences(output, inputs):
@@ -176,32 +176,32 @@ def _admit(output: Path, inputs: Inputs) -> None:
 def _write_weights(
     average: WeightAverage, experiment: Experiment, checkpoint: Path, weights: Path, tomo_ids: Iterable[str]
 ) -> None:
-    """Write the averaged weights of the last checkpoint and what they have seen, the whole folder or nothing."""
+    """Write the averaged weights of the last checkpoint and their training tomograms, atomically."""
     state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
     average.load_state_dict(state["callbacks"][average.state_key])
     part = weights.with_name(weights.name + ".part")
     checkpoints.save(average.average.module.cpu(), experiment, part)
-    before = getattr(average.average.module, "seen", ())  # by its first weights; None if nobody knows
+    before = getattr(average.average.module, "seen", ())  # by its first weights; None if unknown
     if before is not None and (seen := {*tomo_ids, *before}):
         write_json(part / checkpoints.TRAINED_ON, sorted(seen))
-    if weights.exists():  # of an earlier attempt, and not whole
+    if weights.exists():  # incomplete, of an earlier attempt
         shutil.rmtree(weights)
     part.rename(weights)
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep Lightning from talking and from staying deaf to interrupts, and denormals from slowing a CPU down."""
+    """Silence Lightning, keep interrupts working, and keep denormals from slowing a CPU down."""
     loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
-    flushed = not torch.tensor(1e-39)  # torch does not tell whether denormals are 0 already
+    flushed = not torch.tensor(1e-39)  # torch has no getter for the setting
     interrupt, benchmark = signal.getsignal(signal.SIGINT), torch.backends.cudnn.benchmark
     try:
         torch.set_flush_denormal(True)  # gradients behind GELU are full of numbers below 1e-38, which slow a CPU down
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PossibleUserWarning)  # advice on workers and resuming, which we know about
+            warnings.simplefilter("ignore", PossibleUserWarning)  # known advice on workers and resuming
             warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # a float16 overflow skips a step
             yield

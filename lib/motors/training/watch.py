@@ -1,4 +1,4 @@
-"""What a training is watched by: a fixed sample of held-out patches, judged every so many steps."""
+"""Validation during training: a fixed sample of held-out patches, scored every so many steps."""
 
 import math
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from motors.experiments.config import Experiment
 from motors.training.module import loss
 
 COLUMNS = ("validation_loss", "validation_f2", "validation_ap")
-TIMES = 8  # that a short training is judged; a long one every `EVERY` steps
+TIMES = 8  # evaluations of a short training; a long one has one every `EVERY` steps
 EVERY = 1000  # optimiser steps
 PATCHES = 24  # at most
-SHARE = 0.04  # of a training's time that judging may take
-FORWARD = 1 / 3  # of a training step's time is a forward pass of its patches
+SHARE = 0.04  # of a training's time, for evaluations
+FORWARD = 1 / 3  # of a training step's time is its forward pass
 KEPT = 2**28  # bytes of patches that are kept in memory rather than made again
 
 
 class Watch:
-    """Loss, F2 and average precision of the EMA of weights on patches that are held out; nothing random is drawn.
+    """Evaluates loss, F2 and average precision of the EMA of weights on held-out patches, without random numbers.
 
-    A patch is judged by the highest value in its prediction: does it show a motor? F2 is that of the best threshold,
-    both are those of `evaluation.curves`. Patches are as many as `SHARE` of the time allows: these are curves to see
-    overfitting by, the score of a network is what `30_validate` says about whole tomograms.
+    The score of a patch is the highest value of its prediction. F2 is that of the best threshold, both are those of
+    `evaluation.curves`. The number of patches is limited by `SHARE` of the time: the curves show overfitting, the score
+    of a network is that of `30_validate` on whole tomograms.
 
     The dataset holds samples that are not augmented, see `training.data`; `shown` is called with the file of metrics
-    whenever it has new values, to draw them.
+    whenever it has new values, to plot them.
     """
 
     def __init__(self, dataset: Dataset, experiment: Experiment, shown: Callable[[Path], Any] | None = None) -> None:
@@ -43,12 +43,12 @@ class Watch:
         self.kept: list[dict[str, Any]] = []
 
     def due(self, step: int) -> bool:
-        """True after every so many steps, and at the end."""
+        """Return whether to evaluate after this step: every so many, and the last."""
         return step % self.every == 0 or step == self.experiment.optimiser_steps
 
     @torch.inference_mode()
     def judge(self, network: nn.Module) -> dict[str, float]:
-        """Return loss, F2 and average precision of a network, which is as it was afterwards; NaN for what has none."""
+        """Return loss, F2 and average precision of a network, which is left in its mode; NaN where undefined."""
         training, device = network.training, next(network.parameters()).device
         network.eval()
         losses, scores, truths, how = [], [], [], self.experiment
@@ -62,7 +62,7 @@ class Watch:
         return dict(zip(COLUMNS, (sum(losses) / self.count, *_curve(truths, scores)), strict=True))
 
     def _batches(self) -> list[dict[str, Any]]:
-        """The patches in micro-batches; small ones are made once."""
+        """Return the patches in micro-batches, cached if small."""
         if self.kept:
             return self.kept
         size = self.experiment.batch
@@ -75,7 +75,7 @@ class Watch:
 
 
 def _curve(truths: list[bool], scores: list[float]) -> tuple[float, float]:
-    """Best F2 and average precision, where there are patches with and without motors."""
+    """Return best F2 and average precision; NaN unless there are patches with and without motors."""
     if len(set(truths)) < 2:
         return math.nan, math.nan
     points = precision_recall(np.array(truths), np.array(scores))

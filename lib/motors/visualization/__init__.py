@@ -1,1 +1,1 @@
-"""Pictures: drawn from what others computed."""
+"""Figures, viewers and reports of results."""

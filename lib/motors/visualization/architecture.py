@@ -1,4 +1,4 @@
-"""A network as a row of boxes."""
+"""Drawing of networks as boxes."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,7 @@ COLOURS = {"patch": "0.85", "encoder": "#9ecae1", "neck": "#fdd0a2", "decoder": 
 
 
 def architecture(shapes: pd.DataFrame) -> Figure:
-    """Draw a network's `summary.shapes` as boxes, as high as their grids are fine, as wide as they have channels."""
+    """Draw a network's `summary.shapes` as boxes, whose height grows with resolution, and width with channels."""
     figure, axes = plt.subplots(figsize=(1.15 * len(shapes), 2.9), layout="constrained")
     finest = max(int(sides.split(" × ")[-1]) for sides in shapes.sides)
     for place, (part, channels, sides) in enumerate(shapes.itertuples(index=False)):

@@ -1,4 +1,4 @@
-"""One picture of all that was found in a tomogram."""
+"""One picture of all detections in a tomogram."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +19,10 @@ DOTS, OVERVIEW = 110, 170  # per inch, of planes and of the projection
 def picture(
     tomogram: Tomogram, points_zyx: np.ndarray, scores: Sequence[float], heatmap: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return a picture: all finds on the projection of the tomogram, below it three planes through each, best first.
+    """Return a picture: all detections on the projection of the tomogram, and below, three planes through each.
 
-    It is `(rows, columns, 3)` uint8. The points are `(n, 3)` in voxels, the scores `(n,)`; `heatmap` is `(z, y, x)` in
-    [0, 1], a grid that covers the tomogram: contours at a quarter, half and three quarters of its peak there.
+    It is `(rows, columns, 3)` uint8. The points are `(n, 3)` zyx in voxels, the scores `(n,)`, best first; `heatmap` is
+    `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours at 1/4, 1/2 and 3/4 of its peak near the point.
     """
     points, count = np.asarray(points_zyx, float).reshape(-1, 3), len(scores)
     found = f"{count} motor{'s' * (count != 1)}" if count else "no motor"
@@ -55,9 +55,9 @@ def _drawn(figure: Figure, dots: int) -> np.ndarray:
 def projection(
     tomogram: Tomogram, motors: np.ndarray = (), candidates: np.ndarray = (), scores: Sequence[float] = (), **how: Any
 ) -> Axes:
-    """Draw the mean of a whole tomogram along z with all motors and candidates on it, whatever their height.
+    """Draw the mean of a whole tomogram along z, with all motors and candidates, whatever their z.
 
-    Both are `(n, 3)` zyx in voxels, scores those of the candidates; `how` is title and bar, see `plots.slice_image`.
+    Both are `(n, 3)` zyx in voxels, scores those of the candidates; `how` are title and bar, see `plots.slice_image`.
     """
     axes = plots.panels(1, size=4.5)[1][0]
     marks = [np.asarray(points, float).reshape(-1, 3)[:, 1:] for points in (motors, candidates)]

@@ -1,7 +1,7 @@
-"""Keys, clicks and the wheel for widgets made of core ipywidgets, which know nothing of them.
+"""Key, click and wheel events for widgets made of core ipywidgets, which have none.
 
-A line of JavaScript inside the widget writes what happened into a hidden text field, which the kernel reads; nothing
-is installed in the browser. Where a front end runs no such line, buttons and sliders do all the same.
+A line of JavaScript inside the widget writes events into a hidden text field, which the kernel reads; nothing is
+installed in the browser. In a front end that does not run it, buttons and sliders have the same functions.
 """
 
 import html
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
-# Events have numbers and the last few are sent together: a front end sends only the newest of fast changes, and on a
-# busy machine may drop that one, too; so they are sent once more.
+# Events are numbered and the last few sent together, because a front end sends only the newest of fast changes; on a
+# busy machine it may drop that one, too, so they are sent once more.
 SCRIPT = """
 const root = this.closest('.NAME'), field = root.querySelector('.NAME-events input');
 const view = Math.random().toString(36).slice(2), keys = KEYS;
@@ -54,12 +54,12 @@ root.addEventListener('wheel', event => {
 
 
 def listen(children: Iterable[Any], keys: Iterable[str], handle: Callable[..., object]) -> Any:
-    """Return a column of widgets that tells `handle` what happens inside it; none of the keys reaches the notebook.
+    """Return a column of widgets that reports its events to `handle`; no key in it reaches the notebook.
 
-    The `children` are core widgets; pictures among them of class `motors-plane-<k>` tell clicks and the wheel. The
-    `keys` are told by the names that browsers give them, "a" or "ArrowUp"; letters typed into a field are not. `handle`
-    is called with "key" and its name; with "click", k and where, down and right in [0, 1]; with "wheel", k and +1 or
-    -1. The wheel scrolls the page unless the widget has been clicked before.
+    `children` are core widgets; images among them of class `motors-plane-<k>` report clicks and the wheel. `keys` have
+    the names that browsers give them, such as "a" or "ArrowUp"; letters typed into a field are not reported. `handle`
+    is called with "key" and its name; with "click", k and the position, down and right in [0, 1]; with "wheel", k and
+    +1 or -1. The wheel scrolls the page unless the widget has been clicked before.
     """
     import ipywidgets
 

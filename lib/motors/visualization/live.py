@@ -1,4 +1,4 @@
-"""A training drawn while it runs."""
+"""Live plot of a training run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from motors.visualization import plots
 
 
 def live() -> Callable[[Path], None]:
-    """Return what draws a file of metrics in the current cell, in the place of the last picture; nothing elsewhere."""
+    """Return a function that plots a metrics file in the current cell, in place of its last plot; no-op elsewhere."""
     from IPython import get_ipython  # a notebook has it
     from IPython.display import display
 

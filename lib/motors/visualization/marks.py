@@ -1,4 +1,4 @@
-"""Marks on pictures that leave what they mark visible, and differ without colour; scale bars and contours."""
+"""Marks that do not cover what they mark, and differ in shape and colour; scale bars and contours."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ CROSS = np.vstack([[[0.5 * x, 0.5 * y], [0.95 * x, 0.95 * y], GAP] for x, y in (
 
 
 def strokes(axes: Axes, x: float, y: float, lines: np.ndarray, colour: str) -> None:
-    """Draw a mark around a point: `CORNERS` or `CROSS` times its reach."""
+    """Draw a mark around a point; `lines` are `CORNERS` or `CROSS`, scaled."""
     halo = [withStroke(linewidth=3.2, foreground="black", alpha=0.6)]
     axes.plot(*(lines + (x, y)).T, color=colour, linewidth=1.6, solid_capstyle="round", path_effects=halo)
 
 
 def text(axes: Axes, x: float, y: float, words: str, colour: str = "white") -> None:
-    """Write words that are legible on any grey."""
+    """Write text that is legible on any grey."""
     halo = [withStroke(linewidth=1.8, foreground="black")]
     look = {"fontsize": 8, "va": "bottom", "color": colour, "path_effects": halo}
     axes.annotate(words, (x, y), (0, 3), textcoords="offset points", **look)
@@ -50,7 +50,7 @@ def scale_bar(axes: Axes, shape: Sequence[int], spacing: float, bar: float | Non
 def contours(
     axes: Axes, cells: np.ndarray, shape: Sequence[int], low: Sequence[float], colour: str, top: float = 1.0
 ) -> None:
-    """Draw contours of cells that cover `shape` pixels, of which the axes begin at `low`."""
+    """Draw contours of a grid that covers `shape` pixels, on axes that start at pixel `low`."""
     cells = np.asarray(cells, dtype=float)
     steps = np.array([0.25, 0.5, 0.75]) * top
     if min(cells.shape) < 2 or cells.max() <= steps[0] or cells.min() >= steps[-1]:

@@ -1,4 +1,4 @@
-"""The three planes through a point of a tomogram as JPEG, fast enough to be dragged through."""
+"""The three planes through a point of a tomogram as JPEG, fast enough for live scrolling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from motors.volumes.cuts import layer
 from motors.volumes.tomogram import Tomogram
 
 WIDTH = 640  # pixels of the longer side of the XY plane; smaller tomograms are enlarged, at most four times
-QUALITY, STILL = 88, 70  # of JPEG: while somebody looks, and in a file
-AXES = ((1, 2), (0, 2), (1, 0))  # down and right, of the XY, XZ and YZ plane
+QUALITY, STILL = 88, 70  # of JPEG: in a live viewer, and in a file
+AXES = ((1, 2), (0, 2), (1, 0))  # down and right, in the XY, XZ and YZ plane
 
 
 def _colour(name: str) -> tuple[int, ...]:
@@ -24,12 +24,12 @@ def _colour(name: str) -> tuple[int, ...]:
 
 @dataclass
 class Look:
-    """How planes are shown."""
+    """Display settings of planes."""
 
-    slab: int = 2  # slices to each side of the one that is shown, averaged
+    slab: int = 2  # slices averaged on each side of the one shown
     levels: tuple[float, float] = (0, 255)  # intensities shown as black and white
     opacity: float = 0.5  # of the heatmap, in [0, 1]
-    motors: bool = True  # whether they are drawn, as the next two
+    motors: bool = True  # whether they are drawn; likewise below
     candidates: bool = True
     crosshair: bool = True
 
@@ -43,7 +43,7 @@ class Planes:
     candidates: np.ndarray  # likewise
     scores: Sequence[float] = ()  # of the candidates
     heatmap: np.ndarray | None = None  # `(z, y, x)` in [0, 1], a grid that covers the tomogram
-    asked: np.ndarray | None = None  # zyx of the find that a question is about, drawn in white and thick
+    asked: np.ndarray | None = None  # zyx of the point in question, drawn in thick white
     _greys: dict = field(default_factory=dict)
 
     @property
@@ -56,7 +56,7 @@ class Planes:
         return cv2.imencode(".jpg", self.picture(plane, point, look), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
     def picture(self, plane: int, point: Sequence[int], look: Look) -> np.ndarray:
-        """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels): `(height, width, 3)`, blue first."""
+        """Return plane 0, 1 or 2, XY, XZ or YZ, through a point (zyx, in voxels): `(height, width, 3)`, BGR."""
         down, right = AXES[plane]
         low, high = look.levels
         steps = ((np.arange(256) - low) * (255 / max(high - low, 1))).clip(0, 255)
@@ -89,7 +89,7 @@ class Planes:
         return cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, STILL])[1].tobytes()
 
     def _grey(self, plane: int, index: int, reach: int) -> np.ndarray:
-        """Return the mean of the slices around one, at the size it is shown; the last one of each plane is kept."""
+        """Return the mean of the slices around one, at display size; the last one of each plane is cached."""
         if self._greys.get(plane, (None,))[0] != (index, reach):
             voxels = np.asarray(self.tomogram.voxels)
             near = range(max(index - reach, 0), min(index + reach + 1, voxels.shape[plane]))
@@ -106,7 +106,7 @@ class Planes:
         return self._greys[plane][1]
 
     def _tinted(self, grey: np.ndarray, plane: int, index: int, opacity: float) -> np.ndarray:
-        """Return grey as blue, green, red, tinted where the heatmap is high; all in bytes, which is what is fast."""
+        """Return grey as BGR, tinted where the heatmap is high; all computation is in bytes, for speed."""
         if self.heatmap is None or opacity <= 0:
             return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
         seen = layer(self.heatmap, index, self.tomogram.voxels.shape[plane], axis=plane)
@@ -133,7 +133,7 @@ class Planes:
 
 
 def _write(image: np.ndarray, corner: Sequence[int], words: str, colour: str) -> None:
-    """Write words with a dark rim; drawn in one thickness, as in OpenCV 5 a thicker letter is a wider one, too."""
+    """Write words with a dark rim, all in one thickness, because thicker letters are also wider in OpenCV 5."""
     rim = [(right, down, (0, 0, 0)) for right in (-1, 0, 1) for down in (-1, 0, 1)]
     for right, down, bgr in (*rim, (0, 0, _colour(colour))):
         place = corner[0] + right, corner[1] + down

@@ -1,4 +1,4 @@
-"""Pictures: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries.
+"""Plots: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries.
 
 Every function draws on matplotlib axes and returns the figure or the axes; none shows, saves or predicts anything.
 Motors are amber corners, candidates blue cross-hairs, verdicts blue, grey and two oranges; slices have a scale bar.
@@ -24,7 +24,7 @@ SCORE = "#b5dcff"
 VERDICTS = {"TP": "#0072b2", "TN": "#7a8594", "FP": "#e69f00", "FN": "#b34700"}
 DOT = ("o", VERDICTS["TP"])
 LINES = (("#0072b2", "-"), ("#e69f00", "--"), ("#333333", ":"), ("#56b4e9", "-."), ("#b34700", (0, (5, 1))))
-RADIUS = MATCH_RADIUS  # ångström, within which an answer counts
+RADIUS = MATCH_RADIUS  # ångström, within which a detection is true
 
 
 def slice_image(
@@ -39,7 +39,7 @@ def slice_image(
     bar: float | None = None,
     levels: tuple[float, float] | None = (0, 255),
 ) -> Axes:
-    """Draw one slice with its motors, candidates and a scale bar; raises ValueError if that is wider than the image.
+    """Draw a slice with motors, candidates and a scale bar; raises ValueError if the bar is wider than the image.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def slice_image(
     spacing : ångström per pixel
     motors_yx, candidates_yx : centres in pixels; motors get corners twice as wide as a motor, candidates a cross-hair
     scores : of the candidates, written beside them
-    bar : length of the scale bar, in ångström; None takes the longest of 1, 2, 5, 10, ... that spans at most a third
-    levels : intensities shown as black and white; None takes the image's own, without the outermost 0.5 %
+    bar : length of the scale bar, in ångström; None: the longest of 1, 2, 5, 10, ... up to a third; 0: none
+    levels : intensities shown as black and white; None takes the image's 0.5 % and 99.5 % quantiles
     """
     low, high = levels or np.percentile(image, [0.5, 99.5])
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1))
@@ -72,14 +72,14 @@ def finds(axes: Axes, motors_yx: Iterable, candidates_yx: Iterable, scores: Iter
 
 
 def inline() -> None:
-    """Let a notebook show figures with an image as JPEG and others as PNG, sharp on screens with small pixels."""
+    """Make a notebook show figures with an image as JPEG and others as PNG, sharp on high-density screens."""
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
 
     shell = get_ipython()
     if shell is None or not hasattr(shell, "kernel"):
         return
-    shell.run_line_magic("matplotlib", "inline")  # sets formats of its own: first
+    shell.run_line_magic("matplotlib", "inline")  # first, as it sets formats, too
     for kind, dots, is_photograph in (("jpeg", 100, True), ("png", 110, False)):
 
         def show(figure: Figure, kind: str = kind, dots: int = dots, wanted: bool = is_photograph) -> bytes | None:
@@ -103,7 +103,7 @@ def panels(count: int, *, columns: int = 4, size: float = 2.6) -> tuple[Figure, 
 def near(
     points_zyx: np.ndarray, place: float, spacing: float, reach: float = MOTOR_WIDTH / 2, *, axis: int = 0
 ) -> np.ndarray:
-    """Return the `(n, 2)` other coordinates of the points within `reach` ångström of the plane at `place` on `axis`."""
+    """Return the `(n, 2)` in-plane coordinates of points within `reach` ångström of the plane at `place` on `axis`."""
     points_zyx = np.asarray(points_zyx, dtype=float).reshape(-1, 3)
     return np.delete(points_zyx[np.abs(points_zyx[:, axis] - place) * spacing <= reach], axis, axis=1)
 
@@ -121,9 +121,9 @@ def planes(
 ) -> Figure:
     """Draw the XY, XZ and YZ plane through a point zyx in voxels, `reach` ångström to each side, all at the same scale.
 
-    Each is the mean of five slices. Beyond the border of the tomogram it is as grey as the tomogram on average. Of
-    motors and candidates, `(n, 3)` zyx in voxels, those within half a motor's width of a plane are drawn; `heatmap` is
-    `(z, y, x)` in [0, 1], a grid that covers the tomogram: contours.
+    Each is the mean of five slices. Beyond the border of the tomogram it has the mean intensity of the part shown. Of
+    motors and candidates, `(n, 3)` zyx in voxels, those within half a motor's width of a plane are drawn; `heatmap`,
+    `(z, y, x)` in [0, 1], is a grid that covers the tomogram, drawn as contours.
     """
     spacing = tomogram.spacing
     figure, grid = panels(3, columns=3, size=size)
@@ -170,7 +170,7 @@ def gallery(
 def curve(
     axes: Axes, x: Sequence[float], y: Sequence[float], *, xlabel: str, ylabel: str, label: str = "", **style: Any
 ) -> Axes:
-    """Draw one line with its labels on a light grid; lines without a colour differ in colour and style."""
+    """Draw one line with labels on a light grid; by default, lines differ in colour and style."""
     if not {"color", "linestyle"} & set(style):
         style["color"], style["linestyle"] = LINES[len(axes.lines) % len(LINES)]
     axes.plot(x, y, label=label or None, **style)
@@ -185,7 +185,7 @@ def curve(
 def intervals(
     table: pd.DataFrame, *, value: str, low: str, high: str, xlabel: str, marks: Sequence[tuple[str, str]] = ()
 ) -> Axes:
-    """Draw each row of a table as a mark at its value on a line from its lower to its upper end, the first on top.
+    """Draw each row of a table as a mark at its value on an interval from `low` to `high`, the first on top.
 
     The table's index names the rows; `value`, `low` and `high` are columns, and where they are NaN nothing is drawn;
     `marks` are shape and colour of each row, by default blue dots.
@@ -220,7 +220,7 @@ def training(metrics: pd.DataFrame) -> Figure:
 
 
 def predictions(previews: Sequence[Any], top: float = 1.0) -> Figure:
-    """Draw `preview.previews`: slabs at one scale, with contours of what a network predicts; titles say its best."""
+    """Draw `preview.previews`: slabs at one scale, with contours of a network's heatmap; titles give its peak."""
     figure, grid = panels(len(previews), columns=4, size=2.8)
     side = max((max(each.image.shape) * each.spacing[1] for each in previews), default=0.0)  # ångström
     for axes, each in zip(grid, previews, strict=False):

@@ -1,4 +1,4 @@
-"""A report of a whole run: pages that open from disk, without a server, a network or anything beside them."""
+"""A report of a whole run: HTML pages that open from disk, without a server, a network or other files."""
 
 import html
 import os
@@ -72,7 +72,7 @@ def _page(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table; what begins with "<a" or "<span" is taken as it is."""
+    """Return a table in HTML; cells that begin with "<a" or "<span" are not escaped."""
 
     def cell(value: Any) -> str:
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -93,10 +93,10 @@ def _rendered(executed: Path, export: Any) -> str:
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("widgets", None)  # without their state, the pictures beside them are shown
+    notebook.metadata.pop("widgets", None)  # without widget states, their pictures are shown
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         data = output.get("data", {})
-        if "text/html" in data:  # as pandas writes it, which is not valid any more
+        if "text/html" in data:  # by pandas, no longer valid HTML
             valid = re.sub(r"<style scoped>.*?</style>", "", data["text/html"], flags=re.DOTALL)
             data["text/html"] = valid.replace('border="1" ', "").replace("<th></th>", "<td></td>")
     body, _ = export.from_notebook_node(notebook)
@@ -105,7 +105,7 @@ def _rendered(executed: Path, export: Any) -> str:
 
 
 def _pictures(plan: dict[str, Step]) -> list[str]:
-    """Return the largest photograph of some notebooks."""
+    """Return the largest JPEG of notebooks in `PICTURES`."""
     parts = []
     for name, title in PICTURES.items():
         notebook = read_json(plan[name].executed) if name in plan else {}
@@ -127,7 +127,7 @@ def _scores(score: dict[str, Any]) -> list[str]:
 
 
 def _networks(score: dict[str, Any], records: dict[str, dict]) -> list[str]:
-    """Return a table of trained networks: alone on the test set, average precision, and what training took."""
+    """Return a table of trained networks: each alone on the test set, F2 and AP, and minutes of its notebook."""
     parts = {name.partition("/")[0]: values for name, values in score.get("parts", {}).items()}
     trained = sorted(name for name in records if re.match(r"2\d_train_", name))
     rows = []

@@ -1,4 +1,4 @@
-"""Looking through a tomogram in a notebook: three linked planes from core ipywidgets, a still where no kernel runs."""
+"""A tomogram viewer for notebooks: three linked planes of core ipywidgets, or a still image without a kernel."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HELP = (
 
 
 def browse(tomogram: Tomogram, motors: Any = (), candidates: Any = (), heatmap: np.ndarray | None = None) -> Viewer:
-    """Return a viewer of a tomogram that a notebook shows: as a widget, or as a picture where no kernel runs.
+    """Return a viewer of a tomogram for a notebook: a widget, or a picture where no kernel runs.
 
-    It opens at the first find: motors first, then candidates, the most confident first. Both are `(n, 3)` zyx, in
-    voxels, or tables with z, y, x, and perhaps scores; `heatmap` is `(z, y, x)` in [0, 1], a grid that covers the
-    tomogram, which knows its spacing and may be a memory map.
+    It opens at the first point: motors come first, then candidates, the most confident first. Both are `(n, 3)` zyx
+    in voxels, or tables with z, y, x, and optionally score; `heatmap` is `(z, y, x)` in [0, 1], a grid that covers the
+    tomogram. The tomogram has its spacing; its voxels may be a memory map.
     """
     return Viewer().open(tomogram, motors, candidates, heatmap)
 
@@ -44,8 +44,8 @@ def _points(given: Any) -> tuple[np.ndarray, np.ndarray]:
 class Viewer:
     """Three orthogonal planes that meet in one point, with sliders, keys, wheel and clicks.
 
-    Only pictures of what is shown travel to the browser, never the volume. `panel` is the viewer to be put into another
-    widget, which passes on what happens to `handle`; a notebook shows the viewer itself.
+    Only JPEGs of the planes are sent to the browser, never the volume. `panel` is the viewer to be put into another
+    widget, which passes its events to `handle`; a notebook shows the viewer itself.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Viewer:
         heatmap: np.ndarray | None = None,
         asked: np.ndarray | None = None,
     ) -> Viewer:
-        """Show a tomogram, see `browse`, and return the viewer; `asked` is a point that is highlighted and gone to."""
+        """Show a tomogram, see `browse`, and return the viewer; `asked` is a point to highlight and to go to."""
         found, scores = _points(candidates)
         self.planes = Planes(tomogram, _points(motors)[0], found, scores, heatmap, asked)
         self.finds = [("label", point, "") for point in self.planes.motors]
@@ -117,7 +117,7 @@ class Viewer:
         return Look(self.slab.value, self.levels.value, self.opacity.value, *toggles)
 
     def go(self, point_zyx: Any) -> None:
-        """Let the planes meet in another point; beyond the border they stop there."""
+        """Move the planes to another point, which is clipped to the tomogram."""
         self._quiet = True
         for slider, place in zip(self.places, point_zyx, strict=True):
             slider.value = int(np.clip(round(place), 0, slider.max))
@@ -125,7 +125,7 @@ class Viewer:
         self._draw()
 
     def handle(self, kind: str, *event: Any) -> None:
-        """Do what a key, a click or the wheel asks for; see `motors.visualization.events.listen`."""
+        """Handle a key, a click or a turn of the wheel; see `motors.visualization.events.listen`."""
         point = self.point
         if kind == "wheel":
             point[event[0]] += event[1]

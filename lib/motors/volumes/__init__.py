@@ -1,4 +1,4 @@
-"""Tomograms: read from any format, resampled, checked."""
+"""Tomograms: reading, resampling and quality control."""
 
 from motors.former import names_of
 

@@ -1,4 +1,4 @@
-"""Axes by their names: what a file holds brought to z, y, x, with channels, times and volumes chosen."""
+"""Named axes: stored arrays transposed to z, y, x, with one channel, time and image selected."""
 
 from typing import Any, NamedTuple
 
@@ -6,31 +6,31 @@ import numpy as np
 
 from motors.geometry import Spacing
 
-CHOSEN = {"c": "channel", "t": "time", "v": "image"}  # the parameter that chooses along an axis
+CHOSEN = {"c": "channel", "t": "time", "v": "image"}  # the parameter that selects along an axis
 
 
 class Stored(NamedTuple):
-    """What a file holds, as it lies there.
+    """The array in a file, as stored.
 
-    Its axes have a letter each: z, y, x; c for channels, t for times, s for colours, v for volumes, and others where
-    the file does not say what they are.
+    Each axis has a letter: z, y, x; c for channels, t for times, s for colours, v for volumes; any other character
+    means that the file does not name the axis.
     """
 
-    voxels: Any  # numpy or Zarr array; may still be on disk
+    voxels: Any  # NumPy or Zarr array; may still be on disk
     axes: str
-    spacing: Spacing | None = None  # what the file states, ångström per voxel along z, y, x; None if it states nothing
-    grey: bool = False  # whether the file says that its numbers are grey levels from 0 to 255
-    images: int = 1  # how many the file has, of which this is one
+    spacing: Spacing | None = None  # stated by the file, ångström per voxel along z, y, x; None if not stated
+    grey: bool = False  # whether the file declares its values as grey levels from 0 to 255
+    images: int = 1  # number of images in the file, including this one
 
 
 def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.ndarray:
     """Return the volume in a file as `(z, y, x)`, a view where possible.
 
-    Axes of length one are dropped; the last that the file has no name for is z, if nothing else is, and one before it
-    counts images. The letters in `axes` go before those of the file, such as "yzx" for slices that are planes of z and
-    x; `chosen` are channel, time and image, numbers from 0.
+    Axes of length one are dropped. Of unnamed axes, the last becomes z if no axis is named z, and the one before it
+    counts images. `axes` overrides the letters of the file, such as "yzx" if each slice is a z-x plane; `chosen` has
+    the zero-based indices channel, time and image.
 
-    Raises ValueError if there is no z, y or x, several channels, times or volumes of which none is chosen, or colours.
+    Raises ValueError if z, y or x is missing, none of several channels, times or volumes is chosen, or for colours.
     """
     voxels, names = stored.voxels, list(filter(str.isalpha, str(axes).lower()) if axes else stored.axes.lower())
     while axes and voxels.ndim > len(names) and voxels.shape[0] == 1:
@@ -63,9 +63,9 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
 
 
 def which(number: int | None, count: int, word: str, what: str) -> int:
-    """Return which of `count` entries is taken, from 0: the `number` that the caller gave as `word`, or the only one.
+    """Return the zero-based index of one of `count` entries: `number`, the parameter called `word`, or 0 if it is None.
 
-    Raises ValueError, which says `what` the file has, if none of several is chosen, or one that is not there.
+    Raises ValueError, which says `what` the file has, if `number` is out of range, or None for several entries.
     """
     if number is None and count > 1:
         raise ValueError(f"it {what}: choose one of them, {word}=0 to {word}={count - 1}")

@@ -1,4 +1,4 @@
-"""Volumes as other programs store them: MRC, TIFF, numpy arrays, OME-Zarr and stacks of pictures."""
+"""Reading of volumes in all formats: MRC, TIFF, NumPy arrays, OME-Zarr and stacks of images."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from motors.volumes.slices import PICTURES, read_slices
 from motors.volumes.tomogram import Tomogram, TomogramWarning, check_memory, check_spacing, doubts
 from motors.workspace.files import normalized, on_disk, visible
 
-ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that make a folder a Zarr
+ZARR = (".zgroup", ".zattrs", ".zarray", "zarr.json")  # files that mark a folder as Zarr
 
 
 def read(
@@ -27,23 +27,23 @@ def read(
     image: int | None = None,
     invert: bool = False,
 ) -> Tomogram:
-    """Return the tomogram in a file or in a folder of slices, its levels as `to_uint8` gives them.
+    """Return the tomogram in a file or folder of slices, with intensities scaled as by `to_uint8`.
 
     Parameters
     ----------
-    path : folder with `slice_0000.jpg`, ..., PNG or TIFF pictures; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or `.mrcs`,
+    path : folder with `slice_0000.jpg`, ..., PNG or TIFF images; `.mrc`, `.rec`, `.map`, `.st`, `.ali` or `.mrcs`,
         also with `.gz` or `.bz2`; `.tif`, `.tiff`, `.tf2`, `.tf8` or `.btf`; `.npy`; or OME-Zarr, its finest level
-    spacing : ångström per voxel; goes before what the file states; None where neither does
-    name : what to call the tomogram; by default the name of the file without its ending
-    axes : names of the axes as they lie in the file, such as "yzx" where slices are planes of z and x; go before those
-        of the file. Positions found in the tomogram then are in its z, y, x, no longer in the file's order
-    channel, time, image : which one, from 0, of several channels, times, or images and volumes in one file
-    invert : True where dense is bright: 255 becomes 0
+    spacing : ångström per voxel; overrides that of the file; the tomogram's is None if neither is given
+    name : of the tomogram; by default the name of the file without its extension
+    axes : names of the axes as stored in the file, such as "yzx" if each slice is a z-x plane; overrides those of the
+        file. Positions found in the tomogram are then in the order z, y, x, not that of the file
+    channel, time, image : zero-based index, for several channels, times, or images and volumes in one file
+    invert : True if dense is bright: 255 becomes 0
 
-    Raises FileNotFoundError if nothing is there, or slices are missing; ValueError if the file is damaged or no volume,
-    lacks a part, changes meanwhile, or needs a choice that was not made; or if the spacing is no number, or the only
-    one known is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if the file states another spacing
-    than the caller, the spacing is implausible, or z is not the thin axis.
+    Raises FileNotFoundError if the path or slices are missing; ValueError if the file is damaged, incomplete, modified
+    meanwhile or not a volume, if a channel, time or image must be chosen, if `spacing` is not a positive number, or if
+    it is None and the file's is zero or differs between axes by over 1 %. Warns (`TomogramWarning`) if both spacings
+    differ, the spacing is implausible, or z is not the thin axis.
     """
     path = _there(os.fsdecode(path))
     if spacing is not None:
@@ -52,7 +52,7 @@ def read(
     if isinstance(invert, str):
         raise ValueError(f"invert is {invert!r}, a word: say True where dense is bright, or False")
     kind, before = _kind(path)[0], _state(path)
-    own = None if "v" in str(axes or "").lower() else image  # of several images, not along an axis of one of them
+    own = None if "v" in str(axes or "").lower() else image  # selects one of several images, not along an axis
     try:
         stored = _stored(kind, path, own)
         left = image if own is None or stored.images == 1 else None
@@ -73,19 +73,19 @@ def read(
 
 
 def name_of(path: Path) -> str:
-    """Return what to call the tomogram in a file or folder: its name without the ending, in one form of Unicode."""
+    """Return the name of the tomogram in a file or folder: the file name without extension, Unicode normalised."""
     _, name = _kind(path)
-    return plain(normalized(name if name.strip(" .") else path.name)).strip()  # such as .mrc
+    return plain(normalized(name if name.strip(" .") else path.name)).strip()  # a file named .mrc
 
 
 def plain(path: str | Path) -> str:
-    """Return a path in words that a line of UTF-8 can say: names of files may be no Unicode, or have more lines."""
+    """Return a path as one line of valid UTF-8: file names may have undecodable bytes or line breaks."""
     words = str(path).encode(errors="backslashreplace").decode()
     return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029]", "\ufffd", words)
 
 
 def parts(path: Path) -> list[Path]:
-    """Return the files that a tomogram is read from: chunks, slices, or a file and those that it names."""
+    """Return the files that a tomogram is read from: chunks, slices, or a file and its companions."""
     if is_zarr(path):
         found = [each for each in path.rglob("*") if each.is_file()]
         return sorted({*visible(found), *(each for each in found if each.name in ZARR)})
@@ -101,14 +101,14 @@ def parts(path: Path) -> list[Path]:
 
 
 def is_zarr(path: Path) -> bool:
-    """Return whether a folder is a Zarr, or called as N5 is, by its name or what is in it."""
+    """Return whether a folder is a Zarr or N5, judging by its extension or the files in it."""
     return path.is_dir() and (
         path.name.lower().endswith((".zarr", ".n5")) or any((path / mark).exists() for mark in ZARR)
     )
 
 
 def _there(path: str) -> Path:
-    """Return the path of a file or folder, absolute, so that "." has a name."""
+    """Return the absolute path of a file or folder, so that "." has a name."""
     if not path:
         raise ValueError("the path of a tomogram is empty: give a file or a folder")
     found = on_disk(Path(os.path.abspath(os.path.expanduser(path))))
@@ -120,7 +120,7 @@ def _there(path: str) -> Path:
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Return the key of the reader of a path, "slices" or "" if it has none, and what to call its tomogram."""
+    """Return the key of the reader of a path ("slices", an extension or "") and the tomogram's name."""
     if path.is_dir() and not is_zarr(path):
         return "slices", path.name
     from motors.volumes.kinds import kind_of
@@ -129,12 +129,12 @@ def _kind(path: Path) -> tuple[str, str]:
 
 
 def _state(path: Path) -> list[tuple]:
-    """Return what changes when somebody writes to a tomogram."""
+    """Return path, size and time of each file of a tomogram, which show changes."""
     return [(each, each.stat().st_size, each.stat().st_mtime_ns) for each in parts(path)]
 
 
 def _stored(kind: str, path: Path, image: int | None) -> Stored:
-    """Return what is read; the wheel for Kaggle does without what reads more than slices."""
+    """Return the array read; imports are late as the Kaggle wheel has only the slice reader."""
     if kind == "slices":
         return Stored(read_slices(path), "zyx")
     from motors.volumes.kinds import reader
@@ -143,7 +143,7 @@ def _stored(kind: str, path: Path, image: int | None) -> Stored:
 
 
 def _odd(kind: str, path: Path, voxels: np.ndarray) -> list[str]:
-    """Return what is worth a look in anything but JPEG slices, a sentence each."""
+    """Return warnings about anything but JPEG slices, one sentence each."""
     if kind == "slices" and parts(path)[0].suffix.lower() in (".jpg", ".jpeg"):
         return []
     from motors.volumes.kinds import odd

@@ -1,4 +1,4 @@
-"""Kinds of files that tomograms come in, what reads each, and what in them is worth a look."""
+"""File formats of tomograms, the reader of each, and warnings about their content."""
 
 import re
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from motors.volumes.axes import Stored
 from motors.volumes.levels import FEW
 
 MRC = (".mrc", ".rec", ".map", ".st", ".mrcs", ".ali")
-TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three of BigTIFF
+TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")  # the last three are BigTIFF
 ENDINGS = (*(each + packed for each in MRC for packed in ("", ".gz", ".bz2")), ".npy", *TIFF, ".zarr")
-GAP = 64  # levels that are not used beside black or white: real tomograms have 2 at most, padded ones over 100
+GAP = 64  # unused levels next to black or white: real tomograms have at most 2, padded ones over 100
 
 
 def kind_of(path: Path) -> tuple[str, str]:
-    """Return the ending of a file or a Zarr, "" if nothing reads it, and what to call the tomogram in it."""
+    """Return the extension of a file or Zarr, "" if it has no reader, and the name of the tomogram."""
     if path.is_dir():
         found, outside = ".zarr", (each for each in (path, *path.parents) if each.name.lower().endswith(".zarr"))
         path = next(outside, path)
@@ -26,7 +26,7 @@ def kind_of(path: Path) -> tuple[str, str]:
 
 
 def reader(kind: str) -> Callable[[Path, int | None], Stored]:
-    """Return what reads an ending of `ENDINGS`. Raises ValueError if nothing does."""
+    """Return the reader of an extension in `ENDINGS`. Raises ValueError if there is none."""
     if kind == ".npy":
         from motors.volumes.npy import read_npy as found
     elif kind == ".zarr":
@@ -42,7 +42,7 @@ def reader(kind: str) -> Callable[[Path, int | None], Stored]:
 
 
 def odd(kind: str, voxels: np.ndarray) -> list[str]:
-    """Return what the ending and `(z, y, x)` uint8 levels of a file say that is worth a look, a sentence each."""
+    """Return warnings about the extension and `(z, y, x)` uint8 levels of a file, one sentence each."""
     called = "it is called as stacks of pictures are: make sure that it is a volume, no tilt series"
     left = f"which has {255 - (lost := unused(voxels))} of 256 intensities left"
     said = f"what is black or white in it is far from the rest, {left}: fill padding with the mean"
@@ -50,9 +50,9 @@ def odd(kind: str, voxels: np.ndarray) -> list[str]:
 
 
 def unused(voxels: np.ndarray) -> int:
-    """Return how many intensities between the black or white voxels of `(z, y, x)` uint8 and all others are not used.
+    """Return the number of unused intensities between black or white and all other voxels of `(z, y, x)` uint8.
 
-    By over one voxel in 1000, that is: padding far from the rest leaves it few. It is 0 of counts and masks.
+    At most 1 voxel in 1000 lies in this gap. A wide one means padding and few levels for the rest; 0 for counts, masks.
     """
     counts = sum(np.bincount(plane.ravel(), minlength=256) for plane in voxels[:: 1 + len(voxels) // 16])
     sides = [each for each in (counts, counts[::-1]) if each[0] > counts.sum() / 1000]

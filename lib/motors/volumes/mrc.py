@@ -1,4 +1,4 @@
-"""MRC files, read by what their headers say, and written."""
+"""Reading and writing of MRC files."""
 
 import bz2
 import gzip
@@ -18,17 +18,17 @@ from motors.workspace.files import renamed
 HEADER = 1024  # bytes
 MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 OTHERS = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "two voxels a byte", 1000: "packed numbers"}
-IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the number after it holds flags, which say of bytes
-SIGNED, PACKED = 1, 16  # that they have a sign, or that each is two voxels
+IMOD_STAMP = 1_146_047_817  # "IMOD" in the header: the next number holds flags about bytes
+SIGNED, PACKED = 1, 16  # flags: bytes are signed; each byte holds two voxels
 STACKS = range(401, 631)  # space groups that mean a stack of volumes
-LABEL = b"motors: grey levels 0 to 255"  # our own word that 16 bits hold 8
-ALIKE = 1.1  # times that neighbours differ more under the wrong sign, at least: where bytes wrap, they jump by 255
+LABEL = b"motors: grey levels 0 to 255"  # marks uint8 that we stored as 16 bits
+ALIKE = 1.1  # least ratio by which neighbours differ more under the wrong sign: where bytes wrap, they jump by 255
 
 
 def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
-    """Write `(z, y, x)` voxels and their spacing in ångström as an MRC file and return its path.
+    """Write `(z, y, x)` voxels and their spacing in ångström per voxel as an MRC file and return its path.
 
-    The format has no unsigned bytes: uint8 takes 16 bits in the file, a label says so, and `read` gives uint8 back.
+    The format has no unsigned bytes: uint8 is stored as 16 bits with a label, from which `read` restores uint8.
     """
     check_spacing((spacing,))
     path = Path(path)
@@ -41,9 +41,9 @@ def write_mrc(path: str | Path, voxels: np.ndarray, spacing: float) -> Path:
 
 
 def open_mrc(path: Path, image: int | None = None) -> Stored:
-    """Return what an MRC file holds, which is one `image` always; the voxels stay on disk unless it is compressed.
+    """Return the content of an MRC file, on disk unless compressed; `image` is ignored, as there is always one.
 
-    Raises ValueError if it is no MRC file, not as long as its header says, of no real numbers, or of unknown axes.
+    Raises ValueError if it is not an MRC file, its size contradicts its header, or its voxel type or axes are unknown.
     """
     with path.open("rb") as file:
         start = file.read(HEADER)
@@ -68,7 +68,7 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
 
 
 def _header(start: bytes) -> tuple[np.void, str]:
-    """Return the header of a file and its byte order: read the wrong way around, small numbers are huge."""
+    """Return the header of a file and its byte order: in the wrong one, small numbers are huge."""
     found = []
     for order in "<>":
         if len(start) == HEADER:
@@ -82,11 +82,11 @@ def _header(start: bytes) -> tuple[np.void, str]:
 
 
 def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tuple[int, ...]]:
-    """Return type, offset and shape of the voxels in a file of `size` bytes."""
+    """Return dtype, offset and shape of the voxels in a file of `size` bytes."""
     mode, depth, each = int(header["mode"]), int(header["nz"]), int(header["mz"])
     mode = 101 if mode == 0 and (_flags(header) or 0) & PACKED else mode
     if mode not in MODES:
-        what = f"{int(header['mode'])} holds {OTHERS.get(min(mode, 1000), 'something unknown')}"  # above 1000 of MRCZ
+        what = f"{int(header['mode'])} holds {OTHERS.get(min(mode, 1000), 'something unknown')}"  # from 1000: MRCZ
         raise ValueError(f"its mode {what}, not real numbers: convert it to mode 2, or to 1")
     dtype, offset = np.dtype(order + MODES[mode]), HEADER + int(header["nsymbt"])
     shape = (depth, int(header["ny"]), int(header["nx"]))
@@ -94,7 +94,7 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
     if size != expected:
         where = "cut short, or its header is wrong" if size < expected else "its slices or extended header are more"
         raise ValueError(f"it has {size} bytes, its header says {expected}: {where}; write it again")
-    if int(header["ispg"]) in STACKS and each != 1:  # of one section each, they are pictures
+    if int(header["ispg"]) in STACKS and each != 1:  # volumes of one section are images
         if each <= 0 or depth % each:
             raise ValueError(f"its header speaks of volumes of {each} sections, it has {depth}: write it again")
         shape = (depth // each, each, *shape[1:])
@@ -102,9 +102,9 @@ def _layout(header: np.void, order: str, size: int) -> tuple[np.dtype, int, tupl
 
 
 def _axes(header: np.void) -> str:
-    """Return what the header says about the order of axes: sections, rows, columns."""
+    """Return the axes of sections, rows and columns from the header, such as "zyx"."""
     order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
-    if not any(order):  # written before there was such a word
+    if not any(order):  # older files lack these numbers
         return "zyx"
     if sorted(order) != [1, 2, 3]:
         raise ValueError(f"the axis order maps, mapr, mapc in its header is {order}: write it with 3, 2, 1")
@@ -117,13 +117,13 @@ def _flags(header: np.void) -> int | None:
 
 
 def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
-    """Return whether integers have no sign, by the stamp of IMOD, the range in the header, the mode, or neighbours."""
+    """Return whether integers are unsigned, by IMOD's flags, the range in the header, the mode or neighbours."""
     low, high, by_mode = float(header["dmin"]), float(header["dmax"]), voxels.dtype.kind == "u"
     planes = voxels.reshape(-1, *voxels.shape[-2:])
     planes, largest = planes[:: max(1, len(planes) // 16)], 2 ** (8 * voxels.itemsize - 1) - 1
     kinds = [voxels.dtype.str.replace("u", "i"), voxels.dtype.str.replace("i", "u")]
-    own, slack = planes.view(kinds[low >= 0]), (high - low) / 8 + 1  # some programs look at a few voxels only
-    told = -largest - 2 < low < high < 2 * largest + 2  # and not left over from other numbers
+    own, slack = planes.view(kinds[low >= 0]), (high - low) / 8 + 1  # some programs take it from a few voxels
+    told = -largest - 2 < low < high < 2 * largest + 2  # a possible range, and one that fits these voxels
     told = told and low - slack <= own.min() and own.max() <= high + slack
     if voxels.dtype == np.int8 and (flags := _flags(header)) is not None:
         unsigned = not flags & SIGNED
@@ -139,7 +139,7 @@ def _unsigned(path: Path, voxels: np.ndarray, header: np.void) -> bool:
         return by_mode if voxels.itemsize > 1 else low >= 0
     if by_mode or told and voxels.itemsize > 1 or voxels.min() >= 0:
         return by_mode
-    if voxels.itemsize > 1 and (doubtful or not unsigned):  # as their mode says
+    if voxels.itemsize > 1 and (doubtful or not unsigned):  # as their mode states
         return False
     if doubtful:
         raise ValueError("its header does not say whether its numbers have a sign: write it as 16 bits, mode 1 or 6")
@@ -152,7 +152,7 @@ def _say(path: Path, sentence: str) -> None:
 
 
 def _unpacked(path: Path, opened) -> bytes:
-    """Return what a compressed file holds, once its header has said that there is room for it."""
+    """Return the content of a compressed file, after checking by its header that memory suffices."""
     try:
         with opened(path) as file:
             start = file.read(HEADER)

@@ -1,4 +1,4 @@
-"""Arrays of numpy, one in a file."""
+"""Reading of NumPy `.npy` files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from motors.volumes.units import DAMAGE
 
 
 def read_npy(path: Path, image: int | None = None) -> Stored:
-    """Return the voxels, on disk; axes and spacing are not stated. Raises ValueError if damaged, or of no numbers."""
+    """Return the voxels, on disk; the last axes are taken as z, y, x. Raises ValueError if damaged or no numbers."""
     try:
         voxels = np.lib.format.open_memmap(path, "r")
     except (*DAMAGE, ValueError) as error:
@@ -19,5 +19,5 @@ def read_npy(path: Path, image: int | None = None) -> Stored:
     if (size := path.stat().st_size) != (stated := voxels.offset + voxels.nbytes):
         raise ValueError(f"it has {size} bytes, its header says {stated}: copy it again")
     if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:
-        return Stored(voxels, "zyxs")  # samples of a pixel
+        return Stored(voxels, "zyxs")  # samples per pixel
     return Stored(voxels, ("?" * voxels.ndim + "zyx")[-voxels.ndim :] if voxels.ndim else "")

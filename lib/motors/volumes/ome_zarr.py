@@ -1,4 +1,4 @@
-"""OME-Zarr images, on disk or wherever a store has them: their finest level, axes and spacing."""
+"""Reading of OME-Zarr images from disk or another store: the finest level, axes and spacing."""
 
 import json
 import math
@@ -17,16 +17,16 @@ from motors.volumes.axes import Stored, which
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, number, parsing
 
-FOLLOWED = ("scale", "translation", "identity", "sequence")  # transformations that turn no axis
-ORDERED = rb'("dtype"\s*:\s*")[<>](?=[iu]1")'  # before the type of bytes, whose order means nothing
+FOLLOWED = ("scale", "translation", "identity", "sequence")  # transformations without rotation
+ORDERED = rb'("dtype"\s*:\s*")[<>](?=[iu]1")'  # byte order of a one-byte type: meaningless
 
 
 def open_zarr(store: Any, image: int | None = None) -> Stored:
-    """Return the finest level of an OME-Zarr image, still on disk or wherever `store` has it.
+    """Return the finest level of an OME-Zarr image without loading its voxels from `store`.
 
-    The spacing is None where the metadata have no scale with units of length, as before version 0.4. `store` may hold
-    several images, as bioformats2raw lays them out; `image` is which of them, from 0. Raises ValueError if the metadata
-    do not describe an image, or several of which none is chosen.
+    The spacing is None if the metadata have no scale with units of length, as before version 0.4. `store` may hold
+    several images in the layout of bioformats2raw; `image` is the zero-based index of one. Raises ValueError if the
+    metadata do not describe an image, or none of several is chosen.
     """
     try:
         import zarr
@@ -34,7 +34,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         raise ModuleNotFoundError("OME-Zarr is read with the library zarr: pip install 'motors[portal]'") from error
     with parsing(json.JSONDecodeError, UnicodeDecodeError):
         try:
-            group = zarr.open(_lenient(store), mode="r", use_consolidated=False)  # which may be out of date
+            group = zarr.open(_lenient(store), mode="r", use_consolidated=False)  # it may be outdated
         except zarr.errors.GroupNotFoundError as error:
             raise ValueError("it is no Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
     if isinstance(group, zarr.Array):
@@ -52,7 +52,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
             raise ValueError(f"it holds {what}: give the folder of one image")
     if "multiscales" not in attributes:
         raise ValueError("it lacks the attribute multiscales of OME-Zarr: give the folder of an image or of one array")
-    images = [found] if isinstance(found := attributes["multiscales"], dict) else found  # some forget the list
+    images = [found] if isinstance(found := attributes["multiscales"], dict) else found  # some omit the list
     try:
         axes, path, spacing = _described(_one_of(images, image), group)
         array = group[path]
@@ -68,7 +68,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
 
 
 def _lenient(store: Any) -> Any:
-    """Return a store in which, on disk, bytes may have an order, such as >u1: JZarr and Zarr.jl say so."""
+    """Return a store that, on disk, accepts a byte order of bytes such as >u1, as JZarr and Zarr.jl write it."""
     from zarr.storage import LocalStore, WrapperStore
 
     class Lenient(WrapperStore):
@@ -81,14 +81,14 @@ def _lenient(store: Any) -> Any:
 
 
 def read_zarr(path: Path, image: int | None = None) -> Stored:
-    """Return an OME-Zarr image of this disk in memory; chunks that were left empty have the array's fill value.
+    """Load an OME-Zarr image from disk into memory; missing chunks have the array's fill value.
 
-    Raises ValueError as `open_zarr`; or if it is larger than memory, a chunk is cut short, all are missing, or one is
-    beside voxels that are no fill. Warns if others are not there: nobody can tell whether those were lost.
+    Raises ValueError as `open_zarr`, or if the image exceeds memory, a chunk is cut short, all chunks are missing, or
+    a missing one borders on other values (see `_is_lost`). Warns about other missing chunks: they may be lost or empty.
     """
     stored = open_zarr(path, image)
     array, folder = stored.voxels, path / stored.voxels.path
-    fill, whole = array.metadata.fill_value, array.shards or array.chunks  # what a file holds
+    fill, whole = array.metadata.fill_value, array.shards or array.chunks  # voxels per file
     with parsing():
         places = list(np.ndindex(*(-(-side // edge) for side, edge in zip(array.shape, whole, strict=True))))
         missing = [place for place in places if not (folder / array.metadata.encode_chunk_key(place)).is_file()]
@@ -101,7 +101,7 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
         raise ValueError(lost)
     _check_chunks(folder, array)
     check_memory(array.nbytes)
-    with parsing(ValueError, LZMAError, SystemError):  # the last from Blosc
+    with parsing(ValueError, LZMAError, SystemError):  # the last is from Blosc
         voxels = array[...]
     if any(_is_lost(voxels, fill, whole, place) for place in missing):
         raise ValueError(lost)
@@ -112,7 +112,7 @@ def read_zarr(path: Path, image: int | None = None) -> Stored:
 
 
 def _is_lost(voxels: np.ndarray, fill: Any, edges: tuple[int, ...], place: tuple[int, ...]) -> bool:
-    """Return whether of the voxels beside a face of a chunk that is not there more than half are no fill."""
+    """Return whether over half of the voxels beside a face of a missing chunk differ from the fill value."""
     spans, sides = [slice(k * edge, (k + 1) * edge) for k, edge in zip(place, edges, strict=True)], voxels.shape
     beside = [(axis, k) for axis, span in enumerate(spans) for k in (span.start - 1, span.stop) if 0 <= k < sides[axis]]
     faces = [voxels[(*spans[:axis], k, *spans[axis + 1 :])] for axis, k in beside]
@@ -120,23 +120,23 @@ def _is_lost(voxels: np.ndarray, fill: Any, edges: tuple[int, ...], place: tuple
 
 
 def _unnamed(array: Any, store: Any) -> Stored:
-    """Return an array without the metadata of an image: its axes are z, y, x, unless it names them otherwise."""
+    """Return an array without image metadata: its last axes are z, y, x, unless it names them otherwise."""
     notes = [each / name for each in getattr(store, "parents", ()) for name in (".zattrs", "zarr.json")]
     if any("multiscales" in each.read_text(encoding="utf-8") for each in notes if each.is_file()):
         raise ValueError("it is one level of an OME-Zarr image, without spacing and axes: give the folder above it")
     letters = _letters(array)
-    known = set("zyx") <= set(letters) or letters and set(letters) <= set("tczyx")  # such as times of pictures
+    known = set("zyx") <= set(letters) or letters and set(letters) <= set("tczyx")  # such as a time series
     return Stored(array, letters if known else ("?" * array.ndim + "zyx")[-array.ndim :])
 
 
 def _letters(array: Any) -> str:
-    """Return the first letters of what an array calls its axes, "" if it says nothing."""
+    """Return the first letters of the names of an array's axes, "" without names."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return "".join(str(name)[:1].lower() for name in names or ())
 
 
 def _check_chunks(folder: Path, array: Any) -> None:
-    """Raise a ValueError if a chunk is empty, or shorter than Blosc says: what follows in memory would be read."""
+    """Raise ValueError if a chunk is empty, or shorter than Blosc states: decoding would read past its end."""
     packed = any("blosc" in type(each).__name__.lower() for each in array.compressors) and not array.shards
     for path in folder.rglob("*"):
         if _is_chunk(path):
@@ -154,13 +154,13 @@ def _is_chunk(path: Path) -> bool:
 
 
 def _attributes(group: Any) -> dict[str, Any]:
-    """Return the metadata of a group: version 0.5, or one before."""
+    """Return the metadata of a group, of version 0.5 or earlier."""
     found = dict(group.attrs)
     return found | found.get("ome", {}) if isinstance(found.get("ome", {}), dict) else found | {"multiscales": None}
 
 
 def _one_of(images: list[Any], image: int | None) -> Any:
-    """Return the chosen image, or the only one, of which the number counts along an axis."""
+    """Return the chosen image, or the only one: `image` is then an index along its axis."""
     count = len(images)
     return images[which(image, count, "image", f"holds {count} images") if count > 1 else 0]
 
@@ -173,8 +173,8 @@ def _steps(about: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | None]:
-    """Return axes, path and spacing of the finest level that the metadata of an OME-Zarr image list."""
-    systems = image.get("coordinateSystems")  # since version 0.6, which has no axes beside them
+    """Return axes, path and spacing of the finest level in the metadata of an OME-Zarr image."""
+    systems = image.get("coordinateSystems")  # since version 0.6, which has no other axes
     levels, strange = {}, False
     for level in image["datasets"]:
         steps = list(_steps(level)) + ([] if systems else list(_steps(image)))
@@ -187,11 +187,11 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     sides = max((getattr(each, "ndim", 0) for each in there.values()), default=0)
     old = str(image.get("version")) in ("0.1", "0.2") or ("axes" not in image and not systems and sides == 5)
     axes = systems[0]["axes"] if systems and not strange else image.get("axes", ["?"] * sides)
-    axes = list("tczyx") if old else axes  # there were no others
+    axes = list("tczyx") if old else axes  # the only ones then
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = [{"time": "t", "channel": "c"}.get(axis.get("type"), str(axis["name"]).lower()[:1]) for axis in axes]
     places = [letters.index(letter) for letter in "zyx" if letter in letters]
-    for path, scales in levels.items():  # lengths in an array of their own are not looked for
+    for path, scales in levels.items():  # scales in a separate array are not read
         sound = scales and all(isinstance(each, list) and len(each) == len(axes) for each in scales)
         levels[path] = (
             np.abs(np.prod([list(map(number, each)) for each in scales], axis=0)) if sound and not strange else None
@@ -200,7 +200,7 @@ def _described(image: dict[str, Any], group: Any) -> tuple[str, str, Spacing | N
     if all(scale is not None and np.isfinite(scale).all() for scale in levels.values()):
         path = min(levels, key=lambda each: (float(np.prod(levels[each][places])), -sizes.get(each, math.inf)))
     else:
-        path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a lost one may be the finest
+        path = max(levels, key=lambda each: sizes.get(each, math.inf))  # a missing one may be the finest
     if path not in sizes:
         raise ValueError(f"its level {path!r} is missing, or of another Zarr version: copy it again, with hidden files")
     if max(sizes.values()) > sizes[path]:

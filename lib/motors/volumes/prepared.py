@@ -1,4 +1,4 @@
-"""Prepared tomograms: resampled once, opened by a memory map ever after."""
+"""Prepared tomograms: resampled once, then opened as memory maps."""
 
 import hashlib
 import zlib
@@ -20,7 +20,7 @@ from motors.workspace.provenance import Inputs, differences, read_inputs, write_
 
 
 def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spacing) -> None:
-    """Raise FileNotFoundError or ValueError about the first volume that is missing or not as `prepared` has it."""
+    """Raise FileNotFoundError if a volume is missing, ValueError if its shape is not that in `tomograms`."""
     for tomo_id, *shape in tomograms[["tomo_id", *SIZE]].itertuples(index=False):
         found = open_prepared(folder, tomo_id).shape
         if found != tuple(shape):
@@ -29,7 +29,7 @@ def check_volumes(tomograms: pd.DataFrame, folder: Path, spacing: geometry.Spaci
 
 
 def write_prepared(folder: str | Path, name: str, voxels: np.ndarray, inputs: Inputs | None = None) -> Path:
-    """Write `(z, y, x)` uint8 voxels as `<folder>/<name>.npy`, what they were made from beside it; return that path."""
+    """Write `(z, y, x)` uint8 voxels as `<folder>/<name>.npy`, with `inputs` as JSON beside it; return the path."""
     check_voxels(voxels)
     path = Path(folder) / f"{name}.npy"
     note = path.with_suffix(".json")
@@ -44,10 +44,10 @@ def write_prepared(folder: str | Path, name: str, voxels: np.ndarray, inputs: In
 
 
 def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[str, Any]) -> Inputs:
-    """Return what a prepared volume is made from: its slices by their content, settings, and the code of this room.
+    """Return the provenance of a prepared volume: hashes of its slices and of this package's code, and settings.
 
-    The volume `name` in `folder` need not be there; `source` is a folder of slices, or a file, and read only if folder,
-    sizes or times are not those noted beside the volume; `settings` are spacings and the like.
+    The volume `name` in `folder` need not exist; `source` is a folder of slices or a file, hashed only if path, sizes
+    or times differ from those recorded beside the volume; `settings` are spacings and the like.
     """
     files = parts(source)
     quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
@@ -60,13 +60,13 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
 
 
 def is_current(folder: str | Path, name: str, inputs: Inputs) -> bool:
-    """Return whether a prepared volume is there, was made from `inputs` and has not been touched since."""
+    """Return whether a prepared volume exists, was made from `inputs` and was not modified since."""
     path = Path(folder) / f"{name}.npy"
     return _untouched(path) is not None and not differences(path.with_suffix(".json"), inputs)
 
 
 def volume_digest(folder: str | Path, name: str) -> str:
-    """Return a hash of a prepared volume's voxels, as noted or, if the file was touched since, of what is in it."""
+    """Return a hash of a prepared volume's voxels, as recorded or, if the file was modified since, computed anew."""
     there = _untouched(Path(folder) / f"{name}.npy")
     return there.noted["voxels"] if there else voxel_digest(open_prepared(folder, name))
 
@@ -74,8 +74,8 @@ def volume_digest(folder: str | Path, name: str) -> str:
 def voxel_digest(voxels: np.ndarray) -> str:
     """Return a hash of `(z, y, x)` uint8 voxels, four times as fast as SHA-256.
 
-    Eight voxels are one number, numbers are added up with odd weights modulo 2^64, 4096 at a time, and the sums are
-    hashed: a change within eight voxels is always noticed, another one but for a chance of 1 in 2^63.
+    Eight voxels form one number; blocks of 4096 are summed with odd weights modulo 2^64, and the sums are hashed.
+    A change within one number is always detected, any other is missed with a probability of 1 in 2^63.
     """
     flat = np.ascontiguousarray(voxels).reshape(-1)
     weights = np.random.default_rng(0).integers(0, 2**63, 4096, dtype=np.uint64) * 2 + 1
@@ -85,7 +85,7 @@ def voxel_digest(voxels: np.ndarray) -> str:
 
 
 def _untouched(path: Path) -> Inputs | None:
-    """Return what a prepared volume was made from; None if it is not there, or was touched since that was noted."""
+    """Return the recorded provenance of a prepared volume; None if it is missing or was modified since."""
     there = read_inputs(path.with_suffix(".json")) if path.is_file() else None
     return there if there and there.noted["file"] == _stat(path) else None
 
@@ -96,13 +96,13 @@ def _code() -> dict[str, str]:
 
 
 def _stat(path: Path) -> list[int]:
-    """Size and time of a file: equal unless it was written."""
+    """Return size and time of a file, equal unless it was written."""
     about = path.stat()
     return [about.st_size, about.st_mtime_ns]
 
 
 def open_prepared(folder: str | Path, name: str) -> np.memmap:
-    """Return a prepared volume, `(z, y, x)` uint8, read-only, on disk; raises FileNotFoundError without one."""
+    """Return the read-only memory map of a prepared volume, `(z, y, x)` uint8; raises FileNotFoundError if missing."""
     path = Path(folder) / f"{name}.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")

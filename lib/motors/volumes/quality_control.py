@@ -1,7 +1,7 @@
-"""Damaged intensities: found by what they look like, named with the number that gave them away, repaired if possible.
+"""Quality control of intensities: damage detected by statistics with limits, and repaired where possible.
 
-Limits stand in the middle of wide gaps. The 648 training tomograms of the competition gave those of histograms, with
-the 15 that the original solution listed as damaged; the others were set on simulated and a few real tomograms.
+Limits lie in the middle of wide gaps. Those of histograms were set on the 648 training tomograms of the competition, 15
+of them listed as damaged by the original solution; the others on simulated and a few real tomograms.
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,32 @@ from motors.volumes.levels import WRAPPED, unwrap
 from motors.volumes.tomogram import by_plane, check_voxels, for_each
 from motors.workspace.files import visible, write_table
 
-DARK = 25  # the darkest levels
-PLANES = 32  # of a tomogram, enough to count neighbours in
-RINGING = 6  # levels that JPEG of quality 95 moves a voxel at most, but for one in hundreds
-INSIDE = slice(1, 255)  # levels that clipping does not fill
+DARK = 25  # number of darkest levels
+PLANES = 32  # per tomogram, enough for counting neighbours
+RINGING = 6  # levels by which JPEG of quality 95 changes a voxel at most, but for one in hundreds
+INSIDE = slice(1, 255)  # levels not filled by clipping
 FOUND = ["tomo_id", "finding", "statistic", "limit", "repaired", "about"]
 REPAIRED = ("wrapped", "filled slices")  # findings
 
 LIMITS = {
-    "wrapped": 0.005,  # healthy ones, simulated or real: 0.000; simulated ones wrapped by 32 to 224: 0.008 and more
-    "dark-shifted": 0.33,  # the 15 known ones: 0.44 and more; all others: 0.24 and less
-    "saturated": 0.1,  # tomo_f672c0: 0.37, tomo_d8c917: 0.21; all others: 0.06 and less
-    "bimodal": 0.9,  # tomo_f672c0: 1.0; all others: 0.82 and less
+    "wrapped": 0.005,  # healthy, simulated or real: 0.000; simulated and wrapped by 32 to 224: at least 0.008
+    "dark-shifted": 0.33,  # the 15 known ones: at least 0.44; all others: at most 0.24
+    "saturated": 0.1,  # tomo_f672c0: 0.37, tomo_d8c917: 0.21; all others: at most 0.06
+    "bimodal": 0.9,  # tomo_f672c0: 1.0; all others: at most 0.82
     "constant slices": 0.0,
-    "filled slices": 0.0,  # their number
+    "filled slices": 0.0,  # number of slices
     "inverted": 0.3,  # skewness; healthy ones at most 0.27, mostly below zero
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with the intensities of a tomogram."""
+    """A defect found in the intensities of a tomogram."""
 
     name: str  # a key of `LIMITS`
-    statistic: float  # the number that gave it away, above the limit
-    about: str  # what it means, in words
-    offset: int | None = None  # what wrapped levels had been moved by; None of other findings
+    statistic: float  # the value measured, above the limit
+    about: str  # description
+    offset: int | None = None  # shift of wrapped levels; None for other findings
 
     @property
     def limit(self) -> float:
@@ -62,14 +62,14 @@ def histogram(voxels: np.ndarray) -> np.ndarray:
 
 
 def examine_histogram(counts: np.ndarray) -> list[Finding]:
-    """Return what a histogram `(256,)` of intensities shows: dark-shifted, saturated, bimodal.
+    """Return the findings from a `(256,)` histogram of intensities: dark-shifted, saturated, bimodal.
 
-    Wrapped levels do not show reliably: for those, and for the other findings, there is `examine`. The statistics:
+    Wrapped levels are not detected reliably: use `examine` for those and the other findings. The statistics are:
 
-    - dark-shifted: voxels with the 25 darkest levels over all others, by which the original solution judged too
+    - dark-shifted: ratio of voxels at the 25 darkest levels to all others, also used by the original solution
     - saturated: the share of voxels at level 0 or 255
-    - bimodal: how deep the deepest valley is, 1 down to nothing, relative to the lower of the peaks beside it; of what
-      is not clipped, each side of the valley holds at least a tenth
+    - bimodal: depth of the deepest valley relative to the lower peak beside it, 1 if the valley is empty; each side of
+      it holds at least a tenth of the voxels that are not clipped
 
     Raises ValueError if these are not 256 counts.
     """
@@ -86,17 +86,17 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
 
 
 def examine(voxels: np.ndarray) -> list[Finding]:
-    """Return what is wrong with the intensities of a tomogram, `(z, y, x)` uint8; nothing, if it is healthy.
+    """Return the findings about the intensities of a tomogram, `(z, y, x)` uint8; none if it is healthy.
 
-    Beyond what `examine_histogram` finds, which looks at wrapped levels as they were before:
+    In addition to those of `examine_histogram`, which is applied to the levels before they wrapped:
 
-    - wrapped: levels beyond 255 went on at 0. Neighbouring voxels then often lie on either side of that seam. The
-      statistic counts pairs of neighbours with the seam between them, the shorter way around, less those at the level
-      where there are fewest, relative to the level where there are most. Where 0 or 255 stands out, because levels were
-      clipped there, or one end of the levels is much emptier than the other, nothing has wrapped
+    - wrapped: levels above 255 continued at 0, so that neighbouring voxels often lie on either side of that seam. The
+      statistic is the number of pairs of neighbours that cross the seam on the shorter way around, minus the lowest
+      such number for any level, divided by the highest. Not tested if level 0 or 255 stands out, as after clipping,
+      or if one end of the levels is much emptier than the other
     - constant slices: their number
-    - inverted: the skewness of details of about two voxels, below zero where dense is dark, as it should be. A hint for
-      the eye, which finds two of three; not looked for where the histogram is damaged
+    - inverted: the skewness of details of about two voxels, negative where dense is dark, as it should be. A hint to
+      be checked by eye, which detects two of three; not tested if the histogram has findings
     """
     planes = _histograms(voxels)
     counts = planes.sum(axis=0)
@@ -107,7 +107,7 @@ def examine(voxels: np.ndarray) -> list[Finding]:
     flat = np.flatnonzero((planes > 0).sum(axis=1) == 1)
     few = ", ".join(map(str, flat[:5])) + (", ..." if len(flat) > 5 else "")
     others = [Finding("constant slices", float(len(flat)), f"all voxels of a slice are equal: z = {few}")]
-    if found == wrapped:  # skewness says nothing about levels that are distorted
+    if found == wrapped:  # skewness is meaningless for distorted levels
         skewness = _skewness(voxels, offset)
         others += [Finding("inverted", skewness, "bright details stand out, where dense should be dark")]
     return found + [finding for finding in others if finding.margin > 0]
@@ -116,12 +116,12 @@ def examine(voxels: np.ndarray) -> list[Finding]:
 def repair(
     voxels: np.ndarray, *, compressed: bool = False, shift_dark: bool = False
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Return a tomogram with its levels put right, and what was found; a healthy one is returned as it is.
+    """Return a tomogram with repaired levels, and the findings; a healthy one is returned unchanged.
 
     Wrapped levels are moved back, exactly unless levels at both ends are unused, so that the seam may lie anywhere
-    between them. Everything else is reported only. Of `compressed` slices (JPEG), voxels that compression pushed over
+    between them. Other findings are only reported. In `compressed` slices (JPEG), voxels that compression moved across
     the seam are recognised by their neighbours. `shift_dark` adds 127 to dark-shifted tomograms, as the original
-    solution did, for networks that it trained; what was brighter than 128 turns black.
+    solution did for the networks it trained; levels above 128 then turn black.
     """
     found = examine(voxels)
     names = {finding.name: finding for finding in found}
@@ -134,37 +134,37 @@ def repair(
 
 
 def note(folder: str | Path, name: str, found: Sequence[Finding]) -> None:
-    """Keep in a folder, of this function alone, what was found in the tomogram called `name`: see `findings`."""
+    """Write the findings of tomogram `name` to a folder used by this function only; `findings` reads them."""
     path = Path(folder) / f"{name}.csv"
     rows = [[name, f.name, f.statistic, f.limit, f.name in REPAIRED, f.about] for f in found]
     if rows:
         write_table(path, pd.DataFrame(rows, columns=FOUND))
     else:
-        path.unlink(missing_ok=True)  # from when it was another tomogram
+        path.unlink(missing_ok=True)  # of another tomogram of this name
 
 
 def findings(folder: str | Path) -> pd.DataFrame:
-    """Return what `note` kept, one row per finding: tomo_id, finding, statistic, limit, repaired, about."""
+    """Return what `note` wrote, one row per finding: tomo_id, finding, statistic, limit, repaired, about."""
     notes = [read_table(path, FOUND) for path in sorted(visible(Path(folder).glob("*.csv")))]
     return pd.concat(notes, ignore_index=True) if notes else pd.DataFrame(columns=FOUND)
 
 
 def _histograms(voxels: np.ndarray) -> np.ndarray:
-    """Return how many voxels of each plane have each level, `(z, 256)`."""
+    """Return the histogram of each plane, `(z, 256)`."""
     check_voxels(voxels)
     counts = for_each(lambda k: cv2.calcHist([voxels[k]], [0], None, [256], [0, 256]).ravel(), len(voxels))
-    return np.array(counts).astype(np.int64)  # exact up to 16 million a level
+    return np.array(counts).astype(np.int64)  # exact up to 16 million per level
 
 
 def _goes_on(counts: np.ndarray) -> bool:
-    """Return whether level 0 could follow 255: neither stands out, and there are about as many voxels at both ends."""
+    """Return whether levels may have wrapped: neither 0 nor 255 stands out, and both ends have similar counts."""
     dark, bright = counts[:5].sum(), counts[251:].sum()
     clipped = counts[0] > 2 * counts[1:5].max() or counts[255] > 2 * counts[251:255].max()
     return not clipped and min(dark, bright) > 0.25 * max(dark, bright)
 
 
 def _wrapped(voxels: np.ndarray) -> list[Finding]:
-    """Return the finding that levels have wrapped, if they have."""
+    """Return a list of the finding that levels have wrapped, or an empty one."""
     crossings = _crossings(voxels)
     offset = _emptiest(crossings)
     seam = float((crossings[255] - crossings.min()) / max(crossings.max(), 1))
@@ -173,7 +173,7 @@ def _wrapped(voxels: np.ndarray) -> list[Finding]:
 
 
 def _valley(counts: np.ndarray) -> float:
-    """Return 1 less the depth of the deepest valley of a histogram relative to the lower peak beside it."""
+    """Return 1 minus the lowest ratio of the smoothed histogram to the lower of the peaks on either side."""
     smooth = np.convolve(counts, np.ones(9) / 9, "same")
     peak = np.minimum(np.maximum.accumulate(smooth), np.maximum.accumulate(smooth[::-1])[::-1])
     share = np.cumsum(counts) / max(counts.sum(), 1)
@@ -182,14 +182,14 @@ def _valley(counts: np.ndarray) -> float:
 
 
 def _sample(voxels: np.ndarray) -> np.ndarray:
-    """Return the numbers of some planes, spread over the depth."""
+    """Return the indices of up to `PLANES` planes, spread over the depth."""
     return np.unique(np.linspace(0, len(voxels) - 1, PLANES).astype(int))
 
 
 def _crossings(voxels: np.ndarray) -> np.ndarray:
-    """Return how many pairs of neighbours lie on either side of each level and the next, the shorter way around.
+    """Return how many pairs of neighbours are separated by the step from each level to the next, `(256,)`.
 
-    `(256,)`; number 255 is the seam between 255 and 0.
+    The way between two levels is the shorter one around the circle; entry 255 is the seam between 255 and 0.
     """
     planes = _sample(voxels)
 
@@ -208,18 +208,18 @@ def _crossings(voxels: np.ndarray) -> np.ndarray:
 
 
 def _emptiest(crossings: np.ndarray) -> int:
-    """Return the level that follows the emptiest place of the circle, the middle of several that are as empty."""
+    """Return the level after the step with the fewest crossings, the middle of the longest run of equal ones."""
     empty = crossings <= crossings.min()
     if empty.all():
         return 0
-    first = int(np.argmin(empty))  # begin where it is not empty, so that no run goes on at the beginning
+    first = int(np.argmin(empty))  # begin at another step, so that no run continues at the beginning
     runs, _ = ndimage.label(np.roll(empty, -first))
     widest = np.flatnonzero(runs == np.bincount(runs)[1:].argmax() + 1)
     return int(widest[(len(widest) - 1) // 2] + first + 1) % 256
 
 
 def _skewness(voxels: np.ndarray, offset: int) -> float:
-    """Return the skewness of what lies between a fine and a coarse blur, over some planes of wrapped levels or not."""
+    """Return the skewness of the difference of a fine and a coarse blur of some planes, after subtracting `offset`."""
     details = []
     for k in _sample(voxels)[::2]:
         plane = (voxels[k] - np.uint8(offset)).astype(np.float32)
@@ -227,14 +227,14 @@ def _skewness(voxels: np.ndarray, offset: int) -> float:
     details = np.concatenate(details)
     details -= details.mean()
     spread = float(np.sqrt(np.mean(details**2)))
-    return float(np.mean(details**2 * details)) / spread**3 if spread > 1e-3 else 0.0  # a power of 3 is much slower
+    return float(np.mean(details**2 * details)) / spread**3 if spread > 1e-3 else 0.0  # details**3 is much slower
 
 
 def _sorted_out(voxels: np.ndarray, offset: int) -> np.ndarray:
-    """Return wrapped voxels moved back, those near both ends of the levels to the end where their neighbours are."""
+    """Return wrapped voxels moved back; those near either end of the levels go to the end of their neighbours."""
     after = (np.arange(256) - offset).astype(np.uint8)
     ends = np.minimum(after, 255 - after) < RINGING
-    side = np.where(ends, 0, after - 127.5).astype(np.float32)  # whose end is in doubt does not vote
+    side = np.where(ends, 0, after - 127.5).astype(np.float32)  # doubtful voxels do not vote
 
     def sort(k: int) -> np.ndarray:
         around = np.clip([k - 1, k, k + 1], 0, len(voxels) - 1)

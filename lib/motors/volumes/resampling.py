@@ -1,4 +1,4 @@
-"""Volumes at another spacing."""
+"""Resampling of volumes."""
 
 import math
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from scipy import sparse
 from motors.geometry import PerAxis, Shape, Spacing, per_axis, resampled_shape
 from motors.volumes.tomogram import by_plane, check_spacing, check_voxels
 
-HAIR = 5e-5  # intensities, added before truncation: single precision must not turn 255 into 254
+HAIR = 5e-5  # intensities, added before truncation: float32 must not turn 255 into 254
 
 
 def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str = "linear") -> np.ndarray:
-    """Return the volume at another spacing, interpolated linearly along each axis and truncated.
+    """Return the volume resampled to another spacing, by linear interpolation along each axis, truncated.
 
-    Voxel `i` of the result is taken at `(i + 0.5) * target / spacing - 0.5`, as the original solution did when it
-    predicted; `geometry.voxel_between` moves points alike. `by` "mean" gives each voxel the mean of what it covers
-    where none becomes smaller: at twice the spacing, interpolation lets through nearly twice the power of white noise.
-    Only a few planes are held beside input and result, which is `(z, y, x)` uint8 of
-    `geometry.resampled_shape(voxels.shape, spacing, target)`, or `voxels` itself if the spacings, ångström per voxel
-    for each of z, y, x or for all, are equal.
+    Voxel `i` of the result is sampled at `(i + 0.5) * target / spacing - 0.5`, as the original solution did for
+    inference; `geometry.voxel_between` moves points alike. With `by` "mean", each voxel is the mean of those it covers,
+    unless an axis is upsampled: at twice the spacing, interpolation keeps nearly twice the power of white noise.
+    Spacings are ångström per voxel, one for each of z, y, x or for all. The result is `(z, y, x)` uint8 of shape
+    `geometry.resampled_shape(voxels.shape, spacing, target)`, or `voxels` itself if the spacings are equal. Beside
+    input and result, memory holds only a few planes.
 
-    Raises ValueError if a spacing is not above zero, less than a voxel would be left, or `by` is something else.
+    Raises ValueError if a spacing is not positive, less than a voxel would be left, or `by` is unknown.
     """
     if by not in ("linear", "mean"):
         raise ValueError(f"volumes are resampled by linear or mean, not by {by!r}: choose one of the two")
@@ -40,9 +40,9 @@ def resample(voxels: np.ndarray, spacing: PerAxis, target: PerAxis, *, by: str =
 def resampled_planes(
     plane: Callable[[int], np.ndarray], shape: Shape, spacing: Spacing, target: Spacing
 ) -> tuple[Shape, Callable[[int], np.ndarray]]:
-    """Return the shape of a volume at another spacing, and what gives each of its planes as float32, to be truncated.
+    """Return the shape of the resampled volume, and a function that returns its plane `k` as float32, not truncated.
 
-    `plane` gives plane `k` of the volume, `(y, x)` uint8 or float32; spacings are as for `resample`.
+    `plane(k)` is plane `k` of the volume, `(y, x)` uint8 or float32; spacings are as for `resample`.
     """
     scale, after = _size(shape, spacing, target)
     above, below, shares = _neighbours(after[0], shape[0], scale[0])
@@ -58,7 +58,7 @@ def resampled_planes(
 def averaged_planes(
     plane: Callable[[int], np.ndarray], shape: Shape, spacing: Spacing, target: Spacing
 ) -> tuple[Shape, Callable[[int], np.ndarray]]:
-    """Return the same as `resampled_planes`, each voxel being the mean of what it covers; no `target` may be finer."""
+    """Return the same as `resampled_planes`, each voxel being the mean of those it covers; no `target` may be finer."""
     scale, after = _size(shape, spacing, target)
     rows, columns = (_covered(after[axis], shape[axis], scale[axis]) for axis in (1, 2))
 
@@ -74,7 +74,7 @@ def averaged_planes(
 
 
 def _size(shape: Shape, spacing: Spacing, target: Spacing) -> tuple[np.ndarray, Shape]:
-    """How many times as many voxels there will be along each axis, and how many that makes."""
+    """Return the scale factors along the axes and the resampled shape."""
     scale = np.divide(spacing, target)
     if min(shape * scale) < 1:
         raise ValueError(f"nothing is left of {shape} voxels of {spacing} Å at {target} Å: use a smaller target")
@@ -82,7 +82,7 @@ def _size(shape: Shape, spacing: Spacing, target: Spacing) -> tuple[np.ndarray, 
 
 
 def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.ndarray:
-    """Return a `(y, x)` float32 plane at `scale` times as many pixels."""
+    """Return a `(y, x)` float32 plane resized by `scale`, of `shape`."""
     if any(scale != 1) and plane.shape == tuple(np.rint(plane.shape * scale)):  # OpenCV would only copy it
         for axis in (0, 1):
             before, after, shares = _neighbours(shape[axis], plane.shape[axis], scale[axis])
@@ -94,14 +94,14 @@ def _resize(plane: np.ndarray, shape: tuple[int, int], scale: np.ndarray) -> np.
 
 
 def _covered(count: int, side: int, scale: float) -> sparse.csr_array:
-    """Return `(count, side)` float32: the share that each old voxel along an axis has in the mean of each new one."""
+    """Return `(count, side)` float32: the weight of each old voxel along an axis in the mean of each new one."""
     ends, voxels = np.arange(count + 1)[:, None] / scale, np.arange(side)
     inside = np.minimum(ends[1:], voxels + 1) - np.maximum(ends[:-1], voxels)
     return sparse.csr_array((np.maximum(inside, 0) * scale).astype(np.float32))
 
 
 def _neighbours(count: int, side: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for `count` new voxels along an axis the old ones before and after each, and the share of the latter."""
+    """Return for `count` new voxels along an axis the old ones before and after each, and the weight of the latter."""
     at = np.clip((np.arange(count) + 0.5) / scale - 0.5, 0, side - 1)
     before = at.astype(int)
     return before, np.minimum(before + 1, side - 1), at - before

@@ -1,4 +1,4 @@
-"""Stacks of pictures, one a slice: JPEG, as in the competition, PNG or TIFF."""
+"""Stacks of images, one per slice: JPEG, as in the competition, PNG or TIFF."""
 
 import io
 import re
@@ -15,23 +15,23 @@ from motors.volumes.levels import spread, to_uint8
 from motors.volumes.tomogram import THREADS, by_plane, check_memory, check_voxels, for_each
 from motors.workspace.files import renamed, visible
 
-END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed picture
-HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, behind a profile of colours at most
+END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed image
+HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, at most after a colour profile
 QUALITY = 95  # of JPEG
 PNG = b"\x89PNG\r\n\x1a\n"
-GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # pictures of grey levels, as Pillow calls them
-COLOURS = ("RGB", "RGBA", "LA", "P")  # in which programs keep grey levels, too
-ORIENTATION = 0x0112  # the tag of EXIF and TIFF that says how a picture is to be turned
-HALVES = (".part", ".partial", ".filepart", ".crdownload", ".download")  # of Firefox, WinSCP, Chrome, Safari, others
+GREY = {"L": np.uint8, "I;16": np.uint16, "I;16B": np.uint16}  # Pillow's modes of greyscale images
+COLOURS = ("RGB", "RGBA", "LA", "P")  # modes also used for grey levels
+ORIENTATION = 0x0112  # the tag of EXIF and TIFF for the rotation of an image
+HALVES = (".part", ".partial", ".filepart", ".crdownload", ".download")  # unfinished: Firefox, WinSCP, Chrome, Safari
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".webp")
 
 
 def slice_paths(folder: str | Path) -> list[Path]:
-    """Return the slices of a tomogram in their order, `slice_0000.jpg` first; hidden files do not count.
+    """Return the paths of a tomogram's slices in order, `slice_0000.jpg` first; hidden files are ignored.
 
-    Names other than those of the competition may be anything around one number from 0 or 1 on, padded or not: the last
-    that is not the same in all, with the same before and behind it. Raises FileNotFoundError if there are none, they
-    are not numbered without a gap, or one is still being copied.
+    Other names than the competition's may have any text around the slice number, from 0 or 1, padded or not: the last
+    number that differs between files, with equal text before and after it. Raises FileNotFoundError if there are no
+    slices, numbers are missing, or a file is still being copied.
     """
     folder = Path(folder)
     files = visible(folder.glob("*"))
@@ -40,7 +40,7 @@ def slice_paths(folder: str | Path) -> list[Path]:
     paths = [path for path in files if path.suffix.lower() in PICTURES]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    forms = [rf"(.*?)(\d+)((?:\D+\d+){{{k}}}\D*?)((?:\.ome)?\.\w+)" for k in range(3)]  # so many numbers behind it
+    forms = [rf"(.*?)(\d+)((?:\D+\d+){{{k}}}\D*?)((?:\.ome)?\.\w+)" for k in range(3)]  # k numbers follow it
     found = [{path: re.fullmatch(form, path.name) for path in sorted(paths)} for form in forms]
     differ = (each for each in found if all(each.values()) and len({part[2] for part in each.values()}) > 1)
     parts = next(differ, found[0])
@@ -75,11 +75,11 @@ def stack_shape(folder: str | Path) -> Shape:
 
 
 def read_slices(folder: str | Path) -> np.ndarray:
-    """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG and TIFF are stretched as other files are.
+    """Return the `(z, y, x)` uint8 voxels of a folder of slices; PNG and TIFF are stretched like other files.
 
-    Changed bytes inside a JPEG go unnoticed, and so does the early end of a progressive one. Raises FileNotFoundError
-    if slices are missing, as `slice_paths` says; ValueError if a slice is cut short, not in grey levels, not what its
-    name says, to be turned, or not like the first.
+    Changed bytes inside a JPEG and the early end of a progressive one are not detected. Raises FileNotFoundError if
+    slices are missing, as `slice_paths`; ValueError if a slice is cut short, in colour, in another format than its
+    extension, to be rotated, or of another size or type than the first.
     """
     paths = slice_paths(folder)
     first = _read_slice(paths[0])
@@ -98,11 +98,11 @@ def read_slices(folder: str | Path) -> np.ndarray:
 
 
 def read_repaired(folder: str | Path, *, most: float = 0.05, gap: int = 3) -> tuple[np.ndarray, dict[int, str]]:
-    """Return a stack of which a few slices are missing or damaged, and what is wrong with those, by z.
+    """Return a stack with a few missing or damaged slices interpolated, and what is wrong with those, by z.
 
-    They are interpolated between the nearest whole ones: a share of at most `most`, and `gap` of them in a row.
+    The nearest intact slices are used. At most a share `most` of all and `gap` in a row may be missing or damaged.
 
-    Raises FileNotFoundError or ValueError if no slice is there, none is whole, or more than a few are not.
+    Raises FileNotFoundError if there are no slices, ValueError if none is intact, or more than that are not.
     """
     form = re.compile(r"slice_(\d{4,5})\.jpg")
     paths = {int(part[1]): path for path in Path(folder).glob("*.jpg") if (part := form.fullmatch(path.name))}
@@ -158,7 +158,7 @@ def write_slice(folder: Path, k: int, picture: np.ndarray) -> None:
 
 
 def _read_slice(path: Path) -> np.ndarray:
-    """Return one `(y, x)` slice; OpenCV may fill up a JPEG that is cut short and say nothing."""
+    """Return one `(y, x)` slice, checked as OpenCV silently fills up a JPEG that is cut short."""
     if not path.is_file():
         raise ValueError(f"{path} is a folder, pipe or device, no picture, or a link to nothing: copy it again")
     if (kind := path.suffix.lower()) in (".tif", ".tiff"):
@@ -170,7 +170,7 @@ def _read_slice(path: Path) -> np.ndarray:
         return _read_png(path, data)
     if kind not in (".jpg", ".jpeg"):
         raise ValueError(f"{path} is a slice of the kind {kind}: save all of them as one TIFF stack, or as PNG")
-    whole = data.rfind(END_OF_JPEG) >= 0  # from the end, where it is
+    whole = data.rfind(END_OF_JPEG) >= 0  # searched from the end
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
     if picture is None or not data.startswith(b"\xff\xd8"):
         what = "it is a PNG file: call it .png" if data.startswith(PNG) else "copy it again, or give it its true ending"
@@ -189,7 +189,7 @@ def _read_slice(path: Path) -> np.ndarray:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Return whether a JPEG ends too early: blocks that it lacks are grey, and Pillow waits for them."""
+    """Return whether a JPEG ends too early: OpenCV fills missing blocks with grey, Pillow raises."""
     with Image.open(io.BytesIO(data[: data.rindex(END_OF_JPEG)] + bytes(8))) as file:
         try:
             file.load()
@@ -199,13 +199,13 @@ def _ends_early(data: bytes) -> bool:
 
 
 def _check_upright(path: Path, file: Image.Image) -> None:
-    """Raise a ValueError if EXIF says that a picture is to be turned."""
+    """Raise ValueError if EXIF says that an image is to be rotated."""
     if (turn := file.getexif().get(ORIENTATION, 1)) != 1:
         raise ValueError(f"{path} says that it is to be turned (EXIF orientation {turn}): save it as it is")
 
 
 def _read_png(path: Path, data: bytes) -> np.ndarray:
-    """Return one `(y, x)` slice of 8 or 16 bits."""
+    """Return one `(y, x)` PNG slice of 8 or 16 bits."""
     try:
         with Image.open(io.BytesIO(data)) as file:
             file.load()
@@ -216,12 +216,12 @@ def _read_png(path: Path, data: bytes) -> np.ndarray:
             if file.mode in GREY:
                 return np.asarray(file).astype(GREY[file.mode])
             return _greys(path, file, data if data[24] > 8 else b"")
-    except (OSError, SyntaxError) as error:  # what Pillow raises on files that are damaged
+    except (OSError, SyntaxError) as error:  # Pillow's errors on damaged files
         raise ValueError(f"{path} is cut short or no PNG file: copy it again") from error
 
 
 def _greys(path: Path, file: Image.Image, deep: bytes = b"") -> np.ndarray:
-    """Return a picture in colours that are all greys, or raise a ValueError; `deep` are its bytes if it has 16 bits."""
+    """Return the grey levels of an image stored in colour, or raise ValueError; `deep` are its bytes if of 16 bits."""
     levels = np.asarray(file.convert("RGB")) if not deep else cv2.imdecode(np.frombuffer(deep, np.uint8), -1)
     if levels is None or file.mode not in COLOURS or (levels[..., :3] != levels[..., :1]).any():
         what = f"{path} is a {file.format} picture of mode {file.mode}, not in grey levels"

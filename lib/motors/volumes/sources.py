@@ -1,4 +1,4 @@
-"""Which tomograms are meant by paths: files, folders of slices, folders of files, patterns; what was said of them."""
+"""Tomograms that paths (files, folders of slices or of files, glob patterns) refer to, and their warnings."""
 
 import glob
 import os
@@ -11,21 +11,21 @@ from motors.volumes.formats import is_zarr, name_of, parts, plain
 from motors.volumes.kinds import ENDINGS
 from motors.workspace.files import is_visible, normalized, on_disk, read_json, visible, write_json
 
-CALL, DRAWN = "call.json", "pictures"  # `motors.detect` writes these: its arguments, and pictures that are no slices
+CALL, DRAWN = "call.json", "pictures"  # written by `motors.detect`: its arguments, and images that are no slices
 PATHS = str | bytes | os.PathLike
 STACKED = (".jpg", ".jpeg", ".png")  # a folder with such files is a stack of slices
 
 
 def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> tuple[dict[str, Path], list[str]]:
-    """Return the tomograms that paths mean, by name, and a sentence on each folder of which something was left alone.
+    """Return the tomograms that `paths` refer to, by name, and notes on folders and patterns with ignored entries.
 
-    A file is a tomogram whatever it is called; a folder is one if it is an OME-Zarr or holds pictures, and otherwise
-    stands for the tomograms in it, if `recursive` in its folders too; what does not exist may be a pattern such as
-    `*.mrc`. The name is that of the file without its ending; where several would be called alike, with the ending if
-    they are in one folder, and folders before it if not.
+    A file is a tomogram whatever its name. A folder is one if it is an OME-Zarr or holds images; otherwise it stands
+    for the tomograms in it, with `recursive` also in its subfolders. A path that does not exist may be a pattern such
+    as `*.mrc`. The name is that of the file without its extension; of equal names, those in one folder keep the
+    extension, others get the names of parent folders as a prefix.
 
-    Raises FileNotFoundError if a path does not exist, or a folder holds no tomogram; ValueError if no path is given, or
-    one is empty, or several tomograms would be called alike even so.
+    Raises FileNotFoundError if a path does not exist, or a folder holds no tomogram; ValueError if no path is given,
+    one is empty, or names are still equal.
     """
     paths = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, PATHS) else [paths]
     if not paths or not all(isinstance(each, PATHS) and os.fsdecode(each) for each in paths):
@@ -35,17 +35,17 @@ def collect(paths: str | Path | Iterable[str | Path], *, recursive: bool = False
     known: set[Path] = set()
     for path in (Path(os.path.abspath(path)) for each in paths for path in _meant(each, recursive, notes)):
         if path not in known and found.setdefault((os.path.realpath(path), name_of(path)), path) == path:
-            known |= {*parts(path)} if path.is_file() else {path}  # so that no second plane of OME-TIFF is one more
+            known |= {*parts(path)} if path.is_file() else {path}  # so that no companion of an OME-TIFF is another
     named = {path: name for (_, name), path in found.items()}
     counts = Counter((path.parent, name.casefold()) for path, name in named.items())
-    alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # as a.mrc and a.rec
+    alike = {path for path, name in named.items() if counts[path.parent, name.casefold()] > 1}  # a.mrc and a.rec
     return _distinct(named | {path: plain(normalized(path.name)) for path in alike}), notes
 
 
 def recall_warnings(said: list[str], sources: dict[str, Path], work: Path) -> list[str]:
-    """Return the warnings of reading: `said` by this call, and by an earlier one whose candidates in `work` are used.
+    """Return the warnings of reading: `said` in this call, or in an earlier one whose candidates in `work` are reused.
 
-    They are kept in `work`, by tomogram, for the next call.
+    They are stored in `work`, by tomogram, for the next call.
     """
     path, call, known = work / "said.json", work.parent / CALL, {}
     before, begun = read_json(path), call.stat().st_mtime_ns if call.is_file() else 0
@@ -58,10 +58,10 @@ def recall_warnings(said: list[str], sources: dict[str, Path], work: Path) -> li
 
 
 def _distinct(names: dict[Path, str]) -> dict[str, Path]:
-    """Return paths by name, with as many folders before names that are alike as tell them apart."""
+    """Return paths by name, with as many parent folders before equal names as distinguish them."""
     given, depth = names, max((len(path.parents) for path in names), default=1)
     for above in range(depth):
-        counts = Counter(map(str.casefold, names.values()))  # some disks take large and small letters for the same
+        counts = Counter(map(str.casefold, names.values()))  # some file systems ignore case
         alike = [path for path, name in names.items() if counts[name.casefold()] > 1]
         if not alike:
             return {name: path for path, name in names.items()}
@@ -88,7 +88,7 @@ def _meant(path: str | bytes | os.PathLike, recursive: bool, notes: list[str]) -
     elif place.exists():
         raise ValueError(f"{path} is a pipe, socket or device, no file: give a file, a folder or a pattern")
     else:
-        above = next(each for each in place.parents if each.is_dir())  # it may have brackets
+        above = next(each for each in place.parents if each.is_dir())  # its name may have brackets
         forms = {normalize(form, str(place.relative_to(above))) for form in ("NFC", "NFD")}
         inside = {Path(each) for form in forms for each in glob.glob(form, root_dir=above, recursive=True)}
         matches = sorted(above / each for each in inside if is_visible(each))
@@ -103,7 +103,7 @@ def _meant(path: str | bytes | os.PathLike, recursive: bool, notes: list[str]) -
 
 
 def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[list[Path], int]:
-    """Return the tomograms in a folder, and how many others are in it; below it, if given which was `seen`."""
+    """Return the tomograms in a folder and the number of other entries, recursively if `seen` is a set."""
     found, others = [], 0
     for path in sorted(visible(folder.iterdir())):
         try:
@@ -118,12 +118,12 @@ def _inside(folder: Path, seen: set[Path] | None, notes: list[str]) -> tuple[lis
             more, left = _inside(path, seen, notes) if real not in seen and not seen.add(real) else ([], 0)
             found, others = found + more, others + (left or not more)
         else:
-            others += not (path / CALL).is_file()  # what was left here by `motors.detect` itself
+            others += not (path / CALL).is_file()  # not the output of `motors.detect`
     return found, others
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Return whether the files in a folder are slices of one tomogram: TIFF files of one picture each."""
+    """Return whether the files in a folder are slices of one tomogram: TIFF files of one image each."""
     from motors.volumes.tiff import is_page
 
     files = sorted(each for each in visible(folder.iterdir()) if each.name.lower().endswith(ENDINGS))
@@ -132,11 +132,11 @@ def _is_sequence(folder: Path) -> bool:
 
 
 def _is_tomogram(path: Path) -> bool:
-    """Return whether a file is called as tomograms are, or a folder is one."""
+    """Return whether a file has an extension of tomograms, or a folder is one."""
     if path.is_dir():
         if path.name == DRAWN and (path.parent / CALL).is_file():
             return False
         inside = [file.name.lower() for file in visible(path.iterdir())]
         stack = any(name.endswith(STACKED) for name in inside) and not any(name.endswith(ENDINGS) for name in inside)
         return stack or is_zarr(path) or _is_sequence(path)
-    return path.name.lower().endswith(ENDINGS) and (path.is_file() or not path.exists())  # a lost one will be said
+    return path.name.lower().endswith(ENDINGS) and (path.is_file() or not path.exists())  # broken link: reported later

@@ -1,4 +1,4 @@
-"""TIFF files of any program: one volume, its axes, grey levels and spacing as the file states them."""
+"""Reading of volumes in TIFF files, with the axes, grey levels and spacing that the file states."""
 
 import math
 import struct
@@ -17,21 +17,21 @@ from motors.volumes.slices import END_OF_JPEG, ORIENTATION
 from motors.volumes.tomogram import TomogramWarning, check_memory
 from motors.volumes.units import in_angstrom, parsing
 
-PHOTOMETRIC = 262  # the tag of photometric interpretations; where it lacks, viewers take black for zero
+PHOTOMETRIC = 262  # the tag of the photometric interpretation; without it, viewers take zero as black
 WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE = 0, 1, 3  # of grey levels
 COLOURS = (2, 6)  # RGB, YCbCr
-LINE, NO_FUNCTION = 0, 20  # functions by which ImageJ calibrates numbers
+LINE, NO_FUNCTION = 0, 20  # ImageJ's functions for calibrating values
 OME_TYPES = {"float": "f4", "double": "f8"} | {kind: kind for kind in "int8 uint8 int16 uint16 int32 uint32".split()}
-FORMATS, JPEG = tifffile.TIFF.DATA_FORMATS, 7  # of the values of tags; a compression
+FORMATS, JPEG = tifffile.TIFF.DATA_FORMATS, 7  # struct codes of tag values; a compression
 ALPHA = (1, 2)  # extra samples that are transparency
-FORMS = {42: "HI", 43: "QQ"}  # TIFF and BigTIFF: types of the count of entries, and of offsets
+FORMS = {42: "HI", 43: "QQ"}  # TIFF and BigTIFF: struct codes of entry counts and offsets
 
 
 def read_tiff(path: Path, image: int | None = None) -> Stored:
     """Return the volume of a TIFF file: a plain stack, or one with metadata of ImageJ, OME or tifffile.
 
-    The voxels stay on disk if they are neither compressed nor in pieces. `image` is which of several, from 0. Raises
-    ValueError if pages or parts of them are missing, images are several and none is chosen, or they are coloured.
+    The voxels stay on disk if uncompressed and contiguous. `image` is the zero-based index of one of several. Raises
+    ValueError if pages or parts of them are missing, none of several images is chosen, or they are in colour.
     """
     _check_chain(path)
     with parsing(tifffile.TiffFileError):
@@ -40,7 +40,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         if len(file.series) > 1 and shapes == {("shaped", file.series[0].shape, 1)}:  # one volume, page by page
             file.close()
             file = tifffile.TiffFile(path, is_shaped=False)
-    with file, parsing(tifffile.TiffFileError):  # which reads its pages when they are looked at
+    with file, parsing(tifffile.TiffFileError):  # pages are read lazily
         series = [each for each in file.series if not each.keyframe.is_reduced] or list(file.series)
         ome, imagej = file.ome_metadata, file.imagej_metadata or {}
         if not ome and "<OME " in (file.pages.first.description or ""):
@@ -48,10 +48,10 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
         plain = [each for each in series if each.kind == "generic"]
         pages = sorted((page.index, k) for k, each in enumerate(plain) for page in each.pages)
         begins = [number for (number, k), (_, before) in zip(pages[1:], pages, strict=False) if k != before]
-        if len(begins) >= max(len(plain), 1):  # pages of one stack after those of another
+        if len(begins) >= max(len(plain), 1):  # interleaved pages of several stacks
             raise ValueError(f"its page {begins[0]} is of another size or kind than the rest: save all in one way")
         shapes = ", ".join(str(each.shape) for each in series[:4])
-        image = image if len(series) > 1 else None  # of one image, it counts along an axis
+        image = image if len(series) > 1 else None  # of a single image, it is an index along an axis
         chosen = series[number := which(image, len(series), "image", f"holds {len(series)} images ({shapes})")]
         own = {p.index for each in file.series for level in each.levels for p in level.pages if p and p.parent is file}
         if len(own) < len(file.pages):
@@ -66,7 +66,7 @@ def read_tiff(path: Path, image: int | None = None) -> Stored:
 
 
 def read_page(path: Path) -> np.ndarray:
-    """Return the one `(y, x)` picture in a TIFF file. Raises ValueError if there are more, or as `read_tiff`."""
+    """Return the only `(y, x)` image in a TIFF file. Raises ValueError if there are more, or as `read_tiff`."""
     try:
         stored = read_tiff(path)
         if stored.axes != "yx":
@@ -77,28 +77,28 @@ def read_page(path: Path) -> np.ndarray:
 
 
 def is_page(path: Path) -> bool:
-    """Return whether a TIFF file holds one picture, without depth."""
+    """Return whether a TIFF file holds a single 2D image."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
-            own = "BinaryOnly" not in (file.ome_metadata or "")  # whose order is said elsewhere
+            own = "BinaryOnly" not in (file.ome_metadata or "")  # else another file describes it
             return own and [each.axes.replace("S", "") for each in file.series] == ["YX"]
-    except (ValueError, OSError):  # which whoever reads it is told
+    except (ValueError, OSError):  # reported when it is read
         return False
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the other files that OME metadata of a TIFF file name for some of its planes, as far as they are there."""
+    """Return the other, existing files that the OME metadata of a TIFF file name for some of its planes."""
     try:
         with parsing(tifffile.TiffFileError), tifffile.TiffFile(path) as file:
             planes = ElementTree.fromstring(file.ome_metadata or "<OME/>").findall(".//{*}UUID")
-    except (ValueError, OSError):  # which whoever reads it is told
+    except (ValueError, OSError):  # reported when it is read
         return []
     found = {path.parent / name for each in planes if (name := each.get("FileName"))}
     return sorted(each for each in found if each != path and each.is_file())
 
 
 def _check_chain(path: Path) -> None:
-    """Raise a ValueError if a file is no TIFF, or its pages or what they say lead out of it, which goes unnoticed."""
+    """Raise ValueError if a file is no TIFF, or pages or tag values lie beyond its end, which tifffile ignores."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(16)
@@ -125,17 +125,17 @@ def _check_chain(path: Path) -> None:
 
 
 def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> None:
-    """Raise a ValueError if planes of a series, or pieces of them, are not there; they would be read as zeros."""
+    """Raise ValueError if planes of a series differ, or planes or pieces are missing, which would be read as zeros."""
     planes = list(series.pages)
     lost = sum(page is None for page in planes)
     if lost:
         raise ValueError(f"{lost} of its {len(planes)} planes are missing: copy all files that belong to it")
-    said = str(imagej.get("axes", "X,Y")).split(",")  # of SCIFIO
+    said = str(imagej.get("axes", "X,Y")).split(",")  # by SCIFIO
     if len(series.axes.rstrip("YXS")) > 1 and said != sorted(said, key=lambda axis: "XYCZT".find(axis.strip()[:1])):
         raise ValueError(f"its planes are in the order {','.join(said)}, not channels, z, times: save it as OME-TIFF")
     here = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
     first, left = series.keyframe, 0
-    if imagej and series.dataoffset is not None and len(first.parent.pages) == 1:  # its other planes lie behind it
+    if imagej and series.dataoffset is not None and len(first.parent.pages) == 1:  # other planes follow it
         left = first.parent.filehandle.size - series.dataoffset - series.nbytes
     if imagej.get("images", here) != here:
         there = here + max(left, 0) // first.nbytes
@@ -168,7 +168,7 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
 
 
 def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
-    """Return the numbers of a series, as they lie on disk if that is possible."""
+    """Return the voxels of a series, as a memory map if possible."""
     if series.dataoffset is not None and not series.is_multifile:
         order = series.keyframe.parent.byteorder
         return np.memmap(path, series.dtype.newbyteorder(order), "r", series.dataoffset, series.shape)
@@ -176,7 +176,7 @@ def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
     for page in series.pages if series.keyframe.compression == JPEG and not series.is_multifile else ():
         for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
             page.parent.filehandle.seek(start + size - 4)
-            if END_OF_JPEG not in page.parent.filehandle.read(4):  # what decoders make up in grey
+            if END_OF_JPEG not in page.parent.filehandle.read(4):  # decoders fill the rest with grey
                 raise ValueError("it lacks the end of a picture: copy it again")
     try:
         return series.asarray()
@@ -189,9 +189,9 @@ def _voxels(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
 
 
 def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.ndarray:
-    """Return a compressed series by the library that torchvision brings along; `reason` says why it is needed.
+    """Return a compressed series, decoded by Pillow, which torchvision requires; `reason` is why tifffile failed.
 
-    It turns white on its own, and loses signs and the byte order of fractions: those raise a ValueError.
+    Pillow inverts white-is-zero itself, and loses signs and the byte order of floats: those raise ValueError.
     """
     page, planes = series.keyframe, []
     floats = (series.dtype, page.parent.byteorder, page.predictor) == ("f4", "<", 1)
@@ -208,7 +208,7 @@ def _by_pillow(path: Path, series: tifffile.TiffPageSeries, reason: str) -> np.n
 
 
 def _falls(path: Path, imagej: dict[str, Any]) -> bool:
-    """Return whether ImageJ calibrates numbers by a line that falls, so that higher ones mean less."""
+    """Return whether ImageJ calibrates values by a line of negative slope: higher ones mean less."""
     if any(np.all(np.asarray(table)[:, 0] > np.asarray(table)[:, -1]) for table in imagej.get("LUTs", [])):
         what = "its metadata show a channel inverted: invert it (invert=True, --invert) if dense is bright"
         warnings.warn(f"{path.name}: {what}", TomogramWarning, stacklevel=5)
@@ -218,11 +218,11 @@ def _falls(path: Path, imagej: dict[str, Any]) -> bool:
 
 
 def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = False) -> tuple[np.ndarray, str]:
-    """Return what the numbers of a file mean as grey levels, brighter ones higher, and the axes left."""
+    """Return the values of a file as grey levels, brighter ones higher, and the remaining axes."""
     kind = int(page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO))
     if kind in COLOURS and "S" in axes:
         levels = voxels.take(range(3), axes.index("S"))
-        if (levels == levels.take([0], axes.index("S"))).all():  # greys that were saved in colours
+        if (levels == levels.take([0], axes.index("S"))).all():  # grey levels saved in colour
             return levels.take(0, axes.index("S")), axes.replace("S", "")
     if kind in (WHITE_IS_ZERO, BLACK_IS_ZERO) and "S" in axes and page.extrasamples:
         if len(page.extrasamples) == page.samplesperpixel - 1 and set(map(int, page.extrasamples)) <= set(ALPHA):
@@ -236,14 +236,14 @@ def _grey(voxels: np.ndarray, page: tifffile.TiffPage, axes: str, falls: bool = 
         levels = np.asarray(page.colormap)
         if not (levels == levels[0]).all():
             raise ValueError("it has a palette of colours: save it in grey levels")
-        voxels = (levels[0] >> (8 if levels.max() > 255 else 0)).astype(np.uint8)[voxels]  # some write 8 bits there
+        voxels = (levels[0] >> (8 if levels.max() > 255 else 0)).astype(np.uint8)[voxels]  # some have 8 bits
     elif kind != BLACK_IS_ZERO:
         raise ValueError(f"it is a colour picture ({page.photometric.name}): save it in grey levels")
     return voxels, axes
 
 
 def _typed(voxels: np.ndarray, stated: str | None) -> np.ndarray:
-    """Return integers as of the type that OME metadata state, where the tags of the file know only their size."""
+    """Return integers viewed as the type stated by OME metadata, which may differ from the tags in its sign only."""
     wanted = np.dtype(OME_TYPES.get(stated, voxels.dtype.newbyteorder("=")))
     if wanted == voxels.dtype.newbyteorder("="):
         return voxels

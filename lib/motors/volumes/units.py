@@ -1,4 +1,4 @@
-"""Lengths that files state in units of their own, and what libraries raise on files that are damaged."""
+"""Conversion of the lengths in files to ångström, and of library errors on damaged files."""
 
 import math
 import re
@@ -16,21 +16,21 @@ from xml.etree import ElementTree
 from motors.geometry import Spacing
 from motors.volumes.tomogram import TomogramWarning
 
-ROUNDING = 0.01  # relative difference between spacings that means nothing
+ROUNDING = 0.01  # relative difference between spacings that is ignored
 ANGSTROM = {"angstrom": 1, "ångström": 1, "ångstrom": 1, "å": 1, "a": 1, "pm": 0.01, "picometer": 0.01}
 ANGSTROM |= dict.fromkeys(("nm", "nanometer", "nanometre"), 10)
 ANGSTROM |= dict.fromkeys(("μm", "um", "micron", "micrometer", "micrometre"), 10_000)
 ANGSTROM |= dict.fromkeys(("mm", "millimeter", "millimetre"), 10**7) | {"cm": 10**8, "inch": 2.54e8}
 ANGSTROM |= dict.fromkeys(("m", "meter", "metre"), 10**10)
 
-# What parsers and decompressors of foreign bytes raise, beside ValueError and OSError, where those have changed.
+# Errors of parsers and decompressors on damaged bytes, besides ValueError and OSError.
 DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError)
 DAMAGE += (struct.error, zlib.error, tokenize.TokenError, SyntaxError, ElementTree.ParseError)
 
 
 @contextmanager
 def parsing(*more: type[Exception]) -> Iterator[None]:
-    """Make a ValueError of what a library raises on damaged bytes; only calls of libraries belong inside."""
+    """Convert a library's errors on damaged bytes to ValueError; only library calls belong inside."""
     try:
         yield
     except (*DAMAGE, *more) as error:
@@ -38,7 +38,7 @@ def parsing(*more: type[Exception]) -> Iterator[None]:
 
 
 def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
-    """Return sizes along z, y, x, each with its unit, as a spacing, mirrored ones too; None unless all are known."""
+    """Return sizes along z, y, x, each with its unit, as a spacing, signs dropped; None unless all are known."""
     written = (re.sub(r"\\u([\da-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(unit or "")) for _, unit in sizes)
     units = [normalize("NFC", unit).strip().casefold() for unit in written]
     factors = [ANGSTROM.get(unit, ANGSTROM.get(unit.removesuffix("s"))) for unit in units]  # or their plural
@@ -48,7 +48,7 @@ def in_angstrom(sizes: list[tuple[Any, str | None]]) -> Spacing | None:
 
 
 def agreed(given: float | None, stated: Spacing, path: Path) -> float:
-    """Return the caller's spacing or the file's; raises ValueError if that is none, or over 1 % apart between axes."""
+    """Return `given`, else the mean of `stated`; raises ValueError if that is invalid or anisotropic by over 1 %."""
     sound, said = all(math.isfinite(length) and length > 0 for length in stated), ""
     shown = " x ".join(f"{length:g}" for length in stated)
     if given is not None:
@@ -66,7 +66,7 @@ def agreed(given: float | None, stated: Spacing, path: Path) -> float:
 
 
 def number(size: Any) -> float:
-    """Return a size as a number, NaN where it is none, such as 1,31."""
+    """Return a size as a number, NaN if it is none, such as "1,31"."""
     try:
         return float(size)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The ground floor: files, folders, progress, and what made what."""
+"""Files, folders, progress bars and provenance."""
 
 from motors.former import names_of
 

@@ -1,4 +1,4 @@
-"""The former name of the command: `python -m motors` is what it is called now."""
+"""Former entry point of the command line; use `python -m motors` instead."""
 
 import sys
 from importlib import import_module

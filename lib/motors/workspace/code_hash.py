@@ -1,4 +1,4 @@
-"""Which code a notebook runs: its own cells and, through its imports, a part of the library."""
+"""Hashes of the code that a notebook runs: its own cells and the library modules they import."""
 
 import ast
 import hashlib
@@ -11,13 +11,13 @@ from typing import Any
 from motors.workspace.files import json_sha256
 
 LIBRARY = Path(__file__).parents[1]
-SILENT = ("former.", "cli.", "commands/", "pipeline/", "workspace/", "review/widget.", "training/watch.")  # no numbers
+SILENT = ("former.", "cli.", "commands/", "pipeline/", "workspace/", "review/widget.", "training/watch.")  # not hashed
 
 
 def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
-    """Return a hash of what decides what a notebook does: its parameters, its code and the library behind that.
+    """Return a hash of all that determines a notebook's results: parameters, code and imported library modules.
 
-    Outputs, prose, comments, docstrings and line breaks do not count, nor modules out of reach or that compute nothing.
+    Ignored are outputs, prose, comments, docstrings, line breaks, and the modules in `SILENT`, which compute nothing.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     parts = [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
@@ -26,14 +26,14 @@ def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
 
 
 def code_of(*modules: str) -> dict[str, str]:
-    """Return hashes of the code of `modules`, full names, and what is behind them in the library, by name."""
+    """Return code hashes by module name, for `modules` (full names) and the library modules they import."""
     behind = library_behind("\n".join(f"import {name}" for name in modules if name.startswith(LIBRARY.name)))
     hashes = {path: hashlib.sha256(code.encode()).hexdigest()[:16] for path, code in sorted(behind.items()) if code}
     return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): each for path, each in hashes.items()}
 
 
 def library_behind(code: str) -> dict[str, str]:
-    """Return the library's files that Python `code` imports, and those that they import, as bare code by name."""
+    """Return the library files that Python `code` imports, directly or indirectly, as `bare` code by path."""
     found: dict[str, str] = {}
     waiting = [(code, "")]
     while waiting:
@@ -49,7 +49,7 @@ def library_behind(code: str) -> dict[str, str]:
 
 @cache
 def bare(code: str) -> str:
-    """Return Python `code` without comments, docstrings and what only checkers of types read, in one layout."""
+    """Return Python `code` in a uniform layout, without comments, docstrings and `TYPE_CHECKING` blocks."""
     tree = _parsed(code)
     for node in ast.walk(tree):
         kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -59,18 +59,20 @@ def bare(code: str) -> str:
 
 
 def _python(cell: str) -> tuple[str, str]:
-    """The Python of a cell, and what is IPython's own language or another altogether: magics, a cell of bash."""
-    lines = cell.splitlines()
-    code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+    """Return the Python code of a cell, and the rest: magics and shell commands, or all of a cell that is no Python."""
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for line in cell.splitlines():
+        parts[line.lstrip().startswith(("%", "!"))].append(line)
+    code, others = ("\n".join(lines) for lines in parts.values())
     try:
         ast.parse(code)
     except SyntaxError:
         return "", cell
-    return code, "\n".join(line for line in lines if line.startswith("%%"))
+    return code, others
 
 
 def _parsed(code: str) -> ast.Module:
-    """Return Python `code` parsed, without what `if TYPE_CHECKING` guards."""
+    """Return the syntax tree of `code` without `if TYPE_CHECKING` blocks."""
     tree = ast.parse(code)
     guarded = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
     tree.body = [node for node in tree.body if node not in guarded]
@@ -79,7 +81,7 @@ def _parsed(code: str) -> ast.Module:
 
 @cache
 def _imports(code: str, package: str) -> tuple[str, ...]:
-    """Full names that `code`, which is part of `package`, imports when it runs; some are objects, not modules."""
+    """Return the full names that `code` in `package` imports at run time; some are objects, not modules."""
     found = []
     for node in ast.walk(_parsed(code)):
         if isinstance(node, ast.Import):
@@ -92,7 +94,7 @@ def _imports(code: str, package: str) -> tuple[str, ...]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """The library's files that are run when `name` is imported: the module and the packages on the way to it."""
+    """Yield the library files that are run when `name` is imported: the module and its parent packages."""
     parts = name.split(".")
     if parts[0] == LIBRARY.name:
         for length in range(1, len(parts) + 1):

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what says which code made them."""
+"""Atomic writes, file names, hashes and locks; available cores and memory."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LITTER = ("thumbs.db", "desktop.ini", "system volume information", "recycler", "_gsdata_")  # of Windows
 LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found")  # of macOS and Linux
-MACHINE = Path("/proc/meminfo")  # where Linux says how much memory is left
-CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: limits, and whose are ours
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # of DVS
-WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # of pages, editors, DOS
-MARKED = r"(?s)[.~].*|.*~|#.*#|#(recycle|snapshot)|\$recycle.*|@(eadir|tmp|recycle|recently.*)"  # hidden, open, of NAS
+MACHINE = Path("/proc/meminfo")  # available memory, on Linux
+CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: all, and this process's
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # 524: Cray's DVS file system
+WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # from web, editors, DOS
+MARKED = r"(?s)[.~].*|.*~|#.*#|#(recycle|snapshot)|\$recycle.*|@(eadir|tmp|recycle|recently.*)"  # hidden, editor, NAS
 
 
 def write_json(path: Path | str, content: Any) -> Path:
-    """Write indented JSON, whole or not at all, and return the path; numpy's numbers become floats.
+    """Write indented JSON atomically and return the path; NumPy numbers become floats.
 
     Raises ValueError for NaN or infinite numbers.
     """
@@ -41,7 +41,7 @@ def write_json(path: Path | str, content: Any) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, an empty one where there is no such file."""
+    """Return the object in a JSON file, or an empty one without a file; raises ValueError if it is damaged."""
     try:
         content = json.loads(path.read_bytes(), object_pairs_hook=once) if path.is_file() else {}
         if not isinstance(content, dict):
@@ -52,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; raises TypeError if it has a name twice, of which the first would be lost."""
+    """Return a JSON object; raises TypeError for a duplicate name, whose first value would be lost."""
     if len(content := dict(pairs)) < len(pairs):
         names = [name for name, _ in pairs]
         raise TypeError(f"{max(names, key=names.count)} is there twice")
@@ -60,19 +60,19 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def write_table(path: Path | str, frame: pandas.DataFrame) -> Path:
-    """Write `frame` as CSV without its index under a temporary name, rename it to `path` and return that path."""
+    """Write `frame` atomically as CSV, without its index, and return the path."""
     return write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write `text` in UTF-8 under a temporary name, rename it to `path` and return that path; makes the folder."""
+    """Write `text` atomically in UTF-8, making the folder if necessary, and return the path."""
     with renamed(Path(path), "~") as partial:  # a glob such as *.json does not match it
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     return Path(path)
 
 
 def cores() -> int:
-    """Return how many processor cores this process may use: a cluster or a container gives less than there are."""
+    """Return the number of cores that this process may use, which clusters and containers limit."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder in cgroups("cpu"):
         files = [folder / name for name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
@@ -83,20 +83,20 @@ def cores() -> int:
 
 
 def memory_left() -> float:
-    """Return the bytes of memory that are left here, or to this container if it has fewer; infinite if nobody knows."""
+    """Return the available memory of this machine or, if less, this container, in bytes; infinite if unknown."""
     said = MACHINE.read_text("ascii") if MACHINE.is_file() else ""
     found = [1024.0 * int(each) for each in re.findall(r"^MemAvailable: *(\d+)", said, re.MULTILINE)]
     for folder in cgroups("memory"):
-        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # of version 2, of version 1
+        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # cgroups v2, v1
             files = [folder / f"memory.{each}" for each in (*names, "stat")]
             most, used, of = (each.read_text("ascii") if each.is_file() else "" for each in files)
-            unused = re.findall(r"^(?:total_)?inactive_file (\d+)", of, re.MULTILINE)  # pages of files
+            unused = re.findall(r"^(?:total_)?inactive_file (\d+)", of, re.MULTILINE)  # reclaimable cache
             found += [int(most) - int(used) + max(map(int, unused), default=0)] if most.strip().isdecimal() else []
     return max(2.0**20, min(found, default=math.inf))
 
 
 def cgroups(controller: str) -> Iterator[Path]:
-    """Yield where Linux keeps the limits of this process's control groups and those above, of both versions."""
+    """Yield the folders of this process's control groups and their parents, in Linux cgroups v1 and v2."""
     lines = OUR_CGROUP.read_text("utf-8", "replace").splitlines() if OUR_CGROUP.is_file() else []
     for place in {Path(line.split(":", 2)[2]) for line in lines}:
         for each in (place, *place.parents):
@@ -104,24 +104,24 @@ def cgroups(controller: str) -> Iterator[Path]:
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths that somebody made: not hidden, no leftover of an operating system or an editor."""
+    """Return the paths that are not hidden and no leftovers of operating systems, editors or NAS devices."""
     named = [(each, each.name.lower()) for each in paths]
     return [each for each, name in named if not (re.fullmatch(MARKED, name) or name in LITTER)]
 
 
 def is_visible(path: Path) -> bool:
-    """Return whether neither the end of a relative path nor a folder on the way to it is hidden, as for `visible`."""
+    """Return whether every part of a relative path is `visible`."""
     return len(visible(map(Path, path.parts))) == len(path.parts)
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 if its mark says so, as of PowerShell."""
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, as from PowerShell."""
     marked = path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")
     return path.read_text(encoding="utf-16" if marked else "utf-8-sig")
 
 
 def on_disk(path: Path) -> Path:
-    """Return a path as its disk spells it, in whichever form of Unicode; a tilde before it is the home of a user."""
+    """Return a path in the Unicode form in which it is on disk; a leading tilde is expanded."""
     path = Path(os.path.expanduser(path))
     if path.exists() or path == path.parent:
         return path
@@ -131,7 +131,7 @@ def on_disk(path: Path) -> Path:
 
 
 def normalized(name: str) -> str:
-    """Return a name as tables have it: in one form of Unicode, without what has no width, its minus that of numbers."""
+    """Return a name as used in tables: NFC, without zero-width characters, with an ASCII minus before a number."""
     return re.sub(r"^[\u2212\u2013](?=[\d.])", "-", re.sub(WIDTHLESS, "", normalize("NFC", name)))
 
 
@@ -142,13 +142,13 @@ def sha256(path: Path | str) -> str:
 
 
 def json_sha256(content: Any) -> str:
-    """Return the SHA-256 of what JSON can say, in hexadecimal; the order of names does not matter."""
+    """Return the SHA-256 of JSON content, in hexadecimal; the order of names does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=float).encode()).hexdigest()
 
 
 @contextmanager
 def renamed(path: Path, end: str = "") -> Iterator[Path]:
-    """Yield a hidden path beside `path`; what was written there is renamed to `path` in the end (atomic write)."""
+    """Yield a temporary, hidden path beside `path`, and rename it to `path` on success (atomic write)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.urandom(4).hex()}-{path.name[-50:]}{end}")
     try:
@@ -161,7 +161,7 @@ def renamed(path: Path, end: str = "") -> Iterator[Path]:
 
 
 def listed(text: str) -> list[Path]:
-    """Return the files that a parameter names: one, or several with blanks between them, those with blanks quoted."""
+    """Return the files in a parameter: one, or several separated by blanks; names with blanks are quoted."""
     try:
         names = [text.strip()] if os.path.isfile(os.path.expanduser(text.strip())) else shlex.split(text)
     except ValueError as error:
@@ -171,10 +171,10 @@ def listed(text: str) -> list[Path]:
 
 @contextmanager
 def locked(path: Path, patience: float = 0.0, held: Exception | type[Exception] = BlockingIOError) -> Iterator[IO]:
-    """Hold the file `path`, made for nothing else; the operating system lets go when this process is dead.
+    """Lock the file `path`, which has no other use; the operating system releases it when this process dies.
 
-    On a file system without locks, as some of clusters, it is not held, and the log says so. Raises `held` if somebody
-    else still holds it after `patience` seconds.
+    On a file system without locks, as on some clusters, it only logs a warning. Raises `held` if another process still
+    holds the lock after `patience` seconds.
     """
     deadline = time.monotonic() + patience
     with open(path, "w+", encoding="utf-8") as lock:

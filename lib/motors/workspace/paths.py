@@ -1,4 +1,4 @@
-"""Where datasets and outputs live, at home and on Kaggle, and what the folder of a run is called."""
+"""Folders of datasets, outputs and runs, locally and on Kaggle, and the names of runs."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from motors.workspace.provenance import commit, outdated, versions
 
 COMPETITION = "byu-locating-bacterial-flagellar-motors-2025"
 PROFILES = ("smoke", "demo", "full")
-PACKAGED = "motors-weights"  # dataset with what other notebooks made, in their folders
-KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: another folder than /kaggle, for rehearsals
+PACKAGED = "motors-weights"  # dataset of notebook outputs, as <notebook>/<run>
+KAGGLE_ROOT = "MOTORS_KAGGLE_ROOT"  # environment variable: replaces /kaggle, for rehearsals
 STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <notebook>/<run>
 IDENTITY = "run.json"  # in the folder of a run: which run it is
 MARK = "finished"  # beside it: the last execution succeeded
 LONGEST = 64  # characters of a tag
-USUAL = {"experiment": "", "fold": 0, "tag": ""}  # of notebooks that do not train
+USUAL = {"experiment": "", "fold": 0, "tag": ""}  # defaults of a run
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of the project on this machine; `find` makes it.
+    """The folders of the project on this machine, as returned by `find`.
 
-    The folder name at home is the folder name on Kaggle: `kaggle_datasets/<slug>` is `/kaggle/input/<slug>`
+    Local folders correspond to folders on Kaggle: `kaggle_datasets/<slug>` is `/kaggle/input/<slug>`
     (or below `datasets/<owner>` or `competitions` there), and `outputs` is `/kaggle/working`.
     """
 
     root: Path
     outputs: Path
-    inputs: tuple[Path, ...]  # folders that hold datasets by slug: the first one wins, and new ones are made there
+    inputs: tuple[Path, ...]  # folders of datasets, searched in this order; new datasets go to the first
 
     def dataset(self, slug: str, *, hint: str = "put it there") -> Path:
-        """Return a dataset's folder; raises FileNotFoundError with `hint`, what to do, or ValueError for two owners."""
+        """Return a dataset's folder; raises FileNotFoundError with the advice `hint`, or ValueError for two owners."""
         if found := self.holding(slug):
             return found[0]
         places = ", ".join(str(folder / slug) for folder in self.inputs)
         raise FileNotFoundError(f"dataset {slug} is missing, looked for {places}: {hint}")
 
     def holding(self, place: str) -> list[Path]:
-        """Return where a dataset, or a folder in one, is; raises ValueError if two owners on Kaggle have it."""
+        """Return all paths of a dataset, or a folder in one; raises ValueError if two Kaggle owners have it."""
         found = [folder for folder in self.inputs if (folder / place).is_dir()]
         if [folder.parent.name for folder in found[:2]] == ["datasets"] * 2:
             raise ValueError(f"{place} is in datasets of {found[0].name} and {found[1].name}: attach only one of them")
         return [folder / place for folder in found]
 
     def new_dataset(self, slug: str) -> Path:
-        """Return the folder to write the dataset called `slug` to; made if it is not there."""
+        """Return the folder to write the dataset `slug` to; made if missing."""
         folder = self.inputs[0] / slug
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -63,13 +63,13 @@ class Workspace:
     def run(
         self, notebook: str, profile: str, seed: int = 0, experiment: str = "", fold: int | None = None, tag: str = ""
     ) -> Run:
-        """Return the named run of a notebook, whose name is without .ipynb; makes no folder.
+        """Return a run of a notebook, named without .ipynb; makes no folder.
 
-        The profile is smoke, demo or full, the seed that of everything random. The experiment is that of a training
-        notebook, where it is not its own: in the demo, "resnet50_demo" is "resnet50". The fold is held out, None is 0.
-        The tag is what else differs: settings such as "learning_rate=1e-4 steps=200", in any order, or one word.
+        The profile is smoke, demo or full; the seed that of everything random. The experiment of a training notebook
+        is by default its own; in the demo, "resnet50_demo" means "resnet50". The fold is held out; None means 0. The
+        tag holds other differences: settings such as "learning_rate=1e-4 steps=200", in any order, or one word.
 
-        Raises ValueError if there is no such profile or seed, or an experiment cannot be part of a folder's name.
+        Raises ValueError if profile, seed or fold is invalid, or the experiment cannot be part of a folder's name.
         """
         if profile not in PROFILES:
             raise ValueError(f"{notebook}: there is no profile {profile!r}: choose one of {', '.join(PROFILES)}")
@@ -82,17 +82,17 @@ class Workspace:
         return Run(self, notebook, profile, int(seed), experiment, int(fold or 0), canonical_tag(tag))
 
     def run_of(self, notebook: str, parameters: Mapping[str, Any]) -> Run:
-        """Return the run that a notebook's parameters PROFILE, SEED and SET name; EXPERIMENT and FOLD if it trains."""
+        """Return the run named by a notebook's parameters PROFILE, SEED, SET and, in training, EXPERIMENT and FOLD."""
         names = {"seed": "SEED", "tag": "SET"}
         names |= {"experiment": "EXPERIMENT", "fold": "FOLD"} if "EXPERIMENT" in parameters else {}
         given = {name: parameters[parameter] for name, parameter in names.items() if parameter in parameters}
         return self.run(notebook, parameters["PROFILE"], **given)
 
     def runs(self, notebook: str, profile: str | None = None, seed: int | None = None) -> list[Run]:
-        """Return the runs of a notebook that have left a folder, sorted by name; with `profile`, `seed` only those."""
+        """Return the runs of a notebook that have a folder, sorted by name; `profile` and `seed` select some."""
         found = []
         for folder in sorted((self.outputs / notebook).glob("*")):
-            files = [folder / name for name in (IDENTITY, "record.json", "provenance.json")]  # the others: before 0.2
+            files = [folder / name for name in (IDENTITY, "record.json", "provenance.json")]  # last two: before 0.2
             if file := next((file for file in files if file.is_file()), None):
                 about = read_json(file)
                 given = {name: about[name] for name in ("experiment", "fold", "tag") if name in about}
@@ -107,27 +107,27 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of one notebook: what it is called, where it reads and where it writes; made by `Workspace.run`."""
+    """One execution of a notebook: its name, its input and its output folders; made by `Workspace.run`."""
 
     workspace: Workspace
     notebook: str
     profile: str
     seed: int = 0
-    experiment: str = ""  # of a training notebook; in the size of the profile
+    experiment: str = ""  # of a training notebook, without its profile
     fold: int = 0
     tag: str = ""  # what else differs
-    opened: bool = field(default=False, compare=False, repr=False)  # by a notebook, which will write to it
+    opened: bool = field(default=False, compare=False, repr=False)  # by a notebook, to write to it
 
     @property
     def name(self) -> str:
-        """The profile and whatever is not usual: "demo", "demo-seed1", "full-resnet50-fold2-seed1-steps=200"."""
+        """The profile and all that is not default: "demo", "demo-seed1", "full-resnet50-fold2-seed1-steps=200"."""
         parts = [self.experiment if self.experiment != _own_experiment(self.notebook) else ""]
         parts += [f"fold{self.fold}" if self.fold else "", f"seed{self.seed}" if self.seed else "", self.tag]
         return "-".join([self.profile, *filter(None, parts)])
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the name: notebook, profile, seed, experiment, fold, tag."""
+        """What identifies the run: notebook, profile, seed, experiment, fold, tag."""
         return {name: getattr(self, name) for name in ("notebook", "profile", "seed", "experiment", "fold", "tag")}
 
     @property
@@ -137,9 +137,9 @@ class Run:
 
     @property
     def output(self) -> Path:
-        """Folder that this run writes to; made if it is not there, and from now on no longer what its record says.
+        """Folder to write to, made if missing; in a notebook outside the strict runner, its record becomes stale.
 
-        Raises ValueError if it is another run's, as where capitals and small letters are the same to a disk.
+        Raises ValueError if it is another run's folder, as may happen on a disk that ignores case.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         about = read_json(self.folder / IDENTITY)
@@ -152,7 +152,7 @@ class Run:
         return self.folder
 
     def _outdate(self) -> None:
-        """Mark the record of an earlier strict execution: what writes here now leaves none."""
+        """Mark an earlier record as stale, because this execution writes no record."""
         (self.folder / MARK).unlink(missing_ok=True)
         record = read_json(self.folder / "record.json")
         if (before := record.get("status", "stale")) != "stale":
@@ -162,7 +162,7 @@ class Run:
     def input(self, notebook: str, name: str | None = None) -> Path:
         """Return the output folder of another notebook's run called `name`, by default that of this profile and seed.
 
-        Where that notebook has not been run, as on Kaggle, that is its part of the dataset `motors-weights`. Raises
+        Where that notebook has not been run, as on Kaggle, use its folder in the dataset `motors-weights`. Raises
         FileNotFoundError if there is neither, ValueError if it is `provenance.outdated`.
         """
         name = name or self.workspace.run(notebook, self.profile, self.seed).name
@@ -175,17 +175,17 @@ class Run:
 
     @property
     def competition_slug(self) -> str:
-        """The dataset that is the competition: the real one in the profile "full", a simulated one otherwise."""
+        """Slug of the competition's dataset: the real one in the profile "full", a simulated one otherwise."""
         return COMPETITION if self.profile == "full" else f"motors-simulated-{replace(self, **USUAL).name}"
 
     @property
     def competition(self) -> Path:
-        """Folder of the competition's data; raises FileNotFoundError, with what to do, if it is missing."""
+        """Folder of the competition's data; raises FileNotFoundError, with advice, if it is missing."""
         hint = f"download the competition {COMPETITION}" if self.profile == "full" else "run 00_start_here first"
         return self.workspace.dataset(self.competition_slug, hint=hint)
 
     def stamp(self, **extra: Any) -> dict[str, Any]:
-        """Return what made a file: the run, commit, versions and time, and what is given in `extra`."""
+        """Return the provenance of a file: run, commit, versions, time, and the entries of `extra`."""
         about = {"run": self.name, **commit(self.workspace.root), "versions": versions()}
         return self.identity | about | {"time": datetime.now(UTC).isoformat(timespec="seconds")} | extra
 
@@ -193,8 +193,8 @@ class Run:
 def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace around the folder `start`, by default the current one.
 
-    At home that is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, which has
-    `/kaggle/input`, there need not be one. Raises FileNotFoundError if there is neither.
+    Locally it is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, where
+    `/kaggle/input` exists, it is optional. Raises FileNotFoundError if there is neither.
     """
     start = Path(start or ".").resolve()
     kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
@@ -211,10 +211,10 @@ def find(start: Path | str | None = None) -> Workspace:
 def open_run(
     notebook: str, profile: str, seed: int = 0, experiment: str = "", fold: int | None = None, tag: str = ""
 ) -> Run:
-    """Return the run that the notebook in the current folder is; called at the top of every notebook.
+    """Return the run of the calling notebook; every notebook begins with this call.
 
-    A notebook with a parameter EXPERIMENT, FOLD or SET hands it on, see `Workspace.run`. Raises ValueError as
-    `Workspace.run`, or if the strict runner calls this run by another name: a parameter was not handed on.
+    Its parameters EXPERIMENT, FOLD and SET have to be passed on, see `Workspace.run`. Raises ValueError as
+    `Workspace.run`, or if the strict runner has another name for this run because a parameter was not passed on.
     """
     run = replace(find().run(notebook, profile, seed, experiment, fold, tag), opened=True)
     strict = os.environ.get(STRICT, "")
@@ -224,22 +224,22 @@ def open_run(
 
 
 def _own_experiment(notebook: str) -> str:
-    """The experiment that a training notebook is about: that of 20_train_resnext50 is resnext50."""
+    """Return a training notebook's own experiment, such as resnext50 for 20_train_resnext50."""
     return notebook.partition("_train_")[2]
 
 
 def dataset(slug: str) -> Path:
-    """Return the folder of the dataset called `slug`, at home or on Kaggle; raises as `Workspace.dataset`."""
+    """Return the folder of the dataset `slug`, locally or on Kaggle; raises as `Workspace.dataset`."""
     return find().dataset(slug)
 
 
 def new_dataset(slug: str) -> Path:
-    """Return the folder to write the dataset called `slug` to: `kaggle_datasets/<slug>`, on Kaggle in its outputs."""
+    """Return the folder to write the dataset `slug` to: `kaggle_datasets/<slug>`, or on Kaggle, in its outputs."""
     return find().new_dataset(slug)
 
 
 def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
-    """The folders of a Kaggle machine that hold datasets by slug; none elsewhere."""
+    """Return the folders with datasets on a Kaggle machine; none elsewhere."""
     top = kaggle / "input"
     if not top.is_dir():
         return ()
@@ -248,7 +248,7 @@ def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a SET; blanks in a value, such as [32, 64, 64], do not part it.
+    """Return the words of a SET; blanks within brackets, as in [32, 64, 64], do not split.
 
     Raises ValueError if quotes are not closed.
     """
@@ -256,10 +256,10 @@ def words_of(text: str) -> list[str]:
 
 
 def canonical_tag(text: str) -> str:
-    """Return settings in one way of writing that can be part of a folder's name: sorted, `name=value`, joined by "_".
+    """Return settings in a canonical form for folder names: sorted, `name=value`, joined by "_".
 
-    Numbers of one value are written alike; a single word becomes "tag=word"; what is too long for a folder or has
-    characters that not every file system takes is cut and ends in a hash. A tag that is such already stays as it is.
+    Equal numbers are written alike; a single word becomes "tag=word"; a tag that is too long, or has characters that
+    not every file system allows, is shortened and ends in a hash. A canonical tag stays as it is.
     Raises ValueError if quotes are not closed, or a name is given twice.
     """
     try:
@@ -278,7 +278,7 @@ def canonical_tag(text: str) -> str:
 
 
 def _canonical(value: str) -> str:
-    """A value in one way of writing: 1e-4 for 0.0001 and 1.0e-04, 300 for 300.0, 96,128,128 for (96, 128, 128)."""
+    """Return a canonical value: 1e-4 for 0.0001 and 1.0e-04, 300 for 300.0, 96,128,128 for (96, 128, 128)."""
     try:
         known = ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -288,4 +288,4 @@ def _canonical(value: str) -> str:
     if isinstance(known, float):
         exact = Decimal(repr(known))
         return str(int(known)) if known.is_integer() else format(exact, "e" if abs(known) < 1e-3 else "f")
-    return {"True": "true", "False": "false", "None": "null"}.get(value, str(known))  # as JSON has them
+    return {"True": "true", "False": "false", "None": "null"}.get(value, str(known))  # as in JSON

@@ -1,4 +1,4 @@
-"""A line that says how far a long loop is: in a notebook, in a terminal, and for whoever runs the notebook."""
+"""A progress line for long loops, shown in a notebook or a terminal and passed on to the strict runner."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 PROGRESS_FILE = "MOTORS_PROGRESS"  # environment variable: a file that holds the newest line
-INTERVAL = 1.0  # seconds between two messages: a chatty cell loses output
+INTERVAL = 1.0  # seconds between messages: with too many, output is lost
 
 
 class Progress:
-    """A progress line: iterate over it, or use it in a `with` and call `.advance(n, loss=0.1)`.
+    """A progress line; iterate over it, or use it in a `with` and call `.advance(n, loss=0.1)`.
 
     The line is sent at most once per second and once at the end: to the notebook, which keeps the last one only,
     or to a terminal; and to the file that the environment variable MOTORS_PROGRESS names, for the strict runner.
@@ -44,7 +44,7 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """The line as it is now: title, bar, steps done and all, times, numbers."""
+        """The current line: title, bar, steps done and in total, times, numbers."""
         from tqdm import tqdm
 
         postfix = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.numbers.items())
@@ -71,7 +71,7 @@ class Progress:
         self._shown = time.monotonic()
         line = self.line
         if path := os.environ.get(PROGRESS_FILE):
-            with suppress(OSError):  # of a full disk
+            with suppress(OSError):  # such as a full disk
                 Path(path).write_text(line, encoding="utf-8")
         if _in_kernel():
             self._show_in_notebook(line)
@@ -90,7 +90,7 @@ class Progress:
             self._display.update(content, raw=True)
 
 
-progress = Progress  # as a loop calls it
+progress = Progress  # for loops
 
 
 def _in_kernel() -> bool:

@@ -1,4 +1,4 @@
-"""What made a result: its inputs, the commit and the versions of the packages."""
+"""Provenance of results: their inputs, the commit and the package versions."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 from motors.workspace.files import json_sha256, read_json, sha256, write_json
 
 INPUTS = "inputs.json"
-ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 takes results of other code for results of this one
+ACCEPT = "MOTORS_ACCEPT_CODE"  # environment variable: 1 accepts results of other code
 PACKAGES = ("motors", "torch", "torchvision", "numpy", "pandas", "timm", "openvino", "lightning")
 PACKAGES += ("papermill", "snakemake")
 
@@ -33,13 +33,13 @@ def commit(root: Path) -> dict[str, Any]:
         return finished.stdout.strip() if finished.returncode == 0 else None
 
     code = ["--", "lib", "notebooks"]
-    head = git("rev-parse", "--verify", "HEAD") if git("ls-files", *code) else None  # it may be around the workspace
+    head = git("rev-parse", "--verify", "HEAD") if git("ls-files", *code) else None  # not an outer repository's
     changes = git("status", "--porcelain", "-unormal", *code)  # new files too, whatever the user's settings
     return {"commit": head, "changed": None if head is None or changes is None else changes != ""}
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages that decide results; None for one that is not installed."""
+    """Return the versions of Python and of the packages that affect results; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
@@ -49,26 +49,26 @@ def versions() -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What decides an artifact, kept as `inputs.json` beside it."""
+    """The inputs of an artifact, stored as `inputs.json` beside it."""
 
-    settings: dict[str, Any] = field(default_factory=dict)  # what JSON can say
+    settings: dict[str, Any] = field(default_factory=dict)  # JSON values
     code: dict[str, str] = field(default_factory=dict)  # hashes of modules by name, see `code_hash.code_of`
     upstream: dict[str, str] = field(default_factory=dict)  # digests, by names such as "volume tomo_x"
-    noted: dict[str, Any] = field(default_factory=dict)  # what saves reading something again; decides nothing
+    noted: dict[str, Any] = field(default_factory=dict)  # saves reading something again; not hashed
 
     @property
     def digest(self) -> str:
-        """A hash of all that decides."""
+        """Hash of all but `noted`."""
         return json_sha256(asdict(self) | {"noted": 0})
 
 
 def write_inputs(place: Path, inputs: Inputs) -> Path:
-    """Write what the artifact in the folder `place` was made from, or to `place` if that ends in .json."""
+    """Write the inputs of the artifact in the folder `place`, or to `place` itself if it ends in .json."""
     return write_json(_file(place), asdict(inputs))
 
 
 def read_inputs(place: Path) -> Inputs | None:
-    """Return what the artifact in a folder was made from, None if nothing says so; raises ValueError if damaged."""
+    """Return the inputs of the artifact in a folder, None if it has none; raises ValueError if damaged."""
     file = _file(place)
     if not file.is_file():
         return None
@@ -82,7 +82,7 @@ def read_inputs(place: Path) -> Inputs | None:
 
 
 def digest(place: Path) -> str:
-    """Return a hash of what the artifact in a folder was made from; raises FileNotFoundError if nothing says so."""
+    """Return the hash of the inputs of the artifact in a folder; raises FileNotFoundError if it has none."""
     inputs = read_inputs(place)
     if inputs is None:
         raise FileNotFoundError(f"there is no {INPUTS} in {place}, of an older version: run its notebook again")
@@ -90,19 +90,19 @@ def digest(place: Path) -> str:
 
 
 def state(folder: Path) -> str:
-    """Return the hash of an artifact's weights, as noted, or else its `digest`, which raises FileNotFoundError."""
+    """Return the hash of an artifact's weights in provenance.json, or else its `digest`; raises as `digest`."""
     return read_json(folder / "provenance.json").get("weights") or digest(folder)
 
 
 def outdated(folder: Path, outputs: Path) -> str | None:
-    """Return a sentence on what the artifact in a run's `folder` was made from, if that is another one now, or None.
+    """Return a sentence on the first input of the artifact in a run's `folder` that has changed since, or None.
 
-    Upstream names runs in `outputs` as <notebook>/<run>; other files lie beside that folder.
+    Upstream artifacts are runs in `outputs`, <notebook>/<run>, or files beside that folder.
     """
     inputs = read_inputs(folder)
     for name, before in inputs.upstream.items() if inputs else ():
         place = next((root / name for root in (outputs, outputs.parent) if (root / name).exists()), None)
-        if place is None:  # a voxel, a label: whoever reads those compares them
+        if place is None:  # a volume, a label: compared where it is read
             continue
         if before != (sha256(place) if place.is_file() else state(place)):
             return f"{folder.parent.name} ({folder.name}) was made from another {name} than there is now"
@@ -112,17 +112,17 @@ def outdated(folder: Path, outputs: Path) -> str | None:
 
 
 def differences(place: Path, inputs: Inputs) -> list[str]:
-    """Return what differs between the inputs of the artifact in a folder and `inputs`, each in a few words.
+    """Return the differences between the inputs of the artifact in a folder and `inputs`, each in a few words.
 
-    Where the environment variable MOTORS_ACCEPT_CODE is 1, other code is accepted: the hashes of the old code go into
-    what is noted, those of the new take their place. An artifact that says nothing, as of 0.1, then is one of `inputs`.
+    If the environment variable MOTORS_ACCEPT_CODE is 1, other code is accepted: the old code hashes are moved to
+    `noted` and replaced by the new. An artifact without inputs, as of version 0.1, then counts as made from `inputs`.
     """
     there, accept = read_inputs(place), os.environ.get(ACCEPT) == "1"
     if there is None and accept:
         write_inputs(place, replace(inputs, noted=inputs.noted | {"accepted code": [None]}))
     if there is None:
         return [] if accept else [f"it has no {INPUTS}"]
-    here = Inputs(**json.loads(json.dumps(asdict(inputs))))  # tuples are lists there
+    here = Inputs(**json.loads(json.dumps(asdict(inputs))))  # tuples become lists
     found = [f"{name} is {old!r} there, {new!r} here" for name, old, new in _changed(there.settings, here.settings)]
     for name, old, new in _changed(there.upstream, here.upstream):
         found.append(f"the {name}{' (new)' if old is None else ' (gone)' if new is None else ''}")
@@ -135,7 +135,7 @@ def differences(place: Path, inputs: Inputs) -> list[str]:
 
 
 def _changed(there: dict[str, Any], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Names whose values differ, with both; None where there is none."""
+    """Yield names whose values differ, with both; None if missing."""
     for name in dict.fromkeys([*there, *here]):
         if there.get(name) != here.get(name):
             yield name, there.get(name), here.get(name)

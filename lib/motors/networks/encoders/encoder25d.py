@@ -1,4 +1,4 @@
-"""2D networks that walk through a volume: every other slice with its neighbours, brought together between stages."""
+"""2.5D encoders: 2D networks on every other slice with its neighbours, pooled along z between stages."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from motors.networks.encoders.encoder2d import Encoder2d
 
 STEP = 2  # voxels along z from one triplet of slices to the next
-WALKED = 2  # levels, the coarsest, that an LSTM walks through
+WALKED = 2  # number of coarsest levels with an LSTM
 
 
 class Encoder25d(nn.Module):
-    """A network of timm that looks at triplets of slices and hands on volumes: the original solution's 2.5D encoder.
+    """The original solution's 2.5D encoder: a timm network that takes triplets of slices and returns volumes.
 
-    Every other slice becomes an image, whose colours are the slice and its two neighbours. The network, as for
-    `Encoder2d`, sees them as a batch; behind every stage that makes the grid coarser in y and x, neighbours in z are
-    averaged two by two. With `lstm` slices also hear of those far above and below: on the levels of strides 16 and 32 a
-    bidirectional LSTM (Graves & Schmidhuber 2005) walks along z at every place, and what it says is added.
+    Every other slice becomes an image whose channels are the slice and its two neighbours. The network, as for
+    `Encoder2d`, sees them as a batch; after every stage that downsamples y and x, neighbours in z are averaged two by
+    two. With `lstm`, slices also get context from far above and below: on the levels of strides 16 and 32 a
+    bidirectional LSTM (Graves & Schmidhuber 2005) runs along z at every position, and its output is added.
 
     Raises ValueError as `Encoder2d`, or if the network's stages are not each a module.
     """
@@ -33,7 +33,7 @@ class Encoder25d(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.flat = Encoder2d(name, shape, weights, **options)  # as it is called in weights that were saved
+        self.flat = Encoder2d(name, shape, weights, **options)  # its name in saved weights
         self.channels, self.strides = self.flat.channels, self.flat.strides
         network = self.flat.network
         named = [level["module"] for level in getattr(network, "feature_info", ()) if level["reduction"] > STEP]
@@ -59,9 +59,9 @@ class Encoder25d(nn.Module):
 
 
 class LSTMAlongZ(nn.Module):
-    """A bidirectional LSTM along z, the same at every place in y and x; what it says is added to what comes in.
+    """A bidirectional LSTM along z, the same at every position in y and x; its output is added to its input.
 
-    Its `channels`, in and out, are an even number: half of them are written on the way up, half on the way down.
+    The number of `channels`, in and out, is even: half of them come from each direction.
     """
 
     def __init__(self, channels: int) -> None:
@@ -76,5 +76,5 @@ class LSTMAlongZ(nn.Module):
 
 
 def _halve(stage: nn.Module, inputs: Any, features: Tensor) -> Tensor:
-    """The mean of every two slices, which follow each other in the batch."""
+    """Return the mean of every two consecutive slices of the batch."""
     return features.unflatten(0, (-1, 2)).mean(dim=1)

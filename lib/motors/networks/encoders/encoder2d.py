@@ -10,13 +10,13 @@ from motors.networks.weights import UNFIT, complaint
 
 
 class Encoder2d(nn.Module):
-    """A network of timm that looks at three slices: MaxViT, CoaT or another one that hands on its intermediate levels.
+    """A timm network that takes three slices: MaxViT, CoaT or any other that returns its intermediate levels.
 
-    Its `name` is timm's, of network and weights; `shape` is `(y, x)` of the slices in voxels, as transformers are made
-    for one size; `weights` are timm's, of the whole classifier: tables of relative positions are resized to `shape`;
-    `options` go to the network's constructor.
+    `name` is timm's, of network and weights; `shape` is `(y, x)` of the slices in voxels, as transformers are made for
+    one size; `weights` are timm's, of the whole classifier (relative position tables are resized to `shape`); `options`
+    go to the network's constructor.
 
-    Raises ValueError if timm has no such network, with levels of strides 16 and 32, or options or weights are not its.
+    Raises ValueError if timm has no such network with levels of strides 16 and 32, or options or weights do not fit it.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Encoder2d(nn.Module):
         refuse_unknown_tag(name)
         if timm.get_pretrained_cfg(name).fixed_input_size:
             options = {"img_size": tuple(shape)} | options
-        if name.startswith("coat_"):  # hands on its levels only when built to do so
+        if name.startswith("coat_"):  # returns its levels only when built to do so
             options |= {"return_interm_layers": True, "out_features": [f"x{i}_nocls" for i in (1, 2, 3, 4)]}
         self.network = made(lambda held: _create(name, held, options), name, weights, f"timm's weights of {name}")
         if name.startswith("coat_"):
@@ -48,7 +48,7 @@ class Encoder2d(nn.Module):
 
 
 def refuse_unknown_tag(name: str) -> None:
-    """Raise ValueError, which lists those there are, if timm knows no such weights, behind the dot of a name."""
+    """Raise ValueError, listing the known names, if timm has no weights with the tag after the dot of a name."""
     kind, _, tag = name.partition(".")
     try:
         timm.get_pretrained_cfg(name)
@@ -60,12 +60,12 @@ def refuse_unknown_tag(name: str) -> None:
 def made(
     make: Callable[[dict[str, Tensor] | None], nn.Module], name: str, weights: dict[str, Tensor] | None, whose: str
 ) -> nn.Module:
-    """Return the 2D network that `make(weights)`, of timm or segmentation_models_pytorch, makes; None draws weights.
+    """Return the 2D network built by `make(weights)`, of timm or segmentation_models_pytorch; None: random weights.
 
-    Raises ValueError if it makes none; the message says whether the weights, which should be `whose`, or the rest of
-    the network called `name` is at fault.
+    Raises ValueError if that fails; the message says whether the weights, which should be `whose`, or the settings of
+    the network called `name` are at fault.
     """
-    if weights is not None and not weights:  # timm would fetch others
+    if weights is not None and not weights:  # timm would download others
         raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")
     try:
         return make(weights)
@@ -74,11 +74,11 @@ def made(
         if weights is None:
             advice = "choose another, or correct encoder_options"
             raise ValueError(f"{name!r} cannot be built ({said}): {advice}") from error
-        made(make, name, None, whose)  # what is wrong without the weights is no fault of theirs
+        made(make, name, None, whose)  # raises if the weights are not at fault
         raise ValueError(f"these are not {whose}: {said}") from None
 
 
 def _create(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """The network of timm, all of whose weights come from `weights` if they are given."""
+    """Return the timm network, with all of its weights from `weights` if given."""
     given = {} if weights is None else {"pretrained_cfg_overlay": {"state_dict": weights}}
     return timm.create_model(name, pretrained=weights is not None, **given, **options)

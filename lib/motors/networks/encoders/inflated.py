@@ -11,9 +11,9 @@ from motors.networks.encoders.encoder2d import made, refuse_unknown_tag
 from motors.networks.encoders.inflation import inflate, redraw
 from motors.networks.weights import UNFIT
 
-STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder hands on
+STRIDES = (2, 4, 8, 16, 32)  # of the levels an encoder returns
 
-# Encoders whose inflation is tested. Others are tried out when they are built, on a volume turned on its side.
+# Encoders whose inflation is tested. Others are checked when they are built, on a volume with permuted axes.
 ENCODERS = tuple(
     "resnet18 resnet34 resnet50 resnext50_32x4d se_resnet50 densenet121 densenet169 dpn68 vgg16_bn mobilenet_v2"
     " tu-resnet18 tu-resnext50_32x4d tu-seresnext50_32x4d tu-regnetx_008 tu-regnety_008 tu-efficientnet_b0"
@@ -22,11 +22,11 @@ ENCODERS = tuple(
 
 
 class InflatedEncoder(nn.Module):
-    """A 2D network of segmentation_models_pytorch, or of timm if its name begins with "tu-", that looks at volumes.
+    """A 2D network of segmentation_models_pytorch, or of timm if its name begins with "tu-", inflated to 3D.
 
-    The `weights` are of the whole 2D classifier, under the names of torchvision or timm, and are inflated; None draws
-    3D kernels afresh. The `options`, such as layers and channels, go to the constructor of a "tu-" encoder. Raises
-    ValueError if there is no such encoder, something in it has no 3D counterpart, or options or weights are not its.
+    `weights` are those of the whole 2D classifier, with the keys of torchvision or timm, and are inflated; None draws
+    random 3D kernels. `options`, such as layers and channels, go to the constructor of a "tu-" encoder. Raises
+    ValueError if there is no such encoder, a layer has no 3D counterpart, or options or weights do not fit.
     """
 
     def __init__(self, name: str, weights: dict[str, Tensor] | None = None, **options: Any) -> None:
@@ -49,7 +49,7 @@ class InflatedEncoder(nn.Module):
 
 
 def _network_2d(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """The 2D encoder, all of whose weights come from `weights` if they are given."""
+    """Return the 2D encoder, with all of its weights from `weights` if given."""
     of_timm = name.startswith("tu-")
     if not (timm.is_model(name[3:]) if of_timm else name in smp.encoders.encoders):
         known = f"{', '.join(ENCODERS)}, or another one of segmentation_models_pytorch"
@@ -64,11 +64,11 @@ def _network_2d(name: str, weights: dict[str, Tensor] | None, options: dict[str,
 
 
 def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """The encoder of segmentation_models_pytorch, with these weights if they are given."""
+    """Return the encoder of segmentation_models_pytorch, with these weights if given."""
     source = {"weights": None}
     if name.startswith("tu-") and weights is not None:
         given = {"pretrained_cfg_overlay": {"state_dict": weights}}
-        timm.create_model(name[3:], pretrained=True, **given, **options)  # stricter than what follows
+        timm.create_model(name[3:], pretrained=True, **given, **options)  # checks them more strictly
         source = {"weights": "given"} | given
     network_2d = smp.encoders.get_encoder(name, depth=len(STRIDES), **source, **options)
     if not name.startswith("tu-") and weights is not None:
@@ -78,7 +78,7 @@ def _get(name: str, weights: dict[str, Tensor] | None, options: dict[str, Any]) 
 
 @torch.no_grad()
 def _try_on_its_side(network: nn.Module, name: str) -> None:
-    """Refuse a network whose code treats the three axes differently, whatever its layers are."""
+    """Raise ValueError if the code of a network, not only its layers, treats the axes differently."""
     volume = torch.rand(1, 3, 32, 64, 96, generator=torch.Generator().manual_seed(0))
     training = network.training
     try:
@@ -95,7 +95,7 @@ def _try_on_its_side(network: nn.Module, name: str) -> None:
 
 
 def _turn(network: nn.Module) -> nn.Module:
-    """Turn all kernels from z, y, x to y, x, z; three times does nothing."""
+    """Permute all kernels from z, y, x to y, x, z; three times is the identity."""
     for kernel in network.parameters():
         if kernel.ndim == 5:
             kernel.data = kernel.data.permute(0, 1, 3, 4, 2).contiguous()

@@ -11,10 +11,10 @@ from timm.layers.squeeze_excite import EffectiveSEModule, SEModule
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 
-# Layers that work on any number of axes: these, and all that are defined in these modules.
+# Layers that work with any number of axes: these, and all defined in these modules.
 POINTWISE = (nn.Identity, nn.Dropout, DropPath)
 ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
-SIDES = ("kernel_size", "stride", "padding", "dilation", "output_size")  # settings of squares, or words for padding
+SIDES = ("kernel_size", "stride", "padding", "dilation", "output_size")  # equal on all axes, or a padding mode
 
 
 def inflate(network_2d: nn.Module) -> nn.Module:
@@ -39,10 +39,10 @@ def inflate(network_2d: nn.Module) -> nn.Module:
 
 
 def redraw(network: nn.Module, network_2d: nn.Module) -> None:
-    """Draw the kernels of an inflated `network` anew, with the spread that keeps the variance of `network_2d`.
+    """Reinitialise the kernels of an inflated `network` at random, with the output variance of `network_2d`.
 
-    Half of that variance is common to all taps along z, as all of it is after inflation: noise differs from plane to
-    plane, motors hardly, and features that average along z show them sooner.
+    Half of the kernels' variance is shared by all taps along z, as all is after inflation: noise differs from plane to
+    plane, motors hardly, and features that average along z detect them sooner.
     """
     kernels = dict(network_2d.named_parameters())
     with torch.no_grad():
@@ -54,7 +54,7 @@ def redraw(network: nn.Module, network_2d: nn.Module) -> None:
 
 
 def _in_3d(network_2d: nn.Module, kind: type[nn.Module]) -> nn.Module:
-    """The 3D layer of a `kind` like a 2D one, whose kernels are repeated along z and divided by their length."""
+    """Return a 2D layer as a 3D layer of this `kind`, its kernels repeated along z and divided by their length."""
     given = {name: getattr(network_2d, name) for name in signature(kind).parameters if hasattr(network_2d, name)}
     given |= {name: _cube(given[name]) for name in SIDES if not isinstance(given.get(name, ""), str)}
     given |= {"bias": given["bias"] is not None} if "bias" in given else {}
@@ -73,7 +73,7 @@ def _cube(sides: int | tuple[int, int]) -> int:
 
 
 class Unrolled(nn.Module):
-    """A 2D layer that treats all places alike, applied to a volume whose slices lie one below the other."""
+    """A 2D layer that treats all positions alike, applied to the slices of a volume stacked along y."""
 
     def __init__(self, network_2d: nn.Module) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Unrolled(nn.Module):
 
 
 def _pad(volume: Tensor, kernel: int, stride: int, dilation: int = 1, value: float = 0.0) -> Tensor:
-    """Padding as TensorFlow's "same": as many outputs as strides fit, the odd voxel at the high end."""
+    """Pad as TensorFlow's "same": ceil(side / stride) outputs, an odd voxel at the high end."""
     missing = [max((-(-n // stride) - 1) * stride + (kernel - 1) * dilation + 1 - n, 0) for n in volume.shape[2:]]
     return F.pad(volume, [part for m in reversed(missing) for part in (m // 2, m - m // 2)], value=value)
 
@@ -98,14 +98,14 @@ class Conv3dSame(nn.Conv3d):
 
 
 class MaxPool3dSame(nn.MaxPool3d):
-    """Maximum with TensorFlow's "same" padding."""
+    """Max pooling with TensorFlow's "same" padding."""
 
     def forward(self, volume: Tensor) -> Tensor:
         return super().forward(_pad(volume, self.kernel_size, self.stride, self.dilation, value=float("-inf")))
 
 
 class AvgPool3dSame(nn.AvgPool3d):
-    """Mean with TensorFlow's "same" padding."""
+    """Average pooling with TensorFlow's "same" padding."""
 
     def forward(self, volume: Tensor) -> Tensor:
         return super().forward(_pad(volume, self.kernel_size, self.stride))

@@ -1,4 +1,4 @@
-"""X3D, a small network for video (Feichtenhofer 2020), with depth in the place of time and halved like the others."""
+"""X3D, a small video network (Feichtenhofer 2020), with depth in place of time, downsampled like height and width."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 DEPTHS = {"m": (3, 5, 11, 7), "l": (5, 10, 25, 15)}  # blocks of the four stages
 CHANNELS = (24, 48, 96, 192)  # of the four stages; the stem has those of the first
-WIDENING = 2.25  # channels inside a block, as a multiple of those it hands on
-SQUEEZE = 16  # of those, one in so many are squeezed; a multiple of 8
+WIDENING = 2.25  # channels inside a block, as a multiple of its outputs
+SQUEEZE = 16  # squeeze factor of those, rounded to a multiple of 8
 
 
 class X3D(nn.Module):
     """The encoder X3D-M or X3D-L.
 
-    The original strides in time nowhere; here the stem and the first block of every stage halve depth as they halve
-    height and width. No weight changes its shape by that: those trained on Kinetics fit. By default `depths` and
+    The original has no stride in time; here the stem and the first block of every stage halve depth, as they halve
+    height and width. This changes the shape of no weight: those trained on Kinetics fit. By default `depths` and
     `channels` of the four stages are the published ones of its size, "m" or "l"; raises ValueError for another size.
     """
 
@@ -44,13 +44,13 @@ class X3D(nn.Module):
 
 
 def _stage(depth: int, channels: int, out_channels: int) -> nn.Sequential:
-    """Blocks of which the first halves the grid; every other one squeezes and excites."""
+    """Return blocks of which the first halves the grid; every other one has squeeze-and-excitation."""
     first = Block(channels, out_channels, stride=2, squeeze=True)
     return nn.Sequential(first, *(Block(out_channels, out_channels, squeeze=i % 2 == 0) for i in range(1, depth)))
 
 
 class Block(nn.Module):
-    """A residual block: widen the channels, filter each by itself, narrow them again."""
+    """A residual block: expansion, depthwise convolution, projection."""
 
     def __init__(self, channels: int, out_channels: int, *, stride: int = 1, squeeze: bool) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class SqueezeExcitation(nn.Sequential):
-    """Weighs every channel by what the whole volume holds, through `squeezed` channels."""
+    """Weights every channel by the means over the whole volume, through `squeezed` channels."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__(
@@ -94,13 +94,13 @@ def _pointwise(channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
 
 
 def _multiple_of_8(width: float) -> int:
-    """The multiple of 8 nearest to `width`, at least 8, and never less than nine tenths of it."""
+    """Return the multiple of 8 nearest to `width`, at least 8, and never less than 0.9 times it."""
     nearest = max(8, int(width + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * width else nearest + 8
 
 
 def _initialise(network: nn.Module) -> None:
-    """First weights as the original's: every block begins by handing on its shortcut."""
+    """Initialise the weights as the original: at first every block is its shortcut."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

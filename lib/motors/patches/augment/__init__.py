@@ -1,1 +1,1 @@
-"""Augmentations: what is done to a patch is decided at random, then done."""
+"""Augmentations of patches: drawn at random, then applied."""

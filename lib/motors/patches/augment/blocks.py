@@ -1,4 +1,4 @@
-"""What happens to a patch, decided at random; the chances and ranges are those of the original solution."""
+"""Random augmentations of 3D patches, with the probabilities and ranges of the original solution."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from motors.patches.augment.warp import warp
 
 Vector = tuple[float, float, float]  # along or about z, y, x
 AFFINES = {"none": 0.25, "slight": 0.5, "heavy": 0.25}
-GREY = {"shift and contrast": 0.4, "multiply": 0.2, "gamma": 0.3, "histogram": 0.1}  # one of them is tried
+GREY = {"shift and contrast": 0.4, "multiply": 0.2, "gamma": 0.3, "histogram": 0.1}  # one is drawn, applied with 50 %
 
-RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on the way down and on the way up
+RESAMPLINGS = {  # for loss of resolution: torch's names of the interpolations when down- and upsampling
     ("trilinear", "trilinear"): 0.4,
     ("trilinear", "nearest-exact"): 0.1,
     ("area", "trilinear"): 0.1,
@@ -24,23 +24,23 @@ RESAMPLINGS = {  # how quality is lost: torch's names of the interpolations on t
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to one patch; the default does nothing."""
+    """The augmentation of one patch; the default changes nothing."""
 
     zoom: Vector = (1.0, 1.0, 1.0)  # magnification along z, y, x
     rotation: Vector = (0.0, 0.0, 0.0)  # radians about z, y, x
     shear: Vector = (0.0, 0.0, 0.0)  # how much x moves with y, x with z, and y with x
-    scale: Vector = (1.0, 1.0, 1.0)  # how much more is seen along z, y, x
-    steps: tuple[Step, ...] = ()  # what is done to the intensities, in this order (see `grey_table`)
+    scale: Vector = (1.0, 1.0, 1.0)  # factor of the field of view along z, y, x
+    steps: tuple[Step, ...] = ()  # changes of the intensities, in this order (see `grey_table`)
     quality: tuple[float, str, str] | None = None  # factor and interpolations down and up again (see `coarsen`)
     dropout: int | None = None  # seed of the boxes and of the noise that fills them (see `drop_boxes`)
 
 
 def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
-    """Return what is done to one patch, at random: a function of `rng` alone.
+    """Return a random augmentation of one patch: a function of `rng` alone.
 
-    With 40 % a zoom; with 50 % a slight affine, a turn about z by any angle and stretching, or with 25 % a heavy one,
-    which also tilts by up to 15 degrees and shears; with 50 % other intensities; with 20 % lost resolution; with 10 %
-    boxes of noise. A share of `unaugmented` patches gets none of this but a turn about z; in the original, none does.
+    Probabilities: zoom 40 %; slight affine map (rotation about z by any angle, scaling) 50 %, or heavy one 25 %, which
+    also tilts by up to 15 degrees and shears; changed intensities 50 %; lower resolution 20 %; boxes of noise 10 %. A
+    share `unaugmented` of the patches is only rotated about z; in the original solution it is 0.
     """
     if unaugmented and rng.random() < unaugmented:
         return Augmentation(rotation=(rng.uniform(0, 2 * np.pi), 0.0, 0.0))
@@ -95,11 +95,11 @@ def augmented(
     spacing: geometry.PerAxis,
     threads: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return one patch of a tomogram as `settings` want it, with the motors in it.
+    """Return an augmented patch of a tomogram, and the points and covariances of the motors in it.
 
-    It is `patch`-shaped uint8; `(m, 3)` points and `(m, 3, 3)` covariances are of the motors in view, in its voxels.
-    What a zoom or a turn brings in from outside the patch is the real neighbourhood; only what lies outside the
-    tomogram is zero. Where the patch itself reaches past the tomogram it is zero too, whatever the settings.
+    The patch is uint8; `(m, 3)` points and `(m, 3, 3)` covariances are in its voxels. What a zoom or rotation brings in
+    from outside the patch is read from the tomogram; only what lies outside the tomogram is zero. Where the patch
+    itself reaches beyond the tomogram it is zero too, whatever the settings.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def augmented(
     patch : `(z, y, x)` of the patch, in voxels
     points_zyx : `(n, 3)` motors, in voxels of the tomogram
     covariances : `(n, 3, 3)` squared extent of each motor, in voxels squared
-    settings : what to do
+    settings : the augmentation
     spacing : ångström per voxel, for the size of dropped boxes
-    threads : how many work on it; the result does not depend on it
+    threads : their number; the result does not depend on it
     """
     low, shape, matrix, offset = _box(settings, voxels.shape, start, patch)
     box = warp(voxels, matrix, offset, shape, threads=threads)
@@ -134,14 +134,14 @@ def seen(
     patch: geometry.Shape,
     settings: Augmentation,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return points and covariances in voxels of the patch that `augmented` makes, also of those outside."""
+    """Return points and covariances in voxels of the patch made by `augmented`, including those outside it."""
     low, _, matrix, offset = _box(settings, size, start, patch)
     points_zyx, covariances = move(points_zyx, covariances, matrix, offset)
     return points_zyx + (low - start), covariances
 
 
 def _box(settings: Augmentation, size: geometry.Shape, start: geometry.Shape, patch: geometry.Shape) -> tuple:
-    """Return the first voxel and the shape of what a patch shows of a tomogram, and its `source_map`."""
+    """Return first voxel and shape of the part of a patch inside the tomogram, and its `source_map`."""
     low, high = np.maximum(start, 0), np.minimum(np.add(start, patch), size)
     shape = tuple((high - low).tolist())
     return low, shape, *source_map(settings, tuple(low.tolist()), shape)
@@ -150,8 +150,8 @@ def _box(settings: Augmentation, size: geometry.Shape, start: geometry.Shape, pa
 def source_map(settings: Augmentation, start: geometry.Shape, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
     """Return a `(3, 3)` matrix and a `(3,)` offset: voxel p of the result shows voxel `matrix @ p + offset`.
 
-    All is about the centre of the box of the tomogram, of this `start` and `shape` in voxels, that would be cut out
-    without `settings`. The matrix is the original's: inverse zoom, then rotations about x, y and z, shear, scale.
+    The map is about the centre of the box, of this `start` and `shape` in voxels of the tomogram, that would be cut out
+    unaugmented. The matrix is the original solution's: inverse zoom, rotations about x, y and z, shear, scale.
     """
     xy, xz, yx = settings.shear
     shear = np.array([[1, 0, 0], [0, 1, yx], [xz, xy, 1]])

@@ -1,4 +1,4 @@
-"""Augmentations of intensities, blocks and slices alike."""
+"""Augmentations of intensities, for blocks and slices."""
 
 import cv2
 import numpy as np
@@ -8,31 +8,31 @@ from torchvision.transforms.v2 import functional
 
 from motors import geometry
 
-Step = tuple[str, float | tuple[float, ...]]  # what is done to the intensities, and how much
+Step = tuple[str, float | tuple[float, ...]]  # name and amounts of a change of intensities
 LEVELS = np.arange(256)
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR}
 UNCHANGED = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
-RIDGE = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]])  # as light from the upper left makes it
-TILES = (16, 16)  # in which contrast is equalised
+RIDGE = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]])  # emboss kernel, lit from the upper left
+TILES = (16, 16)  # of contrast equalisation
 BOX_SIDES = (500.0, 2000.0)  # ångström: the smallest and the largest side of a dropped box
 MOTOR_REACH = 2.5003  # standard deviations: the ball that holds 90 % of a 3D Gaussian, sqrt(chi2.ppf(0.9, 3))
 
 
 def choose(rng: np.random.Generator, chances: dict) -> object:
-    """Return one of the keys, each with its chance."""
+    """Return one of the keys, drawn with their probabilities."""
     return list(chances)[rng.choice(len(chances), p=list(chances.values()))]
 
 
 def change(slices: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
-    """Return `(n, y, x)` uint8 slices with other intensities; the same is done to each slice, with the same noise.
+    """Return `(n, y, x)` uint8 slices with changed intensities; every slice gets the same changes and noise.
 
-    The steps, with v the value: `gauss` (deviation, seed) adds normal noise that is drawn on half the grid;
-    `speckle` (low, high, seed) multiplies every voxel by a number of its own; `downscale` (factor, down, up) makes
-    slices small and large again; `jpeg` (quality) and `posterise` (bits) as they say; `emboss` (share, strength) lights
-    from the upper left and `sharpen` (share, lightness) from everywhere, blended with v by their share; `clahe` (limit)
-    equalises contrast in tiles; `brightness` (b, c) v * (1 + c) + b * mean of the slice; `tone` (low, high) a Bézier
-    curve from black to white whose two handles have these heights; `gamma` (g) 255 * (v / 255) ** g. They are done in
-    their order, and after each of them values are rounded and clipped.
+    The steps, with v the value: `gauss` (deviation, seed) adds normal noise drawn at half the resolution; `speckle`
+    (low, high, seed) multiplies every voxel by its own random factor; `downscale` (factor, down, up) downsamples and
+    upsamples again; `jpeg` (quality) compresses; `posterise` (bits) reduces the levels; `emboss` (share, strength), lit
+    from the upper left, and `sharpen` (share, lightness) are blended with v by their share; `clahe` (limit) equalises
+    contrast in tiles; `brightness` (b, c) is v * (1 + c) + b * mean of the slice; `tone` (low, high) a Bézier curve
+    from black to white whose two control points have these heights; `gamma` (g) 255 * (v / 255) ** g. They are applied
+    in order, and after each of them values are rounded and clipped.
     """
     for name, *amounts in steps:
         if name not in STEPS:
@@ -60,7 +60,7 @@ def _jpeg(slices: np.ndarray, quality: int) -> np.ndarray:
 
 
 def _filtered(slices: np.ndarray, share: float, kernel: np.ndarray) -> np.ndarray:
-    """Return a blend of the slices and what a kernel makes of them."""
+    """Return the slices blended with their filtered version."""
     return np.stack([cv2.filter2D(each, -1, (1 - share) * UNCHANGED + share * kernel) for each in slices])
 
 
@@ -77,7 +77,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-STEPS = {  # of slices and amounts, see `change`
+STEPS = {  # functions of slices and amounts
     "gauss": _gauss,
     "speckle": lambda v, low, high, seed: _rounded(v * np.random.default_rng(seed).uniform(low, high, v.shape[1:])),
     "downscale": _downscale,
@@ -93,15 +93,15 @@ STEPS = {  # of slices and amounts, see `change`
 
 
 def grey_table(steps: tuple[Step, ...], counts: np.ndarray) -> np.ndarray:
-    """Return what each of the 256 intensities becomes, `(256,)` uint8, where each occurs `counts` times.
+    """Return the look-up table of `steps` for the 256 intensities, `(256,)` uint8, which occur `counts` times.
 
-    The steps, with v the value and mean, deviation, min and max those of the patch at that point:
-    `add` v + a; `add_deviations` v + a * deviation; `contrast` (v - mean) * (1 + a) + mean; `multiply` v * (1 + a);
-    `gamma` ((v - min) / (max - min)) ** a * (max - min) + min; `histogram` a piecewise linear map from [min, max] to
-    itself with equidistant knots. Nothing is clipped in between, all is clipped and truncated in the end.
+    The steps, with v the value and mean, deviation, min and max those of the patch before the step: `add` v + a;
+    `add_deviations` v + a * deviation; `contrast` (v - mean) * (1 + a) + mean; `multiply` v * (1 + a); `gamma`
+    ((v - min) / (max - min)) ** a * (max - min) + min; `histogram` a piecewise linear map from [min, max] to itself
+    with equidistant knots. Values are clipped and truncated only after the last step.
 
-    A level stands for the values that were truncated to it, so its middle is what the steps see. Against steps on
-    unrounded values this errs by up to half a level times the slope of the map.
+    A level stands for the values that were truncated to it, so the steps are applied to its middle. Compared with steps
+    on unrounded values, the error is up to half a level times the slope of the map.
     """
     values, weights = np.arange(256) + 0.5, counts / counts.sum()
     for name, amount in steps:
@@ -133,10 +133,10 @@ def regrade(voxels: np.ndarray, steps: tuple[Step, ...]) -> None:
 
 
 def coarsen(voxels: np.ndarray, factor: float, down: str, up: str) -> np.ndarray:
-    """Return `(z, y, x)` uint8 voxels made smaller by `factor` and large again, by interpolations that torch names.
+    """Return `(z, y, x)` uint8 voxels downsampled by `factor` and upsampled again, with torch's interpolations.
 
-    The nearest voxel is the exact one: torch's plain "nearest", which the original solution had, moves everything by
-    up to a voxel, and the motors would stay behind.
+    Nearest is "nearest-exact": torch's plain "nearest", as in the original solution, shifts the volume by up to a
+    voxel, and the labels would not follow.
     """
     low = [max(1, round(side * factor)) for side in voxels.shape]
     small = interpolate(torch.from_numpy(voxels)[None, None].float(), size=low, mode=down)
@@ -150,7 +150,7 @@ def drop_boxes(
     spacing: geometry.PerAxis,
     rng: np.random.Generator,
 ) -> None:
-    """Fill three to eight random boxes of `(z, y, x)` uint8 voxels with noise, in place, but none that touches a motor.
+    """Fill three to eight random boxes of `(z, y, x)` uint8 voxels with noise, in place; none touches a motor.
 
     A motor reaches as far as 90 % of its Gaussian. After ten boxes in a row that would touch one, no more are tried.
     """

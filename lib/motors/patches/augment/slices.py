@@ -1,4 +1,4 @@
-"""What happens to slices, decided at random; the chances and ranges are those of the original solution."""
+"""Random augmentations of slices, with the probabilities and ranges of the original solution."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from motors.patches.augment.intensity import Step, change, choose
 Pair = tuple[float, float]  # along y, x
 Size = tuple[int, int]  # y, x
 
-GROUPS = {  # in this order: how often anything of a group happens, and then what
+GROUPS = {  # in this order: probability of a group, and of each kind in it
     "noise": (0.1, {"gauss": 0.6, "speckle": 0.4}),
     "quality": (0.25, {"downscale": 0.6, "jpeg": 0.3, "posterise": 0.1}),
     "texture": (0.1, {"emboss": 0.4, "sharpen": 0.5, "clahe": 0.1}),
@@ -21,14 +21,14 @@ GROUPS = {  # in this order: how often anything of a group happens, and then wha
 
 RESIZINGS = {("area", "lanczos4"): 0.1, ("area", "linear"): 0.1, ("linear", "linear"): 0.8}  # down, up again
 
-BRIGHTNESS = {  # the ranges of brightness and contrast
+BRIGHTNESS = {  # ranges of brightness and contrast
     ((-0.3, 0.0), (-0.2, 0.0)): 0.4,
     ((0.0, 0.4), (-0.5, 0.0)): 0.4,
     ((-0.3, 0.0), (0.0, 0.5)): 0.1,
     ((0.0, 0.3), (0.0, 0.5)): 0.1,
 }
 
-AMOUNTS = {  # of a step, at random
+AMOUNTS = {  # random amounts of each step
     "gauss": lambda rng: (float(np.sqrt(rng.uniform(60, 120))), int(rng.integers(2**63))),
     "speckle": lambda rng: (0.6, 1.4, int(rng.integers(2**63))),
     "downscale": lambda rng: (rng.uniform(0.5, 0.9), *choose(rng, RESIZINGS)),
@@ -42,36 +42,36 @@ AMOUNTS = {  # of a step, at random
     "gamma": lambda rng: (rng.uniform(0.6, 1.5),),
 }
 SHEARS = {"slight": 5.0, "heavy": 20.0}  # degrees
-DEEPEST = 0.32  # a share of the side: further than this no corner of a perspective moves
-FILL = 128  # the intensity of what lies outside the slices
+DEEPEST = 0.32  # largest shift of a corner by a perspective, as a share of the side
+FILL = 128  # intensity outside the slices
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to one triplet of slices; the default only cuts a patch out of their middle.
+    """The augmentation of one triplet of slices; the default only cuts a patch out of their middle.
 
-    With `corners` there is a perspective instead of zoom, rotation and shear: they say how far from each corner of the
-    slices, upper left, upper right, lower right, lower left, the corners lie that become a rectangle, as shares of the
-    sides y, x. Three numbers from 0 to 1 are the `crop`: which of the motors stays in the patch, and where the patch
-    lies in y and x, of all places that keep it.
+    With `corners` a perspective replaces zoom, rotation and shear: it maps four points to a rectangle. Their distances
+    from the corners of the slices (upper left, upper right, lower right, lower left) are given as shares of the sides
+    y, x. Three numbers from 0 to 1 are the `crop`: which of the motors stays in the patch, and where the patch lies in
+    y and x among all places that keep it.
     """
 
     flips: tuple[bool, bool] = (False, False)  # mirror along y, x
-    steps: tuple[Step, ...] = ()  # what is then done to the intensities, in this order (see `change`)
+    steps: tuple[Step, ...] = ()  # then changes of the intensities, in this order (see `change`)
     zoom: Pair = (1.0, 1.0)  # magnification along y, x
     rotation: float = 0.0  # radians, from y towards x
-    shear: Pair = (0.0, 0.0)  # radians by which the y axis and the x axis lean over
+    shear: Pair = (0.0, 0.0)  # radians by which the y and x axes are sheared
     corners: tuple[Pair, Pair, Pair, Pair] | None = None
     crop: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
 def random_augmentation(rng: np.random.Generator, *, unaugmented: float = 0.0) -> Augmentation:
-    """Return what is done to one triplet, at random: a function of `rng` alone.
+    """Return a random augmentation of one triplet: a function of `rng` alone.
 
-    Each flip with 50 %; noise with 10 %; lost quality with 25 %; another texture with 10 %; another intensity with
-    50 %; with 32 % an affine map that turns by any angle, stretches and shears by up to 5 degrees, with 24 % one that
-    shears by up to 20, with 24 % a perspective; and a random place of the patch. A share of `unaugmented` triplets is
-    only flipped, turned and placed; none are in the original solution.
+    Probabilities: each flip 50 %; noise 10 %; lower quality 25 %; changed texture 10 %; changed intensities 50 %; an
+    affine map that rotates by any angle, scales and shears by up to 5 degrees 32 %, one that shears by up to 20 degrees
+    24 %, a perspective 24 %. The place of the patch is always random. A share `unaugmented` of the triplets is only
+    flipped, rotated and placed; in the original solution it is 0.
     """
     if unaugmented and rng.random() < unaugmented:
         flips, crop = rng.random(2) < 0.5, rng.random(3)
@@ -107,11 +107,11 @@ def augmented(
     spacing: float,
     keep: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a patch of slices as `settings` want it, and where the motors are in it.
+    """Return an augmented patch of slices, and the points and covariances of the motors.
 
-    It is `(n, *patch)` uint8; points and covariances, in its voxels, are of all motors, also of those now outside.
-    Flips come first, then intensities, then one map, composed of geometry, the larger canvas that holds all of it, and
-    the crop: each voxel is interpolated once, and only those of the patch. Slices smaller than the patch lie at its
+    The patch is `(n, *patch)` uint8; points and covariances, in its voxels, include motors that are now outside. Flips
+    come first, then intensities, then one map, composed of geometry, the larger canvas that contains its result, and
+    the crop: each voxel of the patch, and no other, is interpolated once. Slices smaller than the patch lie at its
     upper left; outside of them it is grey.
 
     Parameters
@@ -120,9 +120,9 @@ def augmented(
     patch : `(y, x)` of the result, in voxels
     points_yx : `(m, 2)` motors, in voxels of the slices; integers are voxel centres
     covariances : `(m, 2, 2)` squared extent of each motor, in voxels squared
-    settings : what to do
-    spacing : ångström per voxel, for how much room the patch leaves around a motor
-    keep : only one of the first so many is kept in the patch
+    settings : the augmentation
+    spacing : ångström per voxel, for the margin of the motor that is kept
+    keep : number of motors, from the first, of which one is kept; by default all
     """
     flips = Symmetry(flips=(False, *settings.flips))
     slices = change(flips.apply(slices), settings.steps)
@@ -135,11 +135,11 @@ def augmented(
 
 
 def canvas(settings: Augmentation, shape: Size) -> tuple[np.ndarray, Size]:
-    """Return the map from voxels of slices to voxels of a canvas that holds all of them, and the size of the canvas.
+    """Return the map from voxels of slices to voxels of a canvas that contains all of them, and the canvas size.
 
-    The map is a zoom, a turn and a shear, in this order, about the centre; or the perspective that makes a rectangle,
-    as wide and as high as its longest sides, of four points in the slices. It is a `(3, 3)` matrix of homogeneous
-    coordinates x, y, 1, as OpenCV wants them; shape and size are `(y, x)`, in voxels.
+    The map is a zoom, a rotation and a shear, in this order, about the centre; or the perspective that maps four points
+    in the slices to a rectangle, as wide and high as the longer of opposite sides. It is a `(3, 3)` matrix of
+    homogeneous coordinates x, y, 1, as OpenCV wants them; shape and size are `(y, x)`, in voxels.
     """
     far = np.subtract(shape[::-1], 1)
     corners = far * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -164,10 +164,10 @@ def canvas(settings: Augmentation, shape: Size) -> tuple[np.ndarray, Size]:
 def move(
     points_yx: np.ndarray, covariances: np.ndarray, matrix: np.ndarray, settings: Augmentation
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return points and covariances in voxels of a canvas, and how much larger the motors have become.
+    """Return points and covariances in voxels of a canvas, and the factor by which the motors are enlarged.
 
-    As in the original solution a motor stays round, and grows as the more magnified of the axes does: in a
-    perspective, as the longer of the matrix's first two rows, whose sign is that of their diagonal element.
+    As in the original solution a motor stays round; the factor is the larger magnification of the axes: in a
+    perspective, the larger norm of the matrix's first two rows, with the sign of their diagonal element.
     """
     scale = max(settings.zoom)
     if settings.corners is not None:
@@ -178,11 +178,11 @@ def move(
 def crop(
     size: Size, patch: Size, points_yx: np.ndarray, reach: float, chances: tuple[float, float, float]
 ) -> np.ndarray:
-    """Return where a patch begins on a canvas, `(2,)` whole numbers from 0: one of the motors stays in it, if it can.
+    """Return the first voxel of a patch on a canvas, `(2,)` integers from 0, so that a motor stays in it if possible.
 
-    With that motor stay `reach` voxels to each side. Where a side of the canvas is smaller than the patch, or the room
-    reaches out of the canvas or is larger than the patch, the patch lies anywhere on the canvas. Both have `(y, x)`
-    voxels; the `chances` are which of the `(n, 2)` motors, which y, which x: from 0 for the first to 1 for the last.
+    A margin of `reach` voxels around that motor stays in it too. If a side of the canvas is smaller than the patch, or
+    the margin extends beyond the canvas or the patch, the patch lies anywhere on the canvas. Both are `(y, x)` voxels;
+    the `chances` choose one of the `(n, 2)` motors, y and x: from 0 for the first to 1 for the last.
     """
     spare = np.maximum(np.subtract(size, patch), 0)
     low, high = np.zeros(2, int), spare
@@ -196,7 +196,7 @@ def crop(
 
 
 def _warp(slices: np.ndarray, matrix: np.ndarray, patch: Size) -> np.ndarray:
-    """Return slices on a patch, interpolated linearly."""
+    """Return slices mapped to a patch, linearly interpolated."""
     options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT, "borderValue": FILL}
     affine = np.array_equal(matrix[2], (0, 0, 1))
     warp, matrix = (cv2.warpAffine, matrix[:2]) if affine else (cv2.warpPerspective, matrix)

@@ -1,4 +1,4 @@
-"""A volume seen through an affine map: one trilinear interpolation, as fast as the map allows."""
+"""Affine maps of volumes by one trilinear interpolation, as fast as the map allows."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -14,10 +14,10 @@ TALLEST = 32_000  # rows: cv2.remap counts the rows and columns of its source in
 def warp(
     voxels: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: geometry.Shape, *, threads: int = 1
 ) -> np.ndarray:
-    """Return a volume seen through a map, interpolated trilinearly once and truncated, zero outside the tomogram.
+    """Return a volume under an affine map, interpolated trilinearly once and truncated, zero outside the tomogram.
 
     It is `(z, y, x)` uint8, also memory-mapped; so is the result, of this `shape` and in C order. The map is that of a
-    `source_map`. One that keeps z apart is done by slices, others by blocks: six times slower, the same within a level.
+    `source_map`. One that keeps z apart is applied by slices, others by blocks: six times slower, equal within a level.
     """
     if np.array_equal(matrix, np.eye(3)) and not (offset % 1).any():
         return geometry.cut(voxels, tuple(offset.astype(int).tolist()), shape)
@@ -28,7 +28,7 @@ def warp(
 def _warp_slices(
     voxels: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: geometry.Shape, *, threads: int
 ) -> np.ndarray:
-    """Return what `warp` does, for maps that keep z apart: blend two slices, then warp in the plane."""
+    """Return the result of `warp` for maps that keep z apart: blend two slices, then warp in the plane."""
     result = np.zeros(shape, np.uint8)
     low, high = _reach(matrix, offset, shape)
     low, high = np.maximum(low, 0), np.minimum(high, voxels.shape)
@@ -48,17 +48,17 @@ def _warp_slices(
         result[z] = cv2.warpAffine(plane, in_plane, shape[:0:-1], flags=flags)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(render, range(shape[0])))  # passes on what a thread raises
+        list(pool.map(render, range(shape[0])))  # raises what a thread raises
     return result
 
 
 def warp_blocks(
     voxels: np.ndarray, matrix: np.ndarray, offset: np.ndarray, shape: geometry.Shape, *, threads: int = 1
 ) -> np.ndarray:
-    """Return what `warp` does, for any map.
+    """Return the result of `warp` for any map.
 
-    The part of the tomogram that a small block of the result needs is laid out as one tall image, its slices one
-    below the other. `cv2.remap` then interpolates in the two slices next to each voxel, which are blended.
+    The part of the tomogram that a small block of the result needs is laid out as one tall image, its slices one below
+    the other. `cv2.remap` then interpolates in the two slices next to each voxel, which are blended.
     """
     result = np.zeros(shape, np.uint8)
     sides = np.minimum((16, 64, 64), shape)
@@ -89,6 +89,6 @@ def warp_blocks(
 
 
 def _reach(matrix: np.ndarray, offset: np.ndarray, shape: geometry.Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first voxel that interpolating needs, and the one after the last; they may lie outside."""
+    """Return the first voxel needed for interpolation, and the one after the last; they may lie outside."""
     corners = np.array(list(product(*((0, n - 1) for n in shape)))) @ matrix.T + offset
     return np.floor(corners.min(axis=0)).astype(int), np.floor(corners.max(axis=0)).astype(int) + 2
