@@ -89,7 +89,7 @@ FAULTS = {  # what fails, how often, and the sentence; None: the client gets ove
     "connection cut in an upload": ("/upload/", "cut", 1, None),
     "connection cut at the end": ("CreateDataset", "cut", 1, None),
     "no answer at the end": ("CreateDataset", "mute", 1, None),
-    "an upload refused": ("/upload/", "403", 1, "datasets create: Upload unsuccessful: README.md"),
+    "an upload refused": ("/upload/", "403", 1, "datasets create: Upload unsuccessful: "),
     "a file lost by the server": ("CreateDataset", "lose", 1, "has arrived in part: 1 of"),
 }
 
