@@ -95,7 +95,7 @@ def test_labels_in_native_voxels_are_moved_to_the_stored_tomogram(tmp_path):
         ('{"run-1": [["a", 2, 3]]}', "coordinates.json, tomogram run-1: no list of z, y, x"),
         ('{"run-1": 3', "coordinates.json: no list of z, y, x"),
         ("[1, 2, 3]", "coordinates.json: no list of z, y, x"),
-        ('{"run-0": [], "run-1": [[1, 2, true]]}', "tomogram run-1: .*true is no number.: correct it"),
+        ('{"run-0": [], "run-1": [[1, 2, true]]}', "tomogram run-1: .*true is not a number.: correct it"),
         ('{"run-1": [[1, 2]]}', "tomogram run-1: .*not three numbers of each motor"),
         (f'{{"run-1": [[1, 2, 1{"0" * 400}]]}}', "tomogram run-1: .*int too large"),
         ("[" * 100_000, "coordinates.json: no list of z, y, x"),
@@ -113,7 +113,7 @@ def test_native_labels_that_cannot_be_are_refused(tmp_path, text, message):
 
 def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
     """By name; labels in other frames are read for tomograms that were stored as they came, not for those at 16 Å."""
-    with pytest.raises(FileNotFoundError, match="none is no folder: name one"):
+    with pytest.raises(FileNotFoundError, match="none is not a folder: name one"):
         gather(tmp_path / "none")
     assert gather(tmp_path) == {}
     table = Labels(

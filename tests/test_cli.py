@@ -216,7 +216,7 @@ MINE = "tomo_id,Motor axis 0,Motor axis 1,Motor axis 2\na,1,2,3\nb,-1,-1,-1\n"
 @pytest.mark.parametrize(
     ("mine", "truth", "sentence"),
     [
-        (MINE.replace("a,1", "a,one"), TRUTH, "mine.csv, line 2: tomogram a has a coordinate that is no number"),
+        (MINE.replace("a,1", "a,one"), TRUTH, "mine.csv, line 2: tomogram a has a coordinate that is not a number"),
         (MINE + "a,1,2,3\n", TRUTH, "mine.csv, line 4: tomogram a is answered twice"),
         (MINE.replace("\n", ",9\n").replace("2,9", "2,z", 1), TRUTH, "the column z is there twice"),
         ("tomo_id,z,y,x,has_motor\na,1,2,3,no\nb,-1,-1,-1,no\n", TRUTH, "mine.csv, line 2: tomogram a has has_motor"),

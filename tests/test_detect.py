@@ -283,7 +283,7 @@ def test_what_a_stack_of_slices_does_not_have_is_not_chosen_in_silence(networks,
 
 
 def test_what_a_threshold_is_worth_is_read_where_the_notebook_keeps_it(tmp_path):
-    """With the way of fusing that was chosen."""
+    """With the fusion method that was chosen."""
     ways = {"distance": {"precision": 0.6, "recall": 0.9}, "mean": {"precision": 0.1, "recall": 0.2}}
     folder = packed(tmp_path / "kept", ways=ways)
     path = folder / "40_ensemble" / "full" / "ensemble.json"
@@ -803,12 +803,12 @@ def test_every_symmetry_of_a_3d_and_of_a_2d_network_may_be_in_an_ensemble(tmp_pa
     ids=str,
 )
 def test_an_ensemble_that_cannot_be_is_refused_before_anything_is_predicted(tmp_path, change, words):
-    """A threshold that is no number lets all candidates through, one above 1 none, and nobody hears of it."""
+    """A threshold that is not a number lets all candidates through, one above 1 none, and nobody hears of it."""
     folder = packed(tmp_path / "weights", **change)
     with pytest.raises(ValueError, match=rf"ensemble.json cannot be .*{words}.*: correct it, or run 40_ensemble again"):
         bundle.find(folder)
     for k, members in enumerate(("x", ["a"], [["a"]], [{}, "abc"])):
-        with pytest.raises(ValueError, match="ensemble.json is damaged .*members is no list of objects"):
+        with pytest.raises(ValueError, match="ensemble.json is damaged .*members is not a list of objects"):
             bundle.find(packed(tmp_path / f"text{k}", members=members))
     path = next(folder.rglob("ensemble.json"))
     path.write_text(path.read_text().replace("{", '{"skip": 0.5, ', 1))

@@ -216,7 +216,7 @@ def test_the_least_confident_share_of_all_tomograms_is_answered_with_none():
 def test_answers_need_to_know_all_tomograms_and_where_to_cut():
     """A quantile of the wrong tomograms would be another quantile."""
     candidates = table(("a", 1, 2, 3, 0.8, "s"))
-    with pytest.raises(ValueError, match="candidates of a came"):
+    with pytest.raises(ValueError, match="there are candidates of a, which"):
         select.detections(candidates, ["b"])
     with pytest.raises(ValueError, match="listed twice"):
         select.detections(candidates, ["a", "a"])

@@ -281,7 +281,7 @@ def test_values_may_be_written_as_python_and_the_names_of_runs_have_them(text, c
     [
         ("learning_rat=1", "no setting 'learning_rat': did you mean learning_rate"),
         ("steps=many", "steps is 'many'"),
-        ("steps", "'steps' is no setting with one value"),
+        ("steps", "'steps' is not a setting with one value"),
         ("steps=2 steps=3", "SET 'steps=2 steps=3': steps is there twice: give it one value"),
         ("batch=true", "batch is True"),
         ("batch=2.5", "batch is 2.5"),
@@ -364,7 +364,7 @@ def test_settings_that_make_no_sense_are_refused(changes, sentence):
     [
         (lambda settings: settings | {"learning_rat": 1}, "no setting 'learning_rat': did you mean learning_rate"),
         (lambda settings: {"name": "a", "family": "a"}, "setting 'encoder' is missing"),
-        (lambda settings: [settings], "no settings by name"),
+        (lambda settings: [settings], "not an object of settings by name"),
         (lambda settings: settings | {"patch": 5}, "patch is 5"),
         (lambda settings: settings | {"patch": "abc"}, "patch is 'abc'"),
         (lambda settings: settings | {"spacing": [16, "16", 16]}, "spacing is '16'"),

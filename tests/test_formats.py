@@ -247,8 +247,8 @@ def test_transparency_is_no_axis_and_ome_metadata_know_the_sign(tmp_path):
 @pytest.mark.parametrize(
     ("voxels", "options", "reason"),
     [
-        (LEVELS > 120, {}, "bool is no volume"),
-        (LEVELS.astype(np.complex64), {}, "complex64 is no volume"),
+        (LEVELS > 120, {}, "bool is not a volume"),
+        (LEVELS.astype(np.complex64), {}, "complex64 is not a volume"),
         (np.stack([LEVELS, LEVELS, 255 - LEVELS], -1), {"photometric": "rgb"}, "colour picture"),
         (LEVELS[0], {"photometric": "minisblack"}, "z is missing"),
     ],
@@ -1329,7 +1329,7 @@ def test_a_jpeg_that_cannot_be_read_is_called_what_it_is(tmp_path):
 
 
 def test_a_slice_that_is_still_copied_or_a_link_to_nothing_is_missed(tmp_path):
-    """What is left of one that has arrived since is no slice and hinders nobody."""
+    """What is left of one that has arrived since is not a slice and hinders nobody."""
     for name, half in (
         ("a", "s08.png.part"),
         ("b", "Unconfirmed 123.crdownload"),
@@ -1436,7 +1436,7 @@ def test_tiff_files_that_are_no_slices_are_tomograms_of_their_own_and_named(tmp_
     assert len(collect(tmp_path / "b")[0]) == 10
     (tmp_path / "c" / "z4.tif").write_bytes((tmp_path / "c" / "z4.tif").read_bytes()[:-9])
     tifffile.imwrite(tmp_path / "d" / "z4.tif", WIDE[4])
-    reasons = {"a": r"z0\.tif is no slice: its axes are \w+, shape", "c": r"z4\.tif is no slice: it is shorter"}
+    reasons = {"a": r"z0\.tif is not a slice: its axes are \w+, shape", "c": r"z4\.tif is not a slice: it is shorter"}
     for name, reason in (reasons | {"d": r"z4\.tif is uint16, but z0\.tif is uint8"}).items():
         with pytest.raises(ValueError, match=reason):
             read(tmp_path / name)
@@ -1503,14 +1503,14 @@ def test_one_picture_is_no_volume_in_any_format(tmp_path):
     zarr_image(tmp_path / "a.zarr", LEVELS[:1])
     pictures(tmp_path / "a", "slice_{:04d}.jpg", opencv(".jpg"), LEVELS[:1])
     for name in ("a.mrc", "a.npy", "a.zarr", "a"):
-        with pytest.raises(ValueError, match="is no volume: z is missing, slices in TIFF, PNG or JPEG"):
+        with pytest.raises(ValueError, match="is not a volume: z is missing, slices in TIFF, PNG or JPEG"):
             read(tmp_path / name)
     for lost, flat in (("y", LEVELS[:, :1]), ("x", LEVELS[:, :, :1])):
         np.save(tmp_path / "b.npy", flat)
-        with pytest.raises(ValueError, match=f"is no volume: {lost} is missing"):
+        with pytest.raises(ValueError, match=f"is not a volume: {lost} is missing"):
             read(tmp_path / "b.npy")
     tifffile.imwrite(tmp_path / "b.tif", LEVELS[:, None], imagej=True, metadata={"axes": "TZYX"})
-    with pytest.raises(ValueError, match="is no volume: say axes='zyx'"):
+    with pytest.raises(ValueError, match="is not a volume: say axes='zyx'"):
         read(tmp_path / "b.tif")
     assert np.array_equal(read(tmp_path / "b.tif", axes="zyx"), LEVELS)
 

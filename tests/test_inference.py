@@ -275,7 +275,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(network, experiment, options,
 
 def test_voxels_other_than_grey_levels_are_refused():
     """A float volume has not been through the same rounding as in training."""
-    with pytest.raises(ValueError, match="wanted intensities uint8 z y x"):
+    with pytest.raises(ValueError, match="give uint8 intensities"):
         engine.heatmap(brightness, SOLID, noise().astype(np.float32))
 
 

@@ -181,7 +181,7 @@ def test_a_notebook_is_pushed_and_handed_in(home, server):
 def test_what_is_no_pushed_notebook_is_refused_before_anybody_is_asked():
     """Also where nobody is logged in."""
     for ref, version in (("motors-submit", 1), ("alice/motors-submit/1", 1), ("alice/motors-submit", 0)):
-        with pytest.raises(ValueError, match=f"{ref} version {version} is no pushed notebook"):
+        with pytest.raises(ValueError, match=f"{ref} version {version} is not a pushed notebook"):
             publishing.submit("byu", ref, version, "try", dry_run=True)
 
 
@@ -362,7 +362,7 @@ def test_a_competition_that_is_not_whole_is_refused_in_a_sentence(tmp_path):
     refused(
         "train_labels.csv has no column Array shape .axis 0.*add it", lambda folder: relabel(folder, "axis 0)", "z)")
     )
-    refused("sample_submission.csv is no table", lambda folder: (folder / "sample_submission.csv").write_text(""))
+    refused("sample_submission.csv is not a table", lambda folder: (folder / "sample_submission.csv").write_text(""))
     refused("tomo_bb holds no JPEG slices", lambda folder: shutil.rmtree(folder / "test" / "tomo_bb"))
 
 

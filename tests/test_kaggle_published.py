@@ -165,7 +165,7 @@ def test_the_settings_are_those_of_the_original():
 
 
 def test_of_several_checkpoints_the_one_he_used_is_taken():
-    """By the step; EXP1 is not EXP19, and a file that is no checkpoint does not count."""
+    """By the step; EXP1 is not EXP19, and a file that is not a checkpoint does not count."""
     coat = next(each for each in MEMBERS if each.number == 19)
     files = dict.fromkeys(["EXP19_step2000.ckpt", "EXP19_ep=1_step=10000.ckpt", "EXP19_step16100.ckpt", "EXP19.txt"], 1)
     assert choose(coat, files) == "EXP19_ep=1_step=10000.ckpt"

@@ -201,10 +201,10 @@ def test_a_file_without_a_column_or_no_file_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"is no table \(its first line has no columns\): correct it"),
+        (b"", r"is not a table \(its first line has no columns\): correct it"),
         (b"tomo_id,z\na,1\nb,2,3,4\n", "line 3: 4 values for 2 columns: correct the line"),
         (b"tomo_id,z\na,1,\nb,2,\n", "line 2: 3 values for 2 columns: correct the line"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is no table \(line 1: 'utf-8.*codec can't decode.*\): correct it"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff\xfe,1\n", r"is not a table \(line 1: 'utf-8.*codec can't decode.*\): correct it"),
     ],
     ids=["empty", "one row too long", "all rows too long", "a picture"],
 )
@@ -605,8 +605,8 @@ def test_a_table_is_found_however_a_disk_spells_an_accent(tmp_path, typed, store
         ('tomo_id,z,y,x\n"",1,2,3\n', "line 2: tomogram has no id"),
         ("tomo_id,z,y,x\na,64,100,5,7\n", "line 2: 5 values"),
         ("tomo_id,z,y,x,z\na,1,2,3,4\n", "the column 'z' twice"),
-        ('tomo_id,z,y,x\nb,1,2,3\n"a,1,2,3\nb,1,2,3\n', r"is no table \(line 3: unexpected end of data"),
-        ('tomo_id,z,y,x,why\nb,1,2,3,"a\nb"\na,1,2,3,"\\"not\\" a"\n', r"is no table \(line 4: ',' expected after"),
+        ('tomo_id,z,y,x\nb,1,2,3\n"a,1,2,3\nb,1,2,3\n', r"is not a table \(line 3: unexpected end of data"),
+        ('tomo_id,z,y,x,why\nb,1,2,3,"a\nb"\na,1,2,3,"\\"not\\" a"\n', r"is not a table \(line 4: ',' expected after"),
         ('tomo_id,z,y,x,why\na,1,2,3,"two\nlines"\nb,1,2,900,\n', "line 4: tomogram b has a motor outside"),
         ("tomo_id,z,y,x\na,1,2,3\n\nb,1,inf,3\n", "line 4: tomogram b has a motor without a position"),
         ("tomo_id,z,y,x\na,1,2,3\ntomo_id,z,y,x\nb,1,2,3\n", "line 3: the header is there again, of files joined"),
@@ -684,7 +684,7 @@ def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
     path.write_text("# by hand\n\n# tomo_id,z\n#7,18.5\n", encoding="utf-8")  # and ids may begin so
     assert read_table(path, ["tomo_id", "z"]).to_dict("list") == {"tomo_id": ["#7"], "z": [18.5]}
     path.write_bytes("tomo_id,z\na,18.5\nzé,2\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"labels.csv is no table \(line 3: 'utf-8' codec can't decode"):
+    with pytest.raises(ValueError, match=r"labels.csv is not a table \(line 3: 'utf-8' codec can't decode"):
         read_table(path)
     path.write_bytes("tomo_id,z\na,18.5\n".encode("utf-16-le"))
     with pytest.raises(ValueError, match="it has zero bytes, as UTF-16 has"):
@@ -826,5 +826,7 @@ def test_a_table_that_is_packed_is_said_to_be(tmp_path):
         archive.writestr("a.csv", "tomo_id,z,y,x\n")
     (tmp_path / "b.csv").write_bytes(gzip.compress(b"tomo_id,z,y,x\n"))
     for name in ("a.csv", "b.csv"):
-        with pytest.raises(ValueError, match=rf"{name} is no table \(packed, or a spreadsheet\): correct it, unpack"):
+        with pytest.raises(
+            ValueError, match=rf"{name} is not a table \(packed, or a spreadsheet\): correct it, unpack"
+        ):
             read_table(tmp_path / name)

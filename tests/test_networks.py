@@ -259,7 +259,7 @@ def test_grey_levels_are_scaled_inside():
 )
 def test_a_shape_the_network_cannot_take_is_refused(experiment, shape):
     """The message says what came and what is wanted."""
-    with pytest.raises(ValueError, match="takes .batch, .*came") as error:
+    with pytest.raises(ValueError, match="takes .batch, .*, not .*") as error:
         made(experiment)(torch.zeros(shape))
     assert str(shape) in str(error.value)
 
@@ -363,8 +363,8 @@ def _changed(change):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_cut, "weights.safetensors is no file of weights, or is cut short"),
-        (_foreign, "weights.safetensors is no file of weights, or is cut short"),
+        (_cut, "weights.safetensors is not a file of weights, or is cut short"),
+        (_foreign, "weights.safetensors is not a file of weights, or is cut short"),
         (_of_another_network, r"does not fit experiment.json beside it .*are missing.*are unknown"),
         (_changed(lambda tensors: tensors.pop("head.bias")), r"1 are missing \(head.bias"),
         (_changed(lambda tensors: tensors.update(extra=torch.zeros(1))), r"1 are unknown \(extra"),

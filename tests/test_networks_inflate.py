@@ -245,7 +245,7 @@ def test_weights_of_another_network_are_refused_in_one_line(name, of_resnet18):
 @pytest.mark.parametrize("name", ["resnet18", "tu-resnet10t"])
 def test_no_weights_at_all_are_refused_and_no_others_fetched(name):
     """An empty dictionary is not the same as none."""
-    with pytest.raises(ValueError, match=f"the weights of the 2D network '{name}' are wanted, but nothing came"):
+    with pytest.raises(ValueError, match=f"the weights of the 2D network '{name}' are wanted, but none are given"):
         InflatedEncoder(name, {})
 
 

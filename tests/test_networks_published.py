@@ -127,7 +127,7 @@ def test_a_checkpoint_with_anything_else_in_it_is_refused(changes, message, tmp_
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     """X3D's checkpoint does not become a ResNeXt, and says so."""
     path = checkpoint(tmp_path / "x3d.ckpt", theirs())
-    with undrawn(), pytest.raises(ValueError, match="x3d.ckpt is no checkpoint of resnext50"):
+    with undrawn(), pytest.raises(ValueError, match="x3d.ckpt is not a checkpoint of resnext50"):
         checkpoints.convert(path, replace(RESNEXT50, encoder="smp/resnet18"), tmp_path / "ours")
 
 
@@ -163,7 +163,7 @@ def test_a_checkpoint_that_wants_to_run_something_is_not_opened(tmp_path):
 
 
 def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
-    """What is no file of weights is refused in one sentence, with its name."""
+    """What is not a file of weights is refused in one sentence, with its name."""
     torch.save({"state_dict": {"w": torch.zeros(1000)}}, tmp_path / "whole.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:2000])
     (tmp_path / "text.pth").write_text("<html>404</html>")
@@ -171,7 +171,7 @@ def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
     (tmp_path / "table.pth").write_text("tomo_id,x,y,z\n")
     (tmp_path / "answer.pth").write_text('{"error": "not found"}')
     for name in ("cut.pth", "text.pth", "empty.ckpt", "table.pth", "answer.pth"):
-        with pytest.raises(ValueError, match=rf"{re.escape(name)} is no file of weights, or is cut short") as error:
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} is not a file of weights, or is cut short") as error:
             read(tmp_path / name)
         assert "weights_only" not in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError, match="there are no weights at .*none.pth"):
@@ -179,14 +179,14 @@ def test_a_file_cut_short_or_of_another_kind_is_named(tmp_path):
 
 
 def test_an_old_file_cut_anywhere_is_cut_short_and_asks_for_nothing(tmp_path):
-    """Files of torch before 1.6 begin with the pickle: its last name, cut in two, is no name that somebody asks for."""
+    """Files of torch before 1.6 begin with the pickle: its last name, cut in two, is not one that is asked for."""
     path, weights = tmp_path / "old.pth", OrderedDict(kernel=torch.zeros(2, 3), bias=torch.zeros(3))
     torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
     whole = path.read_bytes()
     assert pretrained(path).keys() == weights.keys()
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match=r"old.pth is no file of weights, or is cut short"):
+        with pytest.raises(ValueError, match=r"old.pth is not a file of weights, or is cut short"):
             read(path)
 
 
@@ -205,7 +205,7 @@ def test_a_file_of_random_bytes_is_named(tmp_path):
     generator = np.random.default_rng(0)
     for _ in range(300):
         (tmp_path / "noise.pth").write_bytes(generator.bytes(generator.integers(1, 100)))
-        with pytest.raises(ValueError, match="noise.pth (is no file of weights|holds a|asks for)"):
+        with pytest.raises(ValueError, match="noise.pth (is not a file of weights|holds a|asks for)"):
             read(tmp_path / "noise.pth")
 
 
@@ -334,5 +334,5 @@ def test_2d_weights_that_do_not_fit_are_refused():
     ) as error:
         Encoder2d("coat_lite_tiny", (96, 64), weights)
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="timm's weights of coat_lite_tiny are wanted, but nothing came"):
+    with pytest.raises(ValueError, match="timm's weights of coat_lite_tiny are wanted, but none are given"):
         Encoder2d("coat_lite_tiny", (96, 64), {})

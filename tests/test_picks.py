@@ -322,7 +322,7 @@ def test_pixels_of_another_size_and_records_that_are_no_points_are_said(tmp_path
     (tmp_path / "tomo_1.ndjson").write_text(json.dumps({"type": "segmentationMask", "location": AT}))
     with pytest.raises(ValueError, match="a record of type 'segmentationMask'"):
         formats.read(tmp_path / "tomo_1.ndjson", TOMOGRAM)
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         formats.read(tmp_path, TOMOGRAM)
 
 
@@ -605,7 +605,7 @@ def test_a_model_of_imod_that_is_cut_short_is_refused_wherever_it_ends(tmp_path)
     whole = path.read_bytes()
     for length in range(0, len(whole), 4):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="tomo_1.mod is no file of picks, or damaged"):
+        with pytest.raises(ValueError, match="tomo_1.mod is not a file of picks, or damaged"):
             formats.read(path, TOMOGRAM)
     path.write_bytes(whole + bytes(9))
     assert len(formats.read(path, TOMOGRAM)) == 1
@@ -639,8 +639,8 @@ def test_what_is_wrong_with_a_pick_is_blamed_on_its_file_and_line(tmp_path):
     """A spacing in words, True for a number, a tomogram that is none of these, none beside a pick."""
     path, head = tmp_path / "mine.csv", "tomo_id,z,y,x,spacing"
     for row, message in (
-        ("tomo_1,4,5,6,fine", "line 3: tomogram tomo_1 has a spacing that is no number"),
-        ("tomo_1,4,5,6,True", "line 3: tomogram tomo_1 has a spacing that is no number"),
+        ("tomo_1,4,5,6,fine", "line 3: tomogram tomo_1 has a spacing that is not a number"),
+        ("tomo_1,4,5,6,True", "line 3: tomogram tomo_1 has a spacing that is not a number"),
         ("tomo_1,True,5,6,13.17", "line 3: tomogram tomo_1 has a pick without a position"),
         ("tomo_7,4,5,6,13.17", "line 3: tomogram tomo_7 is not among the tomograms here"),
         ("tomo_1,-1,-1,-1,", "line 3: tomogram tomo_1 has a row -1 -1 -1 among others"),
@@ -664,10 +664,10 @@ def test_a_word_in_json_is_no_number(tmp_path, word):
     with pytest.raises(ValueError, match="tomo_1.json: tomogram tomo_1 has a pick without a position"):
         formats.read(path, TOMOGRAM)
     path.write_text(f'{{"points": [{{"location": {{"x": 1, "y": 2, "z": 3}}}}], "voxel_spacing": {word}}}')
-    with pytest.raises(ValueError, match=r"tomo_1.json (counts ångström: give the table|is no file of picks)"):
+    with pytest.raises(ValueError, match=r"tomo_1.json (counts ångström: give the table|is not a file of picks)"):
         formats.read(path)
     path.write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="tomo_1.json is no file of picks, or damaged"):
+    with pytest.raises(ValueError, match="tomo_1.json is not a file of picks, or damaged"):
         formats.read(path, TOMOGRAM)
 
 
@@ -710,14 +710,14 @@ def test_json_that_windows_wrote_is_read_and_a_score_need_not_be_there(tmp_path)
         assert formats.read(tmp_path / "tomo_1.ndjson", TOMOGRAM)[[*AT]].to_numpy().tolist() == [[*AT.values()]]
     for shift in ("eye", [[1, 0], [0]]):
         (tmp_path / "a.json").write_text(json.dumps({"points": [{"location": AT, "transformation_": shift}]}))
-        with pytest.raises(ValueError, match="a.json is no file of picks, or damaged .*transformation_"):
+        with pytest.raises(ValueError, match="a.json is not a file of picks, or damaged .*transformation_"):
             formats.read(tmp_path / "a.json", TOMOGRAM, name="tomo_1")
 
 
 def test_a_name_twice_in_json_is_refused(tmp_path):
     """Python would keep the last value, and lose the first without a word."""
     (tmp_path / "p.json").write_text('[{"tomo_id": "a", "detections": [{"z": 1, "y": 2, "x": 3, "z": 30}]}]')
-    with pytest.raises(ValueError, match="p.json is no file of picks, or damaged .*z is there twice"):
+    with pytest.raises(ValueError, match="p.json is not a file of picks, or damaged .*z is there twice"):
         formats.read(tmp_path / "p.json")
 
     (tmp_path / "a.ndjson").write_text('{"location": {"x": 1, "y": 2, "z": 3}, "location": {"x": 7, "y": 8, "z": 9}}')

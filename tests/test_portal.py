@@ -283,11 +283,11 @@ def test_a_catalogue_that_fails_now_and_then_is_asked_again(site, tmp_path):
         (".zarr/0/1/1/1", "hang", r"\S+/1.zarr/0/1/1/1 was silent for 0.3 s: run this again"),
         (".zarr/0/1/1/1", "garbage", r"\S+/1.zarr/0/1/1/1 is damaged \(.+\): run this again"),
         (".zarr/0/1/1/1", "no length", r"\S+/1.zarr/0/1/1/1 does not say how long it is"),
-        (".zarr/.zattrs", "page", r"\S+/1.zarr is no OME-Zarr image \(.+\): look the run up"),
+        (".zarr/.zattrs", "page", r"\S+/1.zarr is not an OME-Zarr image \(.+\): look the run up"),
         (".mrc", "500", r"\S+/2.mrc answers 500 Internal Server Error: run this again"),
         (".mrc", "page", r"\S+/2.mrc has 33 bytes, its catalogue says \d+: report it"),
         (".mrc", "short", r"\S+/2.mrc has \d+ bytes, its catalogue says \d+: report it"),
-        (".mrc", "garbage", r"\S+voxels.mrc is no volume: it is no MRC file, or damaged"),
+        (".mrc", "garbage", r"\S+voxels.mrc is not a volume: it is not an MRC file, or damaged"),
         (".mrc", "cut", r"\S+/2.mrc broke off: run this again, what has come is kept"),
         ("graphql", "500", r"\S+/graphql gives no answer \(500 .+\): run this again, later"),
         ("graphql", "hang", r"\S+/graphql gives no answer \(.*timed out.*\): run this again, later"),
@@ -375,7 +375,7 @@ def test_a_download_never_goes_on_with_another_file(site, tmp_path):
     content = (site.folder / "1.mrc").read_bytes()
     later = content[:1024] + bytes(byte ^ 1 for byte in content[1024:])
     (site.folder / "1.mrc").write_bytes(later)
-    with pytest.raises(ConnectionError, match="1.mrc has changed since a part of it came: run this again"):
+    with pytest.raises(ConnectionError, match="1.mrc has changed since a part of it was downloaded: run this again"):
         transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc")
     assert transfer.fetch(row["httpsMrcFile"], tmp_path / "run-1.mrc").read_bytes() == later
     assert [path.name for path in tmp_path.glob("*.*")] == ["run-1.mrc"]
@@ -497,8 +497,8 @@ def test_an_image_without_levels_does_not_stop_the_others(site, tmp_path):
     (site.folder / "1.zarr" / ".zattrs").write_text('{"multiscales": []}')
     report = collect(site, tmp_path, "run-1", "run-2")
     assert report["status"].to_dict() == {"run-1": "failed", "run-2": "stored"}
-    assert "1.zarr is no OME-Zarr image (its metadata describe no" in report.loc["run-1", "remarks"]
-    with pytest.raises(ValueError, match=r"1\.zarr is no OME-Zarr image \(its metadata describe no"):
+    assert "1.zarr is not an OME-Zarr image (its metadata describe no" in report.loc["run-1", "remarks"]
+    with pytest.raises(ValueError, match=r"1\.zarr is not an OME-Zarr image \(its metadata describe no"):
         transfer.image(site.folder / "1.zarr", tmp_path)
 
 

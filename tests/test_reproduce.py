@@ -134,14 +134,14 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         ),
         (
             PLAN.replace("{STEPS: 7}", "{TITLE: null}"),
-            "10_middle has 'TITLE': None, which is no text: put it in quotes",
+            "10_middle has 'TITLE': None, which is not text: put it in quotes",
         ),
-        (PLAN.replace("{STEPS: 7}", "{TITLE: 7}"), "10_middle has 'TITLE': 7, which is no text: put it in quotes"),
+        (PLAN.replace("{STEPS: 7}", "{TITLE: 7}"), "10_middle has 'TITLE': 7, which is not text: put it in quotes"),
         (PLAN.replace("{STEPS: 7}", "{TITLE: 007}"), "yaml, line 5: YAML reads 007 as another number: write that as"),
         (PLAN.replace("{STEPS: 7}", "{STEPS: 1:30}"), "yaml, line 5: YAML reads 1:30 as another number: write that as"),
-        (PLAN + "sweeps: &all [*all]\n", "experiments.yaml is no YAML in UTF-8: maximum recursion"),
-        (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is no text: put it in quotes"),
-        (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is no YAML in UTF-8: while parsing .* line 3"),
+        (PLAN + "sweeps: &all [*all]\n", "experiments.yaml is not YAML in UTF-8: maximum recursion"),
+        (PLAN.replace("{STEPS: 7}", "{on: 7}"), "10_middle has True: 7, which is not text: put it in quotes"),
+        (PLAN.replace("[20_last]}", "[20_last}"), "experiments.yaml is not YAML in UTF-8: while parsing .* line 3"),
         ("", "experiments.yaml has no table graph: write one"),
         (PLAN.replace("{STEPS: 7}", "{STEPS: 7, TITLE: a, STEPS: 8}"), "yaml, line 5: STEPS is there twice: keep one"),
         (PLAN + "graph: {}\n", "experiments.yaml, line 2: graph is there twice: keep one"),
@@ -191,7 +191,7 @@ def test_nothing_runs_where_the_plan_is_no_utf_8_or_outputs_is_no_folder(root):
         (root / "kept").rename(root / "outputs")
     with (root / "notebooks" / "experiments.yaml").open("ab") as file:
         file.write(b"# caf\xe9\n")
-    with pytest.raises(ValueError, match="experiments.yaml is no YAML in UTF-8: .*correct it there"):
+    with pytest.raises(ValueError, match="experiments.yaml is not YAML in UTF-8: .*correct it there"):
         reproduce("demo", start=root, dry_run=True)
     assert not (root / ".snakemake").exists()
 
@@ -535,7 +535,7 @@ def test_a_sweep_of_the_spacing_prepares_volumes_for_each(trained):
         ({"sweep": "wrong"}, "sgima.*sigma"),
         ({"experiment": "EXP99"}, "no experiment is called 'EXP99'"),
         ({"experiment": "EXP09", "settings": "sgima=3"}, "sgima.*sigma"),
-        ({"folds": 1}, "1 fold is no cross-validation"),
+        ({"folds": 1}, "1 fold is not a cross-validation"),
         ({"folds": 2, "networks": "resnext51"}, "no experiment is called 'resnext51'.*resnext50"),
         ({"folds": 2, "sweep": "sigma"}, "ask for one thing"),
         ({"fold": 2}, "those of one experiment: say which"),

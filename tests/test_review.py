@@ -490,7 +490,7 @@ def test_an_export_of_cvat_is_read_as_it_comes(case, tmp_path):
         assert read_tags(tmp_path / name, known)["decision"].tolist() == ["accept"] * 3 + ["reject"] * 2
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("instances.json", "{}")
-    with pytest.raises(ValueError, match="other.zip is no XML .*annotations.xml.*: export it again, as CVAT for"):
+    with pytest.raises(ValueError, match="other.zip is not XML .*annotations.xml.*: export it again, as CVAT for"):
         read_tags(tmp_path / "other.zip", sheet)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:  # of which one would be left out without a word
         for k, name in enumerate("ab"):
@@ -546,11 +546,11 @@ def test_a_correction_that_means_no_motor_has_its_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<annotations><image", "annotations.xml is no XML"),
-        ("<?xml version='1.0' encoding='klingon'?><annotations/>", "annotations.xml is no XML"),
+        ("<annotations><image", "annotations.xml is not XML"),
+        ("<?xml version='1.0' encoding='klingon'?><annotations/>", "annotations.xml is not XML"),
         ("<project></project>", "annotations.xml holds <project>, not <annotations>"),
         (TAGS.format('<image name="cat.jpg"></image>'), "picture 'cat.jpg' is not on the sheet"),
-        (tagged.__doc__, "annotations.xml is no XML"),
+        (tagged.__doc__, "annotations.xml is not XML"),
     ],
     ids=["cut short", "another alphabet", "another kind", "another project", "text"],
 )
@@ -618,7 +618,7 @@ def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(c
     press(two, "s")
     two._point.value = "20, 30.5 40"
     two._point.value = "<here>"
-    assert "'&lt;here&gt;' is no position" in two._text.value
+    assert "'&lt;here&gt;' is not a position" in two._text.value
     press(two, "r")
     assert two.question is None and two.viewer.panel.layout.display == "none"
     assert "3 of 3 decided" in two._text.value
@@ -669,8 +669,8 @@ def test_a_motor_that_was_added_is_no_question(case, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("nan 1 1", "nan, 1, 1 is no position: write three numbers"),
-        ("1 inf 1", "1, inf, 1 is no position: write three numbers"),
+        ("nan 1 1", "nan, 1, 1 is not a position: write three numbers"),
+        ("1 inf 1", "1, inf, 1 is not a position: write three numbers"),
         ("1 1 95.6", "1, 1, 95.6 is outside this tomogram of 48x64x96 voxels"),
         ("-1 1 1", "-1, 1, 1 is outside this tomogram of 48x64x96 voxels"),
         ("20 30 40.0", "20, 30, 40 is within 333 Å of a motor that was added before"),
@@ -755,7 +755,7 @@ def test_a_sheet_that_somebody_filled_in_is_not_written_over(case, tmp_path):
         (filled, "utf-8", holds),
         (filled.replace("decision", "Decision", 1), "utf-8", holds),
         (f"# by me\n\n{filled}", "utf-16", holds),
-        (filled.replace("\n", "\xe9\n", 2), "latin-1", "sheet.csv is no table"),
+        (filled.replace("\n", "\xe9\n", 2), "latin-1", "sheet.csv is not a table"),
     ):
         path.write_text(text, encoding=code)
         before = path.read_bytes()

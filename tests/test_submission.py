@@ -79,9 +79,9 @@ def test_what_is_written_is_read_back(point, order, tmp_path_factory):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, "has a coordinate that is no finite number: write a position, or -1 -1 -1"),
-        (np.inf, "has a coordinate that is no finite number"),
-        ("here", "has a coordinate that is no finite number"),
+        (np.nan, "has a coordinate that is not a finite number: write a position, or -1 -1 -1"),
+        (np.inf, "has a coordinate that is not a finite number"),
+        ("here", "has a coordinate that is not a finite number"),
         (-0.25, "has a coordinate below 0: write a position, or -1 -1 -1"),
         (-1.0, "has a coordinate below 0"),
         (63.75, "has its motor outside its shape: give voxels of the original tomogram"),

@@ -68,7 +68,7 @@ def test_a_result_that_changed_is_seen_whole():
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", ["toy.ipynb", "a toy.ipynb"])
 def test_git_sees_no_difference_after_a_run_and_a_save(tmp_path, monkeypatch, name):
-    """In a clone of its own, also with a blank in the name; a file that is no notebook is committed as it is."""
+    """In a clone of its own, also with a blank in the name; a file that is not a notebook is committed as it is."""
     paths = os.pathsep.join([str(toys.REPOSITORY / "lib"), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", paths)
 

@@ -240,7 +240,7 @@ def test_an_mrc_header_with_two_spacings_is_refused_unless_one_is_given(tmp_path
 @pytest.mark.parametrize("kept", [100, 1024, 2000])
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_an_mrc_file_that_is_cut_short_is_refused(tmp_path: Path, kept: int, ending: str):
-    """Half a volume is no volume."""
+    """Half a volume is not a volume."""
     content = write_mrc(tmp_path / "a.mrc", noise(), 10).read_bytes()
     path = tmp_path / f"b.mrc{ending}"
     path.write_bytes(content[:kept] if not ending else gzip.compress(content)[: kept // 2])
@@ -294,7 +294,7 @@ def test_a_file_with_changed_bytes_is_refused(tmp_path: Path, name: str, place: 
 def test_a_file_that_is_no_mrc_takes_no_memory(tmp_path: Path):
     """Text read as a header promises gigabytes."""
     (tmp_path / "a.mrc").write_bytes(b"not found " * 200)
-    with pytest.raises(ValueError, match="it is no MRC file, or damaged: copy it again"):
+    with pytest.raises(ValueError, match="it is not an MRC file, or damaged: copy it again"):
         formats.read(tmp_path / "a.mrc")
 
 
@@ -307,7 +307,7 @@ def test_a_file_of_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path):
         formats.read(tmp_path / "b.mrc")
     (tmp_path / "c.n5").mkdir()
     (tmp_path / "c.n5" / "attributes.json").write_text('{"n5": "2.5.0"}')
-    with pytest.raises(ValueError, match=r"c\.n5 .* it is no Zarr \(convert N5\)"):
+    with pytest.raises(ValueError, match=r"c\.n5 .* it is not a Zarr \(convert N5\)"):
         formats.read(tmp_path / "c.n5")
 
 
@@ -315,10 +315,10 @@ def test_a_file_of_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path):
 def test_what_is_no_volume_is_refused(tmp_path: Path, shape):
     """A picture, a film and nothing are no tomogram."""
     np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
-    with pytest.raises(ValueError, match=r"a\.npy.*(is no volume|2 along image: choose one)"):
+    with pytest.raises(ValueError, match=r"a\.npy.*(is not a volume|2 along image: choose one)"):
         formats.read(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros(SHAPE, np.complex64))
-    with pytest.raises(ValueError, match=r"complex64 is no volume"):
+    with pytest.raises(ValueError, match=r"complex64 is not a volume"):
         formats.read(tmp_path / "b.npy")
 
 
@@ -418,7 +418,7 @@ def test_an_ome_zarr_image_that_states_no_lengths_has_no_spacing(tmp_path: Path,
         ({"multiscales": [{"datasets": SCALED}]}, "its axes are '...': give one letter for each as axes="),
         ({"multiscales": [{"axes": [1, 2, 3], "datasets": SCALED}]}, "describe no OME-Zarr image .AttributeError"),
         ({"multiscales": [{"axes": NAMED, "datasets": [{"path": "9"}]}]}, "its level '9' is missing"),
-        ({"multiscales": [{"axes": NAMED, "datasets": [{"path": ""}]}]}, "its finest level '' is no array"),
+        ({"multiscales": [{"axes": NAMED, "datasets": [{"path": ""}]}]}, "its finest level '' is not an array"),
     ],
     ids=["nothing", "null", "no image", "no level", "no axes", "numbers as axes", "no such level", "a group"],
 )

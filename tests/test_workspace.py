@@ -614,7 +614,7 @@ def test_what_an_artifact_was_made_from_is_noted_and_compared(tmp_path):
     assert other.digest != made.digest
     for part in ('"settings": null', '"upstream": ["a"]', '"code": "b"'):
         (tmp_path / "inputs.json").write_text(f"{{{part}}}")
-        with pytest.raises(ValueError, match=f"inputs.json is damaged .{part.split(chr(34))[1]} is no table"):
+        with pytest.raises(ValueError, match=f"inputs.json is damaged .{part.split(chr(34))[1]} is not a table"):
             differences(tmp_path, made)
     (tmp_path / "inputs.json").write_text("{}", encoding="utf-8-sig")  # as an editor may save it
     assert provenance.read_inputs(tmp_path) == Inputs()

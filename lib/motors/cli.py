@@ -228,7 +228,7 @@ def score(
         answer = benchmark.found(submission, angstrom=others)
         answer = answer[answer["tomo_id"].isin(truth["tomo_id"])]
     elif others:
-        raise ValueError(f"{submission} is no folder: a benchmark is compared with what motors detect --out wrote")
+        raise ValueError(f"{submission} is not a folder: a benchmark is compared with what motors detect --out wrote")
     else:
         answer = benchmark.answer(submission)
     value, (low, high) = metrics.f2(truth, answer), metrics.bootstrap(truth, answer)

@@ -43,7 +43,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     values, a byte order mark, empty rows and comments (#) before the header are ignored. Ids are normalised to Unicode
     NFC, as macOS uses another form. `refuse` names the line of the file that a row came from.
 
-    Raises FileNotFoundError or ValueError if it is missing, is no table, has rows of another length, or lacks columns.
+    Raises FileNotFoundError or ValueError if it is missing, not a table, has rows of another length, or lacks columns.
     """
     path = on_disk(Path(path))
     if not path.is_file():
@@ -67,7 +67,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         reason = str(error).strip().splitlines()[0]
         if isinstance(error, UnicodeDecodeError):
             reason = f"line {error.object[: error.start].count(10) + 1}: {reason}"
-        raise ValueError(f"{path.name} is no table ({reason}): correct it, unpack it, or save CSV in UTF-8") from error
+        raise ValueError(
+            f"{path.name} is not a table ({reason}): correct it, unpack it, or save CSV in UTF-8"
+        ) from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")

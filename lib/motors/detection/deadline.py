@@ -51,7 +51,7 @@ def against_the_clock(
 
     A submission without passes is written first, then one after each pass. A pass starts only if, at the speed of its
     network on a few tomograms, it will finish in time; otherwise it is left out, and the next is tried. If none fits,
-    the fastest predicts as much as it can. The table has run, symmetry, state ("used", "used as far as it came", or
+    the fastest predicts as much as it can. The table has run, symmetry, state ("used", "used in part", or
     "left out: ...") and seconds, in the order of `passes`.
 
     Parameters
@@ -104,7 +104,7 @@ class _Timetable:
         self.paces.setdefault(each.run, seconds / max(self.count, 1))
         self.done.append(each)
         self.conclude(self.done)
-        return "used" if complete else "used as far as it came", seconds
+        return "used" if complete else "used in part", seconds
 
     def _needed(self, each: Pass, end: float) -> float:
         """Return the estimated seconds for the rest of a pass; a network is timed only once."""

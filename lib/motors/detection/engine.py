@@ -91,7 +91,7 @@ def logits(
     or outputs NaN, or if a symmetry or a size does not fit.
     """
     if voxels.ndim != 3 or voxels.dtype != np.uint8:
-        raise ValueError(f"a volume of {voxels.ndim} axes of {voxels.dtype} came: wanted intensities uint8 z y x")
+        raise ValueError(f"the volume has {voxels.ndim} axes and type {voxels.dtype}: give uint8 intensities (z, y, x)")
     turns = _symmetries(symmetries, experiment)
     settings = {"tile": tile, "overlap": overlap, "voxels": voxels_at_once, "batch": batch, "original": original}
     tiles = plan(voxels.shape, experiment, **settings)
@@ -118,7 +118,7 @@ def _symmetries(names: Sequence[str], experiment: Experiment) -> list[Symmetry]:
     """Return the symmetries called `names`; raises ValueError for z flips in 2D."""
     turns = [Symmetry.from_name(name) for name in ([names] if isinstance(names, str) else names)]
     if not turns:
-        raise ValueError("no symmetry came: give at least one, zyx for none")
+        raise ValueError("no symmetry is given: give at least one, zyx for none")
     if experiment.is_2d and (wrong := [turn.name for turn in turns if not turn.in_plane]):
         raise ValueError(f"the 2D network {experiment.name} cannot be mirrored along z: leave out {', '.join(wrong)}")
     return turns

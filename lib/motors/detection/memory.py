@@ -87,5 +87,5 @@ def parse(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     size = int(float(match[1]) * UNITS.get(match[2].upper(), 0)) if match else 0
     if size < 2**20:
-        raise ValueError(f"a memory of {text!r} came: write a number and a unit, such as 8GiB")
+        raise ValueError(f"the memory is {text!r}: write a number and a unit, such as 8GiB")
     return size

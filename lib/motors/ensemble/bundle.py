@@ -89,7 +89,7 @@ def _ensemble(path: Path) -> Bundle:
     try:
         about = read_ensemble(path)
         if not isinstance(rows := about.get("members", []), list) or not all(isinstance(row, dict) for row in rows):
-            raise TypeError("members is no list of objects")
+            raise TypeError("members is not a list of objects")
         table = members(about)
         judged = about.get("methods", {}).get(about["method"], {}) | about  # the notebook keeps all methods tried
         settings = {name: judged.get(name) for name in ("threshold", "precision", "recall")}

@@ -47,7 +47,7 @@ def combine(
     saved; FileNotFoundError if no heatmap of a tomogram was saved.
     """
     if method not in METHODS:
-        raise ValueError(f"no way of fusing is called {method!r}: choose one of {', '.join(METHODS)}")
+        raise ValueError(f"there is no fusion method {method!r}: choose one of {', '.join(METHODS)}")
     voters = {member: weight for member, weight in weights.items() if weight != 0}
     if not voters or not min(voters.values()) > 0:
         raise ValueError(f"the weights are {dict(weights)}: give at least one member more than 0, and none less")

@@ -27,9 +27,9 @@ def detections(
     if len(set(ids)) < len(ids):
         raise ValueError("an id is listed twice: list every tomogram once")
     if strange := sorted(set(candidates["tomo_id"]) - set(ids)):
-        raise ValueError(f"candidates of {strange[0]} came, but it is not among the ids: list every tomogram")
+        raise ValueError(f"there are candidates of {strange[0]}, which is not among the ids: list every tomogram")
     if quantile is None and threshold is None:
-        raise ValueError("neither a quantile nor a threshold came: give one, to say where to cut")
+        raise ValueError("neither a quantile nor a threshold is given: give one of them")
     return cut(best_of(candidates, ids)[["tomo_id", *POINT, "score"]], quantile=quantile, threshold=threshold)
 
 
@@ -40,10 +40,10 @@ def cut_of(settings: Mapping[str, Any], voters: Collection[tuple[str, str]]) -> 
     if members are missing, the quantile is used. `settings` are from `tables.read_ensemble`; their "cut" is one of
     `CUTS`, by default the quantile. `voters` are run and symmetry of each member that voted.
 
-    Raises ValueError if "cut" is unknown, or its value is no finite number.
+    Raises ValueError if "cut" is unknown, or its value is not a finite number.
     """
     if (wanted := settings.get("cut", "quantile")) not in CUTS:
-        raise ValueError(f"the ensemble is to be cut at its {wanted!r}: choose one of {', '.join(CUTS)}")
+        raise ValueError(f"the cut of the ensemble is {wanted!r}: choose one of {', '.join(CUTS)}")
     members = {tuple(each[name] for name in MEMBER) for each in settings["members"] if each["weight"]}
     name = wanted if members <= set(voters) else "quantile"
     if not isinstance(value := settings.get(name), int | float) or not math.isfinite(value):

@@ -116,7 +116,7 @@ def prepare(points_zyx, scores, members, weights, radius: float, skip: float, co
     if not len(points) == len(scores) == len(members):
         raise ValueError(f"{len(points)} points, {len(scores)} scores, {len(members)} members: give equally many")
     if not (np.isfinite(points).all() and np.isfinite(scores).all()):
-        raise ValueError("a point or a score is no finite number")
+        raise ValueError("a point or a score is not a finite number")
     if len(members) and not 0 <= members.min() <= members.max() < len(weights):
         raise ValueError(f"members run to {members.max()} but there are {len(weights)} weights: give one per member")
     if not (weights >= 0).all() or not weights.sum() > 0 or not radius > 0:

@@ -75,7 +75,7 @@ def answer(path: str | Path) -> pd.DataFrame:
     table, name = read_table(path).rename(columns=MOTOR_AXES), Path(path).name
     need(table, MOTORS, name)
     lost = ~np.isfinite(numbers(table, POINT)).all(axis=1)
-    refuse(table, lost, name, "has a coordinate that is no number", "write a position, or -1 -1 -1 for none")
+    refuse(table, lost, name, "has a coordinate that is not a number", "write a position, or -1 -1 -1 for none")
     refuse(table, table["tomo_id"].duplicated(), name, "is answered twice", "keep one row")
     if "has_motor" in table:
         has_motor(table, name)
@@ -120,7 +120,7 @@ def _points(project: Path, row: dict) -> list[list[float]]:
             picks, scale = formats.angstrom(content, path, row["run"]), 1.0
         places = numbers(picks, POINT) * scale
         if not np.isfinite(places).all():
-            raise ValueError("a place that is no number")
+            raise ValueError("a place that is not a number")
         return places.tolist()
     except (*NO_POINTS, AttributeError) as error:
         what = f"{path.name} holds no picks, or picks.csv no voxel_size"

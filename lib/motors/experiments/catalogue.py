@@ -64,7 +64,9 @@ def change(experiment: Experiment, settings: str) -> Experiment:
             if name in changed:
                 raise ValueError(f"{name} is there twice: give it one value")
             if not equals or not text:
-                raise ValueError(f"{word!r} is no setting with one value: write them as learning_rate=1e-4 steps=200")
+                raise ValueError(
+                    f"{word!r} is not a setting with one value: write them as learning_rate=1e-4 steps=200"
+                )
             if name in PARAMETERS:
                 raise ValueError(f"{name} is not changed with SET: it has its own parameter, or follows from others")
             changed[name] = _value(text)

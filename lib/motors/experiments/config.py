@@ -130,10 +130,10 @@ class Experiment:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Experiment:
-        """Return the experiment that `to_json` wrote; raises ValueError if it is no JSON object, or invalid."""
+        """Return the experiment that `to_json` wrote; raises ValueError if it is not a JSON object, or invalid."""
         settings = json.loads(text)
         if not isinstance(settings, dict):
-            raise ValueError(f"a {type(settings).__name__} came, no settings by name")
+            raise ValueError(f"it is a {type(settings).__name__}, not an object of settings by name")
         kept = {RENAMED.get(name, name): value for name, value in settings.items() if name not in GONE}
         try:
             return TypeAdapter(cls).validate_json(json.dumps(kept))

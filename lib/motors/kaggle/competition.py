@@ -132,7 +132,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     try:
         packed = zipfile.ZipFile(archive)
     except zipfile.BadZipFile:
-        raise ValueError(f"{archive} is no zip file: remove it and download again") from None
+        raise ValueError(f"{archive} is not a zip file: remove it and download again") from None
     with packed:
         files = [(folder / item.filename, item) for item in packed.infolist() if not item.is_dir()]
         todo = [(path, item) for path, item in files if not path.is_file() or path.stat().st_size != item.file_size]

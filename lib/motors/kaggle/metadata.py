@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): correct it") from None
+        raise ValueError(f"{path} is not JSON ({error}): correct it") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
     return content

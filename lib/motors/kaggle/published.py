@@ -58,7 +58,7 @@ def fetch(home: Workspace, *, ref: str = DATASET, show: Show = lambda line: None
     notebooks, the file to where `90_submit` and `motors.detect` expect it; `show` gets a line on each network.
 
     Raises KaggleError if Kaggle wants credentials or its rules accepted, or has no such dataset; ValueError if it has
-    no file for one of the experiments, or one that is no checkpoint of it; FileExistsError if another ensemble, or
+    no file for one of the experiments, or one that is not a checkpoint of it; FileExistsError if another ensemble, or
     other weights, are in their place; OSError if the disk is too small.
     """
     settings = home.run(ENSEMBLE, "full").folder / "ensemble.json"

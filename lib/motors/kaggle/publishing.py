@@ -140,7 +140,9 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
 def submit(competition: str, ref: str, version: int, message: str, *, dry_run: bool = False) -> str:
     """Submit a pushed notebook's output, once, and return Kaggle's message; raises KaggleError if it fails."""
     if not re.fullmatch(r"[\w-]+/[\w-]+", ref) or version < 1:
-        raise ValueError(f"{ref} version {version} is no pushed notebook: give <user name>/<slug>, a version from 1 up")
+        raise ValueError(
+            f"{ref} version {version} is not a pushed notebook: give <user name>/<slug>, a version from 1 up"
+        )
     note = f"{message} ({ref} version {version})"
     if note in _submissions(competition):
         return "submitted before, nothing was sent"

@@ -39,7 +39,7 @@ def validate(
     It has tomo_id, Motor axis 0, Motor axis 1, Motor axis 2: z, y, x in voxels, or -1 -1 -1; each of `ids` once.
     `shapes` are `(z, y, x)` of tomograms in voxels, by id, if known; `name` is the table's name in messages.
 
-    Raises ValueError if the columns differ, an id is unknown, missing or duplicated, or a position is no number,
+    Raises ValueError if the columns differ, an id is unknown, missing or duplicated, or a position is not a number,
     partly -1, negative or outside its tomogram; the message names the first such tomogram.
     """
     ids = pd.DataFrame({"tomo_id": list(ids)})
@@ -50,7 +50,7 @@ def validate(
     refuse(ids, ~ids["tomo_id"].isin(table["tomo_id"]), name, "is missing", "add a row, -1 -1 -1 for no motor")
     points = numbers(table, MOTOR_AXES)
     advice = "write a position, or -1 -1 -1 for no motor"
-    refuse(table, ~np.isfinite(points).all(axis=1), name, "has a coordinate that is no finite number", advice)
+    refuse(table, ~np.isfinite(points).all(axis=1), name, "has a coordinate that is not a finite number", advice)
     below = (points < 0).any(axis=1) & ~(points == NO_MOTOR).all(axis=1)
     refuse(table, below, name, "has a coordinate below 0", advice)
     sizes = np.array([(shapes or {}).get(each, (np.inf,) * 3) for each in table["tomo_id"]], float).reshape(-1, 3)

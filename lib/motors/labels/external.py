@@ -85,7 +85,7 @@ def read_points(folder: str | Path, tomograms: pd.DataFrame) -> Labels:
     of type "point", "orientedPoint" or "instancePoint", with location x, y, z in voxels of the original tomogram.
     `tomograms` is as for `read_native`; others are left out, with a TableWarning.
 
-    Raises FileNotFoundError if there are no files, ValueError if a line is no record, or a motor is outside.
+    Raises FileNotFoundError if there are no files, ValueError if a line is not a record, or a motor is outside.
     """
     folder = on_disk(Path(folder))
     paths = _ending_in(folder, ".ndjson") if folder.is_dir() else []
@@ -121,7 +121,7 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     """
     folder = on_disk(Path(folder))
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder: name one with label tables")
+        raise FileNotFoundError(f"{folder} is not a folder: name one with label tables")
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
     wide = [path for path, names in columns.items() if "motor_zyx" in names]
     own = [path for path, names in columns.items() if names.issuperset(ARRAY_SHAPE) and path not in wide]

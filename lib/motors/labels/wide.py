@@ -61,5 +61,5 @@ def points_of(found: list[list[float]]) -> np.ndarray:
     if points.size != 3 * len(found):
         raise ValueError("not three numbers of each motor")
     if strange := [each for each in points.ravel() if isinstance(each, bool)]:
-        raise ValueError(f"{json.dumps(strange[0])} is no number")
+        raise ValueError(f"{json.dumps(strange[0])} is not a number")
     return points.astype(float).reshape(-1, 3)

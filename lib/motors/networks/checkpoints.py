@@ -63,7 +63,7 @@ def convert(checkpoint: Path, experiment: Experiment, folder: Path) -> Path:
     try:
         fill(network, key_mapping.from_original(weights, experiment))
     except ValueError as error:
-        raise ValueError(f"{checkpoint} is no checkpoint of {experiment.name}: {error}") from None
+        raise ValueError(f"{checkpoint} is not a checkpoint of {experiment.name}: {error}") from None
     if (Path(folder) / WEIGHTS).exists():
         there, ours = read(Path(folder) / WEIGHTS), distinct(network)
         if there.keys() != ours.keys() or not all(torch.equal(there[key], tensor) for key, tensor in ours.items()):

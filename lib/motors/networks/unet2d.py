@@ -50,7 +50,7 @@ class Unet2d(nn.Module):
         `slices` are `(b, 3, y, x)` intensities 0..255 in ascending z; raises ValueError if y, x are not its `shape`.
         """
         if slices.ndim != 4 or slices.shape[1:] != (3, *self.shape):
-            wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), but {tuple(slices.shape)} came"
+            wanted = f"(batch, 3, {self.shape[0]}, {self.shape[1]}), not {tuple(slices.shape)}"
             raise ValueError(f"this 2D network takes {wanted}: cut or pad the slices to its patch")
         return self.head(self.decoder(*self.neck(self.encoder(self.scaling(slices)))))
 

@@ -45,7 +45,7 @@ class Unet3d(nn.Module):
         """
         if volume.ndim != 5 or volume.shape[1] != 1 or any(side % 32 for side in volume.shape[2:]):
             wanted = "(batch, 1, z, y, x) with sides that divide by 32"
-            raise ValueError(f"a 3D network takes {wanted}, but {tuple(volume.shape)} came: pad the volume first")
+            raise ValueError(f"a 3D network takes {wanted}, not {tuple(volume.shape)}: pad the volume first")
         return self.head(self.decoder(*self.neck(self.encoder(self.scaling(volume)))))
 
 

@@ -73,7 +73,7 @@ def read(path: Path) -> dict:
                 f"{path} asks for {foreign[1]}, which is neither a tensor nor a plain value: it is not opened, because"
                 " such a file can run anything"
             ) from None
-        raise ValueError(f"{path} is no file of weights, or is cut short: fetch it again") from None
+        raise ValueError(f"{path} is not a file of weights, or is cut short: fetch it again") from None
     if not isinstance(held, dict):
         raise ValueError(f"{path} holds a {type(held).__name__}, but weights come by name: save a state_dict")
     return held

@@ -69,7 +69,9 @@ def checked(picks: pd.DataFrame, tomograms: pd.DataFrame | None, name: str) -> p
         if "spacing" in picks and "spacing" in tomograms:
             own, true = numbers(picks, ["spacing"]), of_each(picks, tomograms, ["spacing"], name)
             text = picks["spacing"].notna() & np.isnan(own[:, 0])
-            refuse(picks, text, name, "has a spacing that is no number", "write ångström per voxel, or leave it empty")
+            refuse(
+                picks, text, name, "has a spacing that is not a number", "write ångström per voxel, or leave it empty"
+            )
             moved = (np.abs(own / true - 1) > 0.01).any(axis=1)
             refuse(picks, moved, name, "was picked at another spacing", "give the table of the tomograms picked in")
     order = ["tomo_id", "score", *POINT]

@@ -117,7 +117,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
         picks = endings[ending].read(path, tomograms, name or run)
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]  # repr may hold the whole file
-        raise ValueError(f"{path.name} is no file of picks, or damaged ({reason}): export it again") from error
+        raise ValueError(f"{path.name} is not a file of picks, or damaged ({reason}): export it again") from error
     if picks.empty and tomograms is not None:  # notebook 31 reviews only tomograms with picks
         warnings.warn(f"{path.name} holds no picks", TableWarning, stacklevel=2)
     return checked(picks, tomograms, path.name)

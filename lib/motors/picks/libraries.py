@@ -63,7 +63,7 @@ def read_star(path: Path, tomograms: pd.DataFrame | None, name: str) -> pd.DataF
         try:
             blocks = starfile.read(copy, always_dict=True, parse_as_string=list(NAMES))
         except ValueError as error:
-            raise ValueError(f"{path.name} is no STAR file, or damaged ({error}): export it again") from error
+            raise ValueError(f"{path.name} is not a STAR file, or damaged ({error}): export it again") from error
     block, table = _particles(blocks, path.name)
     if not {*NAMES} & {*table} and tomograms is not None and name in {*tomograms["tomo_id"]}:
         table = table.assign(**{NAMES[0]: name})
@@ -242,7 +242,9 @@ def read_tbl(path: Path, tomograms: pd.DataFrame | None, _: str) -> pd.DataFrame
     if doc.is_file():
         rows = [line.split(None, 1) for line in text_of(doc).splitlines() if line.strip()]
         if len({int(row[0]) for row in rows if len(row) == 2 and row[0].isdecimal()}) < len(rows):
-            raise ValueError(f"{doc.name} is no list of numbers, each once, and names: write a line '1 name' for each")
+            raise ValueError(
+                f"{doc.name} is not a list of numbers, each once, and names: write a line '1 name' for each"
+            )
         known = named(pd.Series([row[-1].strip().strip('"') for row in rows], dtype=object), tomograms)
         names = dict(zip((int(row[0]) for row in rows), known, strict=True))
     elif tomograms is not None and len(tomograms) == 1 and table["tomo"].nunique() <= 1:

@@ -55,7 +55,7 @@ class Request:
         if sum(map(bool, (self.experiment, self.folds, self.sweep))) != 1:
             raise ValueError("ask for one thing: an experiment, folds, or a sweep")
         if self.folds and self.folds < 2:
-            raise ValueError(f"{self.folds} fold is no cross-validation: ask for at least 2")
+            raise ValueError(f"{self.folds} fold is not a cross-validation: ask for at least 2")
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Request:

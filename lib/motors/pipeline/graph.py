@@ -76,7 +76,7 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | No
     Notebooks that wait for one that the profile leaves out wait for its dependencies instead. With `asked`, the steps
     are the requested trainings, their dependencies, and the notebooks that evaluate them; a step that is not the
     profile's own has the key notebook/run. Raises ValueError if `experiments.yaml` is invalid, lacks the profile or
-    names a notebook that does not exist, the request is invalid, or outputs is no folder.
+    names a notebook that does not exist, the request is invalid, or outputs is not a folder.
     """
     names = re.findall(r"\{([^{}]*)\}", str(workspace.root))
     if not all(map(str.isidentifier, names)) or len({*names}) < len(names):
@@ -149,7 +149,7 @@ class _Maker:
         known = declared(self.workspace, notebook)  # its defaults name the run too, as in the runner
         for name, value in parameters.items():
             if not isinstance(name, str) or (isinstance(known.get(name), str) and not isinstance(value, str)):
-                raise ValueError(f"{PLAN}: {notebook} has {name!r}: {value!r}, which is no text: put it in quotes")
+                raise ValueError(f"{PLAN}: {notebook} has {name!r}: {value!r}, which is not text: put it in quotes")
             if known:
                 typed(notebook, known, name, value)
         run = self.workspace.run_of(notebook, known | parameters)

@@ -47,7 +47,7 @@ def typed(notebook: str, known: Mapping[str, Any], name: str, value: Any) -> Any
         raise ValueError(f"{notebook} has no parameter {name}: {guess}it knows {', '.join(known)}")
     wanted = type(known[name])
     if isinstance(value, str) and wanted is not str:
-        with suppress(ValueError, SyntaxError):  # text that is no literal is refused below
+        with suppress(ValueError, SyntaxError):  # text that is not a literal is refused below
             word = value.strip().capitalize()
             value = ast.literal_eval(word if word in ("True", "False", "None") else value)
     if wanted is float and type(value) is int:
@@ -75,7 +75,7 @@ def read_plan(workspace: Workspace) -> dict[str, Any]:
         _refuse_traps(node := loader.get_single_node())  # before YAML's merge keys are resolved
         plan = loader.construct_document(node) if node else None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{PLAN} is no YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
+        raise ValueError(f"{PLAN} is not YAML in UTF-8: {' '.join(str(error).split())}: correct it there") from error
     _check(plan)
     return plan
 

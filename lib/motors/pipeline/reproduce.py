@@ -60,7 +60,7 @@ def reproduce(
     start : a folder in the workspace, by default the current one
     say : called with each line of the report
 
-    Raises ValueError if the profile does not fit the notebooks, outputs is no folder, or another reproduction runs.
+    Raises ValueError if the profile does not fit the notebooks, outputs is not a folder, or another reproduction runs.
     """
     workspace = find(start)
     plan = steps(workspace, profile, seed, asked)

@@ -97,7 +97,7 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
         guess = f"did you mean notebooks/{near[0]}.ipynb?" if near else "give the path of an .ipynb file"
         raise Refused(f"there is no notebook {notebook.name} in {notebook.parent}: {guess}")
     if not is_text(str(notebook)):
-        raise Refused(f"{notebook} is no path in UTF-8, which notebooks are written in: rename its folder")
+        raise Refused(f"{notebook} is not a path in UTF-8, which notebooks are written in: rename its folder")
     try:
         seen = inspect_notebook(_literal(notebook))
     except (ValueError, ValidationError) as error:

@@ -96,7 +96,7 @@ def main() -> int:
         known = subprocess.run(["git", "show", f":{sys.argv[1]}"], capture_output=True, check=False).stdout
         text = written(tidied(notebook, json.loads(known or "null"))).encode()
     except (ValueError, KeyError, TypeError) as error:
-        sys.stderr.write(f"{sys.argv[1]} is committed as it is, it is no notebook: {error}\n")
+        sys.stderr.write(f"{sys.argv[1]} is committed as it is, it is not a notebook: {error}\n")
     sys.stdout.buffer.write(text)
     return 0
 

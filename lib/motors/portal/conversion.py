@@ -40,7 +40,7 @@ class PlaneReader:
         try:
             stored = open_mrc(path) if path.suffix == ".mrc" else read_npy(path)
         except ValueError as error:
-            raise ValueError(f"{path} is no volume: {error}") from error
+            raise ValueError(f"{path} is not a volume: {error}") from error
         voxels, self.stated = stored.voxels, stored.spacing
         if stored.axes[-3:] != "zyx" or voxels.size != math.prod(voxels.shape[-3:]):
             raise ValueError(f"{path} has the axes {stored.axes}, it is no (z, y, x) volume: get it again")

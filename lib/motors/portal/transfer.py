@@ -76,7 +76,9 @@ def fetch(url: str, path: Path, *, timeout: float = Patience.timeout, size: int 
             etag = response.headers.get("ETag", "")
             if 0 < begin < length and note.is_file() and note.read_text("utf-8") != etag:
                 part.unlink()
-                raise ConnectionError(f"{url} has changed since a part of it came: run this again, it begins anew")
+                raise ConnectionError(
+                    f"{url} has changed since a part of it was downloaded: run this again to start over"
+                )
             note.write_text(etag, "utf-8")
             with part.open("r+b" if begin else "wb") as file:
                 file.seek(begin)
@@ -111,7 +113,7 @@ def _announced(response: requests.Response, part: Path, begin: int) -> tuple[int
     if status != 200:
         raise FileNotFoundError(f"{url} answers {status} {response.reason}: look the run up on the portal's page")
     if "Content-Length" not in response.headers:
-        raise ConnectionError(f"{url} does not say how long it is, so nobody can tell whether all came: run this again")
+        raise ConnectionError(f"{url} does not state its length, so completeness cannot be checked: run this again")
     return 0, int(response.headers["Content-Length"])
 
 
@@ -164,7 +166,7 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
         if isinstance(store, Remote):
             store.forget_metadata()
         kind = ConnectionError if isinstance(store, Remote) else ValueError  # the next copy may be whole
-        raise kind(f"{source} is no OME-Zarr image ({error}): look the run up on the portal's page") from error
+        raise kind(f"{source} is not an OME-Zarr image ({error}): look the run up on the portal's page") from error
     if axes != "zyx" or array.ndim != 3 or array.dtype.kind not in "iuf":
         raise ValueError(f"{source} has {axes} {array.shape} {array.dtype}, not (z, y, x) numbers: take the MRC file")
     return array, spacing

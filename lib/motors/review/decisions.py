@@ -69,7 +69,7 @@ def read_tags(path: str | Path, sheet: pd.DataFrame) -> pd.DataFrame:
     try:
         root = ElementTree.fromstring(_packed(ZipFile(content)) if is_zipfile(content) else content.getvalue())
     except (ElementTree.ParseError, BadZipFile, zlib.error, EOFError, LookupError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path.name} is no XML ({error!r}): export it again, as CVAT for images") from error
+        raise ValueError(f"{path.name} is not XML ({error!r}): export it again, as CVAT for images") from error
     if root.tag != "annotations":
         raise ValueError(f"{path.name} holds <{root.tag}>, not <annotations>: export it again, as CVAT for images")
     if root.find("image") is None or root.find("track") is not None:

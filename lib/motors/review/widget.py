@@ -111,7 +111,7 @@ class Reviewer:
         shape, spacing = frame.split("@")
         text = ", ".join(f"{value:g}" for value in point)
         if not np.isfinite(point).all():
-            raise ValueError(f"{text} is no position: write three numbers, z y x, in voxels")
+            raise ValueError(f"{text} is not a position: write three numbers, z y x, in voxels")
         if outside(point, np.array(shape.split("x"), int)):
             raise ValueError(f"{text} is outside this tomogram of {shape} voxels: write z y x of a voxel in it")
         added = self.decided[(self.decided["entry"] == "new") & (self.decided["tomo_id"] == tomo_id)]
@@ -180,7 +180,9 @@ class Reviewer:
             try:
                 z, y, x = map(float, change["new"].replace(",", " ").split())
             except ValueError:
-                raise ValueError(f"{change['new']!r} is no position: write three numbers, z y x, in voxels") from None
+                raise ValueError(
+                    f"{change['new']!r} is not a position: write three numbers, z y x, in voxels"
+                ) from None
             self.add(z, y, x)
 
         if change["new"] and self._try(add):

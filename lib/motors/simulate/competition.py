@@ -89,7 +89,7 @@ def _claim(folder: Path, recipe: Recipe, seed: int) -> None:
             )
         return
     if folder.exists() and any(entry.name not in BESIDE for entry in folder.iterdir()):
-        raise FileExistsError(f"{folder} holds files but no {MANIFEST}, so it is no simulation: give a new folder")
+        raise FileExistsError(f"{folder} holds files but no {MANIFEST}, so it is not a simulation: give a new folder")
     write_json(path, manifest)
 
 

@@ -40,7 +40,7 @@ def write_report(run: str = "demo", *, start: Path | str | None = None) -> Path:
     workspace = find(start)
     profile, _, seed = run.partition("-seed")
     if seed and not seed.isdigit():
-        raise ValueError(f"run {run!r}: {seed!r} is no seed: write <profile> or <profile>-seed<N>")
+        raise ValueError(f"run {run!r}: {seed!r} is not a seed: write <profile> or <profile>-seed<N>")
     plan = steps(workspace, profile, int(seed or 0))
     records = {name: record for name, step in plan.items() if (record := read_json(step.run.folder / "record.json"))}
     if not records:

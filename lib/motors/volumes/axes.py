@@ -47,7 +47,7 @@ def as_zyx(stored: Stored, axes: str | None = None, **chosen: int | None) -> np.
         what = f"it has {sides['s']} samples a pixel, as colours are"
         raise ValueError(f"{what}: save it in grey levels, or say axes= if they are something else")
     if lost := [name for name in "zyx" if sides.get(name, 1) == 1]:
-        what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is no volume"
+        what = f"its axes are {axes or stored.axes}, shape {voxels.shape}, which is not a volume"
         flat = np.count_nonzero(np.array(voxels.shape) > 1) < 3
         advice = f"{lost[0]} is missing, slices in TIFF, PNG or JPEG are read by their folder"
         raise ValueError(f"{what}: {advice}" if flat else f"{what}: say axes='zyx' if one of them is z")

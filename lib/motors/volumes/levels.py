@@ -22,7 +22,7 @@ def to_uint8(voxels: np.ndarray) -> np.ndarray:
     Raises ValueError if this is not a volume, a voxel is not finite, or both percentiles are equal.
     """
     if voxels.ndim != 3 or 0 in voxels.shape or voxels.dtype.kind not in "iuf":
-        raise ValueError(f"{voxels.shape} {voxels.dtype} is no volume: give (z, y, x) voxels that are real numbers")
+        raise ValueError(f"{voxels.shape} {voxels.dtype} is not a volume: give (z, y, x) voxels that are real numbers")
     if voxels.dtype == np.uint8:
         return voxels
     dark, bright = percentiles(voxels, (DARKEST, BRIGHTEST))

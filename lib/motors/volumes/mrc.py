@@ -77,7 +77,7 @@ def _header(start: bytes) -> tuple[np.void, str]:
             if all(0 < side < 1 << 20 for side in sides) and 0 <= mode < 1 << 16 and header["nsymbt"] >= 0:
                 found.append((header, order))
     if not found:
-        raise ValueError("it is no MRC file, or damaged: copy it again, or give it the ending that it should have")
+        raise ValueError("it is not an MRC file, or damaged: copy it again, or give it the ending that it should have")
     return min(found, key=lambda each: int(each[0]["nx"]))
 
 

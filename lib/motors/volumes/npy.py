@@ -15,7 +15,7 @@ def read_npy(path: Path, image: int | None = None) -> Stored:
     except (*DAMAGE, ValueError) as error:
         if "objects" in str(error):
             raise ValueError("it holds objects of Python, not real numbers: save it as numbers") from error
-        raise ValueError(f"it is no array of numpy, or damaged ({error!r:.200}): copy it again") from error
+        raise ValueError(f"it is not an array of numpy, or damaged ({error!r:.200}): copy it again") from error
     if (size := path.stat().st_size) != (stated := voxels.offset + voxels.nbytes):
         raise ValueError(f"it has {size} bytes, its header says {stated}: copy it again")
     if voxels.ndim == 4 and voxels.shape[-1] <= 4 and voxels.shape[0] > 1:

@@ -36,7 +36,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
         try:
             group = zarr.open(_lenient(store), mode="r", use_consolidated=False)  # it may be outdated
         except zarr.errors.GroupNotFoundError as error:
-            raise ValueError("it is no Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
+            raise ValueError("it is not a Zarr (convert N5), or lacks metadata: copy hidden files, too") from error
     if isinstance(group, zarr.Array):
         return _unnamed(group, store)
     attributes, names = _attributes(group), ()
@@ -60,7 +60,7 @@ def open_zarr(store: Any, image: int | None = None) -> Stored:
     except (ArithmeticError, AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"its metadata describe no OME-Zarr image ({error!r}): copy it again, or take MRC") from error
     if not isinstance(array, zarr.Array):
-        raise ValueError(f"its finest level {path!r} is no array: copy it again, or take MRC")
+        raise ValueError(f"its finest level {path!r} is not an array: copy it again, or take MRC")
     if any(shown):
         what = f"{getattr(store, 'name', store)}: its metadata say that it is shown inverted"
         warnings.warn(f"{what}: invert it (invert=True, --invert) if dense is bright", TomogramWarning, stacklevel=5)

@@ -75,7 +75,7 @@ def examine_histogram(counts: np.ndarray) -> list[Finding]:
     """
     counts = np.asarray(counts, np.float64)
     if counts.shape != (256,) or not counts.sum() > 0 or (counts < 0).any():
-        raise ValueError(f"this is no histogram of intensities: give 256 counts, not {counts.shape}")
+        raise ValueError(f"this is not a histogram of intensities: give 256 counts, not {counts.shape}")
     clipped, dark = counts[[0, 255]] / counts.sum(), counts[:DARK].sum() / max(counts[DARK:].sum(), 1)
     found = [
         Finding("dark-shifted", float(dark), "most levels are crowded near black"),

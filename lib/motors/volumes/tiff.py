@@ -73,7 +73,7 @@ def read_page(path: Path) -> np.ndarray:
             raise ValueError(f"its axes are {stored.axes}, shape {stored.voxels.shape}: read it alone")
         return np.asarray(stored.voxels, stored.voxels.dtype.newbyteorder("="))
     except ValueError as error:
-        raise ValueError(f"{path} is no slice: {error}") from error
+        raise ValueError(f"{path} is not a slice: {error}") from error
 
 
 def is_page(path: Path) -> bool:
@@ -98,14 +98,14 @@ def companions(path: Path) -> list[Path]:
 
 
 def _check_chain(path: Path) -> None:
-    """Raise ValueError if a file is no TIFF, or pages or tag values lie beyond its end, which tifffile ignores."""
+    """Raise ValueError if a file is not a TIFF, or pages or tag values lie beyond its end, which tifffile ignores."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(16)
         order = {b"II": "<", b"MM": ">"}.get(start[:2])
         version = struct.unpack(f"{order}H", start[2:4])[0] if order and len(start) == 16 else 0
         if version not in FORMS:
-            raise ValueError("it is no TIFF file: copy it again, or give it the ending that it should have")
+            raise ValueError("it is not a TIFF file: copy it again, or give it the ending that it should have")
         count, link = FORMS[version]
         entry = order + "HH" + 2 * link
         position, pages = struct.unpack_from(order + link, start, 4 if version == 42 else 8)[0], set()

@@ -59,7 +59,7 @@ def bare(code: str) -> str:
 
 
 def _python(cell: str) -> tuple[str, str]:
-    """Return the Python code of a cell, and the rest: magics and shell commands, or all of a cell that is no Python."""
+    """Return the Python code of a cell, and the rest: magics and shell commands, or all if it is not Python."""
     parts: dict[bool, list[str]] = {False: [], True: []}
     for line in cell.splitlines():
         parts[line.lstrip().startswith(("%", "!"))].append(line)

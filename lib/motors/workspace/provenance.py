@@ -75,7 +75,7 @@ def read_inputs(place: Path) -> Inputs | None:
     try:
         found = Inputs(**json.loads(file.read_bytes()))
         if strange := [name for name, each in vars(found).items() if not isinstance(each, dict)]:
-            raise TypeError(f"{strange[0]} is no table")
+            raise TypeError(f"{strange[0]} is not a table")
         return found
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({error}): make what lies beside it again") from None

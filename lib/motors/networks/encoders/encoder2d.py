@@ -66,7 +66,7 @@ def made(
     the network called `name` are at fault.
     """
     if weights is not None and not weights:  # timm would download others
-        raise ValueError(f"{whose} are wanted, but nothing came: give them, or None to draw some")
+        raise ValueError(f"{whose} are wanted, but none are given: give them, or None for random ones")
     try:
         return make(weights)
     except UNFIT as error:
