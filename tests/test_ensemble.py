@@ -154,7 +154,7 @@ def test_fused_boxes_of_nothing_are_nothing():
         ({"confidence": "median"}, "choose mean or max"),
         ({"members": [0, 2]}, "one per member"),
         ({"scores": [0.5]}, "equally many"),
-        ({"scores": [0.5, np.nan]}, "no finite number"),
+        ({"scores": [0.5, np.nan]}, "not a finite number"),
         ({"weights": [1, -1]}, "must be positive"),
         ({"radius": 0}, "must be positive"),
     ],

@@ -282,7 +282,7 @@ def test_a_catalogue_that_fails_now_and_then_is_asked_again(site, tmp_path):
         (".zarr/0/1/1/1", "cut", r"\S+/1.zarr/0/1/1/1 broke off: run this again"),
         (".zarr/0/1/1/1", "hang", r"\S+/1.zarr/0/1/1/1 was silent for 0.3 s: run this again"),
         (".zarr/0/1/1/1", "garbage", r"\S+/1.zarr/0/1/1/1 is damaged \(.+\): run this again"),
-        (".zarr/0/1/1/1", "no length", r"\S+/1.zarr/0/1/1/1 does not say how long it is"),
+        (".zarr/0/1/1/1", "no length", r"\S+/1.zarr/0/1/1/1 does not state its length"),
         (".zarr/.zattrs", "page", r"\S+/1.zarr is not an OME-Zarr image \(.+\): look the run up"),
         (".mrc", "500", r"\S+/2.mrc answers 500 Internal Server Error: run this again"),
         (".mrc", "page", r"\S+/2.mrc has 33 bytes, its catalogue says \d+: report it"),

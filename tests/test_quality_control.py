@@ -162,7 +162,7 @@ def test_what_was_found_is_noted_by_name_until_the_tomogram_is_another_one(tmp_p
 @pytest.mark.parametrize("counts", [np.zeros(256), np.ones(255), -np.ones(256)], ids=["empty", "short", "negative"])
 def test_what_is_no_histogram_is_refused(counts):
     """One sentence."""
-    with pytest.raises(ValueError, match="no histogram of intensities: give 256 counts"):
+    with pytest.raises(ValueError, match="not a histogram of intensities: give 256 counts"):
         examine_histogram(counts)
 
 

@@ -130,6 +130,6 @@ def test_what_was_not_run_is_left_out_and_nothing_at_all_is_refused(workspace):
     (workspace / "outputs" / "90_submit" / "demo" / "record.json").unlink()
     page = write_report("demo", start=workspace).read_text(encoding="utf-8")
     assert "90_submit.html" not in page and "30_validate.html" in page
-    for run, words in (("demo-seed1", "nothing of 'demo-seed1'"), ("full", "no profile"), ("demo-seedx", "no seed")):
+    for run, words in (("demo-seed1", "nothing of 'demo-seed1'"), ("full", "no profile"), ("demo-seedx", "not a seed")):
         with pytest.raises(ValueError, match=words):
             write_report(run, start=workspace)

@@ -379,7 +379,7 @@ def test_an_experiment_that_cannot_be_is_refused_before_anything_is_written(root
 def test_a_folder_whose_name_is_no_text_is_refused(tmp_path):
     """A notebook says where it lies, in UTF-8."""
     root = toys.workspace(tmp_path / os.fsdecode(b"\xff") / "clone")
-    with pytest.raises(Refused, match="no path in UTF-8.*rename"):
+    with pytest.raises(Refused, match="not a path in UTF-8.*rename"):
         runner.run(toys.notebook(root, "bytes"))
 
 

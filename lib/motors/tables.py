@@ -47,7 +47,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """
     path = on_disk(Path(path))
     if not path.is_file():
-        what = "no file" if path.exists() else "not there"
+        what = "not a file" if path.exists() else "not there"
         raise FileNotFoundError(f"{path} is {what}: check the folder, or make the file first")
     try:
         if path.read_bytes()[:4].startswith(_PACKED):
@@ -64,12 +64,10 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
             usecols=range(len(names)), dtype=kinds, keep_default_na=False, na_values=missing, skipinitialspace=True,
         )  # fmt: skip
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
-        reason = str(error).strip().splitlines()[0]
+        why = str(error).strip().splitlines()[0]
         if isinstance(error, UnicodeDecodeError):
-            reason = f"line {error.object[: error.start].count(10) + 1}: {reason}"
-        raise ValueError(
-            f"{path.name} is not a table ({reason}): correct it, unpack it, or save CSV in UTF-8"
-        ) from error
+            why = f"line {error.object[: error.start].count(10) + 1}: {why}"
+        raise ValueError(f"{path.name} is not a table ({why}): correct it, unpack it, or save UTF-8 CSV") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")

@@ -107,7 +107,7 @@ def read(path: str | Path, tomograms: pd.DataFrame | None = None, *, name: str |
     """
     path = on_disk(Path(path))
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is {'no file' if path.exists() else 'not there'}: check the path of the picks")
+        raise FileNotFoundError(f"{path} is {'not a file' if path.exists() else 'not there'}: check its path")
     endings = {kind.ending: kind for kind in FORMATS.values()} | {".csv": FORMATS["csv"], ".json": FORMATS["json"]}
     ending = max((end for end in endings if path.name.lower().endswith(end)), key=len, default=None)
     if ending is None:
