@@ -423,6 +423,8 @@ def test_a_cut_that_is_no_number_is_refused(value):
     """No score reaches NaN, and every score does not reach it: everything or nothing would be a motor."""
     with pytest.raises(ValueError, match=f"the threshold of the ensemble is {value!r}: correct ensemble.json"):
         select.cut_of({"cut": "threshold", "threshold": value, "members": []}, [])
+    with pytest.raises(ValueError, match="the quantile of the ensemble is None: correct ensemble.json"):
+        select.cut_of({"members": []}, [])
 
 
 def test_a_threshold_does_not_mind_how_many_tomograms_have_a_motor():

@@ -179,6 +179,13 @@ def test_without_names_all_networks_of_the_ensemble_are_packed(run):
         packages.package("motors-weights", run)
 
 
+def test_resampled_tomograms_are_packed_whatever_they_are_called(run):
+    """External ones, too: the folds list them."""
+    (run.input("11_prepare_volumes") / "external-7.npy").write_bytes(b"made up")
+    found = packages.package("motors-tomograms", run).files
+    assert {"demo/tomo_a.npy", "demo/external-7.npy"} <= set(found)
+
+
 def test_packing_again_removes_what_is_no_longer_in_it_and_nothing_else(run):
     """A file that no packing put there stops it."""
     (run.input("10_prepare_labels") / "unsure.csv").write_text("tomo_id,z,y,x\n")

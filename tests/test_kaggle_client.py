@@ -105,6 +105,8 @@ def test_a_fault_is_never_called_a_success_and_a_second_run_completes(fault, pac
         with pytest.raises(KaggleError) as error:
             publish(package, home)
         assert sentence in str(error.value)
+        if "unsuccessful" in sentence:  # of the file that came first on this disk
+            assert str(error.value).endswith(tuple(package.files))
         assert "\n" not in str(error.value)
         assert publish(package, home) == ("versioned" if "in part" in sentence else "created")
     assert same(package, server)
@@ -424,6 +426,15 @@ def test_one_missing_slice_is_fetched_alone(home, server, tmp_path):
     (folder / "train_labels.csv").unlink()
     assert check(download(home)) == 2
     assert (server.calls["DownloadDataFile"], server.calls["DownloadDataFiles"]) == (3, asked + 1)
+
+
+def test_a_slice_that_was_downloaded_twice_is_named(home, server, tmp_path):
+    """A browser counts its copies; the number in the name is none of a slice."""
+    server.archives[SLUG] = competition(tmp_path)
+    folder = download(home)
+    (folder / "test" / "tomo_bb" / "slice_0000 (1).jpg").write_bytes(b"copy")
+    with pytest.raises(ValueError, match=r"slice_0000 \(1\)\.jpg is called otherwise"):
+        download(home)
 
 
 def test_hidden_files_of_another_system_are_no_slices(home, server, tmp_path):

@@ -83,7 +83,8 @@ def detect(
     level = _level(threshold, networks)
     reading = _reading(options)
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
-    settings = json.loads(json.dumps(settings | {"max_detections": max_detections} | reading | options, default=float))
+    settings |= {"max_detections": max_detections} | reading | options
+    settings = json.loads(json.dumps(settings, default=float))  # as they will be read again: a tuple is a list there
     before = claim_folder(out, settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK

@@ -83,8 +83,8 @@ def _groups(
         groups.setdefault(frozenset(weights).difference(lost.get(name, ())), []).append(name)
     for members, those in groups.items():
         present = {member: weight for member, weight in weights.items() if member in members}
-        mean = sum(present.values()) / max(len(present), 1)
         if present:
+            mean = sum(present.values()) / len(present)
             yield those, {member: weight / mean for member, weight in present.items()}
 
 

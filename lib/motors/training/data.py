@@ -130,7 +130,7 @@ def trained(
         weights = checkpoints.convert(Path(checkpoint), own, run.output / "weights")
     else:
         if experiment.fold >= 0:
-            _refuse_leakage(getattr(network, "seen", ()), material.held_out)
+            _refuse_leakage(getattr(network, "seen", set()), material.held_out)
         watch = None if material.watched is None else Watch(material.watched, experiment, shown)
         settings = {"network": network, "workers": workers, "devices": devices, "watch": watch}
         weights = train(experiment, material.samples, run.output, **settings)
@@ -141,12 +141,12 @@ def trained(
     return weights
 
 
-def _refuse_leakage(seen: set[str] | tuple[str, ...] | None, held_out: Labels) -> None:
+def _refuse_leakage(seen: set[str] | None, held_out: Labels) -> None:
     """Raise ValueError if first weights were trained on a held-out tomogram, or that is not recorded."""
     if seen is None:
         what = f"the first weights have no {checkpoints.TRAINED_ON}, so what they have seen is not known"
         raise ValueError(f"{what}: hold out nothing (FOLD -1), or take others")
-    if both := set(seen).intersection(held_out.tomograms["tomo_id"]):
+    if both := seen.intersection(held_out.tomograms["tomo_id"]):
         raise ValueError(f"first weights have seen {min(both)}, which is held out: take some of this fold")
 
 

@@ -60,15 +60,14 @@ def bare(code: str) -> str:
 
 def _python(cell: str) -> tuple[str, str]:
     """Return the Python code of a cell, and the rest: magics and shell commands, or all if it is not Python."""
-    parts: dict[bool, list[str]] = {False: [], True: []}
-    for line in cell.splitlines():
-        parts[line.lstrip().startswith(("%", "!"))].append(line)
-    code, others = ("\n".join(lines) for lines in parts.values())
+    lines = cell.splitlines()
+    others = [line for line in lines if line.lstrip().startswith(("%", "!"))]
+    code = "\n".join(line for line in lines if line not in others)
     try:
         ast.parse(code)
     except SyntaxError:
         return "", cell
-    return code, others
+    return code, "\n".join(others)
 
 
 def _parsed(code: str) -> ast.Module:

@@ -55,7 +55,7 @@ def _network_2d(name: str, weights: dict[str, Tensor] | None, options: dict[str,
         known = f"{', '.join(ENCODERS)}, or another one of segmentation_models_pytorch"
         raise ValueError(f"no encoder is called {name!r}: choose one of {known}")
     if options and not of_timm:
-        raise ValueError(f"encoder {name!r} takes no options, such as {sorted(options)}: use its tu- counterpart")
+        raise ValueError(f"encoder {name!r} takes no options {sorted(options)}: use its tu- counterpart")
     refuse_unknown_tag(name.removeprefix("tu-"))
     network_2d = made(lambda held: _get(name, held, options), name, weights, f"the weights of the 2D network {name!r}")
     if len(network_2d.out_channels) != len(STRIDES) + 1 or 0 in network_2d.out_channels:
