@@ -1,6 +1,5 @@
 """Detection of motors in files with one call. It is `motors.detect`; a module of that name would hide it."""
 
-import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
@@ -84,7 +83,6 @@ def detect(
     reading = _reading(options)
     settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
-    settings = json.loads(json.dumps(settings, default=float))  # as they will be read again: a tuple is a list there
     before = claim_folder(out, settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK

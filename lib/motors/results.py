@@ -1,5 +1,6 @@
 """The results of `motors.detect`, and its output folder."""
 
+import json
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ def claim_folder(out: Path, settings: dict[str, Any], sources: Iterable[str], fo
     path = out / CALL
     if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
+    settings = json.loads(json.dumps(settings, default=float))  # as they will be read again: a tuple is a list there
     there, before = read_json(path), pd.DataFrame(columns=ABOUT)
     differing = sorted(name for name in {*there, *settings} if there.get(name) != settings.get(name))
     with suppress(ValueError) if force else nullcontext():
