@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -152,8 +153,11 @@ class Device:
 
     def _pool(self) -> ProcessPoolExecutor:
         if self.pool is None:
-            spawn = multiprocessing.get_context("spawn")  # a forked one hangs if threads or CUDA were in use
-            self.pool = ProcessPoolExecutor(1, spawn, _settle, (self.threads,))
+            # Forked from a process that has imported this, and uses neither threads nor CUDA: importing takes seconds,
+            # each time that a worker has died. Libraries of other systems than Linux may not survive it.
+            start = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+            start.set_forkserver_preload([__name__])
+            self.pool = ProcessPoolExecutor(1, start, _settle, (self.threads, dict(os.environ)))
             self.process: Future = self.pool.submit(os.getpid)
         return self.pool
 
@@ -185,10 +189,7 @@ def check_device(name: str) -> str:
 
 
 def all_devices(small: bool = False) -> list[str]:
-    """Return the names of all GPUs; if there is none, "cpu" once, or per core (at most four) for `small` networks.
-
-    Threads that share the work of a small network mostly wait.
-    """
+    """Return all GPUs; without any, "cpu", for `small` networks, in which threads mostly wait, per core, up to four."""
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 
@@ -198,8 +199,9 @@ _predictors: list[Predictor] = []  # the current one, if any
 _said: list[tuple[str, type[Warning]]] = []  # warnings, to be passed to the parent process
 
 
-def _settle(threads: int) -> None:
-    """Initialise a worker process: it ends with its parent, and collects warnings for it."""
+def _settle(threads: int, environment: dict[str, str]) -> None:
+    """Initialise a worker process: it ends with its parent, has its environment, and collects warnings for it."""
+    os.environ.update(environment)  # the server has that of its start
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # interrupts are for the parent process
     torch.set_num_threads(threads)
     warnings.showwarning = lambda message, category, *_, **__: _said.append((str(message), category))
