@@ -230,7 +230,7 @@ REVIEW = """
 import numpy as np
 import pandas as pd
 from motors.labels.table import Labels
-from motors.review import disagreements, sheet
+from motors.review import disagreements, sheets
 from motors.review.widget import Reviewer
 from motors.volumes.tomogram import Tomogram
 read = lambda name: Tomogram(name, np.random.default_rng(0).integers(0, 256, (40, 60, 80), np.uint8), 50.0)
@@ -238,7 +238,7 @@ tomograms = pd.DataFrame([["a", 40, 60, 80, 50.0]], columns=["tomo_id", "size_z"
 known = Labels(tomograms, pd.DataFrame([["a", 10.0, 10.0, 10.0]], columns=["tomo_id", "z", "y", "x"]))
 found = [["a", 30, 40, 70, 0.9], ["a", 5, 50, 60, 0.6]]
 found = pd.DataFrame(found, columns=["tomo_id", "z", "y", "x", "score"])
-table = sheet.sheet(known, disagreements.match(known, found))
+table = sheets.sheet(known, disagreements.match(known, found))
 Reviewer(table, read, "decisions.csv")
 """
 

@@ -278,6 +278,24 @@ def test_nobody_has_to_listen(root):
     assert subprocess.run(["bash", "-c", line], cwd=root, check=False).returncode == 2
 
 
+def test_a_folder_that_is_gone_is_named_as_the_reason(tmp_path, monkeypatch, capsys):
+    """The system says no more than that something is not there."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["runs"]) == 2
+    assert "the current folder is gone" in capsys.readouterr().err
+
+
+@pytest.mark.kernel
+def test_letters_that_the_terminal_lacks_are_escaped():
+    """The work is done then: an error would say that it is not."""
+    code = "from motors import cli; cli.settle_in(); print('\u4e2d')"
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"\\u4e2d\n")
+
+
 def test_who_has_no_home_gets_one(monkeypatch):
     """A container's system does not know who runs: the folder of temporary files is home, the number is the name."""
     monkeypatch.delenv("HOME", raising=False)

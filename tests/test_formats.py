@@ -165,6 +165,9 @@ def test_few_grey_levels_survive_our_own_files_and_counts_in_bytes_are_stretched
     assert np.array_equal(read(write_mrc(tmp_path / "a.mrc", dark, 13.1)), dark)
     np.save(tmp_path / "a.npy", dark)
     assert np.array_equal(read(tmp_path / "a.npy"), to_uint8(100.0 * dark))
+    with mrcfile.open(tmp_path / "a.mrc", "r+") as file:
+        file.add_label("clip: multiplied")  # by a program that keeps ours
+    assert np.array_equal(read(tmp_path / "a.mrc"), to_uint8(100.0 * dark))
 
 
 @pytest.mark.parametrize(("voxels", "expected"), [(LEVELS, 255 - LEVELS), (WIDE, to_uint8(65535 - WIDE))])

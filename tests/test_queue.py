@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,33 @@ def test_two_tomograms_of_one_name_are_refused_and_na_is_a_name(tomograms, tmp_p
     for _ in range(2):  # computed, then read
         found = detect_all(Silent().eval(), SOLID, given, tmp_path / "out", spacing=16.0)
         assert found["tomo_id"].unique().tolist() == names
+
+
+@pytest.mark.parametrize("name", ["../cell", "/cell", "a/../../cell", "é" * 120])
+def test_a_name_that_leads_out_of_the_folder_or_is_too_long_is_refused_before_anything_is_computed(
+    tomograms, tmp_path, name
+):
+    """Its candidates would lie where those of another network or threshold do, and be taken for them."""
+    with pytest.raises(ValueError, match="give a name of at most 230 bytes, no path"):
+        detect_all(Silent().eval(), SOLID, {name: tomograms["b"]}, tmp_path / "out", spacing=16.0)
+    assert [path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".source")] == []
+
+
+def test_sources_and_output_are_found_as_read_finds_them(tomograms, tmp_path, monkeypatch):
+    """By a tilde, and typed in another Unicode form than the disk's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / unicodedata.normalize("NFD", "zé.npy")).write_bytes(tomograms["b"].read_bytes())
+    given = {"typed": tmp_path / unicodedata.normalize("NFC", "zé.npy"), "home": Path("~/zé.npy")}
+    found = detect_all(Silent().eval(), SOLID, given, "~/out", spacing=16.0)
+    assert found["tomo_id"].unique().tolist() == ["typed", "home"] and (tmp_path / "out" / "faults.csv").is_file()
+
+
+def test_a_drive_on_which_times_cannot_be_set_stops_nothing(tomograms, tmp_path, monkeypatch):
+    """Such as one of Windows: the time says no more than which settings are the last."""
+    refused = PermissionError(errno.EPERM, "Operation not permitted")
+    monkeypatch.setattr(os, "utime", lambda *_, **__: (_ for _ in ()).throw(refused))
+    found = detect_all(Silent().eval(), SOLID, {"b": tomograms["b"]}, tmp_path / "out", spacing=16.0)
+    assert found["tomo_id"].unique().tolist() == ["b"]
 
 
 # What is taken from before
@@ -477,6 +505,14 @@ def test_a_device_that_fails_leaves_its_work_to_the_others_and_without_any_the_r
         assert len(both.devices) == 1
     assert found["tomo_id"].unique().tolist() == ["t0", "t1", "t2"]
     assert pd.read_csv(tmp_path / "other" / "faults.csv").empty
+
+
+@pytest.mark.kernel
+def test_a_worker_has_the_environment_of_its_start(two, monkeypatch):
+    """Though the process it is forked from is older: devices and caches are chosen by variables."""
+    monkeypatch.setenv("MOTORS_CACHE", "elsewhere")
+    with Workers(["cpu"]) as one:
+        assert one.devices[0]._pool().submit(os.getenv, "MOTORS_CACHE").result() == "elsewhere"
 
 
 @pytest.mark.kernel

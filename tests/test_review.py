@@ -23,10 +23,10 @@ from motors.labels import formats
 from motors.labels.folds import kind, parts
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide
-from motors.review import corrections, disagreements, sheet as review_sheet, simulated
+from motors.review import corrections, disagreements, sheets, simulated
 from motors.review.corrections import CORRECTIONS, read_corrections
 from motors.review.decisions import read_decisions, read_tags
-from motors.review.sheet import write_images, write_sheet
+from motors.review.sheets import write_images, write_sheet
 from motors.review.widget import Reviewer
 from motors.tables import MOTORS, POINT, TOMOGRAMS
 from motors.volumes.tomogram import Tomogram
@@ -69,7 +69,7 @@ def made() -> tuple[Labels, pd.DataFrame]:
     """What `case` is a copy of."""
     known = some(("a", 10, 10, 10), ("b", 24, 30, 30))
     found = candidates(("a", 40, 50, 80, 0.9), ("b", 25, 30, 33, 0.8), ("b", 24, 60, 90, 0.3), ("b", 4, 4, 4, 0.01))
-    return known, review_sheet.sheet(known, disagreements.match(known, found))
+    return known, sheets.sheet(known, disagreements.match(known, found))
 
 
 @pytest.fixture
@@ -156,14 +156,14 @@ def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doub
     known = some(("a", 10, 10, 10), ("b", 10, 10, 10), ("c", 10, 10, 10), tomograms="abcd")
     found = candidates(("a", 10, 10, 12, 0.9), ("b", 10, 10, 12, 0.3), ("c", 10, 10, 12, 0.4), ("d", 9, 9, 9, 0.2))
     matches = disagreements.match(known, found)
-    sheet = review_sheet.sheet(known, matches, doubt=0.5)
+    sheet = sheets.sheet(known, matches, doubt=0.5)
     assert sheet[["tomo_id", "entry"]][sheet["asked"]].to_numpy().tolist() == [
         ["tomo_d", "candidate"],
         ["tomo_c", "label"],
         ["tomo_b", "label"],
     ]
     assert sheet["image"].str[:7].drop_duplicates().tolist() == ["FP-0000", "TP-0001", "TP-0002"]
-    assert review_sheet.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
+    assert sheets.sheet(known, matches)["tomo_id"].tolist() == ["tomo_d"]
     for image in set(sheet["image"]):
         (tmp_path / image).write_bytes(b"picture")
     assert len(Reviewer(sheet, read, tmp_path / "decisions.csv").questions) == 3
@@ -172,7 +172,7 @@ def test_labels_that_networks_are_not_sure_of_are_asked_about_when_there_is_doub
 def test_where_all_agree_the_sheet_is_empty():
     """Nothing to decide, nothing to correct."""
     known = some(("a", 10, 10, 10))
-    sheet = review_sheet.sheet(known, disagreements.match(known, candidates(("a", 10, 10, 12, 0.5))))
+    sheet = sheets.sheet(known, disagreements.match(known, candidates(("a", 10, 10, 12, 0.5))))
     assert len(sheet) == 0
     assert same(
         corrections.apply(known, corrections.corrections(decide(sheet), run="r", round="leaky")),
@@ -194,7 +194,7 @@ def test_every_case_gets_its_picture(case, tmp_path):
         )
     assert [path.name for path in paths] == list(dict.fromkeys(sheet["image"]))
     assert all(path.read_bytes()[:3] == b"\xff\xd8\xff" for path in paths)
-    figure = review_sheet.picture(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))
+    figure = sheets.picture(sheet[sheet["tomo_id"] == "tomo_b"], Tomogram("tomo_b", voxels, SPACING))
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 9
     assert titles[::3] == [
@@ -460,7 +460,7 @@ def test_tags_of_a_sheet_of_other_candidates_are_refused(case, tmp_path, monkeyp
     known, sheet = case
     (tmp_path / "annotations.xml").write_text(tagged(sheet, a="1", b="2"))
     moved = candidates(("a", 4, 50, 80, 0.9), ("b", 25, 30, 33, 0.7), ("b", 24, 60, 90, 0.2))
-    others = review_sheet.sheet(known, disagreements.match(known, moved))
+    others = sheets.sheet(known, disagreements.match(known, moved))
     assert others["case"].tolist() == sheet["case"].tolist()
     with pytest.raises(ValueError, match="picture 'FN-0000-tomo_a.*' is not on the sheet"):
         read_tags(tmp_path / "annotations.xml", others)
@@ -795,7 +795,7 @@ def test_spoiled_labels_come_back_through_a_reviewer_who_knows_the_truth():
         assert (np.linalg.norm(truth.of(row.tomo_id) - [row.z, row.y, row.x], axis=1) * SPACING > MATCH_RADIUS).all()
     found = truth.motors.assign(z=lambda table: table["z"] + 3, score=0.5)
     found = pd.concat([found, pd.DataFrame([["tomo_i", 3, 3, 3, 0.4]], columns=found.columns)])
-    sheet = review_sheet.sheet(spoiled, disagreements.match(spoiled, found))
+    sheet = sheets.sheet(spoiled, disagreements.match(spoiled, found))
     decided = simulated.decide(sheet, truth)
     after = corrections.apply(spoiled, corrections.corrections(decided, run="r", round="cross-fitted"))
     assert after.counts().equals(truth.counts())
@@ -807,7 +807,7 @@ def test_the_reviewer_adds_what_is_in_a_picture_and_nothing_else():
     """At 50 Å per voxel the circle is 20 wide, and slices and half a motor reach 12 deep; what has a label is left."""
     beside, below, far, labelled = ("a", 20, 30, 45), ("a", 33, 30, 30), ("a", 20, 30, 51), ("a", 40, 60, 90)
     truth = some(beside, below, far, labelled)
-    sheet = review_sheet.sheet(some(labelled), disagreements.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
+    sheet = sheets.sheet(some(labelled), disagreements.match(some(labelled), candidates(("a", 20, 30, 30, 0.5))))
     decided = simulated.decide(sheet, truth)
     assert decided[["entry", "decision"]].to_numpy().tolist() == [
         ["label", "accept"],

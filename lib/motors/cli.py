@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "motors", *sys.argv[1:]])
     words = _paired(sys.argv[1:] if arguments is None else arguments)
     try:
+        os.getcwd()  # raises if it is gone
         return app(words, prog_name="motors", standalone_mode=False) or DONE
     except UsageError as error:
         message = error.format_message()
@@ -78,6 +79,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         what = f"{error.filename} cannot be used ({error.strerror}): check its folder, its owner and its disk"
         kept = ": free some space and run the same again, what is finished is kept"
+        if error.errno == errno.ENOENT and not error.filename:
+            return "the current folder is gone: change to one that exists"
         return what if error.filename else error.strerror + kept * (error.strerror == os.strerror(errno.ENOSPC))
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 

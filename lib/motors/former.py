@@ -61,7 +61,7 @@ NAMES = {
         "review.corrections": "CORRECTIONS apply read_corrections",
         "review.decisions": "DECISIONS read_decisions read_tags",
         "review.disagreements": "ENTRIES match verdicts",
-        "review.sheet": "write_images write_sheet draw=picture sheet",
+        "review.sheets": "write_images write_sheet draw=picture sheet",
         "review.simulated": "answer=decide spoil",
         "review.widget": "Reviewer",
     },

@@ -26,6 +26,8 @@ def settle_in() -> None:
     os.close(number)
     sys.stdout, sys.stderr = (each or open(os.devnull, "w", encoding="utf-8") for each in (sys.stdout, sys.stderr))
     sys.__stderr__ = sys.__stderr__ or sys.stderr
+    if hasattr(sys.stdout, "reconfigure"):  # letters that the terminal's encoding lacks are escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not os.path.isabs(os.path.expanduser("~")):
         os.environ["HOME"] = tempfile.gettempdir()
         os.environ.setdefault("LOGNAME", str(os.getuid()))

@@ -8,6 +8,7 @@ import pickle
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from inspect import signature
@@ -229,7 +230,8 @@ class Detector:
         name = f"{self.experiment.name}-{json_sha256(settings)[:8]}"
         path = write_json(output / name / "settings.json", settings)
         last = max(each.stat().st_mtime for each in output.glob("*/settings.json")) + 2  # even if the clock is wrong
-        os.utime(path, (last, last))
+        with suppress(OSError):  # some network drives refuse it; the time only says which is the last
+            os.utime(path, (last, last))
         return path.parent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import time
 import warnings
@@ -22,7 +23,7 @@ from motors.detection.workers import Device, Outcome, Predictor, Task, check_dev
 from motors.experiments.config import Experiment
 from motors.tables import join
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import cores, write_table
+from motors.workspace.files import LONGEST, cores, on_disk, write_table
 from motors.workspace.progress import Progress, progress
 
 POLICIES = ("strict", "carry on")
@@ -79,15 +80,15 @@ def detect_all(
     until : time, by `time.monotonic`, after which no tomogram is started; those left are listed as faults
     report : CSV file of failed tomograms: tomo_id, stage, reason; by default `faults.csv` in `output`
 
-    Raises ValueError if two tomograms have the same name, the policy is unknown, or, with "strict", as `detect`;
-    OSError, with "strict", if a tomogram cannot be read or the disk is full.
+    Raises ValueError if a name is that of two tomograms, or a path, the policy is unknown, or, with "strict", as
+    `detect`; OSError, with "strict", if a tomogram cannot be read or the disk is full.
     """
     if policy not in POLICIES:
         raise ValueError(f"there is no policy {policy!r}: choose one of {', '.join(POLICIES)}")
     symmetries, fill = (symmetries,) if isinstance(symmetries, str) else tuple(symmetries), policy == "carry on"
     how = (run, symmetries, average, threshold, most, repair, fill, dict(reading or {}), options)
     detector = Detector(network, experiment, *how)
-    output, spacing = Path(output), dict(spacing) if isinstance(spacing, Mapping) else spacing
+    output, spacing = on_disk(Path(output)), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
     found, faults, made, outcomes = {}, [], set(), devices.outcomes if devices else _here
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
@@ -107,6 +108,9 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
     for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
         if name.casefold() in taken:  # some file systems ignore case
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
+        if Path(name).is_absolute() or ".." in Path(name).parts or len(os.fsencode(name)) > LONGEST:
+            raise ValueError(f"a tomogram is called {name[:60]}: give a name of at most {LONGEST} bytes, no path")
+        source = source if isinstance(source, Tomogram) else on_disk(Path(source))
         taken.add(name.casefold())
         found[name] = _done(every.folder, name, source, every.save_heatmaps)
         if found[name] is None:

@@ -12,7 +12,7 @@ from motors.experiments.config import Experiment
 from motors.networks import key_mapping
 from motors.networks.factory import build
 from motors.networks.weights import distinct, fill, read
-from motors.workspace.files import renamed, write_text
+from motors.workspace.files import on_disk, renamed, write_text
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "experiment.json"
@@ -39,7 +39,7 @@ def load(folder: str | Path) -> tuple[nn.Module, Experiment]:
     Raises FileNotFoundError if one of the two files is missing, ValueError if the weights are truncated, are not
     safetensors, or belong to another network than the experiment's.
     """
-    folder = Path(folder)
+    folder = on_disk(Path(folder))
     if not (folder / SETTINGS).is_file():
         raise FileNotFoundError(f"there is no {SETTINGS} in {folder}: a trained network has it beside {WEIGHTS}")
     experiment = Experiment.read(folder / SETTINGS)

@@ -17,12 +17,11 @@ import pandas as pd
 from motors.picks import libraries
 from motors.picks.conventions import PICKS, checked, of_each
 from motors.tables import MOTOR_AXES, POINT, TOMOGRAMS, TableWarning, has_motor, located, need, numbers, read_table
-from motors.workspace.files import on_disk, once, text_of, write_json, write_table, write_text
+from motors.workspace.files import LONGEST, on_disk, once, text_of, write_json, write_table, write_text
 
 AXES = {"axis-0": "z", "axis-1": "y", "axis-2": "x"}  # of napari
 RADIUS = 225.0  # ångström, of a marker: half the width of a motor
 OBJECT = "flagellar-motor"
-LONGEST = 230  # bytes of a name: most disks allow 255 with the extension
 POINTS = ("point", "orientedPoint", "instancePoint")  # record types in the portal's annotations
 # Errors of the readers on invalid files.
 DAMAGE = (LookupError, TypeError, AttributeError, EOFError, ElementTree.ParseError, UnicodeDecodeError, struct.error)

@@ -10,7 +10,7 @@ from motors.labels.table import Labels
 from motors.matching import nearest_pairs
 from motors.review.corrections import SAME
 from motors.review.decisions import NEW
-from motors.review.sheet import BESIDE
+from motors.review.sheets import BESIDE
 from motors.tables import MOTORS, POINT, SIZE
 
 TRIES = 1000  # places that are tried for a false label

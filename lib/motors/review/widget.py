@@ -16,7 +16,7 @@ from motors.tables import POINT
 from motors.visualization.events import listen
 from motors.visualization.viewer import Viewer
 from motors.volumes.tomogram import Tomogram
-from motors.workspace.files import write_table
+from motors.workspace.files import on_disk, write_table
 
 KEYS = {"a": "accept", "r": "reject", "b": "back", "s": "skip", "u": "undo", "m": "mark"}
 
@@ -42,7 +42,7 @@ class Reviewer:
     ) -> None:
         import ipywidgets
 
-        self.read, self.heatmap, self.path = read, heatmap, Path(path)
+        self.read, self.heatmap, self.path = read, heatmap, on_disk(Path(path))
         empty = sheet.reset_index(drop=True).assign(decision="", why="")
         self.decided = read_decisions(self.path, sheet) if self.path.is_file() else empty
         self.questions = list(self.decided.index[self.decided["asked"].eq(True)])

@@ -28,6 +28,7 @@ LITTER += ("__macosx", "network trash folder", "temporary items", "lost+found") 
 MACHINE = Path("/proc/meminfo")  # available memory, on Linux
 CGROUPS, OUR_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # Linux: all, and this process's
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, 524)  # 524: Cray's DVS file system
+LONGEST = 230  # bytes of a name: most disks allow 255 with the extension
 WIDTHLESS = "[\x1a\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"  # from web, editors, DOS
 MARKED = r"(?s)[.~].*|.*~|#.*#|#(recycle|snapshot)|\$recycle.*|@(eadir|tmp|recycle|recently.*)"  # hidden, editor, NAS
 
@@ -149,6 +150,7 @@ def json_sha256(content: Any) -> str:
 @contextmanager
 def renamed(path: Path, end: str = "") -> Iterator[Path]:
     """Yield a temporary, hidden path beside `path`, and rename it to `path` on success (atomic write)."""
+    path = Path(os.path.expanduser(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.urandom(4).hex()}-{path.name[-50:]}{end}")
     try:
