@@ -45,7 +45,7 @@ RESNEXT50_DEMO = _demo(
     unaugmented=0.4,
     overlap=0.34,
     batch=2,  # with 1, torch takes its slow 3D convolutions on a CPU
-    steps=570,
+    steps=850,
 )
 
 # A quarter of the growth and a third of the layers of DenseNet-121; the stem has three small kernels, not one of 7³.
@@ -55,7 +55,7 @@ DENSENET121_DEMO = replace(
     family="densenet121",
     encoder="smp/tu-densenet121",
     encoder_options={"growth_rate": 8, "block_config": [2, 4, 8, 6], "stem_type": "deep"},
-    steps=670,
+    steps=1000,
 )
 
 # A third of X3D-M's blocks and a third of its channels, the stem's a multiple of 8: CPUs are slow with others.
@@ -67,7 +67,7 @@ X3D_M_DEMO = replace(
     encoder_options={"depths": [1, 2, 4, 3], "channels": [8, 24, 48, 64]},
     neck_channels=X3D_M.neck_channels,
     normalisation=X3D_M.normalisation,
-    steps=740,
+    steps=1100,
 )
 
 # In 2D a patch covers most of a slice of the demo. The same blocks, fewer and narrower.
@@ -78,7 +78,7 @@ MAXVIT_TINY_DEMO = _demo(
     decoder_channels=48,
     patch=(3, 128, 128),
     spacing=(2 * RESNEXT50_DEMO.spacing[0], *RESNEXT50_DEMO.spacing[1:]),  # slices twice as thick
-    steps=640,
+    steps=950,
 )
 
 COAT_MEDIUM_DEMO = replace(
@@ -88,7 +88,7 @@ COAT_MEDIUM_DEMO = replace(
     encoder=COAT_MEDIUM.encoder,
     encoder_options={"serial_depths": [1, 1, 2, 1], "embed_dims": [32, 48, 64, 96]},
     normalisation=COAT_MEDIUM.normalisation,
-    steps=670,
+    steps=1000,
 )
 
 # A full-size network: it starts from ImageNet weights and needs few steps, so few that an average over the last
@@ -105,7 +105,7 @@ EFFICIENTNET_LITE0_DEMO = replace(
     optimiser="adamw",
     learning_rate=2e-3,
     average=0.95,
-    steps=200,
+    steps=300,
 )
 
 WHOLE = {each.family: each for each in (RESNEXT50, DENSENET121, X3D_M, MAXVIT_TINY, COAT_MEDIUM, EFFICIENTNET_LITE0)}

@@ -50,7 +50,7 @@ DEMO = Recipe(
     name="demo",
     train=260,  # so that each of four folds holds out 60, enough for a stable F2
     test=80,
-    field=((1250, 1450), (3000, 3670), (2750, 3410)),  # z: at 24 Å at most 64 voxels, a multiple of 32
+    field=((1250, 1580), (3000, 3670), (2750, 3410)),
     radius=(1000, 1700),
     length=(0.3, 4.0),
 )
