@@ -128,7 +128,7 @@ def _execute(
         try:
             _papermill(notebook, named, executed, parameters, show)
         except RuntimeError as failure:
-            if "didn't respond" not in str(failure):
+            if not any(words in str(failure) for words in ("didn't respond", "died before replying")):
                 raise
             _papermill(notebook, named, executed, parameters, show)  # no cell has run; perhaps its port was taken
         error = never_executed(executed)
