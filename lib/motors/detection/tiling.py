@@ -15,7 +15,6 @@ from motors.geometry import Shape
 MULTIPLE = 32  # voxels: sides of a tile are multiples of the largest downsampling of all encoders
 CONTEXT = 1500.0  # ångström, least side of a tile, unless the training patch is shorter: motors at edges are cut off
 MANY = 2**25  # voxels in a batch of small tiles
-FITS = 3 * 2**18  # voxels in a tile that fits into memory even if a network was trained on smaller patches
 NEARLY = 1.05  # times the least work is accepted for larger tiles, which give more context
 
 
@@ -60,7 +59,7 @@ def plan(
     overlap : of neighbours: in voxels, or as a fraction of the training patch, limited for smaller tiles to half of
         the tile, or that fraction of it if larger; by default the experiment's. Always 0 along z in 2D
     voxels : maximum in a batch; by default a tile has at most those of the training patch, whose training fitted into
-        memory, or `FITS`, and never more than the patch if an encoder pools over its whole tile
+        memory, and never more if an encoder pools over its whole tile
     batch : tiles per batch; by default 8, or fewer large ones that hold at most 32 Mi voxels, or `voxels`
     original : True gives the tiles of the original solution: the training patch, the last one flush with the end
 
@@ -70,7 +69,7 @@ def plan(
     overlap = experiment.overlap if overlap is None else overlap
     if tile is None and not (is_2d or original):
         usual = math.prod(experiment.patch)
-        most = min(voxels or usual, usual) if experiment.encoder_pools else voxels or max(usual, FITS)
+        most = min(voxels or usual, usual) if experiment.encoder_pools else voxels or usual
         tile = _least_waste(shape, experiment, overlap, most)
     tile = tuple(tile or experiment.patch)
     wrong = tile[0] != experiment.patch[0] if is_2d else tile[0] % MULTIPLE
