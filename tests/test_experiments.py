@@ -401,3 +401,19 @@ def test_a_file_that_is_not_json_or_not_there_is_refused_by_name(tmp_path):
         Experiment.read(tmp_path / "experiment.json")
     with pytest.raises(FileNotFoundError, match="missing.json"):
         Experiment.read(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pools"),
+    [
+        ("smp/tu-densenet121", False),
+        ("smp/senet154", True),
+        ("smp/tu-legacy_senet154", True),
+        ("smp/se_resnext50_32x4d", True),
+        ("smp/tu-seresnet50", True),
+        ("x3d/m", True),
+    ],
+)
+def test_an_encoder_with_squeeze_and_excitation_is_known_by_its_name(encoder, pools):
+    """A DenseNet has none, though its name holds that of SENet."""
+    assert replace(catalogue.get("resnext50"), encoder=encoder).encoder_pools is pools

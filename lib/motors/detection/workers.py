@@ -189,7 +189,8 @@ def check_device(name: str) -> str:
 
 
 def all_devices(small: bool = False) -> list[str]:
-    """Return all GPUs; without any, "cpu", for `small` networks, in which threads mostly wait, per core, up to four."""
+    """Return the names of all GPUs, or else "cpu": once, or for `small` networks once per core, up to four."""
+    # Threads that share the work of a small network mostly wait.
     return [f"cuda:{k}" for k in range(torch.cuda.device_count())] or ["cpu"] * (min(cores(), 4) if small else 1)
 
 

@@ -107,7 +107,7 @@ class Experiment:
     @property
     def encoder_pools(self) -> bool:
         """True for encoders that pool over the whole tile (squeeze-and-excitation), on which their output depends."""
-        return re.search(r"x3d|\b(tu-)?se_?(res)?ne|efficientnet_b", self.encoder) is not None
+        return re.search("x3d|se_?res|(?<!den)senet|efficientnet_b", self.encoder) is not None
 
     @property
     def strides(self) -> tuple[int, int, int]:

@@ -60,7 +60,7 @@ def open_mrc(path: Path, image: int | None = None) -> Stored:
     angles = header["cellb"].tolist()
     if any(angles) and max(abs(angle - 90) for angle in angles) > 1:
         _say(path, f"its axes meet at {', '.join(f'{angle:g}' for angle in angles)} degrees, taken as right angles")
-    last = next((text for text in reversed(header["label"].tolist()) if text.strip()), b"")  # who changes it adds one
+    last = next((text for text in reversed(header["label"].tolist()) if text.strip()), b"")  # others add theirs
     ours = dtype.kind == "u" and last.startswith(LABEL)
     cell, steps = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
     spacing = [float(cell[axis]) / step if step > 0 else 0.0 for axis, step in zip("zyx", steps, strict=True)]
