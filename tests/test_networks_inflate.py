@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from undrawn import undrawn
 
-from motors.networks.encoders.inflated import ENCODERS, InflatedEncoder
-from motors.networks.encoders.inflation import inflate
+from motors.networks.encoders.inflation import ENCODERS, InflatedEncoder, inflate
 from motors.networks.weights import pretrained
 
 pytestmark = pytest.mark.kernel  # networks are built and computed

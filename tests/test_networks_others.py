@@ -16,11 +16,10 @@ from undrawn import undrawn
 from motors.experiments import catalogue
 from motors.experiments.config import Experiment
 from motors.experiments.others import EFFICIENTNET_LITE0, OTHERS
-from motors.networks.encoders.encoder2d import Encoder2d
-from motors.networks.encoders.encoder25d import Encoder25d
+from motors.networks.encoders.encoder2d import Encoder2d, Encoder25d
 from motors.networks.factory import build
 from motors.networks.neck import PathNeck
-from motors.networks.scaling import SCALES
+from motors.networks.unet import SCALES
 from motors.networks.weights import pretrained
 
 pytestmark = pytest.mark.kernel  # networks are built and computed

@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from motors.experiments.config import Experiment
 from motors.networks import key_mapping
 from motors.networks.activation_checkpointing import checkpointed
-from motors.networks.encoders.encoder2d import Encoder2d
-from motors.networks.encoders.encoder25d import Encoder25d
-from motors.networks.encoders.inflated import InflatedEncoder
+from motors.networks.encoders.encoder2d import Encoder2d, Encoder25d
+from motors.networks.encoders.inflation import InflatedEncoder
 from motors.networks.encoders.x3d import X3D
 from motors.networks.neck import TARGET, Neck, PathNeck
-from motors.networks.unet2d import Unet2d
-from motors.networks.unet3d import Unet3d
+from motors.networks.unet import Unet2d, Unet3d
 from motors.networks.weights import UNFIT, complaint, fill, pretrained
 
 
@@ -41,10 +39,7 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
             if weights is None:
                 raise
             raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
-        parts = (encoder, _neck(experiment, encoder))
-        settings = {name: getattr(experiment, name) for name in ("decoder_channels", "normalisation", "prior")}
-        is_2d = experiment.is_2d
-        network = Unet2d(*parts, experiment.patch[1:], **settings) if is_2d else Unet3d(*parts, **settings)
+        network = (Unet2d if experiment.is_2d else Unet3d)(encoder, _neck(experiment, encoder), experiment)
     if experiment.encoder.startswith(("timm/", "slices/")):
         _try_out(network, experiment)
     return checkpointed(network) if experiment.checkpointing else network

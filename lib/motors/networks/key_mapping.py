@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from motors.experiments.config import Experiment
-from motors.networks.scaling import Scaling
+from motors.networks.unet import Scaling
 from motors.networks.weights import read, tensors
 
 DECAY = 0.99  # of the averaged weights, and their key

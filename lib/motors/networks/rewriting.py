@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from motors.networks.scaling import Scaling
+from motors.networks.unet import Scaling
 
 SIDE = 32  # voxels per side of the example that layers are traced with
 
