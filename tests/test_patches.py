@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from motors import heatmaps
 from motors.experiments import catalogue
-from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES
 from motors.labels.table import Labels, prepared
 from motors.labels.wide import read_wide
@@ -22,7 +21,7 @@ from motors.patches import epochs as patches_epochs
 from motors.patches.augment.blocks import Augmentation
 from motors.patches.blocks import Blocks
 from motors.patches.epochs import START, Epoch, shuffled
-from motors.patches.mixup import mixed
+from motors.patches.samples import mixed
 from motors.tables import MOTORS, POINT, SIZE, TOMOGRAMS
 from motors.volumes.prepared import write_prepared
 
@@ -99,14 +98,8 @@ def test_the_real_tables_give_the_epochs_of_the_original_solution(real: Path, na
     experiment, table = catalogue.get(name), {"resnext50": "all_gt_v3", "x3d_m": "all_gt"}[name]
     known = read_wide(real / "labels" / f"{table}.csv")
     for found, expected in ((original(known), theirs), (prepared(known, experiment.spacing), ours)):
-        epoch = make_epoch(patches_epochs.windows(*found, experiment.patch), experiment)
+        epoch = Epoch(patches_epochs.windows(*found, experiment.patch), experiment)
         assert (len(epoch.foreground), *map(len, epoch.backgrounds), len(epoch)) == expected
-
-
-def make_epoch(windows: pd.DataFrame, experiment: Experiment = SMALL) -> Epoch:
-    """Return the epoch of an experiment."""
-    share = experiment.background_from_positive
-    return Epoch(windows, experiment.background, share, experiment.repeats, experiment.seed)
 
 
 def test_windows_cover_the_tomograms_and_know_their_motors():
@@ -144,7 +137,7 @@ def test_background_comes_from_either_kind_of_tomogram_as_often_as_it_should():
     """One from tomograms with motors per four from tomograms without, whatever the numbers of windows."""
     rows = [("p", 0, 0, 0, 1, True)] * 50 + [("p", 0, 0, 64, 0, True)] * 70 + [("n", 0, 0, 0, 0, False)] * 5
     windows = pd.DataFrame(rows, columns=["tomo_id", *START, "motors", "positive"])
-    epoch = Epoch(windows, background=4.0, background_from_positive=0.25, repeats=16, seed=1)
+    epoch = Epoch(windows, replace(SMALL, background=4.0, seed=1))
     picked = [epoch.pick(k)[:2] for k in range(len(epoch))]
     counts = Counter(row["tomo_id"] for row, _ in picked if not row["motors"])
     total = counts.total()
@@ -179,7 +172,7 @@ def test_one_window_of_background_is_enough_and_its_share_is_rounded():
     """Three windows with a motor, nine tenths as much background: 2.7 are three."""
     rows = [("p", 0, 0, 32 * k, 1, True) for k in range(3)] + [("n", 0, 0, 0, 0, False)]
     windows = pd.DataFrame(rows, columns=["tomo_id", *START, "motors", "positive"])
-    epoch = Epoch(windows, background=0.9, background_from_positive=0.25, repeats=1, seed=1)
+    epoch = Epoch(windows, replace(SMALL, background=0.9, repeats=1, seed=1))
     assert Counter(epoch.pick(k)[0]["tomo_id"] for k in range(len(epoch))) == {"p": 3, "n": 3}
 
 

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from motors import heatmaps
 from motors.detection import engine
 from motors.experiments import catalogue
-from motors.experiments.config import Experiment
 from motors.labels import folds as labels_folds
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide
@@ -90,13 +89,8 @@ def test_the_real_tables_give_the_epochs_of_the_original_solution(
     ids = every.tomograms["tomo_id"]
     trained = every.select(ids[ids.map(folds).ne(experiment.fold) | (experiment.fold < 0)])
     assert len(trained.tomograms) == tomograms
-    epoch = make_epoch(motor_slices(trained, experiment.spacing), experiment)
+    epoch = SliceEpoch(motor_slices(trained, experiment.spacing), ("p", "n"), experiment)
     assert (len(epoch.slices), len(epoch)) == (found, length)
-
-
-def make_epoch(found: pd.DataFrame, experiment: Experiment = SMALL) -> SliceEpoch:
-    """Return the epoch of an experiment with tomograms p and n."""
-    return SliceEpoch(found, ("p", "n"), experiment.background, experiment.repeats, experiment.seed)
 
 
 def test_a_slice_counts_once_however_many_motors_it_holds():
@@ -109,12 +103,6 @@ def test_a_slice_is_the_nearest_whole_one():
     """20.6 and 21.2 are slice 21, 21.6 is slice 22."""
     found = motor_slices(table(SHAPES, {"a": [[20.6, 3, 4], [21.2, 30, 50], [21.6, 9, 9]]}), STORED)
     assert found.to_numpy().tolist() == [["a", 20.6], ["a", 21.6]]
-
-
-def test_slices_come_at_least_once():
-    """Whoever asks for none at all is told so."""
-    with pytest.raises(ValueError, match="repeats 0 is less than 1"):
-        SliceEpoch(pd.DataFrame({"tomo_id": ["p"], "z": [3.0]}), ("p",), 0.0, 0, 1)
 
 
 def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: Slices):
@@ -131,7 +119,8 @@ def test_an_epoch_shows_every_slice_as_often_as_it_should(slices: Slices):
 
 def test_background_comes_from_all_tomograms_alike():
     """With motors or without."""
-    epoch = make_epoch(pd.DataFrame({"tomo_id": ["p"] * 50, "z": np.arange(50.0)}), replace(SMALL, background=10.0))
+    rows = pd.DataFrame({"tomo_id": ["p"] * 50, "z": np.arange(50.0)})
+    epoch = SliceEpoch(rows, ("p", "n"), replace(SMALL, background=10.0))
     counts = Counter(name for name, z, _ in map(epoch.pick, range(len(epoch))) if z is None)
     total = counts.total()
     assert total == 10 * 6 * 50

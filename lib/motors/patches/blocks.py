@@ -47,13 +47,7 @@ class Blocks(Samples):
             raise ValueError(f"{what} cannot make quarter turns: use equal y and x")
         super().__init__(experiment, labels, folder, experiment.spacing)
         self.threads = threads
-        self.epoch = Epoch(
-            windows(*self.tables, experiment.patch),
-            background=experiment.background,
-            background_from_positive=experiment.background_from_positive,
-            repeats=experiment.repeats,
-            seed=experiment.seed,
-        )
+        self.epoch = Epoch(windows(*self.tables, experiment.patch), experiment)
 
     def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         block = self.block(k)

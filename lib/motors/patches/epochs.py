@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from motors import geometry
+from motors.experiments.config import Experiment
 from motors.geometry import SYMMETRIES, Symmetry
 from motors.labels.table import Labels, prepared
 from motors.tables import POINT, SIZE
@@ -59,7 +60,7 @@ def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """The windows a 3D network sees, in order: sample k is a function of k, the tables and the settings.
+    """The windows a 3D network sees, in order: sample k is a function of k, the tables and the experiment.
 
     In an epoch every window with a motor occurs once under each of the symmetries. Background samples are added: each
     is a random window without motor, under a random symmetry, of a tomogram without motors or with. Raises ValueError
@@ -67,18 +68,16 @@ class Epoch:
     """
 
     windows: pd.DataFrame  # see `windows`
-    background: float  # samples per foreground sample
-    background_from_positive: float  # of those, from tomograms with motors, per one from others
-    repeats: int  # number of symmetries of each window, the first of `SYMMETRIES`
-    seed: int  # of the order and of everything else that is random
+    experiment: Experiment
 
     def __post_init__(self) -> None:
-        if not 1 <= self.repeats <= len(SYMMETRIES):
-            raise ValueError(f"repeats {self.repeats} is not 1 to {len(SYMMETRIES)}: there are no more symmetries")
+        repeats, background = self.experiment.repeats, self.experiment.background
+        if repeats > len(SYMMETRIES):
+            raise ValueError(f"repeats {repeats} is not 1 to {len(SYMMETRIES)}: there are no more symmetries")
         if not len(self.foreground):
             raise ValueError("no window has a motor: train on tomograms with motors")
-        if self.background and not self._weights.any():
-            raise ValueError(f"background {self.background} needs windows without motor: add some, or set it to 0")
+        if background and not self._weights.any():
+            raise ValueError(f"background {background} needs windows without motor: add some, or set it to 0")
 
     @cached_property
     def foreground(self) -> np.ndarray:
@@ -94,22 +93,23 @@ class Epoch:
     @cached_property
     def _weights(self) -> np.ndarray:
         """Relative frequency of background from tomograms without and with motors."""
-        return np.array([1.0, self.background_from_positive]) * [len(rows) > 0 for rows in self.backgrounds]
+        return np.array([1.0, self.experiment.background_from_positive]) * [len(rows) > 0 for rows in self.backgrounds]
 
     def __len__(self) -> int:
-        foreground = self.repeats * len(self.foreground)
-        return foreground + round(self.background * foreground)
+        foreground = self.experiment.repeats * len(self.foreground)
+        return foreground + round(self.experiment.background * foreground)
 
     def pick(self, k: int) -> tuple[pd.Series, Symmetry, np.random.Generator]:
         """Return window, symmetry and random generator of sample `k`, counted over all epochs from 0."""
-        window, symmetry = divmod(shuffled(k, len(self), self.seed), self.repeats)
-        rng = np.random.default_rng([self.seed, k])
+        seed, repeats = self.experiment.seed, self.experiment.repeats
+        window, symmetry = divmod(shuffled(k, len(self), seed), repeats)
+        rng = np.random.default_rng([seed, k])
         if window < len(self.foreground):
             row = self.foreground[window]
         else:
             weights = self._weights / self._weights.sum()
             row = rng.choice(self.backgrounds[rng.choice(2, p=weights)])
-            symmetry = rng.integers(self.repeats)
+            symmetry = rng.integers(repeats)
         return self.windows.iloc[row], SYMMETRIES[symmetry], rng
 
 
@@ -125,31 +125,28 @@ def motor_slices(labels: Labels, spacing: geometry.Spacing) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class SliceEpoch:
-    """The slices a 2D network sees, in order: sample k is a function of k, the tables and the settings.
+    """The slices a 2D network sees, in order: sample k is a function of k, the tables and the experiment.
 
     In an epoch every slice with motors occurs `repeats` times, and with each `background` samples more: slices of
-    random tomograms, with or without motors. Raises ValueError if no slice has a motor, or `repeats` is 0.
+    random tomograms, with or without motors. Raises ValueError if no slice has a motor.
     """
 
     slices: pd.DataFrame  # tomo_id and z, see `motor_slices`
     tomograms: tuple[str, ...]  # that background is drawn from
-    background: float  # samples per sample with motors
-    repeats: int  # occurrences of each slice in an epoch
-    seed: int  # of the order and of everything else that is random
+    experiment: Experiment
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats {self.repeats} is less than 1: every slice comes at least once in an epoch")
         if not len(self.slices):
             raise ValueError("no slice has a motor: train on tomograms with motors")
 
     def __len__(self) -> int:
-        return (len(self.slices) + round(self.background * len(self.slices))) * self.repeats
+        background = round(self.experiment.background * len(self.slices))
+        return (len(self.slices) + background) * self.experiment.repeats
 
     def pick(self, k: int) -> tuple[str, float | None, np.random.Generator]:
         """Return tomogram, z of its motors (in voxels, or None) and random generator of sample `k` of all epochs."""
-        item = shuffled(k, len(self), self.seed) // self.repeats
-        rng = np.random.default_rng([self.seed, k])
+        item = shuffled(k, len(self), self.experiment.seed) // self.experiment.repeats
+        rng = np.random.default_rng([self.experiment.seed, k])
         if item < len(self.slices):
             row = self.slices.iloc[item]
             return row["tomo_id"], float(row["z"]), rng

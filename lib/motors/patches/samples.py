@@ -1,6 +1,7 @@
 """Base of the training samples of 2D and 3D networks: tables, volumes, and tensors by number."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from motors.experiments.config import Experiment
 from motors.geometry import Spacing
 from motors.labels.table import Labels
 from motors.patches import epochs
-from motors.patches.mixup import mixed
 from motors.volumes.prepared import check_volumes
+
+MIXUP = 3  # last number of the seed, other than those of patches (none) and their order (1), see `epochs`
 
 
 class Samples(Dataset, ABC):
@@ -35,7 +37,7 @@ class Samples(Dataset, ABC):
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Return sample `k` as tensors: image `(c, *patch)` uint8 and target `(1, *grid)` float32.
 
-        It also has tomo_id and motors, their number in view; some samples are mixed, see `patches.mixup`.
+        It also has tomo_id and motors, their number in view; some samples are `mixed`.
         """
         if get_worker_info() is not None:
             cv2.setNumThreads(0)  # a forked worker has lost its parent's threads; with 1 it would wait for them
@@ -50,3 +52,22 @@ class Samples(Dataset, ABC):
     @abstractmethod
     def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         """Return tomogram, image, points and heatmap of sample `k`."""
+
+
+def mixed(sample: Callable[[int], dict[str, Any]], k: int, length: int, experiment: Experiment) -> dict[str, Any]:
+    """Return sample `k`, mixed at the rate of the experiment with a random one of the `length` in an epoch.
+
+    Mixup (Zhang et al. 2018): intensities and targets are averaged, with a weight from a beta distribution, as a
+    function of `k` alone. `sample` returns a sample by its number: image (uint8), target and the number of motors.
+    """
+    one = sample(k)
+    rng = np.random.default_rng([experiment.seed, k, MIXUP])
+    if rng.random() >= experiment.mixup:
+        return one
+    other, weight = sample(int(rng.integers(length))), float(rng.beta(experiment.mixup_alpha, experiment.mixup_alpha))
+    motors = one["motors"] + other["motors"]
+    if experiment.mixup_motors is not None and motors > experiment.mixup_motors:
+        return one
+    image = weight * one["image"].float() + (1 - weight) * other["image"].float()
+    target = weight * one["target"] + (1 - weight) * other["target"]
+    return one | {"image": image.to(one["image"].dtype), "target": target, "motors": motors}

@@ -58,13 +58,7 @@ class Slices(Samples):
             )
         super().__init__(experiment, labels, folder, spacing)
         self.thick = round(experiment.spacing[0] / spacing[0]) if experiment.resampling == "mean" else 1
-        self.epoch = SliceEpoch(
-            motor_slices(labels, spacing),
-            self.tomo_ids,
-            background=experiment.background,
-            repeats=experiment.repeats,
-            seed=experiment.seed,
-        )
+        self.epoch = SliceEpoch(motor_slices(labels, spacing), self.tomo_ids, experiment)
 
     def _parts(self, k: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
         triplet = self.triplet(k)

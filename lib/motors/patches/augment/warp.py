@@ -1,12 +1,12 @@
 """Affine maps of volumes by one trilinear interpolation, as fast as the map allows."""
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import cv2
 import numpy as np
 
 from motors import geometry
+from motors.volumes.tomogram import for_each
 
 TALLEST = 32_000  # rows: cv2.remap counts the rows and columns of its source in 16 bits
 
@@ -47,8 +47,7 @@ def _warp_slices(
         plane = cv2.addWeighted(source[first], w, source[second], v, 0, dtype=cv2.CV_32F)
         result[z] = cv2.warpAffine(plane, in_plane, shape[:0:-1], flags=flags)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(render, range(shape[0])))  # raises what a thread raises
+    for_each(render, shape[0], threads)
     return result
 
 
@@ -65,7 +64,10 @@ def warp_blocks(
     while np.prod(np.abs(matrix[:2]) @ sides + 2) > TALLEST:
         sides[np.argmax(sides)] //= 2
 
-    def render(start: tuple[int, ...]) -> None:
+    starts = list(product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True))))
+
+    def render(k: int) -> None:
+        start = starts[k]
         size = np.minimum(sides, np.subtract(shape, start))
         first = matrix @ start + offset
         low, high = _reach(matrix, first, size)
@@ -83,8 +85,7 @@ def warp_blocks(
         block = one + weight * (two - one)
         result[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))] = block.reshape(size)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(render, product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True)))))
+    for_each(render, len(starts), threads)
     return result
 
 
