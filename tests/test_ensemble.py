@@ -14,9 +14,8 @@ from motors import matching, tables
 from motors.detection.heatmap import Grid
 from motors.detection.queue import detect_all
 from motors.ensemble import select, wbf
-from motors.ensemble.boxes import fuse_boxes
 from motors.ensemble.combine import METHODS, combine, fuse_grids
-from motors.ensemble.wbf import fuse_points
+from motors.ensemble.wbf import fuse_boxes, fuse_points
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
 from motors.volumes.tomogram import Tomogram
 

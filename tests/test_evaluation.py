@@ -19,9 +19,10 @@ from motors.evaluation.cross_validation import choose_quantile
 from motors.evaluation.curves import (
     average_precision,
     f2_by_quantile,
+    partial_pr_auc,
+    pr_auc,
     precision_recall,
 )
-from motors.evaluation.original import partial_pr_auc, pr_auc
 from motors.labels import table as labels_table
 from motors.labels.table import Labels
 from motors.tables import MOTORS, SOLUTION, TOMOGRAMS

@@ -361,7 +361,6 @@ def test_what_the_wheel_leaves_out_is_asked_for_by_nothing_on_kaggle(library):
     absent = {name.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for name in left_out}
     kinds = {f"motors.volumes.{name}" for name in ("kinds", "tiff", "units")}
     readers = {"motors/volumes/formats.py": kinds, "motors/volumes/slices.py": {"motors.volumes.tiff"}}
-    readers["motors/ensemble/combine.py"] = {"motors.ensemble.boxes"}  # for a package that Kaggle's image lacks
     for name in inside:  # the competition's are JPEG slices, which state no spacing
         wanted = imported((source / name).read_text(encoding="utf-8")) & absent
         assert wanted <= readers.get(name, set()), name

@@ -23,8 +23,7 @@ NAMES = {
     "fusion": {
         "ensemble.combine": "combine fuse_grids WAYS=METHODS",
         "ensemble.select": "answer=detections",
-        "ensemble.boxes": "fuse_boxes",
-        "ensemble.wbf": "fuse fuse_points",
+        "ensemble.wbf": "fuse fuse_boxes fuse_points",
         "matching": "best",
     },
     "heatmaps": {"evaluation.baselines": "blobs", "heatmaps": "draw=target_3d draw_planar=target_2d"},
@@ -67,9 +66,9 @@ NAMES = {
     },
     "scoring": {
         "evaluation.cross_validation": "choose_quantile",
-        "evaluation.curves": "curve f2_by_quantile precision_recall",
+        "evaluation.curves": "curve f2_by_quantile precision_recall"
+        " average_precision=pr_auc partial_average_precision=partial_pr_auc",
         "evaluation.metrics": "bootstrap f2 verdicts",
-        "evaluation.original": "average_precision=pr_auc partial_average_precision=partial_pr_auc",
         "labels.table": "solution",
         "tables": "SOLUTION",
     },

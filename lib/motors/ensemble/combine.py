@@ -1,7 +1,7 @@
 """The four methods to fuse an ensemble, behind one function."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,11 @@ import pandas as pd
 
 from motors.detection import heatmap
 from motors.detection.heatmap import Grid
-from motors.ensemble.wbf import ENSEMBLE, Fused, Member, fuse, fuse_points
+from motors.ensemble.wbf import ENSEMBLE, Member, fuse, fuse_boxes, fuse_points
 from motors.geometry import MATCH_RADIUS
 from motors.tables import MEMBER, join
 
-POINTWISE = ("distance", "boxes")
+POINTWISE = {"distance": fuse_points, "boxes": fuse_boxes}
 METHODS = (*POINTWISE, "mean", "max")
 LOWEST = 0.01  # lowest score of a candidate, of one network or in a fused heatmap: anything below is no motor
 
@@ -54,7 +54,7 @@ def combine(
     mine, tables = candidates[pd.MultiIndex.from_frame(candidates[MEMBER]).isin(list(voters))], []
     if method in POINTWISE:
         radii = {name: MATCH_RADIUS / spacing for name, spacing in spacings.items()}
-        how = {"radius_voxels": radii, "method": _of_points(method), "skip": skip}
+        how = {"radius_voxels": radii, "method": POINTWISE[method], "skip": skip}
         for names, present in _groups(voters, {*spacings, *mine["tomo_id"]}, lost or {}):
             tables.append(fuse(mine[mine["tomo_id"].isin(names)], weights=present, **how))
         tables = [table for table in tables if len(table)] or [fuse(mine[:0], weights=voters, **how)]
@@ -64,14 +64,6 @@ def combine(
             grid = fuse_grids(heatmap.load_heatmaps(output, name), present, how=method)
             tables.append(grid.candidates(name, **ENSEMBLE, threshold=LOWEST))
     return join(tables).sort_values("tomo_id", kind="stable", ignore_index=True)
-
-
-def _of_points(method: str) -> Callable[..., Fused]:
-    if method == "distance":
-        return fuse_points
-    from motors.ensemble.boxes import fuse_boxes  # not in the wheel for Kaggle, whose image lacks `ensemble-boxes`
-
-    return fuse_boxes
 
 
 def _groups(

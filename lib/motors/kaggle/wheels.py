@@ -30,8 +30,8 @@ HOME += tuple(
     f"{room}/{name}.py"
     for room, names in {
         "detection": "memory",
-        "ensemble": "boxes bundle",
-        "evaluation": "baselines benchmark cross_validation original runs",
+        "ensemble": "bundle",
+        "evaluation": "baselines benchmark cross_validation runs",
         "kaggle": "client competition metadata packages published publishing wheels",
         "labels": "agreement consensus external folds joining wide",
         "visualization": "detections events planes report viewer",
