@@ -24,7 +24,7 @@ from motors.tables import MOTORS, TOMOGRAMS
 from motors.training import data as training_data, module
 from motors.training.run import train
 from motors.training.watch import Watch
-from motors.visualization.architecture import architecture
+from motors.visualization.plots import architecture
 from motors.volumes.prepared import write_prepared
 from motors.workspace import paths
 from motors.workspace.files import write_json

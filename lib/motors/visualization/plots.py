@@ -1,10 +1,11 @@
-"""Plots: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries.
+"""Plots: slices with motors, heatmaps as contours over slices, planes through a point, curves, galleries, networks.
 
-Every function draws on matplotlib axes and returns the figure or the axes; none shows, saves or predicts anything.
+They draw on matplotlib axes and return the figure or the axes; none shows (but `live`), saves or predicts anything.
 Motors are amber corners, candidates blue cross-hairs, verdicts blue, grey and two oranges; slices have a scale bar.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from motors.geometry import MATCH_RADIUS, MOTOR_WIDTH
 from motors.visualization.marks import CORNERS, CROSS, bar_length, contours, scale_bar, strokes, text
@@ -24,6 +26,7 @@ SCORE = "#b5dcff"
 VERDICTS = {"TP": "#0072b2", "TN": "#7a8594", "FP": "#e69f00", "FN": "#b34700"}
 DOT = ("o", VERDICTS["TP"])
 LINES = (("#0072b2", "-"), ("#e69f00", "--"), ("#333333", ":"), ("#56b4e9", "-."), ("#b34700", (0, (5, 1))))
+COLOURS = {"patch": "0.85", "encoder": "#9ecae1", "neck": "#fdd0a2", "decoder": "#fdae6b", "prediction": "0.85"}
 RADIUS = MATCH_RADIUS  # ångström, within which a detection is true
 
 
@@ -216,6 +219,41 @@ def training(metrics: pd.DataFrame) -> Figure:
         right.set_ylim(0, 1.02)
     else:
         curve(right, metrics.step, metrics.learning_rate, xlabel="optimiser step", ylabel="learning rate")
+    return figure
+
+
+def live() -> Callable[[Path], None]:
+    """Return a function that plots a metrics file in the current cell, in place of its last plot; no-op elsewhere."""
+    from IPython import get_ipython  # a notebook has it
+    from IPython.display import display
+
+    shown = display(plt.figure(), display_id=True) if get_ipython() else None
+    plt.close()
+
+    def draw(path: Path) -> None:
+        if shown is not None:
+            figure = training(pd.read_csv(path))
+            plt.close(figure)
+            shown.update(figure)
+
+    return draw
+
+
+def architecture(shapes: pd.DataFrame) -> Figure:
+    """Draw a network's `summary.shapes` as boxes, whose height grows with resolution, and width with channels."""
+    figure, axes = plt.subplots(figsize=(1.15 * len(shapes), 2.9), layout="constrained")
+    finest = max(int(sides.split(" × ")[-1]) for sides in shapes.sides)
+    for place, (part, channels, sides) in enumerate(shapes.itertuples(index=False)):
+        tall = 0.25 + np.log2(int(sides.split(" × ")[-1])) / np.log2(finest)
+        wide = 0.12 + 0.04 * np.log2(channels + 1)
+        colour = COLOURS[part.split()[0]]
+        axes.add_patch(Rectangle((place - wide / 2, -tall / 2), wide, tall, facecolor=colour, edgecolor="0.3"))
+        axes.text(place, 0.72, part, ha="center", va="bottom", fontsize=9)
+        axes.text(place, -0.72, f"{channels} channel{'s' * (channels > 1)}\n{sides}", ha="center", va="top", fontsize=8)
+        if place:
+            axes.annotate("", (place - 0.32, 0), (place - 0.68, 0), arrowprops={"arrowstyle": "->", "color": "0.4"})
+    axes.set(xlim=(-0.6, len(shapes) - 0.4), ylim=(-1.15, 0.95))
+    axes.set_axis_off()
     return figure
 
 
