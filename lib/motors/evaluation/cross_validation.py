@@ -14,7 +14,6 @@ from motors.matching import cut, within
 from motors.tables import MOTORS, POINT, need, numbers
 
 TOLERANCE = 0.05  # of F2, within which quantiles count as equally good: half the bootstrap uncertainty in the demo
-RUNS = ["run", "fold"]
 
 
 def network_of(run: str) -> str:
@@ -35,7 +34,7 @@ def held_out(runs: pd.DataFrame, folds: pd.DataFrame, trained: Mapping[str, set[
     Raises ValueError if runs were trained with different label tables, a network has two runs of one fold, a fold has
     no tomogram, or a run was trained on a tomogram of its held-out fold, perhaps with other folds.
     """
-    need(runs, RUNS, "the table of runs")
+    need(runs, ["run", "fold"], "the table of runs")
     if "labels" in runs and runs["labels"].nunique() > 1:
         one, other = runs.drop_duplicates("labels")["run"].head(2)
         raise ValueError(f"{one} and {other} were trained with other label tables: pool runs of one table only")

@@ -23,29 +23,6 @@ from motors.workspace.provenance import read_inputs, state
 ABOUT = ["run", "experiment", "changed", "fold", "seed", "profile"]
 SCORES = ["F2", "low", "high", "AP", "hidden_F2", "hidden_low", "hidden_high", "hidden_AP"]
 COSTS = ["hours", "GiB", "commit", "notebook"]
-# The original's tracking sheet, held-out F2 and PAP (mean precision from recall 0.4 up) by experiment: over four
-# folds, or if it has only that, in fold 0.
-FOUR_FOLDS = {
-    "resnext50": (0.953, 0.946),
-    "densenet121": (0.952, 0.929),
-    "x3d_m": (0.955, 0.949),
-    "x3d_m_pan": (0.952, 0.946),
-}
-FOLD_0 = {
-    "resnet101": (0.959, 0.958),
-    "convnext_nano_slices": (0.969, 0.968),
-    "convnext_tiny_slices": (0.965, 0.953),
-    "resnext101": (0.943, 0.954),
-    "densenet161": (0.933, 0.951),
-}
-# Its sweeps, F2 by value of a setting; all of 3D networks in fold 0.
-SWEEPS = {
-    "sigma": {100: 0.970, 200: 0.965, 300: 0.940, 400: 0.938},
-    "spacing": {13.1: 0.951, 16: 0.956, 19.7: 0.946, 24: 0.935},
-    "background": {0: 0.928, 0.25: 0.946, 0.5: 0.932, 1: 0.925},
-    "positive_weight": {1: 0.955, 2: 0.955, 4: 0.956, 8: 0.950, 16: 0.942, 32: 0.925},
-    "tversky": {0: 0.926, 0.25: 0.931, 0.5: 0.943, 0.75: 0.936},
-}
 
 
 def table(workspace: Workspace, profile: str | None = None, seed: int | None = None) -> pd.DataFrame:

@@ -27,16 +27,12 @@ def tables(labels: Labels, spacing: geometry.Spacing) -> tuple[pd.DataFrame, pd.
     return *prepared(labels, spacing), prepared(replace(labels, motors=labels.unsure), spacing)[1]
 
 
-def digest(tomograms: pd.DataFrame, motors: pd.DataFrame, unsure: pd.DataFrame) -> str:
-    """Return a hash of `tables`, whatever the order of their rows."""
+def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
+    """Return a hash of the `tables` of labels at a spacing, whatever the order of their rows."""
+    tomograms, motors, unsure = tables(labels, spacing)
     given = [tomograms, motors, *([unsure] if len(unsure) else [])]
     rows = [table.sort_values(list(table)).to_csv(index=False) for table in given]
     return hashlib.sha256("".join(rows).encode()).hexdigest()
-
-
-def label_digest(labels: Labels, spacing: geometry.Spacing) -> str:
-    """Return the `digest` of labels at a spacing."""
-    return digest(*tables(labels, spacing))
 
 
 def windows(tomograms: pd.DataFrame, motors: pd.DataFrame, patch: geometry.Shape) -> pd.DataFrame:

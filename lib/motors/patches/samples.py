@@ -26,7 +26,7 @@ class Samples(Dataset, ABC):
         self.experiment, self.folder, self.spacing = experiment, Path(folder), spacing
         tomograms, motors, unsure = epochs.tables(labels, spacing)
         check_volumes(tomograms, self.folder, spacing)
-        self.label_digest = epochs.digest(tomograms, motors, unsure)  # for `training.train`
+        self.label_digest = epochs.label_digest(labels, spacing)  # for `training.train`
         self.tables, self.tomo_ids = (tomograms, motors), tuple(tomograms["tomo_id"])
         self.motors, self.unsure = epochs.points(motors), epochs.points(unsure)
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from timm.layers import make_divisible
 from torch import Tensor, nn
 
 DEPTHS = {"m": (3, 5, 11, 7), "l": (5, 10, 25, 15)}  # blocks of the four stages
 CHANNELS = (24, 48, 96, 192)  # of the four stages; the stem has those of the first
 WIDENING = 2.25  # channels inside a block, as a multiple of its outputs
-SQUEEZE = 16  # squeeze factor of those, rounded to a multiple of 8
+SQUEEZE = 16  # squeeze factor of those, rounded to a multiple of 8, at least 0.9 times it
 
 
 class X3D(nn.Module):
@@ -62,7 +63,7 @@ class Block(nn.Module):
         self.filter = nn.Sequential(
             nn.Conv3d(inner, inner, 3, stride=stride, padding=1, groups=inner, bias=False), nn.BatchNorm3d(inner)
         )
-        self.squeeze = SqueezeExcitation(inner, _multiple_of_8(inner / SQUEEZE)) if squeeze else nn.Identity()
+        self.squeeze = SqueezeExcitation(inner, make_divisible(inner / SQUEEZE)) if squeeze else nn.Identity()
         self.narrow = nn.Sequential(nn.SiLU(), _pointwise(inner, out_channels), nn.BatchNorm3d(out_channels))
         self.activation = nn.ReLU()
 
@@ -91,12 +92,6 @@ class SqueezeExcitation(nn.Sequential):
 
 def _pointwise(channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
     return nn.Conv3d(channels, out_channels, 1, stride=stride, bias=False)
-
-
-def _multiple_of_8(width: float) -> int:
-    """Return the multiple of 8 nearest to `width`, at least 8, and never less than 0.9 times it."""
-    nearest = max(8, int(width + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * width else nearest + 8
 
 
 def _initialise(network: nn.Module) -> None:
