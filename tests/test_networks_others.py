@@ -181,7 +181,7 @@ def test_both_levels_of_the_path_neck_hear_every_level(axes: int):
     channels, strides, sides = (2, 3, 5, 4), (4, 8, 16, 32), (64, 96, 128)[-axes:]
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    neck = PathNeck(channels, strides, axes=axes)
+    neck = PathNeck(channels, strides, catalogue.get({2: "maxvit_tiny", 3: "x3d_m"}[axes]))
     levels = [
         torch.randn(1, n, *(side // s for side in sides), generator=generator)
         for n, s in zip(channels, strides, strict=True)

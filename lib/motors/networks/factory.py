@@ -12,7 +12,7 @@ from motors.networks.activation_checkpointing import checkpointed
 from motors.networks.encoders.encoder2d import Encoder2d, Encoder25d
 from motors.networks.encoders.inflation import InflatedEncoder
 from motors.networks.encoders.x3d import X3D
-from motors.networks.neck import TARGET, Neck, PathNeck
+from motors.networks.neck import Neck, PathNeck
 from motors.networks.unet import Unet2d, Unet3d
 from motors.networks.weights import UNFIT, complaint, fill, pretrained
 
@@ -27,8 +27,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
     Raises FileNotFoundError if there is no such file; ValueError if there is no such encoder, the weights or options do
     not fit it, it cannot process such patches, or the stride is neither 8 nor 16.
     """
-    if experiment.stride not in (8, TARGET):
-        wanted = f"stride {experiment.stride}: its network can have 8 or {TARGET}"
+    if experiment.stride not in (8, 16):
+        wanted = f"stride {experiment.stride}: its network can have 8 or 16"
         raise ValueError(f"experiment {experiment.name} asks for {wanted}")
     held = None if weights is None else pretrained(weights)
     with torch.random.fork_rng(devices=[]):
@@ -39,7 +39,8 @@ def build(experiment: Experiment, weights: Path | None = None) -> nn.Module:
             if weights is None:
                 raise
             raise ValueError(f"{experiment.encoder} cannot begin with the weights of {weights}: {error}") from None
-        network = (Unet2d if experiment.is_2d else Unet3d)(encoder, _neck(experiment, encoder), experiment)
+        neck = (PathNeck if experiment.neck == "pan" else Neck)(encoder.channels, encoder.strides, experiment)
+        network = (Unet2d if experiment.is_2d else Unet3d)(encoder, neck, experiment)
     if experiment.encoder.startswith(("timm/", "slices/")):
         _try_out(network, experiment)
     return checkpointed(network) if experiment.checkpointing else network
@@ -83,11 +84,3 @@ def _try_out(network: nn.Module, experiment: Experiment) -> None:
             f"experiment {experiment.name}: {experiment.encoder} cannot look at patches of {experiment.patch}: choose"
             f" another encoder or patch ({complaint(error)})"
         ) from error
-
-
-def _neck(experiment: Experiment, encoder: nn.Module) -> nn.Module:
-    levels = (encoder.channels, encoder.strides)
-    place = {"axes": 2 if experiment.is_2d else 3, "stride": experiment.stride}
-    if experiment.neck == "pan":
-        return PathNeck(*levels, **place)
-    return Neck(*levels, width=experiment.neck_channels, hidden=experiment.neck_hidden, **place)

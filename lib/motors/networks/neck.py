@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TARGET = 16  # stride of the level on which the original solution fuses the others
+from motors.experiments.config import Experiment
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -19,36 +19,22 @@ class ChannelNorm(nn.LayerNorm):
 class Neck(nn.Module):
     """Narrows every level but one with two convolutions, resizes it to that one's grid and concatenates them all.
 
-    Parameters
-    ----------
-    channels, strides : of the levels, finest first
-    width : channels of a narrowed level; 0 keeps its own number
-    hidden : channels between the two convolutions, as a multiple of those kept. The original solution's 3D neck has 2
-        (a gated activation was planned for it), the 2D one 1.
-    axes : 2 for images, 3 for volumes
-    stride : of the level on whose grid the others are fused, one of `strides`
+    `channels` and `strides` are those of the levels, finest first; that one has the experiment's stride, 16 in the
+    original solution. `neck_hidden` is 2 in its 3D neck (a gated activation was planned for it), 1 in the 2D one.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        strides: Sequence[int],
-        *,
-        width: int,
-        hidden: int,
-        axes: int,
-        stride: int = TARGET,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], experiment: Experiment) -> None:
         super().__init__()
-        self.stride, self.target = stride, list(strides).index(stride)
+        width, hidden, axes = experiment.neck_channels, experiment.neck_hidden, 2 if experiment.is_2d else 3
+        self.target = list(strides).index(experiment.stride)
         others = [n for i, n in enumerate(channels) if i != self.target]
         self.branches = nn.ModuleList(Branch(n, width or n, hidden, axes) for n in others)
         self.out_channels = channels[self.target] + sum(width or n for n in others)  # of what `forward` returns
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level unchanged, and `(b, out_channels, ...)` on the grid of `stride`.
+        """Return the deepest level unchanged, and `(b, out_channels, ...)` on that one's grid.
 
-        The latter is the level of that stride unchanged, then the others in order.
+        The latter is that level unchanged, then the others in order.
         """
         target = features[self.target]
         others = [level for i, level in enumerate(features) if i != self.target]
@@ -57,7 +43,7 @@ class Neck(nn.Module):
 
 
 class Branch(nn.Sequential):
-    """Two convolutions with a normalisation between them, then linear interpolation; parameters as for `Neck`."""
+    """Two convolutions, to `hidden * width` and to `width` channels, then linear interpolation along 2 or 3 `axes`."""
 
     def __init__(self, channels: int, width: int, hidden: int, axes: int) -> None:
         convolution = {2: nn.Conv2d, 3: nn.Conv3d}[axes]
@@ -111,20 +97,20 @@ class PathNeck(nn.Module):
     """Adds to every level the features of the deeper ones, then those of the finer ones (PANet, Liu et al. 2018).
 
     Levels, finest first, each at half the resolution of the one before, keep their numbers of channels: with an X3D-M
-    the whole network has 6.9 million parameters, as in the original solution. The deepest and that of `stride`, which
-    has `out_channels`, are returned; `axes` are 2 for images, 3 for volumes.
+    the whole network has 6.9 million parameters, as in the original solution. The deepest and that of the experiment's
+    stride, which has `out_channels`, are returned.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], *, axes: int, stride: int = TARGET) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], experiment: Experiment) -> None:
         super().__init__()
-        self.stride, self.target = stride, list(strides).index(stride)
+        axes, self.target = 2 if experiment.is_2d else 3, list(strides).index(experiment.stride)
         self.out_channels = channels[self.target]
         pairs = list(zip(channels[:-1], channels[1:], strict=True))
         self.finer = nn.ModuleList(_Fusion(fine, coarse, 1, axes) for fine, coarse in pairs)
         self.deeper = nn.ModuleList(_Fusion(coarse, fine, 2, axes) for fine, coarse in pairs)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the deepest level and the one of `stride`."""
+        """Return the deepest level and the one of that stride."""
         levels = list(features)
         for i in reversed(range(len(self.finer))):
             levels[i] = self.finer[i](levels[i], levels[i + 1])

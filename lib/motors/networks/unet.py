@@ -119,7 +119,7 @@ class Unet2d(nn.Module):
         self.scaling = Scaling(experiment.normalisation, axes=2)
         self.encoder = encoder
         self.neck = neck
-        finer = encoder.strides[-1] // neck.stride
+        finer = encoder.strides[-1] // experiment.stride
         self.decoder = Decoder2d(encoder.channels[-1], neck.out_channels, channels, finer)
         self.head = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1),
