@@ -520,6 +520,13 @@ def test_the_spacing_of_the_caller_wins_and_a_contradiction_is_said(tmp_path):
         assert any("the given 13.1 Å is taken" in str(each.message) for each in seen) == said
 
 
+@pytest.mark.parametrize("stated", [1.31e-9, 0.0007123])
+def test_a_spacing_in_metres_or_millimetres_keeps_its_digits(tmp_path, stated):
+    """It is doubted as too small, and not taken for zero, which would be refused without the name of the file."""
+    with pytest.warns(TomogramWarning, match=f"a.mrc: at a spacing of {stated:g} Å it measures"):
+        assert formats.read(mrc(tmp_path / "a.mrc", WIDE, stated)).spacing == stated
+
+
 @pytest.mark.parametrize("bad", ["13.1", "abc", True, [13.1], b"13"])
 def test_a_spacing_that_is_no_number_is_refused_as_such(tmp_path, bad):
     """The file is whole."""
@@ -1394,7 +1401,9 @@ def test_a_cell_that_is_no_box_is_said(tmp_path, angles, said):
     assert any("meet at 90, 90, 120 degrees" in str(each.message) for each in caught) == said
 
 
-@pytest.mark.parametrize("form", ["z{:03d}_bin4.png", "2x_{}of9_v1.png", "tomo12_z{:02d}_13.1A.png"])
+@pytest.mark.parametrize(
+    "form", ["z{:03d}_bin4.png", "2x_{}of9_v1.png", "tomo12_z{:02d}_13.1A.png", "z{}_c0_t1_24x40_13.1A.png"]
+)
 def test_the_number_of_a_slice_is_the_last_that_is_not_the_same_in_all(tmp_path, form):
     """What stands behind it may have numbers of its own: of a binning, a spacing, a version."""
     folder = pictures(tmp_path / "a", form, opencv(".png"))

@@ -83,3 +83,20 @@ def test_a_volume_is_known_by_its_voxels(tmp_path):
     assert prepared.volume_digest(tmp_path, "a") == prepared.voxel_digest(voxels)
     np.save(tmp_path / "a.npy", changed)
     assert prepared.volume_digest(tmp_path, "a") == prepared.voxel_digest(changed)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"settings": {', b'{"noted": {}}'])
+def test_a_note_that_is_damaged_is_as_good_as_none(stack, tmp_path, content):
+    """After a power cut a file may be there without its content; the volume is made again."""
+    (tmp_path / "out" / "tomo_a.json").write_bytes(content)
+    assert stack[1]() and not stack[1]()
+
+
+@pytest.mark.parametrize("length", [0, 100, 1000])
+def test_a_prepared_volume_that_is_cut_short_is_called_damaged(stack, tmp_path, length):
+    """In its header or in its voxels; the sentence has its path, and what to do."""
+    path = tmp_path / "out" / "tomo_a.npy"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"tomo_a\.npy is damaged .* prepare tomogram tomo_a again"):
+        prepared.open_prepared(tmp_path / "out", "tomo_a")
+    assert stack[1]()

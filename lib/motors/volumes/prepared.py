@@ -2,6 +2,7 @@
 
 import hashlib
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -51,7 +52,7 @@ def volume_inputs(folder: str | Path, name: str, source: Path, settings: dict[st
     """
     files = parts(source)
     quick = json_sha256([[str(path.resolve()), *_stat(path), path.stat().st_ctime_ns] for path in files])
-    earlier = read_inputs(Path(folder) / f"{name}.json")
+    earlier = _noted(Path(folder) / f"{name}.json")
     if earlier is not None and earlier.noted.get("slices") == quick:
         content = earlier.upstream["slices"]
     else:
@@ -86,8 +87,15 @@ def voxel_digest(voxels: np.ndarray) -> str:
 
 def _untouched(path: Path) -> Inputs | None:
     """Return the recorded provenance of a prepared volume; None if it is missing or was modified since."""
-    there = read_inputs(path.with_suffix(".json")) if path.is_file() else None
-    return there if there and there.noted["file"] == _stat(path) else None
+    there = _noted(path.with_suffix(".json")) if path.is_file() else None
+    return there if there and there.noted.get("file") == _stat(path) else None
+
+
+def _noted(note: Path) -> Inputs | None:
+    """Return the provenance in a file; None if it is missing or damaged, as after a power cut."""
+    with suppress(ValueError):
+        return read_inputs(note)
+    return None
 
 
 @cache
@@ -102,8 +110,11 @@ def _stat(path: Path) -> list[int]:
 
 
 def open_prepared(folder: str | Path, name: str) -> np.memmap:
-    """Return the read-only memory map of a prepared volume, `(z, y, x)` uint8; raises FileNotFoundError if missing."""
+    """Return a prepared volume, `(z, y, x)` uint8, as a memory map; raises FileNotFoundError, ValueError if damaged."""
     path = Path(folder) / f"{name}.npy"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: prepare tomogram {name} first")
-    return np.load(path, mmap_mode="r")
+    try:
+        return np.load(path, mmap_mode="r")
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): prepare tomogram {name} again") from error

@@ -39,8 +39,8 @@ def slice_paths(folder: str | Path) -> list[Path]:
         raise FileNotFoundError(f"{half} was not copied to its end: copy it again, or remove it")
     paths = [path for path in files if path.suffix.lower() in PICTURES]
     if not paths:
-        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg")
-    forms = [rf"(.*?)(\d+)((?:\D+\d+){{{k}}}\D*?)((?:\.ome)?\.\w+)" for k in range(3)]  # k numbers follow it
+        raise FileNotFoundError(f"{folder} holds no JPEG slices: give the folder that has slice_0000.jpg, or a file")
+    forms = [rf"(.*?)(\d+)((?:\D+\d+){{{k}}}\D*?)((?:\.ome)?\.\w+)" for k in range(9)]  # k numbers follow it
     found = [{path: re.fullmatch(form, path.name) for path in sorted(paths)} for form in forms]
     differ = (each for each in found if all(each.values()) and len({part[2] for part in each.values()}) > 1)
     parts = next(differ, found[0])

@@ -62,7 +62,7 @@ def agreed(given: float | None, stated: Spacing, path: Path) -> float:
         said = "it states a spacing of 1 Å, as programs do that do not know it: give the true one as spacing="
     if said:
         warnings.warn(f"{path.name}: {said}", TomogramWarning, stacklevel=3)
-    return round(sum(stated) / 3, 4) if given is None else given
+    return float(f"{sum(stated) / 3:.6g}") if given is None else given
 
 
 def number(size: Any) -> float:
