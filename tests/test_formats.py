@@ -800,6 +800,20 @@ def test_planes_that_imagej_left_without_pages_are_counted(tmp_path):
             assert np.array_equal(read(tmp_path / "b.tif"), LEVELS)
 
 
+@pytest.mark.parametrize(("kept", "compression"), [(8, None), (8, "zlib"), (4, "lzw"), (9, "lzw")])
+def test_pages_that_another_program_took_out_of_an_imagej_stack_are_missed(tmp_path, kept: int, compression):
+    """It may keep the description, by which tifffile goes: half a tomogram would be read as if it were all."""
+    about = "ImageJ=1.53t\nimages=9\nslices=9\n"
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for k, plane in enumerate(LEVELS[-kept:]):
+            said = {"description": about} if k == 0 else {}
+            file.write(
+                plane, photometric="minisblack", metadata=None, compression=compression, contiguous=False, **said
+            )
+    with pytest.raises(ValueError, match=f"has 9 planes, {kept} are there") if kept < 9 else nullcontext():
+        assert np.array_equal(read(tmp_path / "a.tif"), LEVELS)
+
+
 def test_pages_that_metadata_pass_over_and_stacks_that_do_not_divide_are_refused(tmp_path):
     """Half a tomogram would be read as if it were all."""
     tifffile.imwrite(tmp_path / "a.ome.tif", LEVELS, metadata={"axes": "ZYX"})
