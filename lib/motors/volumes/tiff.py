@@ -133,9 +133,8 @@ def _check_parts(series: tifffile.TiffPageSeries, imagej: dict[str, Any]) -> Non
     said = str(imagej.get("axes", "X,Y")).split(",")  # by SCIFIO
     if len(series.axes.rstrip("YXS")) > 1 and said != sorted(said, key=lambda axis: "XYCZT".find(axis.strip()[:1])):
         raise ValueError(f"its planes are in the order {','.join(said)}, not channels, z, times: save it as OME-TIFF")
-    named = math.prod(side for side, axis in zip(series.shape, series.axes, strict=True) if axis not in "YXS")
-    here = len(planes) if imagej and len(planes) > 1 else named  # ImageJ's names are not of what is there
     first, left = series.keyframe, 0
+    here = len(planes) if len(planes) > 1 else series.size // first.size  # behind ImageJ's one page
     if imagej and series.dataoffset is not None and len(first.parent.pages) == 1:  # other planes follow it
         left = first.parent.filehandle.size - series.dataoffset - series.nbytes
     if imagej.get("images", here) != here:
