@@ -432,7 +432,7 @@ def test_a_small_tomogram_is_prepared_once_for_all_networks(tomograms, monkeypat
 
     def read(name: str, spacing: float = 16.0, experiment=SOLID, **how) -> list:
         asked.clear()
-        task = workers.Task(name, tomograms[name], spacing, Path(), Path(), False, 60)
+        task = workers.Task(name, tomograms[name], spacing, Path(), False, 60)
         predictor = workers.Predictor(detector.Detector(None, experiment, **how), kept)
         ready, _ = workers._reading(predictor.detector, task, predictor.kept).result(60)
         assert (ready.name, ready.spacing) == (name, spacing)
@@ -455,8 +455,8 @@ def test_what_was_read_ahead_is_of_this_file_or_read_again(tomograms, tmp_path):
     found = {}
     predictor = workers.Predictor(detector.Detector(Silent().eval(), SOLID))
     for path in (tomograms["001"], tomograms["empty"]):
-        task = workers.Task("x", path, 16.0, tmp_path, tmp_path, False, 60)
-        found[path.stem] = predictor.work(task, workers.Task("x", tomograms["b"], 16.0, tmp_path, tmp_path, False, 60))
+        task = workers.Task("x", path, 16.0, tmp_path, False, 60)
+        found[path.stem] = predictor.work(task, workers.Task("x", tomograms["b"], 16.0, tmp_path, False, 60))
     assert len(found["001"].candidates) == 1 and found["empty"].candidates.empty
 
 

@@ -89,7 +89,7 @@ def detect_all(
     how = (run, symmetries, average, threshold, most, repair, fill, dict(reading or {}), options)
     detector = Detector(network, experiment, *how)
     output, spacing = on_disk(Path(output)), dict(spacing) if isinstance(spacing, Mapping) else spacing
-    every = Task("", "", spacing, detector.folder(output, spacing=spacing), output / "findings", save_heatmaps, limit)
+    every = Task("", "", spacing, detector.folder(output, spacing=spacing), save_heatmaps, limit)
     found, faults, made, outcomes = {}, [], set(), devices.outcomes if devices else _here
     with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
         for outcome in outcomes(detector, _tasks(tomograms, every, found, meter), until):

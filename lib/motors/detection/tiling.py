@@ -22,15 +22,9 @@ NEARLY = 1.05  # times the least work is accepted for larger tiles, which give m
 class Plan:
     """Tiles of one shape that cover a volume."""
 
-    shape: Shape  # `(z, y, x)` of the volume, in voxels
     tile: Shape  # `(z, y, x)` of a tile, in voxels
     starts: np.ndarray  # `(n, 3)` int64 first voxels of the tiles, which may lie outside the volume
     batch: int  # tiles per batch
-
-    @property
-    def waste(self) -> float:
-        """Voxels computed per voxel of the volume, at least 1."""
-        return len(self.starts) * math.prod(self.tile) / math.prod(self.shape)
 
 
 def cell_strides(experiment: Experiment, cell_stride: int = 8) -> Shape:
@@ -81,7 +75,7 @@ def plan(
     shared = [0, *shared[1:]] if is_2d else shared
     starts = geometry.tiles(shape, tile, overlap=shared, align=(1, 1, 1) if original else step)
     batch = batch or min(8, max(1, min(voxels or MANY, MANY) // math.prod(tile)))
-    return Plan(tuple(shape), tile, starts, min(len(starts), batch))
+    return Plan(tile, starts, min(len(starts), batch))
 
 
 def planned(shape: Shape, experiment: Experiment, options: Mapping[str, Any]) -> Plan:

@@ -34,7 +34,6 @@ class Task(NamedTuple):
     source: Source
     spacing: float | None
     folder: Path
-    notes: Path
     save_heatmaps: bool
     limit: float  # seconds that reading may take
     ends: int = 0  # deaths of its workers; after two, tiles are smaller, as memory is the usual cause
@@ -83,7 +82,7 @@ class Predictor:
         for old in (mark, heatmaps):  # perhaps of another file
             old.unlink(missing_ok=True)
         if self.detector.repair or self.detector.fill:
-            quality_control.note(task.notes, task.name, ready.findings)
+            quality_control.note(task.folder.parent / "findings", task.name, ready.findings)
         if task.save_heatmaps:
             save_heatmaps(heatmaps, grids)
         write_table(task.folder / f"{task.name}.csv", found)
