@@ -76,12 +76,9 @@ def listing(ref: str) -> dict[str, int] | None:
     """Return bytes by path of a dataset's newest version, None if there is none; raises KaggleError as `client.ask`."""
     found, token = {}, None
     while token != "":
-        try:
-            page = ask("datasets files", lambda api, token=token: api.dataset_list_files(ref, token, PAGE))
-        except KaggleError as error:
-            if error.status in NOWHERE:
-                return None
-            raise
+        page = _about("files", lambda api, token=token: api.dataset_list_files(ref, token, PAGE))
+        if page is None:
+            return None
         found |= {file.name: file.total_bytes for file in page.files}
         token = page.next_page_token or ""
     return found
@@ -118,7 +115,7 @@ def kernel(run: Run, owner: str, parameters: Mapping[str, Any]) -> Path:
     return folder
 
 
-def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
+def push(folder: Path) -> tuple[str, int]:
     """Send the notebook in `folder` to Kaggle, which runs it; return <user name>/<slug> and the number of its version.
 
     Raises FileNotFoundError or ValueError if the metadata would be refused, KaggleError if one of its datasets is not
@@ -126,9 +123,10 @@ def push(folder: Path, *, show: Show | None = None) -> tuple[str, int]:
     """
     about = metadata.read(folder / metadata.KERNEL)
     metadata.check_kernel(about, folder)
-    if missing := [ref for ref in about["dataset_sources"] if not _exists(ref)]:
-        raise KaggleError(f"{about['id']} was not pushed, it needs {missing[0]}, which is not there yet: publish it")
-    pushed = ask("kernels push", lambda api: api.kernels_push(str(folder)), show=show)
+    for ref in about["dataset_sources"]:
+        if _about("status", lambda api, ref=ref: api.dataset_status(ref)) is None:
+            raise KaggleError(f"{about['id']} was not pushed, it needs {ref}, which is not there yet: publish it")
+    pushed = ask("kernels push", lambda api: api.kernels_push(str(folder)))
     kinds = {"dataset": pushed.invalid_dataset_sources, "competition": pushed.invalid_competition_sources}
     if refused := [f"{kind} {ref}" for kind, refs in kinds.items() for ref in refs or ()]:
         raise KaggleError(f"{about['id']} was pushed without the {refused[0]}, which is not valid there: push it again")
@@ -164,15 +162,14 @@ def _submissions(competition: str) -> list[str]:
     return [each.description for each in listed or ()]
 
 
-def _exists(ref: str) -> bool:
-    """Return whether Kaggle has a dataset, in one call; listing files may take many."""
+def _about(what: str, question: Callable[[Any], Any]) -> Any:
+    """Return what Kaggle answers to a question about a dataset, None if there is no such dataset."""
     try:
-        ask("datasets status", lambda api: api.dataset_status(ref))
+        return ask(f"datasets {what}", question)
     except KaggleError as error:
         if error.status in NOWHERE:
-            return False
+            return None
         raise
-    return True
 
 
 def _stage(package: Package, owner: str, home: Workspace) -> Path:
