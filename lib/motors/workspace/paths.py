@@ -25,7 +25,6 @@ STRICT = "MOTORS_RUN"  # environment variable of the strict runner's kernels: <n
 IDENTITY = "run.json"  # in the folder of a run: which run it is
 MARK = "finished"  # beside it: the last execution succeeded
 LONGEST = 64  # characters of a tag
-USUAL = {"experiment": "", "fold": 0, "tag": ""}  # defaults of a run
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,9 @@ class Run:
     @property
     def competition_slug(self) -> str:
         """Slug of the competition's dataset: the real one in the profile "full", a simulated one otherwise."""
-        return COMPETITION if self.profile == "full" else f"motors-simulated-{replace(self, **USUAL).name}"
+        if self.profile == "full":
+            return COMPETITION
+        return f"motors-simulated-{replace(self, experiment='', fold=0, tag='').name}"
 
     @property
     def competition(self) -> Path:
@@ -198,7 +199,9 @@ def find(start: Path | str | None = None) -> Workspace:
     """
     start = Path(start or ".").resolve()
     kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
-    inputs = _kaggle_inputs(kaggle)
+    top = kaggle / "input"
+    owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
+    inputs = (top, *owners, top / "competitions") if top.is_dir() else ()
     for folder in (start, *start.parents):
         if (folder / "notebooks").is_dir() and (folder / "kaggle_datasets").is_dir():
             return Workspace(folder, folder / "outputs", (folder / "kaggle_datasets", *inputs))
@@ -236,15 +239,6 @@ def dataset(slug: str) -> Path:
 def new_dataset(slug: str) -> Path:
     """Return the folder to write the dataset `slug` to: `kaggle_datasets/<slug>`, or on Kaggle, in its outputs."""
     return find().new_dataset(slug)
-
-
-def _kaggle_inputs(kaggle: Path) -> tuple[Path, ...]:
-    """Return the folders with datasets on a Kaggle machine; none elsewhere."""
-    top = kaggle / "input"
-    if not top.is_dir():
-        return ()
-    owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
-    return (top, *owners, top / "competitions")
 
 
 def words_of(text: str) -> list[str]:
