@@ -20,7 +20,6 @@ from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from motors import geometry, heatmaps
 from motors.detection import engine
-from motors.detection.averaging import scaled_range
 from motors.detection.heatmap import Grid
 from motors.detection.tiling import cell_strides
 from motors.experiments.original import MAXVIT_TINY, RESNEXT50
@@ -132,7 +131,7 @@ def test_ranges_are_rounded_as_in_the_original_solution(kind):
     """Also where both ends round to a range of another length; a range below one cell gets one, in 3D as in 2D."""
     for case in json.loads((REFERENCE / "sliding" / "positions.json").read_text())["scale_range"]["cases"]:
         if round((case["end"] - case["start"]) * case["scale_num"] / case["scale_den"]) or kind == "2d":
-            found = scaled_range(case["start"], case["end"], case["scale_num"] / case["scale_den"], case["maxv"])
+            found = engine.scaled_range(case["start"], case["end"], case["scale_num"] / case["scale_den"], case["maxv"])
             assert [found.start, found.stop] == case[kind]
 
 
