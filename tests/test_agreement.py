@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from motors.labels import agreement
+from motors.labels import consensus
 from motors.labels.external import gather, read_native
 from motors.labels.formats import write_competition
 from motors.labels.table import Labels
@@ -34,16 +34,16 @@ def test_motors_of_two_sources_are_paired_nearest_first_and_the_others_are_said_
     """By hand: 3 and 4 voxels of 20 Å are 100 Å; 60 voxels are too far; only tomograms that both have are compared."""
     one = some(("a", 10, 10, 10), ("a", 10, 20, 10), ("b", 10, 10, 10), ("c", 1, 1, 1), tomograms="abc")
     other = some(("a", 10, 13, 14), ("b", 10, 10, 70), tomograms="bad")
-    found = agreement.compare(one, other).astype(object).where(lambda table: table.notna(), None)
+    found = consensus.compare(one, other).astype(object).where(lambda table: table.notna(), None)
     assert found.to_numpy().tolist() == [
         ["a", "both", 10.0, 10.0, 10.0, 100.0],
         ["a", "one", 10.0, 20.0, 10.0, None],
         ["b", "one", 10.0, 10.0, 10.0, None],
         ["b", "other", 10.0, 10.0, 70.0, None],
     ]
-    swapped = agreement.compare(other, one)
+    swapped = consensus.compare(other, one)
     assert swapped["where"].value_counts().to_dict() == {"other": 2, "both": 1, "one": 1}
-    assert len(agreement.compare(one, other, radius=99)) == 5
+    assert len(consensus.compare(one, other, radius=99)) == 5
 
 
 def test_every_two_sources_get_one_row_of_what_they_share():
@@ -54,24 +54,24 @@ def test_every_two_sources_get_one_row_of_what_they_share():
         "empty": some(tomograms="a"),
         "elsewhere": some(tomograms="z"),
     }
-    found = agreement.agreement(sources).astype(object).where(lambda table: table.notna(), None)
+    found = consensus.agreement(sources).astype(object).where(lambda table: table.notna(), None)
     assert found.to_numpy().tolist() == [
         ["first", "second", 2, 1, 1, 0, 100.0, 100.0],
         ["first", "empty", 1, 0, 1, 0, None, None],
         ["second", "empty", 1, 0, 1, 0, None, None],
     ]
-    assert agreement.agreement({"first": sources["first"]}).empty
+    assert consensus.agreement({"first": sources["first"]}).empty
 
 
 def test_sources_in_different_frames_are_not_compared():
     """Points of one would be somewhere else in the other."""
     with pytest.raises(ValueError, match=r"tomogram a comes with different shapes or spacings.*to one frame"):
-        agreement.compare(some(), some(spacing=10.0))
+        consensus.compare(some(), some(spacing=10.0))
 
 
 def test_a_table_is_described_by_its_numbers():
     """Two motors in one tomogram, none in the other."""
-    found = agreement.describe(some(("a", 1, 2, 3), ("a", 9, 9, 9)))
+    found = consensus.describe(some(("a", 1, 2, 3), ("a", 9, 9, 9)))
     assert found[["tomograms", "motors", "with", "without", "most"]].tolist() == [2, 2, 1, 1, 2]
     assert found[["min size_z", "mean size_y", "max size_x"]].tolist() == [48, 64, 96]
 
@@ -162,7 +162,7 @@ def sources(real) -> dict[str, Labels]:
 
 def test_the_tables_hold_what_is_known_of_them(sources):
     """Sizes on average and at the ends, motors per tomogram, spacings: official labels, then external ones."""
-    gt, external = (agreement.describe(sources[name]) for name in ("gt", "external_gt"))
+    gt, external = (consensus.describe(sources[name]) for name in ("gt", "external_gt"))
     sizes = [f"{how} size_{axis}" for axis in "zyx" for how in ("min", "mean", "max")]
     assert gt[sizes].round(1).tolist() == [300, 415.4, 800, 924, 953.4, 1912, 924, 954.8, 1847]
     assert external[sizes].round(1).tolist() == [77, 362.7, 800, 59, 550.5, 1024, 97, 566.4, 1120]
@@ -183,7 +183,7 @@ def test_the_tables_hold_what_is_known_of_them(sources):
 
 def test_independent_sources_agree_about_nearly_all_motors(sources):
     """Both reviews, the external labels, and those of the competition's second place."""
-    pairs = agreement.agreement(sources).set_index(["one", "other"])
+    pairs = consensus.agreement(sources).set_index(["one", "other"])
     table = pairs[["tomograms", "both", "only_one", "only_other"]]
     assert table.loc["gt", "gt_v2"].tolist() == [648, 451, 0, 72]
     assert table.loc["gt_v2", "gt_v3"].tolist() == [648, 523, 0, 54]

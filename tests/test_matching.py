@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from motors import matching
 from motors.ensemble import select
 from motors.evaluation import metrics
-from motors.labels import agreement
+from motors.labels import consensus
 from motors.labels.table import Labels, solution
 from motors.review import disagreements
 from motors.tables import POINT
@@ -79,7 +79,7 @@ def test_the_radius_is_in_angstrom_and_reaches_as_far_in_every_room():
         known, table = labels(point), candidates((*near, 0.7))
         assert metrics.verdicts(solution(known), table)["verdict"][0] == ("TP" if same else "FN")
         assert (disagreements.match(known, table)["verdict"] == "TP").sum() == 2 * same
-        assert ("both" in set(agreement.compare(known, labels(near))["where"])) == same
+        assert ("both" in set(consensus.compare(known, labels(near))["where"])) == same
         assert bool(matching.within(distance, 13.7)) == same
 
 

@@ -41,7 +41,7 @@ NAMES = {
         "kaggle.publishing": "absent kernel listing plan publish push submit",
     },
     "labels": {
-        "labels.agreement": "compare describe",
+        "labels.consensus": "compare describe",
         "labels.external": "gather read_external read_native",
         "labels.formats": "read read_competition write write_competition wrong_counts",
         "labels.joining": "additions join",

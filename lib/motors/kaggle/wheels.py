@@ -33,7 +33,7 @@ HOME += tuple(
         "ensemble": "bundle",
         "evaluation": "baselines benchmark cross_validation runs",
         "kaggle": "client competition metadata packages published publishing wheels",
-        "labels": "agreement consensus external folds joining wide",
+        "labels": "consensus external folds joining wide",
         "visualization": "detections events planes report viewer",
         "networks": "pretrained",
         "volumes": "kinds mrc npy ome_zarr sources tiff units",

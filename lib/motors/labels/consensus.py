@@ -1,6 +1,7 @@
-"""Consensus of several annotators: motors that enough of them marked; other points are unsure."""
+"""Label tables of several annotators: how far they agree, and the motors that enough of them marked."""
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.joining import join
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
-from motors.tables import MOTORS
+from motors.tables import MOTORS, POINT, SIZE
 
 
 def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
@@ -44,3 +45,51 @@ def _groups(seen: list[np.ndarray], spacing: float, radius: float) -> list[list[
             groups[group].append(points[point])
         groups += [[point] for point in np.delete(points, [pair[1] for pair in pairs], axis=0)]
     return groups
+
+
+def describe(labels: Labels) -> pd.Series:
+    """Return the numbers of tomograms, motors, tomograms with and without motors, and most motors in a tomogram.
+
+    Min, mean and max of size_z, size_y, size_x, in voxels, follow.
+    """
+    counts = labels.counts()
+    found = {"tomograms": len(counts), "motors": counts.sum(), "with": (counts > 0).sum()}
+    found |= {"without": (counts == 0).sum(), "most": counts.max()}
+    sizes = {f"{how} {size}": labels.tomograms[size].agg(how) for size in SIZE for how in ("min", "mean", "max")}
+    return pd.Series(found | sizes)
+
+
+def compare(one: Labels, other: Labels, *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+    """Return the motors of two sources in their common tomograms, one row per matched pair or unmatched motor.
+
+    The nearest motors within `radius`, in ångström, are matched. The columns are tomo_id; where: "both", "one" or
+    "other"; z, y, x, those of `one` if it has the motor; distance in ångström, NaN if unmatched. Raises ValueError if
+    a tomogram has different shapes or spacings: its points would be in different frames.
+    """
+    join(one, other)  # raises for other frames
+    both, rows = one.tomograms[["tomo_id", "spacing"]].merge(other.tomograms["tomo_id"]), []
+    for tomo_id, spacing in both.itertuples(index=False):
+        ours, theirs = one.of(tomo_id), other.of(tomo_id)
+        pairs = nearest_pairs(ours, theirs, radius, spacing=spacing)
+        rows += [(tomo_id, "both", *ours[k], away) for k, _, away in pairs]
+        for where, points, side in (("one", ours, 0), ("other", theirs, 1)):
+            alone = np.delete(points, [pair[side] for pair in pairs], axis=0)
+            rows += [(tomo_id, where, *point, np.nan) for point in alone]
+    return pd.DataFrame(rows, columns=["tomo_id", "where", *POINT, "distance"])
+
+
+def agreement(sources: Mapping[str, Labels], *, radius: float = MATCH_RADIUS) -> pd.DataFrame:
+    """Return how far every two sources agree on their common tomograms; pairs of sources without any are left out.
+
+    The columns are one and other, names; tomograms, their number in common; both, only_one, only_other, numbers of
+    motors; median and farthest distance in ångström between matched motors, NaN if there are none.
+    """
+    rows = []
+    for one, other in combinations(sources, 2):
+        shared = set(sources[one].tomograms["tomo_id"]) & set(sources[other].tomograms["tomo_id"])
+        if shared:
+            found = compare(sources[one], sources[other], radius=radius)
+            counts = found["where"].value_counts().reindex(["both", "one", "other"], fill_value=0)
+            rows.append([one, other, len(shared), *counts, found["distance"].median(), found["distance"].max()])
+    names = "one other tomograms both only_one only_other median farthest"
+    return pd.DataFrame(rows, columns=names.split())
