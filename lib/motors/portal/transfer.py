@@ -162,7 +162,7 @@ def image(source: str | Path, folder: Path, timeout: float = Patience.timeout) -
         store = Remote(LocalStore(folder), source, timeout)
     try:
         array, axes, spacing, *_ = open_zarr(store)
-    except (ValueError, zarr.errors.GroupNotFoundError) as error:
+    except ValueError as error:
         if isinstance(store, Remote):
             store.forget_metadata()
         kind = ConnectionError if isinstance(store, Remote) else ValueError  # the next copy may be whole
