@@ -127,10 +127,10 @@ def test_metadata_that_are_no_text_are_refused_by_name(tmp_path):
     (tmp_path / "dataset-metadata.json").write_text('\ufeff{"id": "a/b"}', encoding="utf-8")
     assert metadata.read(tmp_path / "dataset-metadata.json") == {"id": "a/b"}
     (tmp_path / "dataset-metadata.json").write_bytes(b"\x89PNG\xff")
-    with pytest.raises(ValueError, match=r"dataset-metadata.json is damaged \(.*\): copy it again"):
+    with pytest.raises(ValueError, match=r"dataset-metadata.json is not JSON \(.*\): correct it"):
         metadata.read(tmp_path / "dataset-metadata.json")
     (tmp_path / "dataset-metadata.json").write_text('{"id": "a/b", "licenses": [{"name": "MIT", "name": "other"}]}')
-    with pytest.raises(ValueError, match=r"dataset-metadata.json is damaged \(name is there twice\): copy it"):
+    with pytest.raises(ValueError, match=r"dataset-metadata.json is not JSON \(name is there twice\): correct it"):
         metadata.read(tmp_path / "dataset-metadata.json")
 
 

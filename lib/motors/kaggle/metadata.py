@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import read_json
+from motors.workspace.files import once
 
 OWNER = "OWNER"  # for the user name, in metadata files of the repository
 DATASET = "dataset-metadata.json"
@@ -38,7 +38,13 @@ def read(path: Path) -> dict[str, Any]:
     """Return a file's metadata; raises FileNotFoundError if missing, ValueError if invalid or with a field twice."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: every package has one")
-    return read_json(path)
+    try:
+        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=once)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): correct it") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object: write {{...}} with the fields in it")
+    return content
 
 
 def owned(content: Any, owner: str) -> Any:
