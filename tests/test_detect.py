@@ -502,6 +502,24 @@ def test_a_folder_that_may_not_be_opened_hides_no_other(tmp_path, monkeypatch):
         assert (set(found), notes) == ({"a", "z"}, [f"{tmp_path / 'locked'} may not be opened, it is left alone"])
 
 
+def test_a_call_that_another_has_overtaken_writes_nothing_over_its_result(
+    networks, weights, tomograms, tmp_path, monkeypatch
+):
+    """Two jobs with one output: the later one is refused, as if it had begun later."""
+    call, predicted = {"weights": weights, "out": tmp_path / "found"}, api._predicted
+    (tmp_path / "link").symlink_to(weights)
+
+    def overtaken(*given, **options):
+        monkeypatch.setattr(api, "_predicted", predicted)
+        api.detect(tomograms / "one.mrc", **call)
+        return predicted(*given, **options)
+
+    monkeypatch.setattr(api, "_predicted", overtaken)
+    with pytest.raises(FileExistsError, match="the result for one, which this call leaves out"):
+        api.detect(tomograms / "two.mrc", **call)
+    assert api.detect(tomograms / "one.mrc", **call | {"weights": tmp_path / "link"})  # the same networks
+
+
 def test_results_of_before_are_neither_lost_nor_left_as_they_were(networks, weights, tomograms, drawn, tmp_path):
     """Another set of tomograms needs a place of its own; of the same ones, all formats say the same."""
     out, call = tmp_path / "found", {"weights": weights, "out": tmp_path / "found"}

@@ -184,6 +184,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     for name in ("resnet5", "resnet50_dmo"):
         with pytest.raises(ValueError, match=f"no experiment is called '{name}': did you mean .*resnet50"):
             catalogue.get(name)
+    with pytest.raises(ValueError, match="no experiment is called 'RESNEXT50': did you mean resnext50"):
+        catalogue.get("RESNEXT50")
     with pytest.raises(ValueError, match="no profile 'tiny'"):
         catalogue.of("resnet50", "tiny")
 

@@ -16,7 +16,7 @@ import yaml
 
 from motors.experiments import catalogue
 from motors.pipeline.asked import Request
-from motors.pipeline.graph import expectations, steps
+from motors.pipeline.graph import declared, expectations, steps
 from motors.pipeline.reproduce import keep, reproduce
 from motors.pipeline.runner import run, visible_parameters
 from motors.workspace import paths
@@ -155,6 +155,10 @@ def test_a_step_waits_for_those_that_the_left_out_ones_wait_for(root):
         (PLAN + "across: [20_lats]\n", "across has 20_lats, which the graph does not know"),
         (PLAN + "products: {20_lats: [a.csv]}\n", "products has 20_lats, which the graph does not know"),
         (PLAN + "products: {20_last: a.csv}\n", "20_last in products is 'a.csv': it should be a valid list"),
+        *(
+            (PLAN + f"products: {{20_last: ['{name}']}}\n", "in products is .*: it should be files in the folder of")
+            for name in ("/a/b.csv", "(/a/*)", "../a.csv", "a/..", "**.csv", "a**/b", "()", "")
+        ),
         (PLAN + "expect: {dmeo: {}}\n", "expect has dmeo, which the table of profiles does not know"),
         (
             PLAN + "expect: {demo: {20_last: {hours: long}}}\n",
@@ -172,6 +176,34 @@ def test_a_plan_that_does_not_fit_the_notebooks_is_one_sentence(root, plan, sent
     toys.notebook(root, "10_middle", parameters=toys.PARAMETERS + 'TITLE: str = "a"\n')
     with pytest.raises(ValueError, match=sentence):
         reproduce("demo", start=root)
+
+
+def test_a_parameters_cell_may_have_magics_and_mistakes(root):
+    """As papermill, the graph looks at the Python in it; what is wrong with that is for the kernel to say."""
+    toys.notebook(root, "10_middle", parameters=f"%matplotlib inline\n{toys.PARAMETERS}")
+    assert declared(paths.find(root), "10_middle")["STEPS"] == 3
+    toys.notebook(root, "10_middle", parameters=f"{toys.PARAMETERS}STEPS =")
+    assert declared(paths.find(root), "10_middle") == {}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"worksheets": [], "nbformat": 3}', '{"cells": [1]}', '{"cells": [{"cell_type": "code"}]}']
+)
+def test_a_notebook_of_another_format_is_one_sentence_in_the_graph(root, text):
+    """An old one, or one that was edited by hand."""
+    path = root / "notebooks" / "10_middle.ipynb"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="10_middle.ipynb is no notebook of format 4 .*: open it in JupyterLab"):
+        steps(paths.find(root), "demo")
+
+
+def test_notebooks_behind_a_link_are_not_taken_for_this_workspace(root, tmp_path):
+    """Its outputs would be those of the other one; single notebooks may be links."""
+    other = tmp_path / "other"
+    (other / "kaggle_datasets").mkdir(parents=True)
+    (other / "notebooks").symlink_to(root / "notebooks")
+    with pytest.raises(ValueError, match="other/notebooks is a link, to notebooks of another workspace"):
+        steps(paths.find(other), "demo")
 
 
 def test_what_a_merged_table_of_the_plan_says_otherwise_is_not_there_twice(root):

@@ -127,10 +127,50 @@ def test_what_is_no_notebook_is_refused(root):
     with pytest.raises(Refused, match="no notebook nowhere.ipynb in"):
         runner.run(root / "notebooks" / "nowhere.ipynb")
     broken = root / "notebooks" / "broken.ipynb"
-    for text in ("", "{}", '{"cells": []', '{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'):
+    for text in (
+        "",
+        "{}",
+        "[1]",
+        '{"cells": []',
+        '{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+    ):
         broken.write_text(text)
         with pytest.raises(Refused, match="broken.ipynb is not a notebook of Python"):
             runner.run(broken)
+
+
+@pytest.mark.parametrize("told", [{}, {"kernelspec": {"name": "conda-env-mine", "display_name": "mine"}}])
+def test_a_notebook_may_leave_out_its_kernel(root, told):
+    """As cleaning tools do: it runs in this environment anyway. One of another language is refused."""
+    path = toys.notebook(root, "bare")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"metadata": told}))
+    assert runner.visible_parameters(path)["STEPS"] == 3
+    path.write_text(json.dumps(content | {"metadata": told | {"language_info": {"name": "R"}}}))
+    with pytest.raises(Refused, match="bare.ipynb is not a notebook of Python: it is of R"):
+        runner.run(path)
+
+
+def test_a_link_to_a_notebook_runs_where_the_link_is(root, tmp_path):
+    """Its outputs belong to the workspace that has it."""
+    path = toys.notebook(toys.workspace(tmp_path / "shared"), "linked")
+    (root / "notebooks" / "linked.ipynb").symlink_to(path)
+    assert runner.run(root / "notebooks" / "linked.ipynb")["status"] == "succeeded"
+    assert toys.record(root, "linked")["status"] == "succeeded"
+    assert list((tmp_path / "shared" / "outputs").iterdir()) == []
+
+
+def test_only_what_is_in_the_folder_of_notebooks_is_run(root, tmp_path):
+    """Not the executed notebook, over itself; not one outside of every workspace."""
+    path = toys.notebook(root, "n")
+    for copy, sentence in (
+        (root / "outputs" / "n" / "demo" / "n.ipynb", r"n.ipynb is in .*outputs/n/demo: run the one in the folder"),
+        (tmp_path / "elsewhere" / "n.ipynb", "elsewhere is not inside the workspace"),
+    ):
+        copy.parent.mkdir(parents=True)
+        copy.write_text(path.read_text())
+        with pytest.raises(Refused, match=sentence):
+            runner.run(copy)
 
 
 def test_a_run_leaves_the_executed_notebook_and_a_truthful_record(root):
@@ -259,15 +299,17 @@ def test_a_run_lists_the_products_that_are_declared_and_misses_none(named):
     assert set(named("{other: [a.csv]}")["outputs"]) == {"a.csv", "found/b.csv", "of somebody else"}
 
 
-def test_a_full_disk_leaves_no_record_that_runs_for_ever(root, monkeypatch):
-    """It cannot be finished, so it goes; a good one from before stays."""
-    path, folder = toys.notebook(root, "full", "1"), root / "outputs" / "full" / "demo"
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), NotImplementedError("No space left")])
+def test_a_full_disk_leaves_no_record_that_runs_for_ever(root, monkeypatch, error):
+    """It cannot be finished, so it goes; a good one from before stays. Nor does anything else that goes wrong."""
+    name = type(error).__name__
+    path, folder = toys.notebook(root, name, "1"), root / "outputs" / name / "demo"
 
     def fill(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     for before in ("nothing", "succeeded"):
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        with monkeypatch.context() as patch, pytest.raises(type(error), match="No space"):
             patch.setattr(runner, "_execute", fill)
             runner.run(path)
         assert (folder / "record.json").exists() == (before == "succeeded")

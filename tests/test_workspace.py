@@ -57,6 +57,24 @@ def test_outside_of_a_workspace_there_is_one_sentence(tmp_path, monkeypatch):
         paths.find(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["notebooks", "kaggle_datasets"])
+def test_a_workspace_whose_disk_is_not_mounted_is_told_from_none(root, name):
+    """Its folder is a link that leads nowhere."""
+    (root / name).rmdir()
+    (root / name).symlink_to(root / "not mounted")
+    with pytest.raises(FileNotFoundError, match=f"{root}/{name} is a file, or leads nowhere: .*mount its disk"):
+        paths.find(root)
+
+
+def test_names_are_chosen_from_those_that_are_known():
+    """By the path of a folder too; one that is not known is not left out in silence."""
+    known = ["20_a/demo", "21_b/demo", "20_a/demo"]
+    assert files.chosen(" ", known) == known[:2]
+    assert files.chosen("outputs/21_b/demo/ 20_a/demo", known) == ["21_b/demo", "20_a/demo"]
+    with pytest.raises(ValueError, match="there is no 21_c/demo to choose: name some of 20_a/demo, 21_b/demo"):
+        files.chosen("20_a/demo 21_c/demo", known)
+
+
 @pytest.mark.parametrize("slug", ["plain", "owned", "contest"])
 def test_kaggle_mounts_a_dataset_in_one_of_three_places(kaggle, slug):
     """Beside the others, below its owner, or among the competitions."""
@@ -308,6 +326,9 @@ def test_writing_to_a_run_without_the_strict_runner_outdates_its_record(root, mo
         record = json.loads(file.read_text())
         assert (record["status"], record["seconds"]) == ("stale", 3)
         assert "strict runner; before that, succeeded" in record["error"]
+    write_json(file, record | {"status": "succeeded"})
+    monkeypatch.setenv("MOTORS_RUN", "10_labels-Copy1/demo")
+    assert (run.output, json.loads(file.read_text())["status"]) == (run.folder, "stale")
     assert not (run.folder / "finished").exists()
 
 

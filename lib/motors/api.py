@@ -81,7 +81,7 @@ def detect(
     networks = bundle.find(weights)
     level = _level(threshold, networks)
     reading = _reading(options)
-    settings = {"networks": str(networks.folder.absolute()), "spacing": spacing, "threshold": level}
+    settings = {"networks": str(networks.folder.resolve()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
     before = claim_folder(out, settings, sources, force) if out else []
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
@@ -95,6 +95,7 @@ def detect(
         rows = _fused(networks, rows, sizes, work)
         found = _decided(networks, sources, rows, sizes, faults, level, max_detections, notes)
         if out:
+            before = claim_folder(out, settings, sources, force)  # another call may have ended there meanwhile
             formats = remove_stale(out, before, sizes, formats)
             write_results(found, sources, out, formats, plot or (out / DRAWN).is_dir(), reading)
     return found

@@ -97,6 +97,7 @@ def _is_of(workspace: Workspace, file: Path, run: str) -> bool:
 
 def compared(workspace: Workspace, one: str, other: str) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return `compare` of two runs, on tomograms both held out; raises ValueError if none, or one is not validated."""
+    one, other = ("/".join(Path(name).parts[-2:]) for name in (one, other))  # of paths, as the shell completes them
     (first, mine), (second, theirs) = (out_of_fold(workspace, name) for name in (one, other))
     shared = mine.merge(theirs, on=[*TOMOGRAMS])
     if shared.empty:

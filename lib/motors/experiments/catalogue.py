@@ -38,7 +38,8 @@ def get(name: str) -> Experiment:
         return EXPERIMENTS[wanted]
     if whole in EXPERIMENTS and profile in ("demo", "smoke"):
         return shrunk(EXPERIMENTS[whole], profile)
-    near = get_close_matches(name, EXPERIMENTS, 3, 0.4) or sorted(WHOLE)
+    known = {each.lower(): each for each in EXPERIMENTS}
+    near = [known[each] for each in get_close_matches(name.lower(), known, 3, 0.4)] or sorted(WHOLE)
     raise ValueError(f"no experiment is called {name!r}: did you mean {', '.join(near)}?")
 
 

@@ -59,7 +59,7 @@ def build(source: Path, output: Path) -> Path:
         (clean / "pyproject.toml").write_text(re.sub(away, "", about, flags=re.MULTILINE), encoding="utf-8")
         code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
         line = [sys.executable, "-c", code, str(folder)]
-        environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
+        environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "HOME": folder}  # without the user's settings
         finished = subprocess.run(line, cwd=clean, env=environment, capture_output=True, text=True, check=False)
         if finished.returncode:
             raise RuntimeError(f"the wheel of {source} cannot be built: {finished.stderr.strip().splitlines()[-1]}")

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motors.pipeline.plan import PLAN, UNITS, number, read_plan, typed
-from motors.workspace.code_hash import notebook_hash
-from motors.workspace.files import read_json
+from motors.workspace.code_hash import notebook_hash, python_cells
 from motors.workspace.paths import MARK, PROFILES, Run, Workspace
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def steps(workspace: Workspace, profile: str, seed: int = 0, asked: Request | No
         raise ValueError(f"Snakemake cannot run in {workspace.root}, whose braces it takes for a pattern: rename it")
     if os.path.lexists(workspace.outputs) and not workspace.outputs.is_dir():
         raise ValueError(f"{workspace.outputs} is a file, or leads nowhere: move it away, or mount its disk")
+    if (place := workspace.root / "notebooks").resolve() != place:
+        raise ValueError(f"{place} is a link, to notebooks of another workspace: link single ones, or copy them")
     plan = read_plan(workspace)
     if profile not in plan["profiles"]:
         raise ValueError(f"{PLAN} has no profile {profile!r}: choose one of {', '.join(plan['profiles'])}")
@@ -168,8 +169,8 @@ class _Maker:
 
 def declared(workspace: Workspace, notebook: str) -> dict[str, Any]:
     """Return a notebook's parameters and defaults, if these are literals; none if the notebook is missing."""
-    cells = read_json(workspace.root / "notebooks" / f"{notebook}.ipynb").get("cells", ())
-    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    path = workspace.root / "notebooks" / f"{notebook}.ipynb"
+    tagged = [code for code, _, tags in python_cells(path) if "parameters" in tags] if path.is_file() else []
     found: dict[str, Any] = {}
     for node in ast.parse("\n".join(tagged)).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from math import isfinite
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from motors.workspace.paths import Workspace
 
@@ -25,13 +26,21 @@ def number(value: Any) -> float:
 Amount = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
 
 
+def pattern(text: str) -> str:
+    """Return a pattern of files, which may be in parentheses; raises ValueError if it is none of a run's folder."""
+    path = PurePath(text.strip("()"))
+    if path.is_absolute() or not path.parts or re.search(r"(^|/)\.\.(/|$)|[^/]\*\*|\*\*[^/]", str(path)):
+        raise ValueError("it should be files in the folder of the run, such as *.csv or (**/*.npz)")
+    return text
+
+
 class ExperimentsFile(BaseModel, extra="forbid", strict=True):
     """The tables of `experiments.yaml`, which are explained there."""
 
     graph: dict[str, list[str]]
     alone: dict[str, list[str]]
     profiles: dict[str, dict[str, dict[Any, Any] | None]]  # parameters are checked by their notebooks
-    products: dict[str, list[str]] = {}
+    products: dict[str, list[Annotated[str, AfterValidator(pattern)]]] = {}
     judges: dict[str, list[str]] = {}
     expect: dict[str, dict[str, dict[Literal[tuple(UNITS)], Amount]]] = {}
     sweeps: dict[str, Any] = {}

@@ -29,7 +29,7 @@ def attempt(named: Run) -> Iterator[Path]:
     place.mkdir(exist_ok=True)
     try:
         yield place
-    except (OSError, KeyboardInterrupt):
+    except BaseException:
         (place / RECORD).unlink(missing_ok=True)
         raise
     status = read_json(place / RECORD)["status"]

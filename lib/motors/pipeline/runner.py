@@ -17,7 +17,7 @@ from motors.pipeline.lean import lean
 from motors.pipeline.plan import is_text, typed
 from motors.pipeline.records import RECORD, attempt, declared_products, never_executed, products, settle, tell_the_truth
 from motors.workspace.files import locked, write_json
-from motors.workspace.paths import STRICT, Run, find
+from motors.workspace.paths import STRICT, Run, Workspace, find
 from motors.workspace.progress import INTERVAL, PROGRESS_FILE
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,12 +50,12 @@ def run(
     Raises Refused if there is no such notebook in the folder `notebooks` of a workspace, papermill finds no parameters
     in it, one of `parameters` is unknown or of the wrong type, or another process executes the same run.
     """
-    notebook = Path(notebook).resolve()
+    notebook = Path(notebook).parent.resolve() / Path(notebook).name  # which may be a link
     known = visible_parameters(notebook)
     try:
         given = {name: typed(notebook.stem, known, name, value) for name, value in (parameters or {}).items()}
         values = known | given
-        named = find(notebook.parent).run_of(notebook.stem, values)
+        named = _home(notebook).run_of(notebook.stem, values)
         if "EXPERIMENT" in values:  # before anything is written
             from motors.experiments import catalogue
 
@@ -64,7 +64,8 @@ def run(
         declared = declared_products(named)
         named.output  # noqa: B018  makes the folder
     except OSError as error:
-        raise Refused(f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it") from None
+        unmade = f"the folder {error.filename} cannot be written ({error.strerror}): mount or make it"
+        raise Refused(unmade if error.filename else str(error)) from None
     except ValueError as error:
         raise Refused(str(error)) from None
     settle(named.folder)
@@ -81,6 +82,14 @@ def run(
     return record
 
 
+def _home(notebook: Path) -> Workspace:
+    """Return the workspace of a notebook; raises Refused if it is elsewhere than in the folder `notebooks` there."""
+    home = find(notebook.parent)
+    if notebook.parent != home.root / "notebooks":
+        raise Refused(f"{notebook.name} is in {notebook.parent}: run the one in the folder notebooks of {home.root}")
+    return home
+
+
 def _literal(path: Path) -> str:
     """Return a path with escaped braces, which papermill fills in."""
     return str(path).replace("{", "{{").replace("}", "}}")
@@ -90,7 +99,9 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
     """Return the parameters that papermill finds, with defaults; raises Refused if notebook or PROFILE is missing."""
     with lean():
         from nbformat import ValidationError
-        from papermill import inspect_notebook
+        from papermill.iorw import load_notebook_node
+        from papermill.translators import PythonTranslator
+        from papermill.utils import find_first_tagged_cell_index
 
     if not notebook.is_file() or notebook.suffix != ".ipynb":
         near = get_close_matches(notebook.stem, [path.stem for path in Path("notebooks").glob("*.ipynb")], 1)
@@ -99,15 +110,20 @@ def visible_parameters(notebook: Path) -> dict[str, Any]:
     if not is_text(str(notebook)):
         raise Refused(f"{notebook} is not a path in UTF-8, which notebooks are written in: rename its folder")
     try:
-        seen = inspect_notebook(_literal(notebook))
-    except (ValueError, ValidationError) as error:
+        content = load_notebook_node(str(notebook))
+        about, place = content.metadata, find_first_tagged_cell_index(content, "parameters")
+        told = about.get("language_info", {}).get("name") or about.get("kernelspec", {}).get("language")
+        if "python" not in (told or "python").lower():
+            raise ValueError(f"it is of {told}")
+        seen = PythonTranslator.inspect(content.cells[place]) if place >= 0 else []
+    except (AttributeError, ValueError, ValidationError) as error:
         raise Refused(f"{notebook.name} is not a notebook of Python: {str(error).strip()[:200]}") from None
     found = {}
-    for name, parameter in seen.items():
+    for name, _, default, _ in seen:
         try:
-            found[name] = ast.literal_eval(parameter["default"])
+            found[name] = ast.literal_eval(default)
         except (ValueError, SyntaxError):
-            what = f"the parameter {name} = {parameter['default']} is not a plain number or text"
+            what = f"the parameter {name} = {default} is not a plain number or text"
             raise Refused(f"{notebook.stem}: {what}: derive it in the next cell") from None
     if "PROFILE" not in found:
         what = f"papermill sees no parameter PROFILE ({', '.join(found) or 'none at all'})"

@@ -2,13 +2,12 @@
 
 import ast
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from motors.workspace.files import json_sha256
+from motors.workspace.files import json_sha256, read_json
 
 LIBRARY = Path(__file__).parents[1]
 SILENT = ("former.", "cli.", "commands/", "pipeline/", "workspace/", "review/widget.", "training/watch.")  # not hashed
@@ -19,10 +18,19 @@ def notebook_hash(notebook: Path, parameters: dict[str, Any]) -> str:
 
     Ignored are outputs, prose, comments, docstrings, line breaks, and the modules in `SILENT`, which compute nothing.
     """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    parts = [_python("".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
-    behind = library_behind("\n".join(code for code, _ in parts))
-    return json_sha256([[(bare(code), rest) for code, rest in parts], behind, parameters])
+    parts = python_cells(notebook)
+    behind = library_behind("\n".join(code for code, *_ in parts))
+    return json_sha256([[(bare(code), rest) for code, rest, _ in parts], behind, parameters])
+
+
+def python_cells(notebook: Path) -> list[tuple[str, str, Iterable[str]]]:
+    """Return Python code, the rest, as magics, and tags of each code cell; raises ValueError if it is no notebook."""
+    try:
+        cells = [cell for cell in read_json(notebook)["cells"] if cell["cell_type"] == "code"]
+        return [(*_python("".join(cell["source"])), cell["metadata"].get("tags", ())) for cell in cells]
+    except (AttributeError, KeyError, TypeError) as error:
+        what = f"is no notebook of format 4 ({error!r})"
+        raise ValueError(f"{notebook.name} {what}: open it in JupyterLab and save it") from None
 
 
 def code_of(*modules: str) -> dict[str, str]:

@@ -171,6 +171,18 @@ def listed(text: str) -> list[Path]:
     return [Path(os.path.expanduser(name)) for name in names]
 
 
+def chosen(text: str, known: Iterable[str]) -> list[str]:
+    """Return the names in `text`, separated by blanks, or all that are `known`; raises ValueError for an unknown one.
+
+    A run, <notebook>/<run>, may be named by the path of its folder.
+    """
+    known = list(dict.fromkeys(known))
+    names = ["/".join(Path(word).parts[-2:]) for word in text.split()]
+    if wrong := next((name for name in names if name not in known), None):
+        raise ValueError(f"there is no {wrong} to choose: name some of {', '.join(known) or 'none so far'}")
+    return names or known
+
+
 @contextmanager
 def locked(path: Path, patience: float = 0.0, held: Exception | type[Exception] = BlockingIOError) -> Iterator[IO]:
     """Lock the file `path`, which has no other use; the operating system releases it when this process dies.

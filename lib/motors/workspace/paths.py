@@ -136,7 +136,7 @@ class Run:
 
     @property
     def output(self) -> Path:
-        """Folder to write to, made if missing; in a notebook outside the strict runner, its record becomes stale.
+        """Folder to write to, made if missing; its record becomes stale, unless the strict runner executes this run.
 
         Raises ValueError if it is another run's folder, as may happen on a disk that ignores case.
         """
@@ -146,7 +146,7 @@ class Run:
             write_json(self.folder / IDENTITY, self.identity)
         elif any(about.get(name, value) != value for name, value in self.identity.items()):
             raise ValueError(f"{self.folder} is of another run, by its {IDENTITY}: move it away, or choose another SET")
-        if self.opened and not os.environ.get(STRICT):
+        if self.opened and os.environ.get(STRICT) != f"{self.notebook}/{self.name}":
             self._outdate()
         return self.folder
 
@@ -195,7 +195,8 @@ def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace around the folder `start`, by default the current one.
 
     Locally it is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, where
-    `/kaggle/input` exists, it is optional. Raises FileNotFoundError if there is neither.
+    `/kaggle/input` exists, it is optional. Raises FileNotFoundError if there is neither, or one of
+    these leads nowhere.
     """
     start = Path(start or ".").resolve()
     kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
@@ -203,7 +204,10 @@ def find(start: Path | str | None = None) -> Workspace:
     owners = sorted(folder for folder in (top / "datasets").glob("*") if folder.is_dir())
     inputs = (top, *owners, top / "competitions") if top.is_dir() else ()
     for folder in (start, *start.parents):
-        if (folder / "notebooks").is_dir() and (folder / "kaggle_datasets").is_dir():
+        places = [folder / "notebooks", folder / "kaggle_datasets"]
+        if all(map(os.path.lexists, places)):
+            if lost := [place for place in places if not place.is_dir()]:
+                raise FileNotFoundError(f"{lost[0]} is a file, or leads nowhere: move it away, or mount its disk")
             return Workspace(folder, folder / "outputs", (folder / "kaggle_datasets", *inputs))
     if inputs:
         return Workspace(kaggle, kaggle / "working", (kaggle / "working", *inputs))
