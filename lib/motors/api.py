@@ -83,7 +83,8 @@ def detect(
     reading = _reading(options)
     settings = {"networks": str(networks.folder.resolve()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
-    before = claim_folder(out, settings, sources, force) if out else []
+    if out:
+        claim_folder(out, settings, sources, force)
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as folder:
         work = Path(folder) / WORK
         options |= {"devices": devices, "memory": memory, "reading": reading, "spacing": spacing}
@@ -95,7 +96,7 @@ def detect(
         rows = _fused(networks, rows, sizes, work)
         found = _decided(networks, sources, rows, sizes, faults, level, max_detections, notes)
         if out:
-            before = claim_folder(out, settings, sources, force)  # another call may have ended there meanwhile
+            before = claim_folder(out, settings, sources, force)  # again: another call may have ended there
             formats = remove_stale(out, before, sizes, formats)
             write_results(found, sources, out, formats, plot or (out / DRAWN).is_dir(), reading)
     return found

@@ -65,7 +65,7 @@ class Request:
     @property
     def label(self) -> str:
         """The SET of the notebooks that evaluate these trainings; it distinguishes their runs from others."""
-        words = {"sweep": self.sweep, "folds": self.folds, "networks": ",".join(self.networks.split())}
+        words = {"sweep": _written(self.sweep), "folds": self.folds, "networks": ",".join(self.networks.split())}
         words |= {"experiment": self.experiment and catalogue.get(self.experiment).name, "fold": self.fold}
         return " ".join([*(f"{name}={value}" for name, value in words.items() if value), self.settings]).strip()
 

@@ -42,7 +42,7 @@ def reproduce(
     start: Path | str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Run the notebooks of a profile that are not current and return Snakemake's exit code, 0 for success.
+    """Run the notebooks of a profile that are not current and return an exit code, 0 for success, 130 if interrupted.
 
     A step is current if it has succeeded with its present code and parameters, after those it waits for. Start an
     interrupted reproduction again to continue it.
@@ -155,12 +155,14 @@ def _pending(workspace: Workspace, snakemake: list[str]) -> set[str]:
 
 
 def _supervised(snakemake: list[str], workspace: Workspace, lock: Any) -> int:
-    """Run Snakemake to its end; on a signal, interrupt it and its jobs, and wait until they have cleaned up."""
+    """Return Snakemake's exit code; on a signal, interrupt it and its jobs, and return 130 when they have ended."""
     how = {"cwd": workspace.root, "start_new_session": True, "pass_fds": [lock.fileno()]}
     hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs ignore it
     process = subprocess.Popen(snakemake, preexec_fn=hears, **how)
-    with heeding(lambda *_: os.killpg(process.pid, signal.SIGINT)):
-        return process.wait()
+    heard: list[None] = []
+    with heeding(lambda: heard.append(os.killpg(process.pid, signal.SIGINT))):
+        code = process.wait()
+    return 128 + signal.SIGINT if heard and code else code
 
 
 def _result(workspace: Workspace, plan: dict[str, Step]) -> Iterator[str]:

@@ -187,11 +187,17 @@ def _papermill(notebook: Path, named: Run, executed: Path, parameters: dict, sho
 
 
 @contextmanager
-def heeding(handler: Callable[..., None]) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP call `handler`, except those that are ignored already, as with `nohup`."""
+def heeding(handler: Callable[[], None]) -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP call `handler`; ignore later ones, and those ignored as with `nohup`."""
     earlier = {number: was for number in ENDS if (was := signal.getsignal(number)) is not signal.SIG_IGN}
+
+    def first(*_: object) -> None:
+        for number in earlier:
+            signal.signal(number, signal.SIG_IGN)
+        handler()
+
     for number in earlier:
-        signal.signal(number, handler)
+        signal.signal(number, first)
     try:
         yield
     finally:
@@ -201,11 +207,9 @@ def heeding(handler: Callable[..., None]) -> Iterator[None]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt on the first signal in `ENDS`; ignore later ones while the kernel shuts down."""
+    """Raise KeyboardInterrupt on the first signal in `ENDS`; later ones would disturb the kernel's end."""
 
-    def stop(*_: object) -> None:
-        for number in ENDS:
-            signal.signal(number, signal.SIG_IGN)
+    def stop() -> None:
         raise KeyboardInterrupt
 
     with heeding(stop) if threading.current_thread() is threading.main_thread() else nullcontext():
