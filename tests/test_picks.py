@@ -57,6 +57,14 @@ def test_a_name_comes_back_or_is_refused_before_anything_is_written(tmp_path, na
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
+def test_ids_that_are_numbers_are_written_too(tmp_path, name):
+    """As pandas reads them; they come back as text."""
+    tomogram = TOMOGRAM.assign(tomo_id=17)
+    (path,) = formats.write(tmp_path, PICK.assign(tomo_id=17), tomogram, name)
+    assert formats.read(path, tomogram.astype({"tomo_id": str})).tomo_id.tolist() == ["17"]
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
 def test_a_tomogram_without_picks_is_written_and_read_too(tmp_path, name):
     """Nothing found is a result; whoever goes by the tomograms that have picks hears of it."""
     (path,) = formats.write(tmp_path, PICK[:0], TOMOGRAM, name)

@@ -54,6 +54,17 @@ def test_many_tomograms_give_one_table_and_their_files(tomograms, tmp_path):
     pd.testing.assert_frame_equal(detect_all(network, SOLID, again, tmp_path / "other"), found)
 
 
+def test_files_without_names_have_those_of_the_tomograms_in_them(tomograms, tmp_path):
+    """One or several, as text or paths; a name that is a number is text as well."""
+    found = detect_all(Silent().eval(), SOLID, {1: tomograms["001"]}, tmp_path / "a", spacing=16.0)
+    assert set(found["tomo_id"]) == {"1"}
+    for given in (str(tomograms["b"]), tomograms["b"], [str(tomograms["b"])], [tomograms["b"]]):
+        found = detect_all(Silent().eval(), SOLID, given, tmp_path / "out", spacing=16.0)
+        assert set(found["tomo_id"]) == {"b"}
+    alone = formats.read(tomograms["b"], spacing=16.0)
+    assert set(detect_all(Silent().eval(), SOLID, alone, tmp_path / "out")["tomo_id"]) == {"b"}
+
+
 def test_each_tomogram_has_its_own_spacing_and_the_given_one_wins(tmp_path):
     """The same voxels at 10, 20 and 13.1 Å; the candidates are those of each alone."""
     voxels = with_ball((60, 90, 120), (30, 40, 70), radius=14)

@@ -22,6 +22,7 @@ from motors.detection.heatmap import read_candidates
 from motors.detection.workers import Device, Outcome, Predictor, Task, check_device, result_hashes
 from motors.experiments.config import Experiment
 from motors.tables import join
+from motors.volumes.formats import name_of
 from motors.volumes.tomogram import Tomogram
 from motors.workspace.files import LONGEST, cores, on_disk, write_table
 from motors.workspace.progress import Progress, progress
@@ -36,7 +37,7 @@ GRACE = 60.0  # seconds for workers to finish their tomogram when the time is up
 def detect_all(
     network: Network,
     experiment: Experiment,
-    tomograms: Mapping[str, str | Path] | Iterable[Tomogram],
+    tomograms: Mapping[str, str | Path] | Source | Iterable[Source],
     output: str | Path,
     *,
     spacing: float | Mapping[str, float] | None = None,
@@ -66,7 +67,7 @@ def detect_all(
     Parameters
     ----------
     network, experiment, run, symmetries, average, threshold, most, options : as for `detect`
-    tomograms : files or folders by name, or the tomograms themselves; the next is read while one is computed
+    tomograms : files or folders, by name or alone, or the tomograms themselves; the next is read while one is computed
     output : folder, made if necessary; several calls may share it, also concurrently, each with its own `report`
     spacing : ångström per voxel: one number, or one for each name; overrides that of files
     repair : as for `detect`; findings go to `output/findings`, see `quality_control.findings`
@@ -91,7 +92,7 @@ def detect_all(
     output, spacing = on_disk(Path(output)), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), save_heatmaps, limit)
     found, faults, made, outcomes = {}, [], set(), devices.outcomes if devices else _here
-    with progress(total=len(tomograms) if hasattr(tomograms, "__len__") else None, title=title) as meter:
+    with progress(total=len(tomograms) if isinstance(tomograms, Mapping | list) else None, title=title) as meter:
         for outcome in outcomes(detector, _tasks(tomograms, every, found, meter), until):
             faults += _fault(outcome, policy)
             found[outcome.name], made = outcome.candidates, made | set(outcome.backend.split())
@@ -104,8 +105,10 @@ def detect_all(
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
     """Yield tasks like `every` for tomograms without cached candidates; put the cached ones in `found`."""
-    named, taken = isinstance(tomograms, Mapping), set()
-    for name, source in tomograms.items() if named else ((each.name, each) for each in tomograms):
+    taken, several = set(), [tomograms] if isinstance(tomograms, Source) else tomograms
+    for given, source in several.items() if isinstance(several, Mapping) else ((None, each) for each in several):
+        own = source.name if isinstance(source, Tomogram) else name_of(Path(source))
+        name = own if given is None else str(given)
         if name.casefold() in taken:  # some file systems ignore case
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
         if Path(name).is_absolute() or ".." in Path(name).parts or len(os.fsencode(name)) > LONGEST:

@@ -42,7 +42,7 @@ def check(formats: str | Iterable[str], names: Iterable[str] = ()) -> list[str]:
 
     Raises ValueError if a format is unknown or cannot store a name, ModuleNotFoundError if its library is missing.
     """
-    formats, names = [formats] if isinstance(formats, str) else list(formats), list(names)
+    formats, names = [formats] if isinstance(formats, str) else list(formats), [*map(str, names)]
     folded = [each.casefold() for each in set(names)]
     if long := next((each for each in names if len(os.fsencode(each)) > LONGEST), ""):
         what = f"the name {long[:20]}... has more than {LONGEST} bytes, and files add to it"
