@@ -455,6 +455,17 @@ def test_tags_of_cvat_are_decisions(case, tmp_path):
         assert read_tags(tmp_path / "annotations.xml", sheet)["decision"].tolist() == decisions
 
 
+def test_ids_with_a_slash_have_pictures_in_one_folder_and_tags(tmp_path):
+    """As databases and Windows have them; CVAT knows a picture by the last part of its path."""
+    labels = some(("1/a", 10, 10, 10), ("1\\b", 20, 20, 20), tomograms=["1/a", "1\\b"])
+    table = sheets.sheet(labels, disagreements.match(labels, candidates(("1/a", 40, 50, 80, 0.9))))
+    pictures = write_images(table, read, tmp_path / "pictures")
+    assert {path.parent for path in pictures} == {tmp_path / "pictures"}
+    tags = "".join(f'<image name="{path.name}"><tag label="0"/></image>' for path in pictures)
+    (tmp_path / "annotations.xml").write_text(TAGS.format(tags))
+    assert read_tags(tmp_path / "annotations.xml", table)["decision"].tolist() == ["accept", "reject", "accept"]
+
+
 def test_tags_of_a_sheet_of_other_candidates_are_refused(case, tmp_path, monkeypatch):
     """Networks that were trained anew find other motors: candidate 1 of before is not candidate 1 of now."""
     known, sheet = case
@@ -625,6 +636,19 @@ def test_the_widget_asks_about_what_stands_alone_and_goes_on_where_it_was_left(c
     decided = read_decisions(tmp_path / "decisions.csv", sheet)
     assert decided["decision"].tolist() == ["reject", "accept", "", "", "reject", "accept"]
     assert decided.iloc[-1][["tomo_id", "entry", *POINT]].tolist() == ["tomo_b", "new", 20, 30.5, 40]
+
+
+def test_the_work_of_another_reviewer_is_not_written_over(case, tmp_path):
+    """Of two widgets of one file, the one that does not know the answers of the other says so and waits."""
+    one, two = (Reviewer(case[1], read, tmp_path / "decisions.csv") for _ in range(2))
+    press(one, "r")
+    press(two, "sa")
+    assert "decisions.csv was changed elsewhere, so this is not kept" in two._text.value
+    press(one, "a")
+    assert read_decisions(tmp_path / "decisions.csv", case[1])["decision"].tolist() == ["reject", "accept", "", "", ""]
+    (tmp_path / "decisions.csv").unlink()
+    press(one, "u")
+    assert (tmp_path / "decisions.csv").is_file()
 
 
 def test_what_was_decided_or_added_last_can_be_taken_back(case, tmp_path):

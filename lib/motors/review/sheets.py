@@ -1,5 +1,6 @@
 """The disagreement sheet: a table of points to be decided on, and a picture of every tomogram in it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def sheet(labels: Labels, matches: pd.DataFrame, *, doubt: float = 0.0) -> pd.Da
         f"{verdict}-{case:04d}-{tomo_id}-{frames[tomo_id].replace('@', '-spacing')}-{keys[tomo_id]}.jpg"
         for case, (tomo_id, verdict) in enumerate(about)
     ]
+    images = [re.sub(r"[/\\]", "_", image) for image in images]  # an id may have them, a file name may not
     numbered = pd.DataFrame({"tomo_id": cases.index, "case": range(len(cases)), "image": images})
     table = matches.assign(asked=asked, frame=matches["tomo_id"].map(frames)).merge(numbered, on="tomo_id")
     return table.sort_values("case", kind="stable", ignore_index=True)

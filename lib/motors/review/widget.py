@@ -26,7 +26,8 @@ class Reviewer:
 
     The point in question is marked by white corners in a viewer of its tomogram. Keys do the same as the buttons,
     wherever the focus is inside the widget; **m**, or three numbers and Enter, add a motor that labels and networks
-    lack. Every answer is written to the CSV file `path` at once; opened again, it starts at the first undecided one.
+    lack. Every answer is written to the CSV file `path` at once; opened again, it starts at the first undecided one. If
+    the file was changed meanwhile, as by another reviewer, answers are refused (ValueError) until it is opened again.
 
     `read` returns the tomogram of an id, with its spacing; `heatmap` the networks' prediction for a tomogram,
     `(z, y, x)` in [0, 1], a grid that covers it.
@@ -44,7 +45,8 @@ class Reviewer:
 
         self.read, self.heatmap, self.path = read, heatmap, on_disk(Path(path))
         empty = sheet.reset_index(drop=True).assign(decision="", why="")
-        self.decided = read_decisions(self.path, sheet) if self.path.is_file() else empty
+        self._kept = self._on_disk()
+        self.decided = empty if self._kept is None else read_decisions(self.path, sheet)
         self.questions = list(self.decided.index[self.decided["asked"].eq(True)])
         self.position, self._history = 0, []
         self.viewer, self._shown = Viewer(), (None, None, None)
@@ -128,8 +130,14 @@ class Reviewer:
 
     accept, reject = partialmethod(_decide, "accept"), partialmethod(_decide, "reject")
 
+    def _on_disk(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.is_file() else None
+
     def _keep(self) -> None:
+        if self._on_disk() not in (None, self._kept):
+            raise ValueError(f"{self.path.name} was changed elsewhere, so this is not kept: open the reviewer again")
         write_table(self.path, self.decided)
+        self._kept = self._on_disk()
         self._show()
 
     def _go_to_open(self, start: int) -> None:
