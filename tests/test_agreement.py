@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from motors.labels.external import gather, read_native
 from motors.labels.formats import write_competition
 from motors.labels.table import Labels
 from motors.labels.wide import to_wide
-from motors.tables import MOTORS, TOMOGRAMS
+from motors.tables import MOTORS, TOMOGRAMS, TableWarning
 
 SHAPE, SPACING = (48, 64, 96), 20.0
 
@@ -125,7 +126,8 @@ def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
     for name, text in (("frame.csv", frame), ("other.csv", "tomo_id,z\na,3\n"), ("notes.txt", "")):
         (tmp_path / name).write_text(text)
     (tmp_path / "some_coordinates.json").write_text('{"a": [[1, 2, 3]], "c": [[1, 2, 3]]}')
-    found = gather(tmp_path)
+    with pytest.warns(TableWarning, match="notes.txt, other.csv"):
+        found = gather(tmp_path)
     assert sorted(found) == ["frame", "rows", "some_coordinates", "wide"]
     assert found["wide"].counts().to_dict() == found["rows"].counts().to_dict() == {"a": 1, "b": 0, "c": 0}
     assert found["frame"].of("a").tolist() == [[47, 63.5, -0.5]]
@@ -134,11 +136,26 @@ def test_a_folder_gives_all_tables_that_are_of_a_known_form(tmp_path):
     assert "c" not in found["some_coordinates"].counts()
 
 
+def test_what_may_be_the_work_of_somebody_is_not_left_out_in_silence(tmp_path):
+    """A spreadsheet, points of napari; and places with a spacing are in voxels of it, not in the fixed frame."""
+    write_competition(tmp_path / "a.csv", some(("a", 4, 5, 6)))
+    (tmp_path / "README.md").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gather(tmp_path)
+    (tmp_path / "b.xlsx").touch()
+    (tmp_path / "c.csv").write_text("axis-0,axis-1,axis-2\n4,5,6\n")
+    (tmp_path / "d.csv").write_text("tomo_id,z,y,x,spacing\na,4,5,6,20\n")
+    with pytest.warns(TableWarning, match="are left out, no table of labels by columns: b.xlsx, c.csv, d.csv"):
+        assert list(gather(tmp_path)) == ["a"]
+
+
 def test_two_label_tables_of_one_name_are_refused(tmp_path):
     """Neither takes the place of the other; a file of something else may be called so, and columns decide once."""
     (tmp_path / "coordinates.json").write_text('{"a": [[1, 2, 3]]}')
     (tmp_path / "coordinates.csv").write_text("page,text\n3,see there\n")
-    assert list(gather(tmp_path)) == ["coordinates"]
+    with pytest.warns(TableWarning, match="left out.*coordinates.csv"):
+        assert list(gather(tmp_path)) == ["coordinates"]
     write_competition(tmp_path / "coordinates.csv", some(("a", 4, 5, 6)))
     with pytest.raises(ValueError, match="two label tables called coordinates: rename one of them"):
         gather(tmp_path)

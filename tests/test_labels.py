@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import unicodedata
+import warnings
 import zipfile
 
 import numpy as np
@@ -21,7 +22,7 @@ from motors.labels.folds import folds
 from motors.labels.formats import read_competition, write_competition, wrong_counts
 from motors.labels.table import Labels
 from motors.labels.wide import read_wide, to_wide
-from motors.tables import MOTORS, TOMOGRAMS, TableWarning, numbers, read_table
+from motors.tables import MOTORS, TOMOGRAMS, TableWarning, numbers, read_table, refuse
 
 HEADER = (
     "row_id,tomo_id,Motor axis 0,Motor axis 1,Motor axis 2,Array shape (axis 0),Array shape (axis 1),"
@@ -757,6 +758,43 @@ def test_files_that_end_in_capitals_are_no_others(three, tmp_path):
     assert set(gather(tmp_path)) == {"A", "C_COORDINATES", "three"}
     (tmp_path / "RUN.NDJSON").write_text('{"type": "point", "location": {"z": 1, "y": 2, "x": 3}}')
     assert len(read_points(tmp_path, STORED[:1].assign(tomo_id="RUN")).motors) == 1
+
+
+@pytest.mark.parametrize(("begin", "mark"), [('"sep=;"\r\n', ";"), ("SEP=\t\n", "\t"), ("", "|")])
+def test_what_separates_values_may_be_told_before_them_and_may_be_a_bar(tmp_path, begin, mark):
+    """Programs write the line in capitals or in quotes; SQLite separates by bars."""
+    (tmp_path / "labels.csv").write_text(begin + table(ONE).replace(",", mark))
+    assert read_competition(tmp_path / "labels.csv").of("tomo_b").tolist() == [[10.0, 20.5, 30.0]]
+
+
+def test_a_page_in_place_of_a_table_is_not_told_in_full(tmp_path):
+    """A line of a web page may have thousands of commas."""
+    (tmp_path / "labels.csv").write_text(",".join(f"<{k}>" for k in range(3000)))
+    with pytest.raises(ValueError, match="has no column tomo_id") as caught:
+        read_table(tmp_path / "labels.csv", ["tomo_id"])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_number_that_is_an_id_is_told_from_the_text(tmp_path):
+    """pandas reads 8 where the other table has "8", and both look alike."""
+    with pytest.raises(ValueError, match=r"tomogram 8 \(a number, no text\) is not among"):
+        refuse(pd.DataFrame({"tomo_id": [7, 8]}), np.array([False, True]), "labels", "is not among them", "look")
+
+
+def test_a_reason_stays_text_if_it_is_a_number(tmp_path):
+    """Python's KeyError says no more than the key."""
+    (tmp_path / "faults.csv").write_text("tomo_id,stage,reason\na,read,05\nb,1,7\n")
+    assert read_table(tmp_path / "faults.csv").to_numpy().tolist() == [["a", "read", "05"], ["b", "1", "7"]]
+
+
+def test_who_is_there_twice_is_named_before_being_counted_twice():
+    """A browser saves a second copy of a file under another name; people who saw no motor are alike without harm."""
+    people = {"a": annotator({"t": [[10, 20, 30]], "u": []}), "b": annotator({"t": [[10, 20, 31]], "u": []})}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        consensus(people | {"c": annotator({"u": []}), "d": annotator({"u": []})})
+    with pytest.warns(TableWarning, match=r"a and a \(1\) have the same motors to the last digit"):
+        consensus(people | {"a (1)": people["a"]})
 
 
 def test_what_has_no_width_is_no_part_of_a_name(tmp_path):

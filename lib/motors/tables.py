@@ -26,6 +26,7 @@ MOTOR_AXES = {"Motor axis 0": "z", "Motor axis 1": "y", "Motor axis 2": "x"}  # 
 SOLUTION = ["tomo_id", *POINT, "spacing", "has_motor"]
 WORDS = dict.fromkeys(("true", "1", "1.0", "yes"), True) | dict.fromkeys(("false", "0", "0.0", "no"), False)
 TEXT = "tomo_id run round frame image name split object_name url decision entry action why source symmetry".split()
+TEXT += ["stage", "reason"]
 _NOTHING = ["", *"NA N/A n/a NaN nan NULL null None <NA> #N/A -nan -NaN".split()]
 _NUMBER = re.compile(r"\s*[+-]?\d+([.,])\d+(e\S+)?\s*")
 _MARKED = "[+-]?\\d+([.,'’_ \u00a0\u202f]\\d+)+"  # the mark may be decimal or of thousands, by locale
@@ -39,9 +40,9 @@ class TableWarning(UserWarning):
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Return the table of a CSV file, which needs `columns`; those in `TEXT` stay text, even `NA`, `007` or `1e5`.
 
-    Values are separated by commas, or by semicolons or tabs (numbers then may have a decimal comma). Blanks around
-    values, a byte order mark, empty rows and comments (#) before the header are ignored. Ids are normalised to Unicode
-    NFC, as macOS uses another form. `refuse` names the line of the file that a row came from.
+    Values are separated by commas; or by semicolons, tabs or bars, and numbers then may have a decimal comma. Blanks
+    around values, a byte order mark, empty rows and comments (#) before the header are ignored. Ids are normalised to
+    Unicode NFC, as macOS uses another form. `refuse` names the line of the file that a row came from.
 
     Raises FileNotFoundError or ValueError if it is missing, not a table, has rows of another length, or lacks columns.
     """
@@ -52,7 +53,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.read_bytes()[:4].startswith(_PACKED):
             raise csv.Error("packed, or a spreadsheet")
-        text = re.sub(rf"\Asep=.(?=\n)|{WIDTHLESS}", "", text_of(path))  # from Excel
+        text = re.sub(rf'\A(?i:"?sep=."?)(?=\n)|{WIDTHLESS}', "", text_of(path))  # from Excel
         text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # from Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header marked as a comment
@@ -110,7 +111,7 @@ class _Origin:
 
 def _layout(text: str, name: str) -> tuple[str, list[str], list[int], str]:
     """Return separator, columns, first lines of rows, and decimal mark of a CSV file."""
-    between = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
+    between = max(",;\t|", key=text.lstrip("\r\n").partition("\n")[0].count)
     rows, lines, marks = _rows(text, between), [], {}
     header, first = next((each for each in rows if each[1]), (0, []))
     names = [" ".join(value.split()) for value in first]
@@ -198,7 +199,7 @@ def need(table: pd.DataFrame, columns: Iterable[str], name: str | Path) -> None:
     """Raise a ValueError if `table`, which messages call `name`, lacks one of `columns`."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise ValueError(f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table))}: add it")
+        raise ValueError(f"{name} has no column {', '.join(missing)}, only {', '.join(map(str, table)):.200}: add it")
 
 
 def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path, what: str, advice: str) -> None:
@@ -208,7 +209,8 @@ def refuse(table: pd.DataFrame, wrong: pd.Series | np.ndarray, name: str | Path,
     """
     if np.any(wrong):
         found, count, origin = table.loc[np.asarray(wrong)], np.sum(wrong), table.attrs.get("origin")
-        first = "" if pd.isna(found["tomo_id"].iloc[0]) else f" {found['tomo_id'].iloc[0]}"
+        first = "" if pd.isna(tomo_id := found["tomo_id"].iloc[0]) else f" {tomo_id}"
+        first += "" if isinstance(tomo_id, str) or not first else " (a number, no text)"
         line = origin.line(table, found.index[0]) if origin else None
         where = f"{origin.name}, line {line}" if line else name
         rows = f" ({count} such rows)" if count > 1 else ""

@@ -1,5 +1,6 @@
 """Label tables of several annotators: how far they agree, and the motors that enough of them marked."""
 
+import warnings
 from collections.abc import Mapping
 from itertools import combinations
 
@@ -10,7 +11,7 @@ from motors.geometry import MATCH_RADIUS
 from motors.labels.joining import join
 from motors.labels.table import Labels
 from motors.matching import nearest_pairs
-from motors.tables import MOTORS, POINT, SIZE
+from motors.tables import MOTORS, POINT, SIZE, TableWarning
 
 
 def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float = MATCH_RADIUS) -> Labels:
@@ -20,11 +21,17 @@ def consensus(annotators: Mapping[str, Labels], *, least: int = 2, radius: float
     position. Annotators of a tomogram are those whose tables list it, with or without a motor. Motors and unsure
     points have the columns votes (number that marked the point) and annotators (number for the tomogram).
 
+    Warns if two have the same motors, as a copied file would vote twice.
+
     Raises ValueError if `least` is not from 1 to the number of annotators, or tomograms are in different frames.
     """
     if not 1 <= least <= len(annotators):
         raise ValueError(f"{least} of {len(annotators)} annotators cannot agree: ask for 1 to {len(annotators)}")
     tomograms = join(*annotators.values()).tomograms
+    for (one, mine), (other, theirs) in combinations(annotators.items(), 2):
+        if len(mine.motors) and mine.motors[MOTORS].equals(theirs.motors[MOTORS]):
+            what = f"{one} and {other} have the same motors to the last digit: count them once if one is a copy"
+            warnings.warn(what, TableWarning, stacklevel=2)
     rows = []
     for tomo_id, spacing in tomograms[["tomo_id", "spacing"]].itertuples(index=False):
         asked = [each for each in annotators.values() if (each.tomograms["tomo_id"] == tomo_id).any()]

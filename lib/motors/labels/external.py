@@ -19,6 +19,7 @@ from motors.workspace.files import normalized, on_disk, visible
 
 FRAME = (128, 512, 512)  # slices sampled at equal distances, each resized to 512 by 512
 NATIVE = ["native_z", "native_y", "native_x"]  # the original shape of a tomogram, before it was stored
+TABULAR = (".csv", ".json", ".tsv", ".txt", ".xls", ".xlsx", ".ods")  # what annotators may send
 STORED = 16.0  # ångström per voxel to which finer tomograms were resampled for storage
 
 
@@ -111,7 +112,9 @@ def read_picked(paths: str | Path | Iterable[str | Path], tomograms: pd.DataFram
 
 
 def gather(folder: str | Path) -> dict[str, Labels]:
-    """Return the label tables in a folder by name of file, without extension; other files are ignored.
+    """Return the label tables in a folder by name of file, without extension; other files are left out.
+
+    A TableWarning names one that may be a table.
 
     They are files of `read_wide`, `read_competition`, `read_external` and `read_native`. The last two have no shapes:
     they are read for the tomograms of the other tables that were stored at their original spacing, which excludes
@@ -125,8 +128,12 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
     wide = [path for path, names in columns.items() if "motor_zyx" in names]
     own = [path for path, names in columns.items() if names.issuperset(ARRAY_SHAPE) and path not in wide]
-    frames = [path for path, names in columns.items() if names.issuperset(MOTORS) and path not in (*wide, *own)]
+    frames = [path for path, names in columns.items() if names >= {*MOTORS} and "spacing" not in names]
+    frames = [path for path in frames if path not in (*wide, *own)]  # with a spacing, its places are in voxels
     lists = _ending_in(folder, "coordinates.json")
+    if others := [path.name for path in _ending_in(folder, TABULAR) if path not in (*wide, *own, *frames, *lists)]:
+        what = f"no table of labels by columns: {', '.join(others):.200}"
+        warnings.warn(f"{folder} has files that are left out, {what}", TableWarning, stacklevel=2)
     stems = [path.stem.casefold() for path in (*wide, *own, *frames, *lists)]
     if twice := [name for name in stems if stems.count(name) > 1]:
         raise ValueError(f"{folder} has two label tables called {twice[0]}: rename one of them")
@@ -168,6 +175,6 @@ def _stored(placed: pd.DataFrame, frame: Shape) -> np.ndarray:
     return (np.column_stack([picked, points[:, 1:]]) + 0.5) / before * sizes - 0.5
 
 
-def _ending_in(folder: Path, ending: str) -> list[Path]:
+def _ending_in(folder: Path, ending: str | tuple[str, ...]) -> list[Path]:
     """Return the visible files in a folder whose names end in `ending`, ignoring case, sorted."""
     return sorted(path for path in visible(folder.iterdir()) if path.name.lower().endswith(ending))
