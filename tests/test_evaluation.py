@@ -495,6 +495,16 @@ def test_addresses_and_sums_of_a_benchmark_are_written_in_several_ways(project):
         benchmark.truth(project / "Croissant" / "metadata.json", split="test")
 
 
+def test_a_benchmark_from_a_mac_names_runs_as_they_are_found_here(project):
+    """There an accent is a letter of its own, in tables and in folders; or only in one of both."""
+    (project / "ExperimentRuns/b").rename(project / "ExperimentRuns/be\u0301")
+    for table in ("runs.csv", "picks.csv"):
+        path = project / "Croissant" / table
+        path.write_text(re.sub(r"\bb\b", "be\u0301", path.read_text()))
+    solution = benchmark.truth(project / "Croissant" / "metadata.json", split="test").set_index("tomo_id")
+    assert solution.loc["b\u00e9", ["z", "y", "x"]].tolist() == [600, 1000, 2000]
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -86,6 +86,20 @@ def test_a_cost_that_a_record_does_not_know_stays_empty(home):
     assert runs.table(home).set_index("run").loc[NETS[0], "hours"] == 2
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        (f"{NETS[0]}/metrics.csv", "", "metrics.csv is not a table"),
+        ("30_validate/demo/runs.csv", "run,F2\n", "runs.csv has no column low, high, AP, only run, F2"),
+    ],
+)
+def test_a_file_of_figures_that_is_damaged_or_old_is_named(home, file, text, sentence):
+    """Among dozens of runs one looks for it otherwise."""
+    (home.outputs / file).write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        runs.table(home)
+
+
 def test_figures_of_weights_that_are_gone_are_not_shown(home):
     """A network was trained anew after it was validated: its figures are those of another."""
     weights = dict(zip(NETS, ("w0", "w1"), strict=True))

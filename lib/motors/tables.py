@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
-from motors.workspace.files import WIDTHLESS, normalized, on_disk, once, text_of
+from motors.workspace.files import WIDTHLESS, on_disk, once, text_of
 
 POINT = ["z", "y", "x"]
 SIZE = ["size_z", "size_y", "size_x"]
@@ -41,7 +42,7 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     """Return the table of a CSV file, which needs `columns`; those in `TEXT` stay text, even `NA`, `007` or `1e5`.
 
     Values are separated by commas; or by semicolons, tabs or bars, and numbers then may have a decimal comma. Blanks
-    around values, a byte order mark, empty rows and comments (#) before the header are ignored. Ids are normalised to
+    around values, a byte order mark, empty rows and comments (#) before the header are ignored. Text is normalised to
     Unicode NFC, as macOS uses another form. `refuse` names the line of the file that a row came from.
 
     Raises FileNotFoundError or ValueError if it is missing, not a table, has rows of another length, or lacks columns.
@@ -53,8 +54,8 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     try:
         if path.read_bytes()[:4].startswith(_PACKED):
             raise csv.Error("packed, or a spreadsheet")
-        text = re.sub(rf'\A(?i:"?sep=."?)(?=\n)|{WIDTHLESS}', "", text_of(path))  # from Excel
-        text = re.sub('(?<=[,;\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # from Numbers, Excel in Sweden, and Word
+        text = re.sub(rf'\A(?i:"?sep=."?)(?=\n)|{WIDTHLESS}', "", normalize("NFC", text_of(path)))  # from Excel
+        text = re.sub('(?<=[,;|\t\n"])[\u2212\u2013](?=[\\d.])', "-", text)  # from Numbers, Excel in Sweden, and Word
         text = re.sub(r"\A(#(?! ?tomo_id\b).*\n|\n)+", lambda remarks: "\n" * remarks[0].count("\n"), text)
         text = re.sub(r"\A(\n*)# ?", r"\1", text)  # of a header marked as a comment
         between, names, lines, decimal = _layout(text, path.name)
@@ -72,9 +73,6 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
             table[name] = table[name].str.strip().where(lambda values: values != "")
-    if "tomo_id" in names:
-        ids = table["tomo_id"].map(normalized, na_action="ignore")
-        table["tomo_id"] = ids.astype(table["tomo_id"].dtype)  # text, even if empty
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:

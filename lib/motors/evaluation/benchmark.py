@@ -18,7 +18,7 @@ from motors.labels.wide import NO_POINTS
 from motors.matching import best
 from motors.picks import formats
 from motors.tables import MOTOR_AXES, MOTORS, NO_MOTOR, POINT, SOLUTION, has_motor, need, numbers, read_table, refuse
-from motors.workspace.files import once, sha256
+from motors.workspace.files import on_disk, once, sha256
 
 
 def truth(manifest: str | Path, *, split: str = "", object_name: str = "") -> pd.DataFrame:
@@ -107,7 +107,8 @@ def _chosen(values: pd.Series, wanted: str, what: str) -> pd.Series:
 def _points(project: Path, row: dict) -> list[list[float]]:
     """Return the z, y, x in a file of picks, in ångström: copick's JSON, or the portal's ndjson in voxels."""
     place = str(row["url"]).removeprefix("file://")
-    path = next((project / each for each in (place, unquote(place)) if (project / each).is_file()), None)
+    paths = [on_disk(project / each) for each in (place, unquote(place))]
+    path = next((each for each in paths if each.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"{row['url']} of picks.csv is not on this disk: download the whole project first")
     if isinstance(row.get("sha256"), str) and row["sha256"].lower() != sha256(path):
