@@ -121,8 +121,11 @@ def test_external_tomograms_and_corrections_reach_the_prepared_volumes(own):
     """Also corrections of external labels; what was decided in another frame is refused, and nothing is made."""
     made = own / "outputs" / "13_external_data" / "smoke"
     motor = pd.read_csv(made / "motors.csv").iloc[0].to_dict() | {"action": "remove", "run": "30", "round": "leaky"}
-    table, path = pd.DataFrame([motor]).reindex(columns=CORRECTIONS), own / "corrections.csv"
-    settings = ("EXTERNAL=true", f"CORRECTIONS={path}")
+    table = pd.DataFrame([motor]).reindex(columns=CORRECTIONS)
+    path, twin = (own / place / "31_review_labels" / "smoke" / "corrections.csv" for place in ("one", "two"))
+    files.write_table(twin, table[:0])  # of a second reviewer, with the same folders
+    settings = ("EXTERNAL=true", f"CORRECTIONS={path} {twin}")
+    path.parent.mkdir(parents=True)
     table.assign(frame="1x2x3@13.1").to_csv(path, index=False)
     refused = run(own, "10_prepare_labels", *settings)
     assert refused.returncode != 0
@@ -137,7 +140,7 @@ def test_external_tomograms_and_corrections_reach_the_prepared_volumes(own):
     assert (motors["source"] == "external").all()
     hashes = json.loads((prepared / "provenance.json").read_text())["inputs"]
     assert hashes["13_external_data/smoke/motors.csv"] == files.sha256(made / "motors.csv")
-    assert files.sha256(path) in hashes.values()
+    assert {files.sha256(path), files.sha256(twin)} <= {*hashes.values()}
     assert "wrapped" in set(pd.read_csv(own / "outputs" / "11_prepare_volumes" / "smoke" / "volumes.csv").tomo_id)
 
 
