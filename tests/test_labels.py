@@ -781,6 +781,13 @@ def test_a_number_that_is_an_id_is_told_from_the_text(tmp_path):
         refuse(pd.DataFrame({"tomo_id": [7, 8]}), np.array([False, True]), "labels", "is not among them", "look")
 
 
+def test_a_blank_of_another_kind_makes_no_number_text(tmp_path):
+    """Sorted as text, 9e-05 would be the best score; ids stay text."""
+    (tmp_path / "a.csv").write_text("tomo_id,score\n7,9e-05\u00a0\n08,0.5\n\u00a0,\u2009\n")
+    found = read_table(tmp_path / "a.csv")
+    assert found["score"].tolist() == [9e-05, 0.5] and found["tomo_id"].tolist() == ["7", "08"]
+
+
 def test_a_reason_stays_text_if_it_is_a_number(tmp_path):
     """Python's KeyError says no more than the key."""
     (tmp_path / "faults.csv").write_text("tomo_id,stage,reason\na,read,05\nb,1,7\n")

@@ -72,7 +72,9 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
         raise ValueError(f"{path.name} is not a table ({why}): correct it, unpack it, or save UTF-8 CSV") from error
     for name in names:
         if pd.api.types.infer_dtype(table[name], skipna=True) == "string":
-            table[name] = table[name].str.strip().where(lambda values: values != "")
+            words = table[name].str.strip().where(lambda values: values != "")
+            whole = name not in TEXT and numeric(words).notna().eq(words.notna()).all()  # blanks of another kind
+            table[name] = numeric(words) if whole else words
     filled = table.notna().any(axis=1)
     known = []
     if len(lines) == len(table) and "tomo_id" in names:
