@@ -566,6 +566,19 @@ def test_what_was_said_while_reading_is_said_again_by_the_same_call(networks, we
     assert [note for note in doubts if note not in again] == [note for note in doubts if note.startswith("one.mrc")]
 
 
+def test_what_was_said_of_a_tomogram_is_not_taken_for_that_of_one_whose_name_it_begins_with(
+    networks, weights, tomograms, tmp_path
+):
+    """The doubts about "one" stay when "one 2" is written anew, of which only new ones are said."""
+    (tomograms / "two.mrc").rename(tomograms / "one 2.mrc")
+    given = {"weights": weights, "spacing": 1.2 * SPACING, "out": tmp_path / "out"}
+    first = motors.detect(tomograms, **given).notes
+    write_mrc(tomograms / "one 2.mrc", with_ball(SHAPE, OTHER, 22), 1.2 * SPACING)
+    again = motors.detect(tomograms, **given).notes
+    assert [note for note in first if "one.mrc: " in note and note not in again] == []
+    assert any("one 2.mrc: " in note for note in first) and not any("one 2.mrc: " in note for note in again)
+
+
 def test_what_is_left_of_a_tomogram_that_is_gone_goes_and_what_is_damaged_is_made_again(
     networks, weights, tomograms, drawn, tmp_path
 ):

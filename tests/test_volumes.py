@@ -74,6 +74,14 @@ def test_the_shape_of_a_stack_is_known_from_its_first_slice(stack: Path):
     assert stack_shape(stack) == SHAPE
 
 
+def test_a_stack_from_a_mac_is_found_by_the_name_in_its_table(stack: Path):
+    """There an accent is a letter of its own; in tables it is one with its vowel."""
+    there, here = stack.rename(stack.with_name("e\u0301")), stack.with_name("\u00e9")
+    assert stack_shape(here) == SHAPE
+    assert formats.parts(here) == slice_paths(there)
+    assert incomplete(stack.parent, {here.name: SHAPE}).empty
+
+
 def test_a_missing_slice_is_named(stack: Path):
     """A gap in the numbers is a copy that went wrong."""
     (stack / "slice_0002.jpg").unlink()

@@ -86,7 +86,7 @@ def plain(path: str | Path) -> str:
 
 def parts(path: Path) -> list[Path]:
     """Return the files that a tomogram is read from: chunks, slices, or a file and its companions."""
-    if is_zarr(path):
+    if is_zarr(path := on_disk(path)):
         found = [each for each in path.rglob("*") if each.is_file()]
         return sorted({*visible(found), *(each for each in found if each.name in ZARR)})
     if path.is_dir():

@@ -13,7 +13,7 @@ from PIL import Image
 from motors.geometry import Shape
 from motors.volumes.levels import spread, to_uint8
 from motors.volumes.tomogram import THREADS, by_plane, check_memory, check_voxels, for_each
-from motors.workspace.files import renamed, visible
+from motors.workspace.files import on_disk, renamed, visible
 
 END_OF_JPEG = b"\xff\xd9"  # never occurs inside the compressed image
 HEAD = 1 << 17  # bytes of a JPEG within which EXIF begins, at most after a colour profile
@@ -33,7 +33,7 @@ def slice_paths(folder: str | Path) -> list[Path]:
     number that differs between files, with equal text before and after it. Raises FileNotFoundError if there are no
     slices, numbers are missing, or a file is still being copied.
     """
-    folder = Path(folder)
+    folder = on_disk(Path(folder))
     files = visible(folder.glob("*"))
     if half := next((path for path in files if path.suffix in HALVES and not path.with_suffix("").exists()), None):
         raise FileNotFoundError(f"{half} was not copied to its end: copy it again, or remove it")

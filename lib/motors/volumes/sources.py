@@ -49,8 +49,11 @@ def recall_warnings(said: list[str], sources: dict[str, Path], work: Path) -> li
     """
     path, call, known = work / "said.json", work.parent / CALL, {}
     before, begun = read_json(path), call.stat().st_mtime_ns if call.is_file() else 0
-    for name, source in sources.items():
-        mine = [each for each in said if each.startswith((f"{source.name}: ", f"{name} "))]
+    begins = {name: (f"{source.name}: ", f"{name} ") for name, source in sources.items()}
+    every = {begin for both in begins.values() for begin in both}
+    whose = {each: max(filter(each.startswith, every), key=len, default="") for each in said}  # "cell", or "cell 2"?
+    for name in sources:
+        mine = [each for each in said if whose[each] in begins[name]]
         marks = [mark.stat().st_mtime_ns for mark in work.glob(f"*/{glob.escape(name)}.source")]
         known[name] = mine if mine or max(marks, default=begun) >= begun else before.get(name, [])
     write_json(path, known)
