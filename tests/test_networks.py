@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from motors.networks import checkpoints
 from motors.networks.activation_checkpointing import checkpointed
 from motors.networks.factory import build
 from motors.networks.neck import Branch
+from motors.networks.weights import read
 
 pytestmark = pytest.mark.kernel  # networks are built and computed
 SHAPE = (32, 64, 96)  # z, y, x
@@ -386,6 +388,18 @@ def test_a_folder_without_a_network_is_named(tmp_path):
     (tmp_path / "experiment.json").write_text(RESNEXT.to_json())
     with pytest.raises(FileNotFoundError, match="there are no weights at .*weights.safetensors"):
         checkpoints.load(tmp_path)
+
+
+def test_weights_that_may_not_be_read_are_not_called_missing(tmp_path, monkeypatch):
+    """Which safetensors does: they are somebody else's."""
+    checkpoints.save(made(RESNEXT), RESNEXT, tmp_path)
+
+    def deny(path: Path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", deny)
+    with pytest.raises(PermissionError, match="weights.safetensors"):
+        read(tmp_path / "weights.safetensors")
 
 
 def test_saving_that_fails_leaves_the_old_network(tmp_path, monkeypatch):

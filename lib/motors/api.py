@@ -71,16 +71,15 @@ def detect(
         `motors.detection.queue.detect_all`, such as `backend`: "auto" uses the fastest
 
     Raises FileNotFoundError if there is no such file, no tomogram in a folder, or there are no networks;
-    FileExistsError if `out` holds something else; ValueError if a number is invalid, a network does not load, or
-    none of the tomograms could be predicted.
+    FileExistsError if `out` holds something else, also by a call that ended meanwhile; ValueError if a number is
+    invalid, a network does not load, or none of the tomograms could be predicted.
     """
     devices, out = _devices(device, options.get("backend")), on_disk(Path(out)) if out else None
     _check(spacing, threshold, max_detections, memory, not out and (plot or force or formats))
     sources, notes = collect(paths, recursive=recursive)
     formats = picks.check(formats or "csv", sources)
     networks = bundle.find(weights)
-    level = _level(threshold, networks)
-    reading = _reading(options)
+    level, reading = _level(threshold, networks), _reading(options)
     settings = {"networks": str(networks.folder.resolve()), "spacing": spacing, "threshold": level}
     settings |= {"max_detections": max_detections} | reading | options
     if out:
@@ -96,8 +95,7 @@ def detect(
         rows = _fused(networks, rows, sizes, work)
         found = _decided(networks, sources, rows, sizes, faults, level, max_detections, notes)
         if out:
-            before = claim_folder(out, settings, sources, force)  # again: another call may have ended there
-            formats = remove_stale(out, before, sizes, formats)
+            formats = remove_stale(out, claim_folder(out, settings, sources, force), sizes, formats)
             write_results(found, sources, out, formats, plot or (out / DRAWN).is_dir(), reading)
     return found
 

@@ -60,6 +60,7 @@ def read(path: Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights at {path}")
+    path.open("rb").close()  # safetensors calls missing what may not be read
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
