@@ -84,6 +84,11 @@ def test_a_cost_that_a_record_does_not_know_stays_empty(home):
     assert found.loc[NETS[0], "hours"] == 1.5
     (home.outputs / NETS[0] / "metrics.csv").write_text("step,loss,seconds\n1,0.5,1800\n2,0.25,7200\n")
     assert runs.table(home).set_index("run").loc[NETS[0], "hours"] == 2
+    (home.outputs / NETS[0] / "metrics.csv").write_text("")  # as after a power failure
+    assert runs.table(home).set_index("run").loc[NETS[0], "hours"] == 1.5
+    (home.run("30_validate", "demo").folder / "runs.csv").write_text("")
+    with pytest.raises(ValueError, match="runs.csv is not a table"):
+        runs.table(home)
 
 
 @pytest.mark.parametrize(

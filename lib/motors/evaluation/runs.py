@@ -50,7 +50,7 @@ def _row(run: Run) -> dict[str, Any]:
     about = {"run": f"{run.notebook}/{run.name}", "experiment": experiment.name, "changed": _changed(experiment)}
     about |= {"fold": experiment.fold, "seed": run.seed, "profile": run.profile, "notebook": place}
     seconds, memory = (record.get(name) or np.nan for name in ("seconds", "peak_memory_mib"))  # None: not known
-    if (curve := run.folder / "metrics.csv").is_file():  # a notebook run again trains nothing, and takes seconds
+    if (curve := run.folder / "metrics.csv").is_file() and curve.stat().st_size:  # run again, it trains nothing
         seconds = read_table(curve).get("seconds", pd.Series([seconds])).max()
     return about | {"hours": seconds / 3600, "GiB": memory / 1024, "commit": (record.get("commit") or "")[:8]}
 
@@ -72,7 +72,7 @@ def _validated(workspace: Workspace, profile: str | None, seed: int | None) -> p
     files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
     found = [pd.DataFrame(columns=["run", "F2", "low", "high", "AP"])]
     for file in files:
-        table = read_table(file, found[0])[[*found[0]]]
+        table = read_table(file, found[0])[list(found[0])]
         found.append(table[[_is_of(workspace, file, name) for name in table["run"]]])
     return pd.concat(found[1:] or found).drop_duplicates("run", keep="last")
 
