@@ -66,7 +66,10 @@ class Detections:
 
 
 def claim_folder(out: Path, settings: dict[str, Any], sources: Iterable[str], force: bool) -> list[str]:
-    """Write a call's settings into `out` (FileExistsError if it holds anything else); return ids of a former call."""
+    """Write a call's settings into `out` (FileExistsError if it holds anything else); return ids of a former call.
+
+    It is called before anything is computed, and again before results are written: another call may have ended there.
+    """
     path = out / CALL
     if (out.exists() or out.is_symlink()) and not out.is_dir():
         raise FileExistsError(f"{out} is a file, or leads nowhere: give a folder for what is found")
