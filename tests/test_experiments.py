@@ -333,6 +333,7 @@ def test_a_patch_that_the_encoder_cannot_halve_five_times_is_refused(name, patch
         ({"patch": (0, 64, 64)}, "must divide by 32"),
         ({"spacing": (16.0, 0.0, 16.0)}, "spacing is 0.0"),
         ({"batch": 0}, "batch is 0"),
+        ({"repeats": 0}, "repeats is 0"),
         ({"batch": True}, "batch is True"),
         ({"accumulate": 0}, "accumulate is 0"),
         ({"save_every": 0}, "save_every is 0"),

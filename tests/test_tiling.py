@@ -24,6 +24,7 @@ def test_a_volume_of_the_hidden_test_needs_at_most_a_quarter_more_voxels_than_it
     assert (tight.tile, len(tight.starts)) == ((352, 384, 288), 9)
     assert work(tight) == 352 * 1152 * 864 < 1.09 * 327 * 1146 * 859
     assert (original.tile, len(original.starts)) == ((224, 448, 448), 12)
+    assert work(original) > 1.67 * 327 * 1146 * 859
 
 
 def test_the_overlap_of_neighbours_counts_in_the_choice_of_tiles():
@@ -174,4 +175,4 @@ def test_of_the_options_of_a_heatmap_those_of_its_tiles_are_taken():
 def test_no_tile_of_the_same_budget_covers_a_volume_with_less_work(shape, tile):
     """But for the twentieth that is allowed, and tiles narrower than a network needs."""
     experiment = replace(RESNEXT50, patch=(64, 64, 64), overlap=0.4)
-    assert work(plan(shape, experiment, voxels=160**3)) <= 1.05 * work(plan(shape, experiment, tile=tile))
+    assert 100 * work(plan(shape, experiment, voxels=160**3)) <= 105 * work(plan(shape, experiment, tile=tile))

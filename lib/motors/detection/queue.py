@@ -92,7 +92,7 @@ def detect_all(
     output, spacing = on_disk(Path(output)), dict(spacing) if isinstance(spacing, Mapping) else spacing
     every = Task("", "", spacing, detector.folder(output, spacing=spacing), save_heatmaps, limit)
     found, faults, made, outcomes = {}, [], set(), devices.outcomes if devices else _here
-    with progress(total=len(tomograms) if isinstance(tomograms, Mapping | list) else None, title=title) as meter:
+    with progress(total=len(tomograms) if isinstance(tomograms, dict | list | tuple) else None, title=title) as meter:
         for outcome in outcomes(detector, _tasks(tomograms, every, found, meter), until):
             faults += _fault(outcome, policy)
             found[outcome.name], made = outcome.candidates, made | set(outcome.backend.split())
@@ -105,10 +105,10 @@ def detect_all(
 
 def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], meter: Progress) -> Iterator[Task]:
     """Yield tasks like `every` for tomograms without cached candidates; put the cached ones in `found`."""
-    taken, several = set(), [tomograms] if isinstance(tomograms, Source) else tomograms
-    for given, source in several.items() if isinstance(several, Mapping) else ((None, each) for each in several):
-        own = source.name if isinstance(source, Tomogram) else name_of(Path(source))
-        name = own if given is None else str(given)
+    named, taken = isinstance(tomograms, Mapping), set()
+    several = [tomograms] if isinstance(tomograms, Source) else tomograms
+    for name, source in several.items() if named else ((_name(each), each) for each in several):
+        name = str(name)
         if name.casefold() in taken:  # some file systems ignore case
             raise ValueError(f"two tomograms are called {name}: give each a name of its own")
         if Path(name).is_absolute() or ".." in Path(name).parts or len(os.fsencode(name)) > LONGEST:
@@ -121,6 +121,10 @@ def _tasks(tomograms: Mapping | Iterable, every: Task, found: dict[str, Any], me
             yield every._replace(name=name, source=source, spacing=spacing)
         else:
             meter.advance()
+
+
+def _name(source: Source) -> str:
+    return source.name if isinstance(source, Tomogram) else name_of(Path(source))
 
 
 def _fault(outcome: Outcome, policy: str) -> list[list[str]]:
