@@ -25,7 +25,7 @@ from motors.pipeline.lean import lean
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 README = REPOSITORY / "README.md"
 MEBIBYTE = 2**20
-MOST_LINES = 19_070
+MOST_LINES = 19_069
 PLACE = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|mnt|media|tmp|var|opt|srv)/[\w.-]+|[A-Z]:\\\\Users")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

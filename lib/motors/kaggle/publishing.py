@@ -76,7 +76,7 @@ def listing(ref: str) -> dict[str, int] | None:
     """Return bytes by path of a dataset's newest version, None if there is none; raises KaggleError as `client.ask`."""
     found, token = {}, None
     while token != "":
-        page = _about("files", lambda api, token=token: api.dataset_list_files(ref, token, PAGE))
+        page = _of_dataset("files", lambda api, token=token: api.dataset_list_files(ref, token, PAGE))
         if page is None:
             return None
         found |= {file.name: file.total_bytes for file in page.files}
@@ -124,7 +124,7 @@ def push(folder: Path) -> tuple[str, int]:
     about = metadata.read(folder / metadata.KERNEL)
     metadata.check_kernel(about, folder)
     for ref in about["dataset_sources"]:
-        if _about("status", lambda api, ref=ref: api.dataset_status(ref)) is None:
+        if _of_dataset("status", lambda api, ref=ref: api.dataset_status(ref)) is None:
             raise KaggleError(f"{about['id']} was not pushed, it needs {ref}, which is not there yet: publish it")
     pushed = ask("kernels push", lambda api: api.kernels_push(str(folder)))
     kinds = {"dataset": pushed.invalid_dataset_sources, "competition": pushed.invalid_competition_sources}
@@ -162,7 +162,7 @@ def _submissions(competition: str) -> list[str]:
     return [each.description for each in listed or ()]
 
 
-def _about(what: str, question: Callable[[Any], Any]) -> Any:
+def _of_dataset(what: str, question: Callable[[Any], Any]) -> Any:
     """Return what Kaggle answers to a question about a dataset, None if there is no such dataset."""
     try:
         return ask(f"datasets {what}", question)

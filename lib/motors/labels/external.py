@@ -128,8 +128,8 @@ def gather(folder: str | Path) -> dict[str, Labels]:
     columns = {path: set(read_table(path).columns) for path in _ending_in(folder, ".csv")}
     wide = [path for path, names in columns.items() if "motor_zyx" in names]
     own = [path for path, names in columns.items() if names.issuperset(ARRAY_SHAPE) and path not in wide]
-    frames = [path for path, names in columns.items() if names >= {*MOTORS} and "spacing" not in names]
-    frames = [path for path in frames if path not in (*wide, *own)]  # with a spacing, its places are in voxels
+    placed = [path for path, names in columns.items() if names >= {*MOTORS} and "spacing" not in names]  # not in voxels
+    frames = [path for path in placed if path not in (*wide, *own)]
     lists = _ending_in(folder, "coordinates.json")
     if others := [path.name for path in _ending_in(folder, TABULAR) if path not in (*wide, *own, *frames, *lists)]:
         what = f"no table of labels by columns: {', '.join(others):.200}"

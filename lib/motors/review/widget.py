@@ -45,7 +45,7 @@ class Reviewer:
 
         self.read, self.heatmap, self.path = read, heatmap, on_disk(Path(path))
         empty = sheet.reset_index(drop=True).assign(decision="", why="")
-        self._kept = self._on_disk()
+        self._kept = self._content()
         self.decided = empty if self._kept is None else read_decisions(self.path, sheet)
         self.questions = list(self.decided.index[self.decided["asked"].eq(True)])
         self.position, self._history = 0, []
@@ -130,14 +130,14 @@ class Reviewer:
 
     accept, reject = partialmethod(_decide, "accept"), partialmethod(_decide, "reject")
 
-    def _on_disk(self) -> bytes | None:
+    def _content(self) -> bytes | None:
         return self.path.read_bytes() if self.path.is_file() else None
 
     def _keep(self) -> None:
-        if self._on_disk() not in (None, self._kept):
+        if self._content() not in (None, self._kept):
             raise ValueError(f"{self.path.name} was changed elsewhere, so this is not kept: open the reviewer again")
         write_table(self.path, self.decided)
-        self._kept = self._on_disk()
+        self._kept = self._content()
         self._show()
 
     def _go_to_open(self, start: int) -> None:

@@ -195,8 +195,7 @@ def find(start: Path | str | None = None) -> Workspace:
     """Return the workspace around the folder `start`, by default the current one.
 
     Locally it is the nearest folder upwards that holds `notebooks` and `kaggle_datasets`; on Kaggle, where
-    `/kaggle/input` exists, it is optional. Raises FileNotFoundError if there is neither, or one of
-    these leads nowhere.
+    `/kaggle/input` exists, it is optional. Raises FileNotFoundError if there is neither, or one of these leads nowhere.
     """
     start = Path(start or ".").resolve()
     kaggle = Path(os.environ.get(KAGGLE_ROOT, "/kaggle"))
